@@ -1,0 +1,49 @@
+"""Every error a person can meet, each with its exit code.
+
+A message says what was expected, what was found and what to do, in one line. The command line prints that line
+and leaves with `exit_code`; a library caller catches `MicrogptError` or one of its kinds.
+"""
+
+from typing import ClassVar
+
+
+class MicrogptError(Exception):
+    """Any failure that the person can understand and act on."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(MicrogptError):
+    """A flag, a value or a combination of settings that can't be."""
+
+    exit_code = 2
+
+
+class DataError(MicrogptError):
+    """A text that can't be read, split or tokenized; or a prompt with unknown characters."""
+
+    exit_code = 3
+
+
+class CheckpointError(MicrogptError):
+    """A run folder or a weights file that is missing, damaged or of another kind."""
+
+    exit_code = 4
+
+
+class EnvironmentFault(MicrogptError):
+    """The machine lacks something: a compiler, disk space, a permission, a package."""
+
+    exit_code = 5
+
+
+class DivergedError(MicrogptError):
+    """The loss or an update is not finite."""
+
+    exit_code = 6
+
+
+class StoreError(MicrogptError):
+    """A store of runs that is locked, damaged or of a newer schema."""
+
+    exit_code = 7
