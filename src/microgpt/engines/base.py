@@ -1,0 +1,89 @@
+"""The contract of engines: how a state is opened, advanced, measured and read back.
+
+An engine sees the model's configuration, a precision, a number of threads and Adam's betas; never a recipe's name, a
+file or a flag. Weights cross this border only as the flat vector of the ledger.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.errors import UsageError
+from microgpt.model.settings import ModelConfig
+from microgpt.model.state import State
+
+Precision = Literal["32", "64", "bf16"]
+Tokens = NDArray[np.integer[Any]]  # (m,) token ids; they give min(m - 1, ctx) predictions
+Batch = Sequence[Tokens]  # the sequences of one step
+
+EPSILON_ADAM = 1e-8
+EPSILON_NORM = 1e-5
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What an engine needs besides the state: precision, threads, Adam's betas, and the device it computes on."""
+
+    precision: Precision = "64"
+    threads: int = 1
+    beta1: float = 0.85
+    beta2: float = 0.99
+    device: str = "cpu"
+
+
+class Runner(Protocol):
+    """A state that an engine has opened. Native layouts live in here and never leave."""
+
+    def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take one Adam step for each batch; return the losses (steps done,), each the mean over its documents of the
+        document's mean over its predictions, before the update.
+
+        It stops before an update whose loss or result is not finite, so fewer losses than batches mean divergence.
+        Results do not depend on how steps are divided into calls.
+        """
+        ...
+
+    def state(self) -> State:
+        """The state now, a copy, in the ledger's layout."""
+        ...
+
+    def gradient(self, batch: Batch) -> tuple[float, NDArray[Any]]:
+        """The loss of a batch and its flat gradient (params,). Nothing changes."""
+        ...
+
+    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """For each sequence, the summed -log p(next token) in nats and the number of predictions, both (n,)."""
+        ...
+
+    def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+        """Probabilities (vocabulary,) of the token after a prefix of 1 to ctx tokens. A key/value cache makes it cheap
+        to ask for a prefix that extends the last one."""
+        ...
+
+
+class Engine(Protocol):
+    """One rung of the ladder."""
+
+    name: str
+
+    def open(self, state: State) -> Runner:
+        """Take a copy of the state, from which `advance` goes on."""
+        ...
+
+
+def checked(model: ModelConfig, tokens: Tokens) -> Tokens:
+    """The tokens, or `UsageError` where they are not ids of the vocabulary or too few to predict anything."""
+    if len(tokens) < 2:
+        raise UsageError(f"A sequence needs 2 tokens or more to predict anything, found {len(tokens)}.")
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high >= model.vocabulary:
+        raise UsageError(f"Token ids must lie in 0 … {model.vocabulary - 1}, found {low if low < 0 else high}.")
+    return tokens
+
+
+def predictions(model: ModelConfig, tokens: Tokens) -> int:
+    """How many predictions a sequence gives."""
+    return min(len(tokens) - 1, model.ctx)

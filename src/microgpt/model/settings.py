@@ -1,0 +1,137 @@
+"""The validated configuration. Every setting is declared once, here; flags, JSON keys and axes bear the field's name.
+
+This module imports no numpy, because the command line's help is generated from it.
+"""
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from microgpt.errors import UsageError
+
+Decay = Literal["linear", "cosine", "constant"]
+Initial = Literal["uniform", "gauss"]
+
+
+def setting(
+    default: Any,
+    help: str,  # the name that argparse, click and dataclasses share
+    *,
+    short: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare a field with its help, short flag and bounds: `low <= value <= high`, or `above < value`."""
+    bounds = {"low": low, "high": high, "above": above}
+    return dataclasses.field(
+        default=default, metadata={"help": help, "short": short, "choices": choices, "bounds": bounds}
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The function that every engine computes: its sizes and where its norms stand. Raises `UsageError`."""
+
+    vocabulary: int
+    emb: int = 16
+    head: int = 4
+    layer: int = 1
+    ctx: int = 16
+    ff: int = 4
+    norm_embeddings: bool = True
+    norm_head: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "emb", "head", "layer", "ctx", "ff"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise UsageError(f"{name} must be a whole number of 1 or more, found {size!r}.")
+        if self.emb % self.head:
+            near = min((h for h in range(1, self.emb + 1) if self.emb % h == 0), key=lambda h: abs(h - self.head))
+            raise UsageError(
+                f"emb must be a multiple of head, found --emb {self.emb} --head {self.head}; --head {near} would do."
+            )
+
+    @property
+    def head_size(self) -> int:
+        """Numbers of a token that one head sees."""
+        return self.emb // self.head
+
+    @property
+    def wide(self) -> int:
+        """Width of the MLP."""
+        return self.ff * self.emb
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that determines a training besides its data, its engine and its folder. Raises `UsageError`."""
+
+    steps: int = setting(1000, "Adam updates.", short="-s", low=1)
+    batch: int = setting(1, "Documents in a step.", low=1)
+    lr: float = setting(0.01, "Highest learning rate.", short="-l", above=0)
+    beta1: float = setting(0.85, "Adam's decay of the mean gradient.", low=0, high=0.999999)
+    beta2: float = setting(0.99, "Adam's decay of the mean squared gradient.", low=0, high=0.99999999)
+    warmup: int = setting(0, "Steps over which the learning rate rises to --lr.", low=0)
+    decay: Decay = setting("linear", "How it falls afterwards.", choices=("linear", "cosine", "constant"))
+    seed: int = setting(42, "Seed of weights, order and samples.", low=0)
+    emb: int = setting(16, "Numbers that stand for a token.", short="-e", low=1)
+    head: int = setting(4, "Attention heads; they divide emb.", low=1)
+    layer: int = setting(1, "Blocks of attention and MLP.", short="-y", low=1)
+    ctx: int = setting(16, "Positions that the model can look back on.", short="-c", low=1)
+    ff: int = setting(4, "The MLP is ff times as wide as emb.", short="-f", low=1)
+    norm_embeddings: bool = setting(True, "RMSNorm on the summed embeddings.")
+    norm_head: bool = setting(False, "RMSNorm before the head.")
+    initial: Initial = setting("gauss", "Distribution of the first weights.", choices=("uniform", "gauss"))
+    initial_scale: float = setting(0.08, "Its standard deviation (gauss) or half-width (uniform).", above=0)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            check(field, getattr(self, field.name))
+        if self.warmup > self.steps:
+            raise UsageError(f"warmup must not exceed steps, found --warmup {self.warmup} --steps {self.steps}.")
+        self.model(vocabulary=1)
+
+    def model(self, vocabulary: int) -> ModelConfig:
+        """The part that engines see, for a text of so many token ids."""
+        names = [field.name for field in dataclasses.fields(ModelConfig) if field.name != "vocabulary"]
+        return ModelConfig(vocabulary, **{name: getattr(self, name) for name in names})
+
+
+def flag(name: str) -> str:
+    """The flag of a field: `norm_head` is `--norm-head`."""
+    return "--" + name.replace("_", "-")
+
+
+def check(field: "dataclasses.Field[Any]", value: Any) -> None:
+    """Raise `UsageError` when a value has not the type of the field's default or is out of its bounds."""
+    kind = type(field.default)
+    whole_float = kind is float and isinstance(value, int) and not isinstance(value, bool)
+    if type(value) is not kind and not whole_float:
+        raise UsageError(f"{flag(field.name)} takes {_describe(kind)}, found {value!r}.")
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        near = difflib.get_close_matches(value, choices, 1, 0) or choices
+        raise UsageError(f"{flag(field.name)} takes {', '.join(choices)}; found {value!r}. Did you mean {near[0]}?")
+    if kind in (int, float):
+        _check_bounds(field.name, value, field.metadata["bounds"])
+
+
+def _check_bounds(name: str, value: float, bounds: dict[str, float | None]) -> None:
+    low, high, above = bounds["low"], bounds["high"], bounds["above"]
+    if not math.isfinite(value):
+        raise UsageError(f"{flag(name)} must be a finite number, found {value}.")
+    if low is not None and value < low:
+        raise UsageError(f"{flag(name)} must be {low:g} or more, found {value}.")
+    if above is not None and value <= above:
+        raise UsageError(f"{flag(name)} must be above {above:g}, found {value}.")
+    if high is not None and value > high:
+        raise UsageError(f"{flag(name)} must be {high:.10g} or less, found {value}.")
+
+
+def _describe(kind: type) -> str:
+    return {int: "a whole number", float: "a number", bool: "on or off (--no-…)", str: "a word"}[kind]
