@@ -1,0 +1,147 @@
+"""Bytes to clean text, piece by piece: decoded, without byte-order mark, line breaks as LF, normalised to NFC.
+
+Each function takes the pieces of one file and yields pieces that join to the same text however the file was chunked.
+"""
+
+import codecs
+import io
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from microgpt.data.choices import NORMALIZATIONS, Normalization
+from microgpt.errors import DataError, UsageError
+
+MARKS, BREAKS, REPLACED = "marks", "breaks", "replaced"
+_MARK = "\ufeff"
+
+
+def check(encoding: str, normalize: str) -> None:
+    """Raises UsageError where Python has no such text encoding, or there is no such normalisation."""
+    try:
+        "a".encode(encoding)
+        codecs.getincrementaldecoder(encoding)
+    except (LookupError, ValueError):
+        raise UsageError(
+            f"--encoding: expected a text encoding that Python knows, found {encoding!r}; "
+            "utf-8, latin-1, utf-16 and shift_jis are some"
+        ) from None
+    if normalize not in NORMALIZATIONS:
+        raise UsageError(f"--normalize: expected {' or '.join(NORMALIZATIONS)}, found {normalize!r}; choose one")
+
+
+def clean(
+    chunks: Iterable[bytes], *, name: str, encoding: str, normalize: Normalization, changes: Counter[str]
+) -> Iterator[str]:
+    """The clean text of one file in pieces, some of them empty; `changes` counts marks, line breaks, replacements.
+
+    Raises DataError with the byte offset of the first undecodable byte or NUL.
+    """
+    pieces = with_line_feeds(without_mark(decoded(chunks, name, encoding), changes), changes)
+    return composed(pieces, changes) if normalize == "nfc" else pieces
+
+
+def decoded(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
+    """Strictly decoded pieces. Raises DataError with the byte offset and a better `--encoding` to try."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    offset = 0
+    head = b""
+    for chunk in chain(chunks, [b""]):
+        head = head or chunk
+        state = decoder.getstate()
+        try:
+            piece = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            # The decoder puts the bytes it kept from earlier chunks before this one.
+            place = offset + error.start - (len(error.object) - len(chunk))
+            found = error.object[error.start : error.start + 1].hex()
+            raise DataError(
+                f"{name}: expected {encoding}, found 0x{found} at byte {place}; try {_suggestion(head, encoding)}"
+            ) from None
+        except UnicodeError as error:
+            raise DataError(f"{name}: expected {encoding}, found: {error}; try {_suggestion(head, encoding)}") from None
+        if "\0" in piece:
+            decoder.setstate(state)
+            place = offset + _nul(decoder, chunk) - len(state[0])
+            raise DataError(f"{name}: expected text, found a NUL at byte {place}; {_advice(head, encoding)}")
+        offset += len(chunk)
+        yield piece
+
+
+def without_mark(pieces: Iterable[str], changes: Counter[str]) -> Iterator[str]:
+    """Drops a byte-order mark at the very beginning."""
+    begun = False
+    for piece in pieces:
+        if piece and not begun:
+            begun = True
+            changes[MARKS] += piece.startswith(_MARK)
+            yield piece.removeprefix(_MARK)
+        else:
+            yield piece
+
+
+def with_line_feeds(pieces: Iterable[str], changes: Counter[str]) -> Iterator[str]:
+    """CR LF and lone CR become LF, also where a pair stands across two pieces."""
+    decoder = io.IncrementalNewlineDecoder(None, translate=True)
+    for piece in pieces:
+        yield decoder.decode(piece)
+    yield decoder.decode("", final=True)
+    changes[BREAKS] += decoder.newlines not in (None, "\n")
+
+
+def composed(pieces: Iterable[str], changes: Counter[str]) -> Iterator[str]:
+    """NFC. A piece is cut where no character can join the one before it; the rest waits for the next piece."""
+    rest = ""
+    for piece in pieces:
+        cut = next((place for place in range(len(piece) - 1, -1, -1) if _stands_alone(piece[place])), None)
+        if cut is None:
+            rest += piece
+        else:
+            yield _nfc(rest + piece[:cut], changes)
+            rest = piece[cut:]
+    yield _nfc(rest, changes)
+
+
+def _stands_alone(character: str) -> bool:
+    """Whether it never combines with what stands before: true of all below U+0300, and of CJK ideographs."""
+    return character < "\u0300" or "\u3400" <= character <= "\u9fff"
+
+
+def _nfc(text: str, changes: Counter[str]) -> str:
+    if unicodedata.is_normalized("NFC", text):
+        return text
+    result = unicodedata.normalize("NFC", text)
+    changes[REPLACED] += (Counter(text) - Counter(result)).total()
+    return result
+
+
+def _nul(decoder: codecs.IncrementalDecoder, chunk: bytes) -> int:
+    """How many bytes, those kept by the decoder included, stand before the first NUL of the chunk."""
+    kept = len(decoder.getstate()[0])
+    before = 0
+    for place in range(len(chunk)):
+        piece = decoder.decode(chunk[place : place + 1])
+        if "\0" in piece:
+            break
+        if piece:
+            before = kept + place + 1
+    return before
+
+
+def _advice(head: bytes, encoding: str) -> str:
+    suggestion = _suggestion(head, encoding)
+    return f"try {suggestion}" if "utf-16" in suggestion else "give a text file, or remove the NUL"
+
+
+def _suggestion(head: bytes, encoding: str) -> str:
+    """The flag that reads a file which begins like this, as far as its first bytes tell."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "--encoding utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "--encoding utf-16"
+    sample = head[:4096]
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if max(even, odd) > max(4 * min(even, odd), len(sample) // 5):
+        return f"--encoding utf-16-{'le' if odd > even else 'be'}"
+    return "--encoding latin-1" if codecs.lookup(encoding).name == "utf-8" else "--encoding utf-8"

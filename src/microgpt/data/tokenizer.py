@@ -1,0 +1,104 @@
+"""Characters to token ids and back: the sorted characters of a text, and BOS after the last of them."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.data.choices import NORMALIZATIONS, Normalization
+from microgpt.data.reading import codes_of, text_of
+from microgpt.data.slices import Tokens, fitting
+from microgpt.errors import CheckpointError, DataError
+
+_LISTED: Final = 10
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """`characters` are sorted and distinct; the place of each is its token id.
+
+    With `normalize` "nfc" a text to encode is normalised first, as the text it was made from was.
+    """
+
+    characters: str
+    normalize: Normalization = "none"
+
+    @staticmethod
+    def of(text: str) -> "Tokenizer":
+        """The tokenizer of a text as it stands."""
+        return Tokenizer("".join(sorted(set(text))))
+
+    @property
+    def bos(self) -> int:
+        """The id of the token that begins and ends a document."""
+        return len(self.characters)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are: the characters and BOS."""
+        return len(self.characters) + 1
+
+    def encode(self, text: str) -> Tokens:
+        """Token ids, shape (characters,), in 8, 16 or 32 bits as the vocabulary needs; BOS never occurs.
+
+        Raises DataError that lists the unknown characters, at most ten of them.
+        """
+        ids = self._ids(self._normalized(text))
+        if (ids == self.bos).any():
+            raise DataError(_refusal(self.unknown(text), len(self.characters)))
+        return ids
+
+    def decode(self, ids: Iterable[int] | NDArray[np.integer[Any]]) -> str:
+        """The text of token ids; BOS has none. Raises IndexError for an id beyond the vocabulary."""
+        array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
+        return text_of(self._codes[array[array != self.bos]])
+
+    def unknown(self, text: str) -> str:
+        """The distinct characters of a text that are not in the vocabulary, sorted."""
+        return "".join(sorted(set(self._normalized(text)) - set(self.characters)))
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain values for JSON."""
+        return {"characters": self.characters, "normalize": self.normalize}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, object]) -> "Tokenizer":
+        """The inverse of `to_dict`. Raises CheckpointError where the values can't be a tokenizer."""
+        characters, normalize = values.get("characters"), values.get("normalize", "none")
+        if not isinstance(characters, str) or list(characters) != sorted(set(characters)):
+            raise CheckpointError("tokenizer: expected sorted, distinct characters, found others; the file is damaged")
+        if normalize not in NORMALIZATIONS:
+            raise CheckpointError(f"tokenizer: expected normalize nfc or none, found {normalize!r}; it is damaged")
+        return Tokenizer(characters, normalize)
+
+    def _normalized(self, text: str) -> str:
+        return unicodedata.normalize("NFC", text) if self.normalize == "nfc" else text
+
+    def _ids(self, text: str) -> Tokens:
+        """Ids, with BOS for every character that is unknown."""
+        table = self._table
+        return table[np.minimum(codes_of(text), len(table) - 1)]
+
+    @cached_property
+    def _codes(self) -> NDArray[np.uint32]:
+        return codes_of(self.characters)
+
+    @cached_property
+    def _table(self) -> Tokens:
+        """From code point to id; the last entry, never a known character, stands for all beyond it."""
+        table = np.full(int(self._codes.max(initial=0)) + 2, self.bos, dtype=fitting(self.bos))
+        table[self._codes] = np.arange(len(self.characters))
+        return table
+
+
+def _refusal(unknown: str, known: int) -> str:
+    names = [f"{character!r} ({unicodedata.name(character, f'U+{ord(character):04X}')})" for character in unknown]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return (
+        f"expected only the {known} characters of the training text, found others: {', '.join(names[:_LISTED])}{more}; "
+        "leave them out, or train on text that has them"
+    )
