@@ -89,7 +89,9 @@ def rmsnorm(x: Vector) -> Vector:
     return [xi * scale for xi in x]
 
 
-def losses(documents: list[str], steps: int, emb: int = 16, head: int = 4, layer: int = 1, ctx: int = 16) -> Iterator[float]:
+def losses(
+    documents: list[str], steps: int, emb: int = 16, head: int = 4, layer: int = 1, ctx: int = 16
+) -> Iterator[float]:
     """Yield the loss of each of the first `steps` of a 1,000-step training, recipe `karpathy`, seed 42."""
     stream = random.Random(42)
     documents = list(documents)
@@ -117,9 +119,7 @@ def losses(documents: list[str], steps: int, emb: int = 16, head: int = 4, layer
             values[i].append(linear(x, w[f"{i}wv"]))
             mixed: Vector = []
             for h in range(0, emb, size):
-                scores = [
-                    sum((q[h + j] * k[h + j] for j in range(size)), Value(0.0)) / size**0.5 for k in keys[i]
-                ]
+                scores = [sum((q[h + j] * k[h + j] for j in range(size)), Value(0.0)) / size**0.5 for k in keys[i]]
                 heed = softmax(scores)
                 mixed += [
                     sum((heed[t] * values[i][t][h + j] for t in range(len(heed))), Value(0.0)) for j in range(size)

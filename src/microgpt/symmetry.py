@@ -44,7 +44,7 @@ class Val:
         self.a, self.da, self.b, self.db = a, da, b, db
 
     def __float__(self) -> float:
-        return self.data
+        return float(self.data)
 
     def __repr__(self) -> str:
         return f"Val({self.data:.6g}, grad={self.grad:.6g})"

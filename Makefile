@@ -1,0 +1,52 @@
+# The two commands: `make run` watches a GPT learn names, `make test` proves that it does so rightly.
+# Each needs python3 (3.11 or newer), pip and make; it makes .venv when missing and does nothing twice.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(CI),-W error)
+
+.PHONY: run test test-all long lint format build clean help
+
+run: .venv/ready-to-run  ## train on the built-in names and print samples
+	$(BIN)/microgpt
+
+test: .venv/ready-to-test  ## the everyday suite
+	$(PYTEST) -m "not long"
+
+long: .venv/ready-to-test  ## what the everyday suite leaves out
+	$(PYTEST) -m long
+
+test-all: test long  ## both
+
+lint: .venv/ready-to-test  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/ready-to-test  ## set the code as the house does
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: .venv/ready-to-test  ## a wheel and an sdist in dist/
+	$(BIN)/python -m build
+
+clean:  ## remove what the other targets made
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "MicroGPT needs Python 3.11 or newer, found $$($(PYTHON) --version). Name another: make PYTHON=python3.12"; \
+	  echo "(src/microgpt/symmetry.py alone runs on 3.9: $(PYTHON) src/microgpt/symmetry.py)"; exit 1; }
+	$(PYTHON) -m venv .venv || { $(PYTHON) -m pip install virtualenv && $(PYTHON) -m virtualenv .venv; }
+	@touch $@
+
+.venv/ready-to-run: .venv/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/ready-to-test: .venv/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/ready-to-run

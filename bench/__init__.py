@@ -1,0 +1,1 @@
+"""Every performance figure that the documents claim, each one command."""

@@ -1,0 +1,170 @@
+"""The speed of symmetry.py against the textbook formulation, and what each of its ideas gives.
+
+    python bench/atoms.py [--steps 40] [--rounds 3] [--json]
+
+Every row trains the same model on the same documents, and its losses are checked against the golden run. An idea's row
+is symmetry.py with that idea undone. Each row has a process of its own, and rows take turns, so that noise falls on all
+alike; given is the median over steps, with the quartiles.
+"""
+
+import argparse
+import gc
+import itertools
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import machine
+import textbook
+
+ROOT = Path(__file__).parent.parent
+SYMMETRY = ROOT / "src" / "microgpt" / "symmetry.py"
+GOLDEN = ROOT / "tests" / "fixtures" / "golden" / "golden_karpathy_1000.json"
+
+UNDONE = {
+    "slots for what an atom holds": [('    __slots__ = ("data", "grad", "a", "da", "b", "db")\n', "")],
+    "history in the atom, not in tuples of pairs": [
+        ('    __slots__ = ("data", "grad", "a", "da", "b", "db")\n', '    __slots__ = ("data", "grad", "history")\n'),
+        ("        self.a, self.da, self.b, self.db = a, da, b, db\n", "        self.history = ((a, da), (b, db))\n"),
+        (
+            "            atom.a.grad += atom.da * atom.grad  # the chain rule, once towards each parent\n"
+            "            atom.b.grad += atom.db * atom.grad\n",
+            "            for parent, slope in atom.history: parent.grad += slope * atom.grad\n",
+        ),
+    ],
+    "a tape, not a sort": [
+        (
+            "    loss.grad = 1.0\n    for atom in reversed(TAPE):\n",
+            "    loss.grad = 1.0\n    for atom in _sorted(loss):\n",
+        ),
+        (
+            "# ── II.",
+            "def _sorted(loss):\n"
+            "    order, seen, stack = [], set(), [(loss, False)]\n"
+            "    while stack:\n"
+            "        atom, done = stack.pop()\n"
+            "        if done: order.append(atom)\n"
+            "        elif atom not in seen and atom.a is not None:\n"
+            "            seen.add(atom)\n"
+            "            stack += [(atom, True), (atom.b, False), (atom.a, False)]\n"
+            "    return reversed(order)\n\n# ── II.",
+        ),
+    ],
+    "zero gradients are passed over": [("        if atom.grad:\n", "        if True:\n")],
+    "dot by reduce and map, not by sum": [
+        ("    return reduce(add, map(mul, u, v))\n", "    return sum(a * b for a, b in zip(u, v))\n")
+    ],
+    "operations generated, not interpreted": [
+        ("    a = self.data; b = other.data; y = {value}\n", "    a = self.data; b = other.data; y = value_(a, b)\n"),
+        ("Val(y, self, {da}, other, {db})", "Val(y, self, da_(a, b, y), other, db_(a, b, y))"),
+        (
+            "    space = globals().copy()\n",
+            "    space = globals().copy()\n"
+            "    space['value_'] = eval(f'lambda a, b: {value}', space)\n"
+            "    space['da_'] = eval(f'lambda a, b, y: {da}', space)\n"
+            "    space['db_'] = eval(f'lambda a, b, y: {db}', space)\n",
+        ),
+    ],
+}
+
+
+def load(changes: list[tuple[str, str]]) -> types.ModuleType:
+    """symmetry.py with some of its lines changed; each must be there just once."""
+    source = SYMMETRY.read_text()
+    for old, new in changes:
+        if source.count(old) != 1:
+            raise SystemExit(f"bench/atoms.py: symmetry.py has changed, this line isn't there just once: {old!r}")
+        source = source.replace(old, new)
+    module = types.ModuleType("symmetry")
+    module.__dict__["__file__"] = str(SYMMETRY)
+    sys.modules["symmetry"] = module  # dataclasses look their module up
+    exec(compile(source, "symmetry.py", "exec"), module.__dict__)
+    return module
+
+
+def training(symmetry: types.ModuleType) -> Iterator[float]:
+    """The golden run `karpathy`."""
+    stream = random.Random(42)
+    documents = symmetry.read(None)
+    stream.shuffle(documents)
+    characters = sorted(set("".join(documents)))
+    bos = len(characters)
+    model = symmetry.initial(symmetry.Config(), bos + 1, lambda: stream.gauss(0, 0.08))
+    tokens = [[bos, *map(characters.index, document), bos] for document in documents[:1000]]
+    yield from symmetry.train(model, tokens)
+
+
+COLLECTOR, TEXTBOOK = "without: the collector is off", "the textbook formulation"
+ROWS = ["symmetry.py", *[f"without: {idea}" for idea in UNDONE], COLLECTOR, TEXTBOOK]
+
+
+def measure(name: str, steps: int) -> dict[str, list[float]]:
+    """Train one row in this process; give the seconds and the loss of each step but the first, which draws weights."""
+    if name not in (COLLECTOR, TEXTBOOK):
+        gc.disable()
+    symmetry = load(UNDONE.get(name.removeprefix("without: "), []))
+    losses = textbook.losses(symmetry.read(None), 1000) if name == TEXTBOOK else training(symmetry)
+    next(losses)
+    taken: dict[str, list[float]] = {"seconds": [], "losses": []}
+    for _ in range(steps):
+        start = time.perf_counter()
+        taken["losses"].append(next(losses))
+        taken["seconds"].append(time.perf_counter() - start)
+    return taken
+
+
+def in_turns(rounds: int, steps: int) -> dict[str, dict[str, list[float]]]:
+    """Every row in a process of its own, round after round."""
+    taken: dict[str, dict[str, list[float]]] = {name: {"seconds": [], "losses": []} for name in ROWS}
+    for _, name in itertools.product(range(rounds), ROWS):
+        command = [sys.executable, __file__, "--row", name, "--steps", str(steps)]
+        done = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        taken[name]["seconds"] += done["seconds"]
+        taken[name]["losses"] = done["losses"]
+    return taken
+
+
+def report(taken: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
+    golden = json.loads(GOLDEN.read_text())["losses"][1:]
+    own = statistics.median(taken["symmetry.py"]["seconds"])
+    rows = []
+    for name, row in taken.items():
+        low, middle, high = statistics.quantiles(row["seconds"], n=4)
+        error = max(abs(a - b) for a, b in zip(row["losses"], golden, strict=False))
+        rows.append(
+            {"name": name, "ms_per_step": middle * 1e3, "quartiles_ms": [low * 1e3, high * 1e3], "ratio": middle / own,
+             "loss_error": error}
+        )  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.row:
+        print(json.dumps(measure(arguments.row, arguments.steps)))
+        return
+    rows = report(in_turns(arguments.rounds, arguments.steps))
+    if arguments.json:
+        print(json.dumps({"machine": machine.machine(), "rows": rows}, indent=1))
+        return
+    print(machine.line())
+    print(f"{'':52} ms a step (quartiles)     times   largest error of a loss")
+    for row in rows:
+        spread = f"{row['ms_per_step']:6.1f} ({row['quartiles_ms'][0]:.1f} to {row['quartiles_ms'][1]:.1f})"
+        print(f"{row['name']:52} {spread:25} {row['ratio']:5.2f}   {row['loss_error']:.0e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Draws docs/pictures/learning.svg: a thousand steps of symmetry.py, and what it writes on the way.
+
+python bench/picture.py [--out FILE.svg]
+"""
+
+import argparse
+import copy
+import gc
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from microgpt import symmetry
+
+LOOKS = (0, 30, 100, 300, 1000)  # steps after which the model writes
+ROWS = 7  # names in a column
+WIDTH, HEIGHT = 960, 520
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 64, 330  # of the curve
+STYLE = """
+  text { font-family: ui-sans-serif, system-ui, sans-serif; font-size: 14px; fill: #24292f; }
+  .title { font-size: 18px; font-weight: 600; }
+  .quiet { fill: #57606a; font-size: 12px; }
+  .name { font-family: ui-monospace, Menlo, Consolas, monospace; }
+  .grid { stroke: #d0d7de; stroke-width: 1; }
+  .known { stroke: #bf8700; stroke-width: 1.5; stroke-dasharray: 5 4; }
+  .each { fill: #54aeff; fill-opacity: 0.35; }
+  .mean { stroke: #0969da; stroke-width: 2.5; fill: none; }
+  .look { stroke: #8250df; stroke-width: 1; stroke-dasharray: 2 3; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e6edf3; } .quiet { fill: #8d96a0; } .grid { stroke: #30363d; }
+    .known { stroke: #d29922; } .mean { stroke: #58a6ff; } .look { stroke: #a371f7; }
+  }
+"""
+
+
+@dataclass(frozen=True)
+class Story:
+    """The losses of a training, names written on the way, and what a model without attention would score."""
+
+    losses: list[float]
+    written: dict[int, list[str]]
+    uniform: float
+    unigram: float
+
+
+def tell(config: symmetry.Config) -> Story:
+    """Train as `python symmetry.py` does, with looks from streams of their own."""
+    stream = random.Random(config.seed)
+    documents = symmetry.read(None)
+    stream.shuffle(documents)
+    characters = sorted(set("".join(documents)))
+    bos = len(characters)
+    model = symmetry.initial(config, bos + 1, lambda: stream.gauss(0, 0.08))
+
+    def look() -> list[str]:
+        own = random.Random(7)
+        return ["".join(characters[token] for token in symmetry.generate(model, own)) for _ in range(ROWS)]
+
+    losses, written = [], {0: look()}
+    tokens = [[bos, *map(characters.index, document), bos] for document in documents]
+    gc.disable()
+    for step, loss in enumerate(symmetry.train(model, tokens), 1):
+        losses.append(loss)
+        if step in LOOKS:
+            written[step] = look()
+    return Story(losses, copy.deepcopy(written), math.log(bos + 1), unigram(tokens))
+
+
+def unigram(documents: list[list[int]]) -> float:
+    """The loss, in nats, of predicting each token by its frequency alone."""
+    counts = Counter(token for document in documents for token in document[1:])
+    total = sum(counts.values())
+    return -sum(count / total * math.log(count / total) for count in counts.values())
+
+
+def draw(story: Story) -> str:
+    """The picture as SVG."""
+    low, high = 1.5, 4.0
+    steps = len(story.losses)
+
+    def x(step: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * math.sqrt(step / steps)  # the beginning is where most happens
+
+    def y(loss: float) -> float:
+        return TOP + (BOTTOM - TOP) * (high - min(max(loss, low), high)) / (high - low)
+
+    parts = [f'<text class="title" x="{LEFT}" y="30">A GPT of 4,192 atoms learns names</text>']
+    for tick in (1.5, 2.0, 2.5, 3.0, 3.5, 4.0):
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.1f}</text>')
+    parts.append(f'<text class="quiet" x="{LEFT}" y="{TOP - 12}">training loss, nats per token</text>')
+    for text, loss in (("knows nothing", story.uniform), ("knows letter frequencies", story.unigram)):
+        parts.append(f'<line class="known" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(loss):.1f}" y2="{y(loss):.1f}"/>')
+        parts.append(f'<text class="quiet" x="{WIDTH - RIGHT}" y="{y(loss) - 5:.1f}" text-anchor="end">{text}</text>')
+    for step, loss in enumerate(story.losses, 1):
+        parts.append(f'<circle class="each" cx="{x(step):.1f}" cy="{y(loss):.1f}" r="1.6"/>')
+    parts.append(f'<polyline class="mean" points="{_means(story.losses, x, y)}"/>')
+    parts += _columns(story, x)
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="Training loss over {steps} steps, with names written along the way">\n'
+        f"<style>{STYLE}</style>\n{body}\n</svg>\n"
+    )
+
+
+def _means(losses, x, y) -> str:  # noqa: ANN001
+    """Points of the running mean over the last tenth of the steps so far, at least 10."""
+    points = []
+    for step in range(1, len(losses) + 1):
+        recent = losses[max(0, step - max(10, step // 10)) : step]
+        points.append(f"{x(step):.1f},{y(sum(recent) / len(recent)):.1f}")
+    return " ".join(points)
+
+
+def _columns(story: Story, x) -> list[str]:  # noqa: ANN001
+    """What was written, in columns under the curve, each tied to its step."""
+    parts = []
+    wide = (WIDTH - LEFT - RIGHT) / len(story.written)
+    for column, (step, names) in enumerate(story.written.items()):
+        middle = LEFT + wide * (column + 0.5)
+        parts.append(
+            f'<polyline class="look" fill="none" points="{x(step):.1f},{TOP} {x(step):.1f},{BOTTOM} '
+            f'{middle:.1f},{BOTTOM + 28}"/>'
+        )
+        label = "before the first step" if step == 0 else f"after {step:,} steps"
+        parts.append(f'<text class="quiet" x="{middle:.1f}" y="{BOTTOM + 44}" text-anchor="middle">{label}</text>')
+        for row, name in enumerate(names):
+            place = f'x="{middle:.1f}" y="{BOTTOM + 68 + 18 * row}"'
+            parts.append(f'<text class="name" {place} text-anchor="middle">{escape(name) or "·"}</text>')
+    return parts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(__file__).parent.parent / "docs" / "pictures" / "learning.svg"
+    parser.add_argument("--out", type=Path, default=default)
+    out: Path = parser.parse_args().out
+    out.write_text(draw(tell(symmetry.Config())), encoding="utf-8")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The walls of the house: a room imports only rooms above it, and nothing heavy before it is needed."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import SOURCE
+
+ROOMS = [
+    "symmetry",
+    "errors",
+    "files",
+    "model",
+    "data",
+    "engines",
+    "training",
+    "recipes",
+    "library",
+    "lab",
+    "studio",
+    "cli",
+]
+FRONT = {"__init__", "__main__"}  # the doors: they may name any room
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room_of(module: str) -> str:
+    """The room that a dotted module of the package stands in."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imported(path: str) -> set[str]:
+    """The package's modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            found |= {
+                f"{node.module}.{alias.name}" if node.module == "microgpt" else str(node.module) for alias in node.names
+            }
+    return {name for name in found if name.split(".")[0] == "microgpt"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_a_room_imports_only_rooms_above_it(file) -> None:  # noqa: ANN001
+    own = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if own in FRONT:
+        return
+    assert own in ROOMS, f"{own} has no place in the house: name it in docs/ARCHITECTURE.md and here"
+    for module in imported(file.read_text()):
+        other = room_of(module)
+        assert other == "__init__" or ROOMS.index(other) <= ROOMS.index(own), (
+            f"{own} imports {module}, which is below it"
+        )
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has after a statement."""
+    code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_is_light() -> None:
+    heavy = {"numpy", "rich", "click", "safetensors", "scipy", "matplotlib", "torch", "ray", "starlette"}
+    assert not loaded_by("import microgpt") & heavy
+
+
+def test_the_reference_pulls_in_nothing_at_all() -> None:
+    third_party = loaded_by("import microgpt.symmetry") - loaded_by("pass") - sys.stdlib_module_names - {"microgpt"}
+    assert not third_party
