@@ -3,8 +3,9 @@
     python bench/atoms.py [--steps 40] [--rounds 3] [--json]
 
 Every row trains the same model on the same documents, and its losses are checked against the golden run. An idea's row
-is symmetry.py with that idea undone. Each row has a process of its own, and rows take turns, so that noise falls on all
-alike; given is the median over steps, with the quartiles.
+is symmetry.py with that idea undone, or with an idea that was tried and dropped for the little it gave. Each row has a
+process of its own, and rows take turns, so that noise falls on all alike; given is the median over steps, with the
+quartiles.
 """
 
 import argparse
@@ -34,9 +35,9 @@ UNDONE = {
         ('    __slots__ = ("data", "grad", "a", "da", "b", "db")\n', '    __slots__ = ("data", "grad", "history")\n'),
         ("        self.a, self.da, self.b, self.db = a, da, b, db\n", "        self.history = ((a, da), (b, db))\n"),
         (
-            "            atom.a.grad += atom.da * atom.grad  # the chain rule, once towards each parent\n"
-            "            atom.b.grad += atom.db * atom.grad\n",
-            "            for parent, slope in atom.history: parent.grad += slope * atom.grad\n",
+            "        atom.a.grad += atom.da * atom.grad  # the chain rule, once towards each parent\n"
+            "        atom.b.grad += atom.db * atom.grad\n",
+            "        for parent, slope in atom.history: parent.grad += slope * atom.grad\n",
         ),
     ],
     "a tape, not a sort": [
@@ -57,7 +58,6 @@ UNDONE = {
             "    return reversed(order)\n\n# ── II.",
         ),
     ],
-    "zero gradients are passed over": [("        if atom.grad:\n", "        if True:\n")],
     "dot by reduce and map, not by sum": [
         ("    return reduce(add, map(mul, u, v))\n", "    return sum(a * b for a, b in zip(u, v))\n")
     ],
@@ -101,15 +101,31 @@ def training(symmetry: types.ModuleType) -> Iterator[float]:
     yield from symmetry.train(model, tokens)
 
 
+DROPPED = {
+    "zero gradients passed over": [
+        ("    for atom in reversed(TAPE):\n", "    for atom in reversed(TAPE):\n        if not atom.grad: continue\n")
+    ],
+    "atoms made without __init__": [
+        (
+            "    atom = Val(y, self, {da}, other, {db})\n",
+            "    atom = new(Val); atom.data = y; atom.grad = 0.0\n"
+            "    atom.a = self; atom.da = {da}; atom.b = other; atom.db = {db}\n",
+        ),
+        ("    space = globals().copy()\n", "    space = {**globals(), 'new': Val.__new__}\n"),
+    ],
+}
+
 COLLECTOR, TEXTBOOK = "without: the collector is off", "the textbook formulation"
-ROWS = ["symmetry.py", *[f"without: {idea}" for idea in UNDONE], COLLECTOR, TEXTBOOK]
+CHANGES = {f"without: {idea}": changes for idea, changes in UNDONE.items()}
+CHANGES |= {f"tried, dropped: {idea}": changes for idea, changes in DROPPED.items()}
+ROWS = ["symmetry.py", *CHANGES, COLLECTOR, TEXTBOOK]
 
 
 def measure(name: str, steps: int) -> dict[str, list[float]]:
     """Train one row in this process; give the seconds and the loss of each step but the first, which draws weights."""
     if name not in (COLLECTOR, TEXTBOOK):
         gc.disable()
-    symmetry = load(UNDONE.get(name.removeprefix("without: "), []))
+    symmetry = load(CHANGES.get(name, []))
     losses = textbook.losses(symmetry.read(None), 1000) if name == TEXTBOOK else training(symmetry)
     next(losses)
     taken: dict[str, list[float]] = {"seconds": [], "losses": []}

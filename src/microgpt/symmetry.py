@@ -56,13 +56,12 @@ def backward(loss: Val) -> None:
 
     Why no recursion, no sort? An operation needs its operands first, so every atom is younger than its parents: the
     order of creation is a topological order. Walking it backwards, we meet an atom only after all that used it have
-    paid in their shares of its gradient. What the loss did not use still holds zero, and passes nothing on.
+    paid in their shares of its gradient. What the loss did not use still holds zero, and passes on zero.
     """
     loss.grad = 1.0
     for atom in reversed(TAPE):
-        if atom.grad:
-            atom.a.grad += atom.da * atom.grad  # the chain rule, once towards each parent
-            atom.b.grad += atom.db * atom.grad
+        atom.a.grad += atom.da * atom.grad  # the chain rule, once towards each parent
+        atom.b.grad += atom.db * atom.grad
     TAPE.clear()
 
 # ── II. The algebra ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,7 +199,8 @@ def generate(model: GPT, stream: random.Random, temperature: float = 0.5) -> lis
 def read(path: str | None) -> list[str]:
     """The lines of a file, or else the built-in names; a copy of this file that stands alone knows a handful."""
     names = Path(__file__).parent / "data" / "builtin" / "names.txt"
-    text = Path(path or names).read_text("utf-8-sig") if path or names.exists() else "emma\nliam\nolivia\nnoah\nava"
+    handful = "emma liam olivia noah ava william sophia james isabella logan mia benjamin charlotte mason amelia elijah"
+    text = Path(path or names).read_text("utf-8-sig") if path or names.exists() else handful.replace(" ", "\n")
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines:
         raise ValueError(f"expected text with a document on each line, found none in {path}")

@@ -1,0 +1,114 @@
+"""Speed of the engine `array`: `python bench/array.py`.
+
+First, microseconds a step at the default sizes on the built-in names, in float64 and float32. Then a batch of names of
+unequal length in one rectangle, filled up; in one for each length, with nothing filled up; and as the engine does it, in
+rectangles of neighbours by length. Run it with OPENBLAS_NUM_THREADS=1: BLAS's own threads only disturb products so small.
+"""
+
+import argparse
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import microgpt
+from microgpt.engines import create
+from microgpt.engines.array.backward import backward
+from microgpt.engines.array.batching import parts, rectangle
+from microgpt.engines.array.engine import DTYPES
+from microgpt.engines.array.forward import cross_entropy, forward
+from microgpt.engines.array.matrices import matrices
+from microgpt.engines.base import Batch, EngineConfig, Precision
+from microgpt.model.ledger import params
+from microgpt.model.settings import ModelConfig
+from microgpt.model.state import fresh
+
+SHAPES = [(16, 4, 1, 16), (64, 4, 2, 16), (128, 8, 4, 16)]  # emb, head, layer, ctx
+BATCHES = [8, 32, 128, 512]
+
+
+def names() -> list[NDArray[np.int64]]:
+    """The built-in names as token ids between BOS, in a shuffled order."""
+    lines = (Path(microgpt.__file__).parent / "data" / "builtin" / "names.txt").read_text("utf-8").split()
+    documents = [np.array([26, *(ord(letter) - ord("a") for letter in line), 26]) for line in lines]
+    order = np.random.default_rng(0).permutation(len(documents))
+    return [documents[i] for i in order]
+
+
+def median_microseconds(work: Callable[[], object], repeats: int, count: int = 1) -> float:
+    """The median over repeats of the time of one of `count` pieces of work, after one unmeasured repeat."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) / count * 1e6)
+    return statistics.median(times)
+
+
+def step_time(documents: list[NDArray[np.int64]], precision: Precision, steps: int, repeats: int) -> float:
+    model = ModelConfig(27)
+    runner = create("array", EngineConfig(precision)).open(fresh(model, weights(model)))
+    batches, rates = [[tokens] for tokens in documents[:steps]], np.full(steps, 0.001)
+    return median_microseconds(lambda: runner.advance(batches, rates), repeats, steps)
+
+
+def weights(model: ModelConfig) -> NDArray[np.float64]:
+    return np.random.default_rng(1).normal(0, 0.08, params(model))
+
+
+def gradient_in_parts(model: ModelConfig, flat: NDArray[np.float32], parts: list[Batch]) -> NDArray[np.float32]:
+    """The gradient of a batch, one rectangle for each part."""
+    total, share = np.zeros_like(flat), np.empty_like(flat)
+    batch, form, views = sum(map(len, parts)), matrices(model, flat), matrices(model, share)
+    for documents in parts:
+        block = rectangle(model, documents, DTYPES["32"], batch)
+        past = forward(model, form, block.inputs)
+        backward(model, form, views, block, past, cross_entropy(past.logits, block.targets)[1])
+        total += share
+    return total
+
+
+def by_length(batch: Batch) -> list[Batch]:
+    groups = defaultdict(list)
+    for tokens in batch:
+        groups[len(tokens)].append(tokens)
+    return list(groups.values())
+
+
+def compare(documents: list[NDArray[np.int64]], repeats: int) -> None:
+    print("\nmicroseconds for a gradient, float32")
+    print("emb head layer ctx batch   one rectangle   one for each length   neighbours by length")
+    for emb, head, layer, ctx in SHAPES:
+        model = ModelConfig(27, emb, head, layer, ctx)
+        flat = weights(model).astype(np.float32)
+        for size in BATCHES:
+            batch = documents[:size]
+            neighbours = [[batch[i] for i in part] for part in parts(model, batch)]
+            times = [
+                median_microseconds(partial(gradient_in_parts, model, flat, cut), repeats)
+                for cut in ([batch], by_length(batch), neighbours)
+            ]
+            print(f"{emb:3} {head:4} {layer:5} {ctx:3} {size:5} {times[0]:15.0f} {times[1]:21.0f} {times[2]:22.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=9)
+    chosen = parser.parse_args()
+    documents = names()
+    precisions: tuple[Precision, ...] = ("64", "32")
+    for precision in precisions:
+        micro = step_time(documents, precision, chosen.steps, chosen.repeats)
+        print(f"float{precision}: {micro:.1f} µs a step (median of {chosen.repeats} times {chosen.steps} steps)")
+    compare(documents, chosen.repeats)
+
+
+if __name__ == "__main__":
+    main()
