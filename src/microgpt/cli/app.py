@@ -1,0 +1,145 @@
+"""The verbs, how a wrong one is met, and how an error becomes one line and an exit code."""
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from microgpt import __version__
+from microgpt.errors import MicrogptError
+
+MOST_SUGGESTIONS = 3
+INTERRUPTED, TERMINATED = 130, 143
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: the module that holds its command, the group that help lists it in, and its line there."""
+
+    module: str
+    group: str
+    line: str
+
+
+VERBS = {
+    "train": Verb("train", "Start", "Train a model on a text, and read what it writes. The bare command trains."),
+    "sample": Verb("sample", "Start", "Write text with a trained model."),
+    "runs": Verb("runs", "Look", "List the runs there are."),
+    "eval": Verb("evaluate", "Look", "Measure the held-out loss of a run, or its loss on another text."),
+    "export": Verb("export", "Look", "Write a run's weights alone, to share: .safetensors or .py."),
+    "verify": Verb("verify", "Measure", "Prove that all engines compute the same function."),
+    "bench": Verb("bench", "Measure", "Measure the speed of the engines on this machine."),
+    "engines": Verb("engines", "Measure", "Say which engines this machine can run, and why not."),
+}
+
+
+class Verbs(click.Group):
+    """Verbs that are imported when they are called. Words that begin with a dash go to `train`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"microgpt.cli.{VERBS[cmd_name].module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = ["train", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS:
+            raise click.UsageError(f"There is no verb {args[0]!r}. {suggestion(args[0], list(VERBS))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for group in dict.fromkeys(verb.group for verb in VERBS.values()):
+            rows = [(name, verb.line) for name, verb in VERBS.items() if verb.group == group]
+            with formatter.section(group):
+                formatter.write_dl(rows)
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """The nearest known words as a question, or all of them."""
+    near = difflib.get_close_matches(word, known, MOST_SUGGESTIONS)
+    return f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(known)}."
+
+
+@click.command(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`microgpt VERB --help` tells the flags of a verb; the bare command takes those of train.",
+)
+@click.version_option(__version__, prog_name="microgpt")
+def microgpt() -> None:
+    """MicroGPT: The Art of Symmetry. Train a small GPT, read what it writes, and see how it learns."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out a command line; the exit code. Every failure is one line on standard error."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code: Any = microgpt.main(args=list(arguments), prog_name="microgpt", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's last flush is silent
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        return explain(error)
+
+
+def explain(error: Exception) -> int:
+    """Say in one line what went wrong; the exit code."""
+    if isinstance(error, click.ClickException):
+        where = getattr(getattr(error, "ctx", None), "command_path", "microgpt")
+        message, code = f"{error.format_message()} Try: {where} --help", 2
+    elif isinstance(error, MicrogptError):
+        message, code = str(error), error.exit_code
+    elif isinstance(error, MemoryError):
+        message, code = "There is not enough memory for this; smaller sizes or a smaller batch need less.", 5
+    else:
+        message, code = f"unexpected {type(error).__name__}: {error}. With --debug it shows where.", 1
+    click.echo(f"microgpt: {' '.join(message.split())}", err=True)
+    return code
+
+
+class Stop:
+    """Turns Ctrl-C and SIGTERM into a request to stop, which long work polls. The second one leaves at once."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    def __enter__(self) -> "Stop":
+        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        return self.code != 0
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.code:
+            os._exit(self.code)
+        self.code = INTERRUPTED if number == signal.SIGINT else TERMINATED

@@ -1,0 +1,49 @@
+"""Options made from the fields of the configuration, so that a setting is declared once."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from microgpt.model.settings import flag
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+RUN = click.argument("run", required=False)
+OUT = click.option("--out", default="runs", show_default=True, help="Folder of the run folders.")
+
+
+def settings(kind: type, leave_out: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """A decorator: an option for every field of a frozen configuration. What is not given stays None."""
+    fields = [field for field in dataclasses.fields(kind) if field.name not in leave_out]
+
+    def decorate(command: Command) -> Command:
+        for field in reversed(fields):
+            command = option(field)(command)
+        return command
+
+    return decorate
+
+
+def option(field: "dataclasses.Field[Any]") -> Callable[[Command], Command]:
+    """One field as an option: `norm_head` becomes --norm-head/--no-norm-head, `steps` becomes -s, --steps."""
+    name, default = flag(field.name), field.default
+    names = [field.name, *filter(None, [field.metadata.get("short")]), name]
+    shown = f"{field.metadata['help']}{_default(default)}"
+    if isinstance(default, bool):
+        return click.option(field.name, f"{name}/--no-{name[2:]}", default=None, help=shown)
+    if isinstance(default, tuple):
+        return click.option(*names, multiple=True, metavar="TEXT", help=shown)
+    kind, metavar = {int: (int, "N"), float: (float, "X")}.get(type(default), (str, "WORD"))
+    metavar = "|".join(field.metadata.get("choices", ())) or metavar
+    return click.option(*names, type=kind, default=None, metavar=metavar, help=shown)
+
+
+def _default(default: Any) -> str:
+    if isinstance(default, bool):
+        return f"  [default: {'on' if default else 'off'}]"
+    if isinstance(default, tuple):
+        return f"  [default: {', '.join(default)}]"
+    return f"  [default: {default}]" if default not in ("", 0) else ""

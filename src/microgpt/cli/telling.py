@@ -1,0 +1,99 @@
+"""Telling a training while it runs: a live line on a terminal, else a plain line every five seconds."""
+
+import sys
+import time
+from typing import Protocol
+
+import click
+
+EVERY = 5.0  # seconds between plain lines
+
+
+class Teller(Protocol):
+    """Who tells of steps on standard error."""
+
+    def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None:
+        """So many steps are taken."""
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, in a line of its own."""
+
+    def close(self) -> None:
+        """There is no more progress."""
+
+
+class Quiet:
+    """Tells nothing but warnings."""
+
+    def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Plain:
+    """For what is no terminal."""
+
+    def __init__(self) -> None:
+        self.next = 0.0
+
+    def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None:
+        now = time.monotonic()
+        if now >= self.next or step == steps:
+            self.next = now + EVERY
+            self.note(describe(step, steps, loss, speed, left))
+
+    def note(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def close(self) -> None: ...
+
+
+class Live:
+    """For a terminal: a bar that moves (rich keeps NO_COLOR), with notes above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = [BarColumn(bar_width=24), TextColumn("{task.description}", markup=False)]
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task("", total=None)
+        self.bar.start()
+
+    def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None:
+        text = describe(step, steps, loss, speed, left)
+        self.bar.update(self.task, completed=step, total=steps, description=text)
+
+    def note(self, text: str) -> None:
+        self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+def teller(quiet: bool) -> Teller:
+    """Who suits this standard error."""
+    if quiet:
+        return Quiet()
+    return Live() if sys.stderr.isatty() else Plain()
+
+
+def describe(step: int, steps: int, loss: float, speed: float, left: float) -> str:
+    """`step 300/1000  loss 2.4321  4,310 steps/s  0 s left`."""
+    return f"step {step}/{steps}  loss {loss:.4f}  {pace(speed)}  {duration(left)} left"
+
+
+def pace(speed: float) -> str:
+    return f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2f} steps/s"
+
+
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min 20 s` or `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
