@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(CI),-W error)
 
-.PHONY: run test test-all long lint format build clean help
+.PHONY: run test test-all long lint format docs build clean help
 
 run: .venv/ready-to-run  ## train on the built-in names and print samples
 	$(BIN)/microgpt
@@ -26,6 +26,9 @@ lint: .venv/ready-to-test  ## style and types
 format: .venv/ready-to-test  ## set the code as the house does
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/ready-to-run  ## write docs/CLI.md from the program's own help
+	$(BIN)/python -m microgpt.cli.reference > docs/CLI.md
 
 build: .venv/ready-to-test  ## a wheel and an sdist in dist/
 	$(BIN)/python -m build

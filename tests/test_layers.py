@@ -18,6 +18,7 @@ ROOMS = [
     "training",
     "recipes",
     "library",
+    "export",
     "lab",
     "studio",
     "cli",

@@ -1,0 +1,43 @@
+"""`microgpt runs`"""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from microgpt.cli.options import JSON, OUT
+
+if TYPE_CHECKING:
+    from microgpt.training.find import RunSummary
+
+
+@click.command("runs")
+@OUT
+@JSON
+def command(out: str, as_json: bool) -> None:
+    """List the runs there are, newest first: name, date, text, size, steps, held-out loss."""
+    from microgpt.training.find import listing
+
+    found = listing(out)
+    if as_json:
+        click.echo(json.dumps({"runs": [_values(run) for run in found]}))
+        return
+    if not found:
+        click.echo(f"There are no runs in {out} yet; `microgpt train` makes one.", err=True)
+        return
+    width = max(len(run.name) for run in found)
+    click.echo(f"{'name':{width}}  {'date':19}  {'text':12} {'params':>9} {'steps':>13}  held-out loss")
+    for run in found:
+        click.echo(_line(run, width))
+
+
+def _line(run: "RunSummary", width: int) -> str:
+    if run.fault:
+        return f"{run.name:{width}}  {run.date:19}  {run.fault}"
+    steps = f"{run.step}" if run.step == run.steps else f"{run.step}/{run.steps}"
+    loss = "" if run.holdout is None else f"{run.holdout:.4f}"
+    return f"{run.name:{width}}  {run.date:19}  {run.data or '':12} {run.params or '':>9} {steps:>13}  {loss}".rstrip()
+
+
+def _values(run: "RunSummary") -> dict[str, object]:
+    return vars(run) | {"path": str(run.path)}

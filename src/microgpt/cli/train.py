@@ -1,0 +1,131 @@
+"""`microgpt train`, which is also the bare command"""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microgpt.cli.app import Stop
+from microgpt.cli.options import JSON, settings
+from microgpt.cli.telling import Teller, teller
+from microgpt.errors import UsageError
+from microgpt.model.settings import Settings
+from microgpt.training.request import Request
+
+if TYPE_CHECKING:
+    from microgpt.training.records import Finished, Interrupted, Record, Result
+
+HIDDEN = ("settings", "golden", "order")  # what a recipe decides
+
+
+@click.command("train")
+@settings(Request, leave_out=HIDDEN)
+@settings(Settings)
+@click.option("--resume", metavar="RUN", help="Go on with a run; a finished one with more --steps.")
+@click.option("--losses", "losses_file", metavar="FILE.csv", help="Write step, loss and learning rate there too.")
+@JSON
+@click.option("--quiet", is_flag=True, help="No progress and no notes on standard error.")
+def command(resume: str | None, losses_file: str | None, as_json: bool, quiet: bool, **given: Any) -> int:
+    """Train a model on a text, and read what it writes.
+
+    Text, sizes and settings come from a recipe; flags override it. The weights, the losses and the samples go into a
+    run folder. Ctrl-C saves, and --resume goes on from there.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None and value != ()}
+    tells = teller(quiet)
+    with Stop() as stop:
+        try:
+            last = _follow(_records(resume, chosen, stop), tells, as_json, quiet)
+        finally:
+            tells.close()
+    if losses_file:
+        _write_losses(losses_file, last)
+    return stop.code
+
+
+def _records(resume: str | None, chosen: dict[str, Any], stop: Stop) -> "Iterator[Record]":
+    from microgpt.recipes import resolve
+    from microgpt.training.loop import train
+
+    if resume is None:
+        return train(resolve(chosen.pop("recipe", "default"), chosen), stop=stop)
+    from microgpt.training.find import find
+    from microgpt.training.resume import resume as go_on
+
+    if "recipe" in chosen:
+        raise UsageError("--resume keeps the settings of its run; leave --recipe out.")
+    return go_on(find(resume, chosen.pop("out", "runs")), chosen, stop=stop)
+
+
+def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool, quiet: bool) -> "Finished | Interrupted":
+    """Tell what happens; the last record."""
+    from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Sampled, Started
+
+    ended: Finished | Interrupted | None = None
+    for record in records:
+        match record:
+            case Started():
+                click.echo(record.headline, err=as_json)
+            case Note(text, warning):
+                click.echo(f"warning: {text}", err=True) if warning else tells.note(text)
+            case Progress():
+                tells.progress(record.step, record.steps, record.loss, record.steps_per_second, record.seconds_left)
+            case Evaluated(step, held_out):
+                tells.note(f"step {step}  held-out loss {held_out.loss:.4f} ± {held_out.se or 0:.4f}")
+            case Sampled(samples=samples) if samples:
+                tells.close()
+            case Finished():
+                ended = record
+                _print_result(record.result, as_json)
+            case Interrupted():
+                ended = record
+                tells.close()
+                _print_interrupted(record)
+    assert ended is not None  # the loop ends with one or raises
+    return ended
+
+
+def _print_result(result: "Result", as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), allow_nan=False))
+        return
+    for sample in result.samples:
+        click.echo(sample)
+    click.echo(_summary(result))
+
+
+def _summary(result: "Result") -> str:
+    """What the training came to, in two or three lines."""
+    loss, lines = result.loss, []
+    known = f"letter frequencies alone score {loss.unigram:.3f}, knowing nothing {loss.uniform:.3f}"
+    if loss.holdout is not None:
+        error = f" ± {loss.holdout_se:.3f}" if loss.holdout_se is not None else ""
+        lines.append(f"held-out loss {loss.holdout:.3f}{error} nats per token; {known}")
+    elif loss.mean_last_100 is not None:
+        lines.append(f"training loss {loss.mean_last_100:.3f} nats per token over the last 100 steps; {known}")
+    if result.samples and result.samples_copied is not None:
+        lines.append(f"{result.samples_copied} of {len(result.samples)} samples stand in the training text")
+    if result.run:
+        lines.append(f"{result.run}  ({result.steps:,} steps in {result.seconds.train:.2f} s on {result.engine})")
+    return "\n" + "\n".join(lines)
+
+
+def _print_interrupted(record: "Interrupted") -> None:
+    where = f"; go on with: microgpt --resume {record.run}" if record.run else ""
+    click.echo(f"stopped after step {record.step}, and saved{where}", err=True)
+
+
+def _write_losses(file: str, last: "Finished | Interrupted") -> None:
+    """Every step's loss and learning rate, as in the run folder."""
+    from pathlib import Path
+
+    from microgpt import files
+    from microgpt.model.schedule import learning_rates
+    from microgpt.training.tables import LOSSES
+
+    training = last.checkpoint.training
+    assert training is not None  # what was just trained knows its settings
+    rates = learning_rates(training.request.settings, 0, len(last.losses)).tolist()
+    rows = zip(range(1, len(rates) + 1), last.losses.tolist(), rates, strict=True)
+    files.replace(Path(file), LOSSES.header + LOSSES.rows(rows))

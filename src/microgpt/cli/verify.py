@@ -1,0 +1,44 @@
+"""`microgpt verify`"""
+
+import json
+
+import click
+
+from microgpt.cli.options import JSON
+
+
+@click.command("verify")
+@click.option("--full", is_flag=True, help="The whole spread of sizes: some minutes.")
+@click.option("--engine", "engines", multiple=True, metavar="WORD", help="Only these engines.  [default: all]")
+@JSON
+def command(full: bool, engines: tuple[str, ...], as_json: bool) -> int:
+    """Prove that all engines compute the same function.
+
+    Each engine is held against atomic: same weights, same documents, then the relative errors of the loss, of the
+    gradient, and after ten training steps. The atoms' own gradients are held against central differences.
+    Exit code 1 when one is out of tolerance.
+    """
+    import dataclasses
+
+    from microgpt.engines import ENGINES, choose
+    from microgpt.engines.parity import verify
+
+    checks = []
+    for check in verify([choose(name) for name in engines] or ENGINES, full):
+        checks.append(check)
+        if not as_json:
+            tenth = "        " if check.ten_step_error is None else f"{check.ten_step_error:8.0e}"
+            click.echo(
+                f"{'ok  ' if check.ok else 'FAIL'} {check.engine:7} {check.precision:>3}  "
+                f"loss {check.loss_error:6.0e}  gradient {check.gradient_error:6.0e}  ten steps {tenth}   "
+                f"{check.recipe}{check.problem and '  ← ' + check.problem}"
+            )
+    ok = all(check.ok for check in checks)
+    if as_json:
+        click.echo(json.dumps({"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]}))
+    else:
+        failed = sum(not check.ok for check in checks)
+        click.echo(
+            f"{len(checks)} checks, {failed} out of tolerance" if failed else f"{len(checks)} checks, all within"
+        )
+    return 0 if ok else 1

@@ -1,0 +1,107 @@
+"""A model to share: weights, configuration and vocabulary alone, and nothing about the machine or the person."""
+
+import base64
+import textwrap
+from pathlib import Path
+from typing import Final
+
+from microgpt import files, symmetry
+from microgpt.errors import UsageError
+from microgpt.training import checkpoint as checkpoints
+from microgpt.training.checkpoint import Checkpoint
+
+WARNING: Final = "a model can repeat its training text: share it only where that may be read."
+
+_ALONE: Final = '''
+# A trained model ------------------------------------------------------------------------------------------------------
+
+import array, base64
+
+CONFIG = Config({settings})
+CHARACTERS = {characters}
+KIND = {kind}
+WEIGHTS = """
+{weights}
+"""  # matrix after matrix as `shapes` names them, row by row, in little-endian float64
+
+def trained() -> GPT:
+    """The model with its trained weights, as floats: they need no graph to write."""
+    numbers = array.array("d", base64.b64decode(WEIGHTS))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    each = iter(numbers)
+    sizes = shapes(CONFIG, len(CHARACTERS) + 1).items()
+    return GPT(CONFIG, {{name: [[next(each) for _ in range(n)] for _ in range(m)] for name, (m, n) in sizes}})
+
+def write(model: GPT, prompt: str, stream: random.Random, temperature: float, length: int) -> str:
+    """A document, which the model ends itself; or so many characters of running text."""
+    running, bos = KIND == "windows", len(CHARACTERS)
+    text = [CHARACTERS.index(character) for character in prompt]
+    waiting = (text or [first()])[-CONFIG.ctx:] if running else [bos, *text]
+    seen, past, scores = [], Past(), []
+    while len(text) < (length if running else CONFIG.ctx):
+        for token in waiting:
+            scores = model.logits(token, len(seen), past)
+            seen.append(token)
+        chances = softmax([score / temperature for score in scores])
+        token = stream.choices(range(bos + 1), [*chances[:bos], 0.0] if running else chances)[0]
+        if token == bos:
+            break
+        text.append(token)
+        waiting = [token]
+        if len(seen) == CONFIG.ctx:  # running text goes on from the latter half of what it saw
+            waiting, seen, past = [*seen[CONFIG.ctx - CONFIG.ctx // 2:], token], [], Past()
+    return "".join(CHARACTERS[token] for token in text)
+
+def first() -> int:
+    return next((CHARACTERS.index(mark) for mark in "\\n " if mark in CHARACTERS), 0)
+
+def sampler() -> None:
+    parser = argparse.ArgumentParser(description="Write text with a trained model.")
+    parser.add_argument("--prompt", default="")
+    parser.add_argument("--count", type=int, default=5)
+    parser.add_argument("--temperature", type=float, default=0.5)
+    parser.add_argument("--length", type=int, default=256, help="characters of running text (documents end themselves)")
+    parser.add_argument("--seed", type=int, default=None)
+    chosen = parser.parse_args()
+    unknown = sorted(set(chosen.prompt) - set(CHARACTERS))
+    if unknown or chosen.temperature <= 0 or (KIND != "windows" and len(chosen.prompt) >= CONFIG.ctx):
+        parser.error(f"the prompt has unknown characters: {{unknown}}" if unknown else
+                     f"expected a temperature above 0 and a prompt of fewer than {{CONFIG.ctx}} characters")
+    model, stream = trained(), random.Random(chosen.seed)
+    for _ in range(chosen.count):
+        print(write(model, chosen.prompt, stream, chosen.temperature, chosen.length))
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sampler()
+'''
+
+
+def export(checkpoint: Checkpoint, file: Path) -> None:
+    """Write a model to share as `.safetensors` or `.py`, by the file's ending. Raises `UsageError` for another ending,
+    `EnvironmentFault` where it can't be written."""
+    writers = {".safetensors": _tensors, ".py": _program}
+    if file.suffix not in writers:
+        raise UsageError(f"{file}: expected a file that ends in {' or '.join(writers)}, found {file.suffix or 'none'}.")
+    files.replace(file, writers[file.suffix](checkpoint))
+
+
+def _tensors(checkpoint: Checkpoint) -> bytes:
+    return checkpoints.to_bytes(checkpoints.shared(checkpoint))
+
+
+def _program(checkpoint: Checkpoint) -> bytes:
+    """symmetry.py with the weights inside: one file that writes on the standard library alone."""
+    source = Path(symmetry.__file__).read_text(encoding="utf-8")
+    art, _, _ = source.partition('if __name__ == "__main__":')
+    model = checkpoint.model
+    numbers = checkpoint.state.weights.astype("<f8").tobytes()
+    names = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head")
+    alone = _ALONE.format(
+        settings=", ".join(f"{name}={getattr(model, name)}" for name in names),
+        characters=ascii(checkpoint.tokenizer.characters),
+        kind=repr(checkpoint.kind),
+        weights="\n".join(textwrap.wrap(base64.b64encode(numbers).decode(), 120)),
+    )
+    return (art.rstrip() + "\n" + alone).encode()

@@ -1,0 +1,73 @@
+"""What is exported writes as the run does, on the standard library alone, and tells nothing of the machine."""
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from microgpt.errors import UsageError
+from microgpt.export import export
+from microgpt.library import Run, load, train
+
+PROSE = "It was the best of times, it was the worst of times.\nAnd so we beat on, boats against it all.\n" * 8
+
+
+@pytest.fixture(scope="module")
+def names() -> Run:
+    return train(steps=200, holdout=0.01)
+
+
+def written(file: Path, *flags: str) -> str:
+    done = subprocess.run([sys.executable, "-I", str(file), *flags], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_program_writes_the_same_documents_as_the_run(names: Run, tmp_path: Path) -> None:
+    export(names.checkpoint, tmp_path / "model.py")
+    expected = names.sample("ma", count=5, seed=3, temperature=0.8)
+    flags = ("--prompt", "ma", "--seed", "3", "--temperature", "0.8")
+    assert written(tmp_path / "model.py", *flags).splitlines() == expected
+
+
+@pytest.mark.parametrize("ctx", [1, 2, 7])
+def test_a_program_writes_the_same_running_text_as_the_run(ctx: int, tmp_path: Path) -> None:
+    (tmp_path / "prose.txt").write_text(PROSE)
+    run = train(tmp_path / "prose.txt", steps=20, emb=8, ctx=ctx, documents="windows")
+    export(run.checkpoint, tmp_path / "model.py")
+    for prompt in ("", "it was the worst of"):
+        flags = ("--prompt", prompt, "--count", "1", "--seed", "5", "--length", "60")
+        assert written(tmp_path / "model.py", *flags) == run.sample(prompt, 1, seed=5, length=60)[0] + "\n"
+
+
+def test_a_program_refuses_unknown_characters(names: Run, tmp_path: Path) -> None:
+    export(names.checkpoint, tmp_path / "model.py")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "model.py"), "--prompt", "É!"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "unknown characters: ['!', 'É']" in done.stderr
+
+
+def test_shared_weights_write_as_the_run_does(names: Run, tmp_path: Path) -> None:
+    export(names.checkpoint, tmp_path / "model.safetensors")
+    assert load(tmp_path / "model.safetensors").sample(count=5, seed=1) == names.sample(count=5, seed=1)
+
+
+def test_shared_weights_tell_nothing_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "private.txt").write_text("anna\nbob\ncleo\n" * 3)
+    run = train(tmp_path / "private.txt", steps=5, holdout=0)
+    for name in ("model.safetensors", "model.py"):
+        export(run.checkpoint, tmp_path / name)
+        assert b"private" not in (tmp_path / name).read_bytes()
+    data = (tmp_path / "model.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    assert not [name for name in header if name.startswith("adam")]
+
+
+def test_another_ending_is_refused(names: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ends in .safetensors or .py"):
+        export(names.checkpoint, tmp_path / "model.pickle")
