@@ -31,7 +31,7 @@ class CheckpointError(MicrogptError):
     exit_code = 4
 
 
-class EnvironmentFault(MicrogptError):
+class EnvironmentFault(MicrogptError):  # noqa: N818 - Python's own EnvironmentError is another thing
     """The machine lacks something: a compiler, disk space, a permission, a package."""
 
     exit_code = 5

@@ -1,6 +1,7 @@
 """`microgpt verify`"""
 
 import json
+import math
 
 import click
 
@@ -35,10 +36,16 @@ def command(full: bool, engines: tuple[str, ...], as_json: bool) -> int:
             )
     ok = all(check.ok for check in checks)
     if as_json:
-        click.echo(json.dumps({"ok": ok, "checks": [dataclasses.asdict(check) for check in checks]}))
+        rows = [{name: _finite(value) for name, value in dataclasses.asdict(check).items()} for check in checks]
+        click.echo(json.dumps({"ok": ok, "checks": rows}, allow_nan=False))
     else:
         failed = sum(not check.ok for check in checks)
         click.echo(
             f"{len(checks)} checks, {failed} out of tolerance" if failed else f"{len(checks)} checks, all within"
         )
     return 0 if ok else 1
+
+
+def _finite(value: object) -> object:
+    """JSON knows no infinity, which an error is where zeros don't coincide; `problem` tells then."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

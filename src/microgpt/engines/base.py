@@ -68,20 +68,59 @@ class Engine(Protocol):
     """One rung of the ladder."""
 
     name: str
+    precisions: tuple[Precision, ...]  # float64 first: every engine has it
 
     def open(self, state: State) -> Runner:
         """Take a copy of the state, from which `advance` goes on."""
         ...
 
 
+def require(engine: str, config: EngineConfig, precisions: tuple[Precision, ...], most_threads: int) -> None:
+    """Raise `UsageError` where an engine can't do what the configuration asks: no setting is silently ignored."""
+    if config.precision not in precisions:
+        raise UsageError(f"--engine {engine} takes --precision {' or '.join(precisions)}, found {config.precision}.")
+    if not 1 <= config.threads <= most_threads:
+        limit = "1" if most_threads == 1 else f"1 to {most_threads}"
+        raise UsageError(f"--engine {engine} takes --threads {limit}, found {config.threads}.")
+    if config.device != "cpu":
+        raise UsageError(f"--engine {engine} takes --device cpu, found {config.device}.")
+
+
 def checked(model: ModelConfig, tokens: Tokens) -> Tokens:
     """The tokens, or `UsageError` where they are not ids of the vocabulary or too few to predict anything."""
     if len(tokens) < 2:
         raise UsageError(f"A sequence needs 2 tokens or more to predict anything, found {len(tokens)}.")
+    _check_ids(model, tokens)
+    return tokens
+
+
+def checked_batch(model: ModelConfig, batch: Batch) -> Batch:
+    """The batch, or `UsageError` where it is empty or one of its sequences can't be."""
+    if not len(batch):
+        raise UsageError("A step needs one document or more, found none.")
+    return [checked(model, tokens) for tokens in batch]
+
+
+def checked_prefix(model: ModelConfig, prefix: Sequence[int]) -> list[int]:
+    """The prefix as a list, or `UsageError` where it is empty, longer than ctx, or holds what is no token id."""
+    if not 1 <= len(prefix) <= model.ctx:
+        raise UsageError(f"A prefix has 1 to {model.ctx} tokens (ctx), found {len(prefix)}.")
+    tokens = np.asarray(prefix)
+    _check_ids(model, tokens)
+    return [int(token) for token in tokens]
+
+
+def _check_ids(model: ModelConfig, tokens: Tokens) -> None:
     low, high = int(tokens.min()), int(tokens.max())
     if low < 0 or high >= model.vocabulary:
         raise UsageError(f"Token ids must lie in 0 … {model.vocabulary - 1}, found {low if low < 0 else high}.")
-    return tokens
+
+
+def reusable(known: Sequence[int], prefix: Sequence[int]) -> int:
+    """How many tokens of a key/value cache still serve a prefix: those they share, but never the prefix's last one,
+    whose logits are asked for."""
+    pairs = zip(known, prefix[:-1], strict=False)
+    return next((i for i, (old, new) in enumerate(pairs) if old != new), min(len(known), len(prefix) - 1))
 
 
 def predictions(model: ModelConfig, tokens: Tokens) -> int:

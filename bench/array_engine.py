@@ -1,8 +1,9 @@
-"""Speed of the engine `array`: `python bench/array.py`.
+"""Speed of the engine `array`: `python bench/array_engine.py`.
 
 First, microseconds a step at the default sizes on the built-in names, in float64 and float32. Then a batch of names of
-unequal length in one rectangle, filled up; in one for each length, with nothing filled up; and as the engine does it, in
-rectangles of neighbours by length. Run it with OPENBLAS_NUM_THREADS=1: BLAS's own threads only disturb products so small.
+unequal length in one rectangle, filled up; in one for each length, with nothing filled up; and as the engine does it,
+in rectangles of neighbours by length. Run it with OPENBLAS_NUM_THREADS=1: BLAS's own threads only disturb products so
+small.
 """
 
 import argparse
@@ -40,22 +41,23 @@ def names() -> list[NDArray[np.int64]]:
     return [documents[i] for i in order]
 
 
-def median_microseconds(work: Callable[[], object], repeats: int, count: int = 1) -> float:
-    """The median over repeats of the time of one of `count` pieces of work, after one unmeasured repeat."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) / count * 1e6)
-    return statistics.median(times)
+def microseconds(works: list[Callable[[], object]], repeats: int) -> list[float]:
+    """The median time of each of several works, taken in turns after one unmeasured round: noise hits all alike."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(repeats + 1):
+        for work, taken in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            taken.append((time.perf_counter() - start) * 1e6)
+    return [statistics.median(taken[1:]) for taken in times]
 
 
-def step_time(documents: list[NDArray[np.int64]], precision: Precision, steps: int, repeats: int) -> float:
+def steps(documents: list[NDArray[np.int64]], precision: Precision, count: int) -> Callable[[], object]:
+    """So many training steps of one document at the default sizes."""
     model = ModelConfig(27)
     runner = create("array", EngineConfig(precision)).open(fresh(model, weights(model)))
-    batches, rates = [[tokens] for tokens in documents[:steps]], np.full(steps, 0.001)
-    return median_microseconds(lambda: runner.advance(batches, rates), repeats, steps)
+    batches, rates = [[tokens] for tokens in documents[:count]], np.full(count, 0.001)
+    return lambda: runner.advance(batches, rates)
 
 
 def weights(model: ModelConfig) -> NDArray[np.float64]:
@@ -68,8 +70,8 @@ def gradient_in_parts(model: ModelConfig, flat: NDArray[np.float32], parts: list
     batch, form, views = sum(map(len, parts)), matrices(model, flat), matrices(model, share)
     for documents in parts:
         block = rectangle(model, documents, DTYPES["32"], batch)
-        past = forward(model, form, block.inputs)
-        backward(model, form, views, block, past, cross_entropy(past.logits, block.targets)[1])
+        kept = forward(model, form, block.inputs)
+        backward(model, form, views, block, kept, cross_entropy(kept.logits, block.targets)[1])
         total += share
     return total
 
@@ -88,25 +90,24 @@ def compare(documents: list[NDArray[np.int64]], repeats: int) -> None:
         model = ModelConfig(27, emb, head, layer, ctx)
         flat = weights(model).astype(np.float32)
         for size in BATCHES:
-            batch = documents[:size]
-            neighbours = [[batch[i] for i in part] for part in parts(model, batch)]
-            times = [
-                median_microseconds(partial(gradient_in_parts, model, flat, cut), repeats)
-                for cut in ([batch], by_length(batch), neighbours)
-            ]
+            batch: Batch = documents[:size]
+            neighbours: list[Batch] = [[batch[i] for i in part] for part in parts(model, batch)]
+            ways = [[batch], by_length(batch), neighbours]
+            times = microseconds([partial(gradient_in_parts, model, flat, way) for way in ways], repeats)
             print(f"{emb:3} {head:4} {layer:5} {ctx:3} {size:5} {times[0]:15.0f} {times[1]:21.0f} {times[2]:22.0f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=15)
     chosen = parser.parse_args()
     documents = names()
     precisions: tuple[Precision, ...] = ("64", "32")
-    for precision in precisions:
-        micro = step_time(documents, precision, chosen.steps, chosen.repeats)
-        print(f"float{precision}: {micro:.1f} µs a step (median of {chosen.repeats} times {chosen.steps} steps)")
+    times = microseconds([steps(documents, precision, chosen.steps) for precision in precisions], chosen.repeats)
+    print(f"microseconds a step, medians of {chosen.repeats} times {chosen.steps} steps")
+    for precision, taken in zip(precisions, times, strict=True):
+        print(f"float{precision}: {taken / chosen.steps:.1f}")
     compare(documents, chosen.repeats)
 
 

@@ -1,0 +1,172 @@
+"""The engine `array` behind the contract of engines."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.engines.array.adam import Betas, adam
+from microgpt.engines.array.backward import backward
+from microgpt.engines.array.batching import parts, rectangle
+from microgpt.engines.array.forward import Cache, ForwardPass, cross_entropy, forward, softmax
+from microgpt.engines.array.matrices import Array, Matrices, matrices
+from microgpt.engines.array.threads import Pinned, pinned
+from microgpt.engines.base import (
+    Batch,
+    EngineConfig,
+    Precision,
+    Tokens,
+    checked,
+    checked_batch,
+    checked_prefix,
+    predictions,
+    require,
+    reusable,
+)
+from microgpt.model.ledger import params
+from microgpt.model.settings import ModelConfig
+from microgpt.model.state import State
+
+DTYPES: dict[str, np.dtype[Any]] = {"32": np.dtype(np.float32), "64": np.dtype(np.float64)}
+
+
+class Moment(NamedTuple):
+    """A state in native form. A step writes the next moment into spare memory, and one assignment makes it the
+    present one: a step is whole or not done, whatever interrupts it."""
+
+    numbers: Array  # (3, params): weights, Adam's m, Adam's v
+    weights: Matrices
+    step: int
+
+
+def moment(model: ModelConfig, numbers: Array, step: int) -> Moment:
+    return Moment(numbers, matrices(model, numbers[0]), step)
+
+
+class ArrayRunner:
+    """A state as arrays."""
+
+    def __init__(self, config: EngineConfig, state: State, pinned: Pinned) -> None:
+        self._model, self._dtype = state.model, DTYPES[config.precision]
+        self._betas = Betas(config.beta1, config.beta2)
+        self._pinned = pinned
+        numbers = np.stack([state.weights, state.adam_m, state.adam_v]).astype(self._dtype)
+        now, spare = moment(self._model, numbers, state.step), moment(self._model, numbers.copy(), 0)
+        self._moments = now, spare
+        self._gradient = np.zeros(params(self._model), self._dtype)
+        self._share = np.zeros_like(self._gradient)  # of one rectangle, where a batch needs several
+        self._gradients, self._shares = matrices(self._model, self._gradient), matrices(self._model, self._share)
+        shape = self._model.layer, self._model.head, self._model.ctx, self._model.head_size
+        self._cache = Cache(np.empty(shape, self._dtype), np.empty(shape, self._dtype), 0)
+        self._cached: list[int] = []
+
+    def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        losses: list[float] = []
+        self._cached = []
+        sound = [checked_batch(self._model, batch) for batch in batches]
+        with np.errstate(all="ignore"), self._pinned():
+            for batch, lr in zip(sound, learning_rates.tolist(), strict=True):
+                loss = self._backward(batch)
+                after = self._updated(lr)
+                if not (math.isfinite(loss) and np.isfinite(after.numbers).all()):
+                    break
+                self._moments = after, self._moments[0]
+                losses.append(loss)
+        return np.array(losses, np.float64)
+
+    def state(self) -> State:
+        numbers, _, step = self._moments[0]
+        weights, adam_m, adam_v = numbers.copy()
+        return State(self._model, weights, adam_m, adam_v, step)
+
+    def gradient(self, batch: Batch) -> tuple[float, NDArray[Any]]:
+        with np.errstate(all="ignore"), self._pinned():
+            loss = self._backward(checked_batch(self._model, batch))
+        return loss, self._gradient.copy()
+
+    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        counts = np.array([predictions(self._model, checked(self._model, tokens)) for tokens in sequences], np.int64)
+        sums = np.zeros(len(sequences))
+        with np.errstate(all="ignore"), self._pinned():
+            for part in parts(self._model, sequences):
+                block = rectangle(self._model, [sequences[i] for i in part], self._dtype, len(part))
+                logits = forward(self._model, self._moments[0].weights, block.inputs).logits
+                losses, _ = cross_entropy(logits, block.targets)
+                real = block.shares > 0.0  # (B, T)
+                sums[part] = np.where(real, losses.reshape(real.shape), 0.0).sum(axis=1, dtype=np.float64)
+        return sums, counts
+
+    def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+        tokens = checked_prefix(self._model, prefix)
+        kept = reusable(self._cached, tokens)
+        self._cached = tokens[:kept]
+        with np.errstate(all="ignore"), self._pinned():
+            cache, new = self._cache._replace(filled=kept), np.array([tokens[kept:]])
+            logits = forward(self._model, self._moments[0].weights, new, cache).logits
+            self._cached = tokens
+            return softmax(logits[-1].astype(np.float64))
+
+    def trace(self, tokens: Tokens) -> dict[str, Array]:
+        """Every intermediate of one sequence's first ctx tokens by name, in the order in which it arises; losses are
+        those of the tokens that have a next one."""
+        inputs = np.array([checked_prefix(self._model, tokens[: self._model.ctx].tolist())])  # (1, T)
+        targets = tokens[1 : self._model.ctx + 1]
+        with np.errstate(all="ignore"), self._pinned():
+            kept = forward(self._model, self._moments[0].weights, inputs)
+            losses, _ = cross_entropy(kept.logits[: len(targets)], targets)
+            probabilities = softmax(kept.logits)
+        return {**dict(_named(kept)), "logits": kept.logits, "probabilities": probabilities, "losses": losses}
+
+    def _backward(self, batch: Batch) -> float:
+        """The loss of a batch; its gradient goes into the runner's gradient."""
+        first, *others = parts(self._model, batch)
+        loss = self._backward_part(batch, first, self._gradients)
+        for part in others:
+            loss += self._backward_part(batch, part, self._shares)
+            self._gradient += self._share
+        return loss
+
+    def _backward_part(self, batch: Batch, part: list[int], gradient: Matrices) -> float:
+        """A part's share of the loss; its share of the gradient goes into `gradient`."""
+        weights = self._moments[0].weights
+        block = rectangle(self._model, [batch[i] for i in part], self._dtype, len(batch))
+        kept = forward(self._model, weights, block.inputs)
+        losses, probabilities = cross_entropy(kept.logits, block.targets)
+        backward(self._model, weights, gradient, block, kept, probabilities)
+        return float(losses.dot(block.shares.reshape(-1)))
+
+    def _updated(self, lr: float) -> Moment:
+        """The moment after Adam's step, in the spare memory."""
+        now, spare = self._moments
+        adam(now.numbers, spare.numbers, self._gradient, now.step, lr, self._betas)
+        return spare._replace(step=now.step + 1)
+
+
+def _named(kept: ForwardPass) -> Iterator[tuple[str, Array]]:
+    yield "embedding", kept.embedding
+    if kept.norm_embeddings:
+        yield "norm_embeddings", kept.norm_embeddings.vectors
+    for index, layer in enumerate(kept.layers):
+        for name, value in layer._asdict().items():
+            array = value.vectors if name.startswith("norm") else value
+            yield f"layer{index}.{name}", array[0] if array.ndim == 4 else array  # (head, T, …) of the one document
+    if kept.norm_head:
+        yield "norm_head", kept.norm_head.vectors
+
+
+class ArrayEngine:
+    """NumPy with gradients derived by hand; float64 or float32."""
+
+    name = "array"
+    precisions: tuple[Precision, ...] = ("64", "32")
+
+    def __init__(self, config: EngineConfig) -> None:
+        require(self.name, config, self.precisions, most_threads=os.cpu_count() or 1)
+        self.config = config
+        self._pinned = pinned(config.threads)
+
+    def open(self, state: State) -> ArrayRunner:
+        return ArrayRunner(self.config, state, self._pinned)

@@ -1,0 +1,159 @@
+"""The forward pass: tokens to logits and losses. It keeps what the backward pass and `trace` need.
+
+Shapes: B documents, T positions, N = B·T tokens, P positions that attention looks back on (T and those of a cache),
+V vocabulary, H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is symmetry.py's.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from microgpt.engines.array.matrices import Array, LayerMatrices, Matrices
+from microgpt.engines.base import EPSILON_NORM
+from microgpt.model.settings import ModelConfig
+
+
+class Normed(NamedTuple):
+    """RMSNorm: the vectors, and what each was multiplied by."""
+
+    vectors: Array  # (N, emb)
+    scale: Array  # (N, 1)
+
+
+class LayerPass(NamedTuple):
+    """What happened in one layer."""
+
+    norm_attention: Normed
+    query: Array  # (B, H, T, S)
+    key: Array  # (B, H, P, S)
+    value: Array  # (B, H, P, S)
+    scores: Array  # (B, H, T, P) -inf where attention would look ahead
+    attention: Array  # (B, H, T, P)
+    answer: Array  # (N, emb)
+    residual_attention: Array  # (N, emb)
+    norm_mlp: Normed
+    hidden: Array  # (N, wide) after ReLU
+    residual_mlp: Array  # (N, emb)
+
+
+class ForwardPass(NamedTuple):
+    """What happened in all of the model."""
+
+    embedding: Array  # (N, emb)
+    norm_embeddings: Normed | None
+    layers: list[LayerPass]
+    norm_head: Normed | None
+    final: Array  # (N, emb) what lm_head reads
+    logits: Array  # (N, V)
+
+
+class Cache(NamedTuple):
+    """Keys and values of the positions before this pass, with room for its own."""
+
+    key: Array  # (layer, H, ctx, S)
+    value: Array  # (layer, H, ctx, S)
+    filled: int
+
+
+def forward(model: ModelConfig, weights: Matrices, inputs: Array, cache: Cache | None = None) -> ForwardPass:
+    """Logits of tokens (B, T), and the way to them; with a cache, of one document's tokens after the cached ones."""
+    start = cache.filled if cache else 0
+    places = weights.wpe[start : start + inputs.shape[1]]  # (T, emb)
+    embedding = (weights.wte[inputs] + places).reshape(-1, model.emb)  # (N, emb)
+    norm_embeddings = rmsnorm(embedding) if model.norm_embeddings else None
+    x = norm_embeddings.vectors if norm_embeddings else embedding
+    layers = []
+    for index, layer in enumerate(weights.layers):
+        layers.append(_layer(model, layer, x, inputs.shape, index, cache))
+        x = layers[-1].residual_mlp
+    norm_head = rmsnorm(x) if model.norm_head else None
+    final = norm_head.vectors if norm_head else x
+    return ForwardPass(embedding, norm_embeddings, layers, norm_head, final, linear(final, weights.lm_head))
+
+
+def _layer(
+    model: ModelConfig, weights: LayerMatrices, x: Array, shape: tuple[int, ...], index: int, cache: Cache | None
+) -> LayerPass:
+    """x + attention(norm(x)), then x + mlp(norm(x)) (GPT-2, Radford et al. 2019, section 2.3)."""
+    norm_attention = rmsnorm(x)
+    projected = linear(norm_attention.vectors, weights.qkv)  # (N, 3 emb)
+    query, key, value = projected.reshape(*shape, 3, model.head, model.head_size).transpose(2, 0, 3, 1, 4)
+    if cache:
+        key, value = _extend(cache.key[index], key, cache.filled), _extend(cache.value[index], value, cache.filled)
+    scores = query @ key.swapaxes(-1, -2)  # (B, H, T, P)
+    scores *= 1.0 / math.sqrt(model.head_size)
+    scores += look_back(*scores.shape[-2:], scores.dtype)
+    attention = softmax(scores)
+    answer = (attention @ value).swapaxes(1, 2).reshape(-1, model.emb)  # (N, emb)
+    residual_attention = x + linear(answer, weights.wo)
+    norm_mlp = rmsnorm(residual_attention)
+    hidden = relu(linear(norm_mlp.vectors, weights.fc1))  # (N, wide)
+    residual_mlp = residual_attention + linear(hidden, weights.fc2)
+    return LayerPass(
+        norm_attention, query, key, value, scores, attention, answer, residual_attention, norm_mlp, hidden, residual_mlp
+    )
+
+
+def _extend(cached: Array, new: Array, filled: int) -> Array:
+    """The cached keys or values (H, ctx, S) with the new ones (1, H, T, S) behind them: (1, H, P, S)."""
+    stop = filled + new.shape[-2]
+    cached[:, filled:stop] = new[0]
+    return cached[None, :, :stop]
+
+
+def total(x: Array) -> Array:
+    """The sum along the last axis, which stays as an axis of one."""
+    sums: Array = x.sum(axis=-1, keepdims=True)
+    return sums
+
+
+def peak(x: Array) -> Array:
+    """The largest along the last axis, which stays as an axis of one."""
+    largest: Array = x.max(axis=-1, keepdims=True)
+    return largest
+
+
+def linear(x: Array, weight: Array) -> Array:
+    """y = x Wᵀ, for W out × in."""
+    y: Array = x.dot(weight.T)
+    return y
+
+
+def relu(x: Array) -> Array:
+    return np.maximum(x, 0.0)
+
+
+def rmsnorm(x: Array) -> Normed:
+    """y = x / sqrt(mean(x²) + ε) (Zhang & Sennrich 2019, eq. 4)."""
+    scale = 1.0 / np.sqrt(total(x * x) / x.shape[-1] + EPSILON_NORM)  # (N, 1)
+    return Normed(x * scale, scale)
+
+
+@lru_cache(maxsize=32)
+def look_back(asking: int, told: int, dtype: np.dtype[Any]) -> Array:
+    """(T, P) zero where one of the last T of P positions may look, -inf where it would look ahead."""
+    return np.triu(np.full((asking, told), -np.inf, dtype), told - asking + 1)
+
+
+def softmax(x: Array) -> Array:
+    """exp(x) / Σ exp(x) along the last axis; the largest is taken off first, so that exp can't overflow."""
+    y = x - peak(x)
+    np.exp(y, out=y)
+    y /= total(y)
+    return y
+
+
+def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """-log softmax(logits)[target] of each token (N,), and the probabilities (N, V).
+
+    With x taken relative to its largest, -log p(target) = log Σ exp(x) - x(target): no probability is ever rounded to
+    zero before its logarithm.
+    """
+    shifted = logits - peak(logits)  # (N, V)
+    probabilities = np.exp(shifted)
+    totals = total(probabilities)  # (N, 1)
+    losses = np.log(totals[:, 0]) - shifted[np.arange(len(shifted)), targets.reshape(-1)]  # (N,)
+    probabilities /= totals
+    return losses, probabilities

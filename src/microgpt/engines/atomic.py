@@ -1,0 +1,193 @@
+"""The engine `atomic`: symmetry.py, the definition of the model, behind the contract of engines.
+
+Every number is an atom that knows its history. That is slow, and it is the reference for every other engine.
+"""
+
+import gc
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.engines.base import (
+    Batch,
+    EngineConfig,
+    Precision,
+    Runner,
+    Tokens,
+    checked,
+    checked_batch,
+    checked_prefix,
+    predictions,
+    require,
+    reusable,
+)
+from microgpt.model.ledger import ledger
+from microgpt.model.settings import ModelConfig
+from microgpt.model.state import State
+from microgpt.symmetry import GPT, TAPE, Config, Matrix, Past, Val, adam, backward, log_softmax, softmax
+
+NOT_FINITE = (ArithmeticError, ValueError)  # how Python's math refuses what numpy would call inf or nan
+_LOCK = threading.Lock()  # the tape is one per process
+
+
+@contextmanager
+def _tape() -> Iterator[None]:
+    """The tape, for one thread alone. Collecting garbage would only cost time: the graph has no cycles."""
+    with _LOCK:
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            TAPE.clear()
+            if collecting:
+                gc.enable()
+
+
+def _gpt(model: ModelConfig, numbers: Sequence[Any]) -> GPT:
+    """The model of symmetry.py on a flat vector of numbers of any kind."""
+    sizes = {field.name: getattr(model, field.name) for field in fields(ModelConfig) if field.name != "vocabulary"}
+    weights: dict[str, Matrix] = {}
+    for entry in ledger(model):
+        starts = range(entry.offset, entry.offset + entry.size, entry.columns)
+        weights[entry.name] = [list(numbers[start : start + entry.columns]) for start in starts]
+    return GPT(Config(**sizes), weights)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """A state in Python's floats. A new one replaces the old in a single assignment: a step is whole or not done."""
+
+    weights: list[float]
+    m: list[float]
+    v: list[float]
+    step: int
+
+    @property
+    def finite(self) -> bool:
+        return all(all(map(math.isfinite, part)) for part in (self.weights, self.m, self.v))
+
+
+class AtomicRunner:
+    """A state whose weights are atoms."""
+
+    def __init__(self, config: EngineConfig, state: State) -> None:
+        self._config, self._model = config, state.model
+        weights, m, v = np.stack([state.weights, state.adam_m, state.adam_v]).astype(np.float64).tolist()
+        self._now = _Moment(weights, m, v, state.step)
+        self._atoms = [Val(weight) for weight in self._now.weights]
+        self._gpt = _gpt(self._model, self._atoms)
+        self._cache = _Cache(self._model, self._now.weights)
+
+    def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        losses: list[float] = []
+        sound = [checked_batch(self._model, batch) for batch in batches]
+        with _tape():
+            for batch, lr in zip(sound, learning_rates.tolist(), strict=True):
+                try:
+                    loss = self._backward(batch)
+                    after = self._updated(lr)
+                except NOT_FINITE:
+                    break
+                if not (math.isfinite(loss) and after.finite):
+                    break
+                self._now = after
+                losses.append(loss)
+        return np.array(losses, np.float64)
+
+    def state(self) -> State:
+        weights, m, v = np.array([self._now.weights, self._now.m, self._now.v])
+        return State(self._model, weights, m, v, self._now.step)
+
+    def gradient(self, batch: Batch) -> tuple[float, NDArray[Any]]:
+        checked_batch(self._model, batch)
+        with _tape():
+            try:
+                return self._backward(batch), np.array([atom.grad for atom in self._atoms])
+            except NOT_FINITE:
+                return math.nan, np.full(len(self._atoms), math.nan)
+
+    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        floating = _gpt(self._model, self._now.weights)
+        counts = [predictions(self._model, checked(self._model, tokens)) for tokens in sequences]
+        sums = [_summed_loss(floating, tokens.tolist(), n) for tokens, n in zip(sequences, counts, strict=True)]
+        return np.array(sums, np.float64), np.array(counts, np.int64)
+
+    def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+        tokens = checked_prefix(self._model, prefix)
+        if self._cache.weights is not self._now.weights:
+            self._cache = _Cache(self._model, self._now.weights)
+        return np.array(self._cache.probabilities(tokens), np.float64)
+
+    def _backward(self, batch: Batch) -> float:
+        """The batch's loss; leaves its gradient in the atoms, which begin at the state whatever they held before."""
+        for atom, weight in zip(self._atoms, self._now.weights, strict=True):
+            atom.data, atom.grad = weight, 0.0
+        TAPE.clear()
+        return sum(self._backward_document(tokens, len(batch)) for tokens in batch)
+
+    def _backward_document(self, tokens: Tokens, documents: int) -> float:
+        """One document's share of the loss. Only its own operations are on the tape; the weights add up the shares."""
+        loss = self._gpt.loss(tokens.tolist()) / documents
+        backward(loss)
+        return float(loss)
+
+    def _updated(self, lr: float) -> _Moment:
+        """The state after Adam has moved the atoms."""
+        m, v, now = self._now.m.copy(), self._now.v.copy(), self._now
+        adam(self._atoms, m, v, now.step, lr, self._config.beta1, self._config.beta2)
+        return _Moment([atom.data for atom in self._atoms], m, v, now.step + 1)
+
+
+def _summed_loss(floating: GPT, tokens: list[int], count: int) -> float:
+    past: Past = {}
+    try:
+        told = [log_softmax(floating.logits(tokens[t], t, past))[tokens[t + 1]] for t in range(count)]
+        return -math.fsum(told)
+    except NOT_FINITE:
+        return math.nan
+
+
+class _Cache:
+    """Keys and values of the tokens told so far, for weights that stay as they are."""
+
+    def __init__(self, model: ModelConfig, weights: list[float]) -> None:
+        self.weights = weights
+        self._vocabulary = model.vocabulary
+        self._floating = _gpt(model, weights)
+        self._tokens: list[int] = []
+        self._past: Past = {}
+
+    def probabilities(self, prefix: list[int]) -> list[float]:
+        kept = reusable(self._tokens, prefix)
+        del self._tokens[kept:]
+        for pairs in self._past.values():
+            del pairs[kept:]
+        logits: list[float] = []
+        try:
+            for position, token in enumerate(prefix[kept:], kept):
+                logits = self._floating.logits(token, position, self._past)
+                self._tokens.append(token)
+            return softmax(logits)
+        except NOT_FINITE:
+            return [math.nan] * self._vocabulary
+
+
+class AtomicEngine:
+    """Scalars with a tape; float64, one thread."""
+
+    name = "atomic"
+    precisions: tuple[Precision, ...] = ("64",)
+
+    def __init__(self, config: EngineConfig) -> None:
+        require(self.name, config, self.precisions, most_threads=1)
+        self.config = config
+
+    def open(self, state: State) -> Runner:
+        return AtomicRunner(self.config, state)

@@ -1,0 +1,227 @@
+"""What every engine promises (engines/base.py), asked of each in each of its precisions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from microgpt.engines import ENGINES, available, choose, create
+from microgpt.engines.base import Batch, EngineConfig, Precision, Runner
+from microgpt.errors import UsageError
+from microgpt.model.ledger import params, tensors
+from microgpt.model.settings import ModelConfig
+from microgpt.model.state import State, fresh
+
+MODEL = ModelConfig(9, 8, 2, 2, 5, 2, norm_head=True)
+KINDS: list[tuple[str, Precision]] = [
+    (name, precision) for name in ENGINES for precision in create(name, EngineConfig()).precisions
+]
+STEPS = 6
+TOLERANCES = {"64": 1e-12, "32": 1e-5}
+every_kind = pytest.mark.parametrize(("name", "precision"), KINDS)
+
+
+def documents(count: int, seed: int = 1) -> list[np.ndarray]:
+    stream = np.random.default_rng(seed)
+    return [np.array([8, *stream.integers(0, 8, length % 9), 8]) for length in range(count)]
+
+
+def batches() -> list[Batch]:
+    whole = documents(3 * STEPS)
+    return [whole[3 * step : 3 * step + 1 + step % 3] for step in range(STEPS)]
+
+
+def opened(name: str, precision: Precision = "64", model: ModelConfig = MODEL, scale: float = 0.3) -> Runner:
+    weights = np.random.default_rng(0).normal(0, scale, params(model))
+    return create(name, EngineConfig(precision)).open(fresh(model, weights))
+
+
+def same(left: State, right: State) -> bool:
+    parts = ("weights", "adam_m", "adam_v")
+    return left.step == right.step and all(np.array_equal(getattr(left, p), getattr(right, p)) for p in parts)
+
+
+@every_kind
+@pytest.mark.parametrize("cut", range(STEPS + 1))
+def test_division_into_calls_changes_nothing(name: str, precision: Precision, cut: int) -> None:
+    rates = np.linspace(0.05, 0.01, STEPS)
+    whole, parted = opened(name, precision), opened(name, precision)
+    losses = whole.advance(batches(), rates)
+    first = parted.advance(batches()[:cut], rates[:cut])
+    parted.next([8]), parted.gradient(batches()[0]), parted.evaluate(documents(3))
+    rest = parted.advance(batches()[cut:], rates[cut:])
+    assert np.array_equal(losses, np.concatenate([first, rest]))
+    assert same(whole.state(), parted.state())
+
+
+@every_kind
+def test_a_state_goes_round(name: str, precision: Precision) -> None:
+    first, rates = opened(name, precision), np.full(STEPS, 0.02)
+    first.advance(batches()[:3], rates[:3])
+    between = first.state()
+    again = create(name, EngineConfig(precision)).open(between)
+    assert same(between, again.state())
+    assert between.step == 3
+    assert between.weights.dtype == {"64": np.float64, "32": np.float32}[precision]
+    first.advance(batches()[3:], rates[3:])
+    again.advance(batches()[3:], rates[3:])
+    assert same(first.state(), again.state())
+    assert not same(between, again.state()), "a state is a copy"
+
+
+@every_kind
+def test_a_state_of_another_precision_is_converted(name: str, precision: Precision) -> None:
+    for dtype in (np.float32, np.float64):
+        runner = create(name, EngineConfig(precision)).open(fresh(MODEL, np.full(params(MODEL), 0.1, dtype)))
+        assert np.allclose(runner.state().weights, np.float32(0.1))
+        assert np.isfinite(runner.advance(batches()[:1], np.array([0.01]))).all()
+
+
+@every_kind
+def test_evaluate_is_the_loss(name: str, precision: Precision) -> None:
+    runner = opened(name, precision)
+    sequences = documents(12)
+    sums, counts = runner.evaluate(sequences)
+    assert sums.dtype == np.float64
+    assert counts.tolist() == [min(len(tokens) - 1, MODEL.ctx) for tokens in sequences]
+    for tokens, mean in zip(sequences, sums / counts, strict=True):
+        assert mean == pytest.approx(runner.gradient([tokens])[0], rel=TOLERANCES[precision])
+    assert runner.gradient(sequences)[0] == pytest.approx(np.mean(sums / counts), rel=TOLERANCES[precision])
+
+
+@every_kind
+def test_next_is_the_evaluated_distribution(name: str, precision: Precision) -> None:
+    runner = opened(name, precision)
+    tokens = documents(9)[-1]
+    heard = 0.0
+    for length in range(1, MODEL.ctx + 1):
+        probabilities = runner.next(tokens[:length].tolist())
+        assert probabilities.dtype == np.float64
+        assert probabilities.sum() == pytest.approx(1.0, abs=1e-12)
+        heard -= math.log(probabilities[tokens[length]])
+    assert heard == pytest.approx(runner.evaluate([tokens])[0][0], rel=TOLERANCES[precision])
+
+
+@every_kind
+def test_the_cache_changes_no_probability(name: str, precision: Precision) -> None:
+    cached = opened(name, precision)
+    for prefix in ([8], [8, 1], [8, 1, 2, 3], [8, 1, 2, 3], [8, 1, 5], [3], [3, 3, 3, 3, 3], [3, 3]):
+        new = opened(name, precision)
+        assert cached.next(prefix) == pytest.approx(new.next(prefix), rel=TOLERANCES[precision], abs=1e-12)
+
+
+@every_kind
+def test_training_empties_the_cache(name: str, precision: Precision) -> None:
+    runner = opened(name, precision)
+    before = runner.next([8, 1, 2])
+    runner.advance(batches(), np.full(STEPS, 0.05))
+    after = runner.next([8, 1, 2])
+    assert not np.allclose(before, after)
+    new = create(name, EngineConfig(precision)).open(runner.state())
+    assert after == pytest.approx(new.next([8, 1, 2]), rel=TOLERANCES[precision])
+
+
+@every_kind
+@pytest.mark.parametrize("lr", [1e300, 1e308])
+def test_it_stops_before_an_update_that_is_not_finite(name: str, precision: Precision, lr: float) -> None:
+    runner = opened(name, precision)
+    losses = runner.advance(batches(), np.array([0.01, 0.01, lr, lr, lr, lr]))
+    state = runner.state()
+    assert 2 <= len(losses) < STEPS
+    assert state.finite
+    assert state.step == len(losses)
+    assert np.isfinite(losses).all()
+    assert len(runner.advance(batches()[:2], np.full(2, 1e-3))) in (0, 2), "it is still of use"
+
+
+@every_kind
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
+def test_it_takes_no_step_from_weights_that_are_not_finite(name: str, precision: Precision, poison: float) -> None:
+    weights = np.random.default_rng(0).normal(0, 0.3, params(MODEL))
+    tensors(MODEL, weights)["layer1.mlp_fc2"][:] = poison
+    runner = create(name, EngineConfig(precision)).open(fresh(MODEL, weights))
+    assert len(runner.advance(batches(), np.full(STEPS, 0.01))) == 0
+    assert runner.state().step == 0
+    assert not np.isfinite(runner.gradient(batches()[0])[0])
+    assert not np.isfinite(runner.evaluate(documents(2))[0]).any()
+    assert not np.isfinite(runner.next([8, 1])).any()
+
+
+@every_kind
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_vocabulary_of_one_or_two(name: str, precision: Precision, size: int) -> None:
+    """One character and BOS; or BOS alone, whose loss is zero, for there is nothing to choose."""
+    runner = opened(name, precision, ModelConfig(size, 4, 2, 1, 3, 2))
+    bos = size - 1
+    losses = runner.advance([[np.array([bos, 0, bos])]] * 5, np.full(5, 0.01))
+    assert len(losses) == 5
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0] if size == 2 else (losses == 0.0).all()
+
+
+@every_kind
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1), (3, 3, 1, 1, 2), (2, 1, 4, 30, 1)])
+def test_extreme_sizes_train(name: str, precision: Precision, sizes: tuple[int, ...]) -> None:
+    runner = opened(name, precision, ModelConfig(9, *sizes))
+    assert len(runner.advance(batches(), np.full(STEPS, 0.01))) == STEPS
+
+
+@every_kind
+def test_no_documents_and_no_steps(name: str, precision: Precision) -> None:
+    runner = opened(name, precision)
+    assert runner.advance([], np.array([])).shape == (0,)
+    assert runner.evaluate([])[0].shape == (0,)
+    with pytest.raises(UsageError, match="one document or more"):
+        runner.advance([[]], np.array([0.01]))
+
+
+@every_kind
+@pytest.mark.parametrize("tokens", [[8], [], [8, 9], [-1, 3]])
+def test_sequences_that_can_not_be(name: str, precision: Precision, tokens: list[int]) -> None:
+    runner = opened(name, precision)
+    sequence = np.array(tokens, np.int64)
+    for ask in (
+        lambda: runner.advance([batches()[0], [sequence]], np.full(2, 0.01)),
+        lambda: runner.gradient([sequence]),
+        lambda: runner.evaluate([sequence]),
+    ):
+        with pytest.raises(UsageError, match="found"):
+            ask()
+    assert runner.state().step == 0
+
+
+@every_kind
+@pytest.mark.parametrize("prefix", [[], [9], [-1], [0] * 6])
+def test_prefixes_that_can_not_be(name: str, precision: Precision, prefix: list[int]) -> None:
+    with pytest.raises(UsageError, match="found"):
+        opened(name, precision).next(prefix)
+
+
+def test_the_ladder() -> None:
+    assert ENGINES == ("atomic", "array")
+    assert [(one.name, one.usable) for one in available()] == [(name, True) for name in ENGINES]
+    assert choose("auto") in ENGINES
+    assert [create(name, EngineConfig()).name for name in ENGINES] == list(ENGINES)
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("atmic", "atomic"), ("arrays", "array"), ("", "auto"), ("numpy", "")])
+def test_a_wrong_name_suggests_the_nearest(wrong: str, near: str) -> None:
+    with pytest.raises(UsageError, match=f"Did you mean {near}"):
+        choose(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "named"),
+    [
+        ("atomic", EngineConfig("32"), "--precision 64"),
+        ("atomic", EngineConfig(threads=2), "--threads 1"),
+        ("atomic", EngineConfig(device="cuda"), "--device cpu"),
+        ("array", EngineConfig("bf16"), "--precision 64 or 32"),
+        ("array", EngineConfig(threads=0), "--threads"),
+        ("array", EngineConfig(threads=10_000), "--threads"),
+        ("array", EngineConfig(device="cuda"), "--device cpu"),
+    ],
+)
+def test_what_an_engine_can_not_use_is_refused(name: str, config: EngineConfig, named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        create(name, config)
