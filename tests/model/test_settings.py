@@ -68,3 +68,10 @@ def test_the_suggested_number_of_heads_would_do(emb: int, head: int) -> None:
 
 def test_every_setting_has_its_help() -> None:
     assert all(field.metadata["help"].endswith(".") for field in dataclasses.fields(Settings))
+
+
+def test_absurd_sizes_are_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="multiple of head"):
+        ModelConfig(3, emb=10**12 + 1, head=7)
+    with pytest.raises(UsageError, match="a number of 401 digits"):
+        Settings(steps=10**400)

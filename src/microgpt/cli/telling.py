@@ -23,7 +23,7 @@ class Teller(Protocol):
 
 
 class Quiet:
-    """Tells nothing but warnings."""
+    """Tells nothing."""
 
     def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None: ...
 

@@ -36,7 +36,7 @@ def command(resume: str | None, losses_file: str | None, as_json: bool, quiet: b
     tells = teller(quiet)
     with Stop() as stop:
         try:
-            last = _follow(_records(resume, chosen, stop), tells, as_json, quiet)
+            last = _follow(_records(resume, chosen, stop), tells, as_json)
         finally:
             tells.close()
     if losses_file:
@@ -58,7 +58,7 @@ def _records(resume: str | None, chosen: dict[str, Any], stop: Stop) -> "Iterato
     return go_on(find(resume, chosen.pop("out", "runs")), chosen, stop=stop)
 
 
-def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool, quiet: bool) -> "Finished | Interrupted":
+def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool) -> "Finished | Interrupted":
     """Tell what happens; the last record."""
     from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Sampled, Started
 
@@ -68,7 +68,7 @@ def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool, quiet: bo
             case Started():
                 click.echo(record.headline, err=as_json)
             case Note(text, warning):
-                click.echo(f"warning: {text}", err=True) if warning else tells.note(text)
+                tells.note(f"warning: {text}" if warning else text)
             case Progress():
                 tells.progress(record.step, record.steps, record.loss, record.steps_per_second, record.seconds_left)
             case Evaluated(step, held_out):
@@ -117,15 +117,14 @@ def _print_interrupted(record: "Interrupted") -> None:
 
 
 def _write_losses(file: str, last: "Finished | Interrupted") -> None:
-    """Every step's loss and learning rate, as in the run folder."""
+    """Every step's loss and learning rate: a copy of the run folder's table."""
     from pathlib import Path
 
     from microgpt import files
-    from microgpt.model.schedule import learning_rates
-    from microgpt.training.tables import LOSSES
+    from microgpt.training.records import Finished
+    from microgpt.training.tables import LOSSES, TABLE_LIMIT
 
-    training = last.checkpoint.training
-    assert training is not None  # what was just trained knows its settings
-    rates = learning_rates(training.request.settings, 0, len(last.losses)).tolist()
-    rows = zip(range(1, len(rates) + 1), last.losses.tolist(), rates, strict=True)
-    files.replace(Path(file), LOSSES.header + LOSSES.rows(rows))
+    run = last.result.run if isinstance(last, Finished) else last.run
+    if run is None:
+        raise UsageError("--losses copies the table of a run folder; leave --out as it is.")
+    files.replace(Path(file), files.read_untrusted(Path(run) / LOSSES.file, TABLE_LIMIT))

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from microgpt.errors import UsageError
 
+MOST = 10**15  # of any whole number: beyond it a product of sizes is no number of bytes any more
+
 Decay = Literal["linear", "cosine", "constant"]
 Initial = Literal["uniform", "gauss"]
 
@@ -51,7 +53,7 @@ class ModelConfig:
             if not isinstance(size, int) or isinstance(size, bool) or size < 1:
                 raise UsageError(f"{name} must be a whole number of 1 or more, found {size!r}.")
         if self.emb % self.head:
-            near = min((h for h in range(1, self.emb + 1) if self.emb % h == 0), key=lambda h: abs(h - self.head))
+            near = _near_divisor(self.emb, self.head)
             raise UsageError(
                 f"emb must be a multiple of head, found --emb {self.emb} --head {self.head}; --head {near} would do."
             )
@@ -102,6 +104,12 @@ class Settings:
         return ModelConfig(vocabulary, **{name: getattr(self, name) for name in names})
 
 
+def _near_divisor(emb: int, head: int) -> int:
+    """A number of heads close to the one asked for that divides emb; 1 always does."""
+    around = range(1, 1 + min(emb, 2 * head, 1 << 12))
+    return min((heads for heads in around if emb % heads == 0), key=lambda heads: abs(heads - head))
+
+
 def flag(name: str) -> str:
     """The flag of a field: `norm_head` is `--norm-head`."""
     return "--" + name.replace("_", "-")
@@ -123,6 +131,8 @@ def check(field: "dataclasses.Field[Any]", value: Any) -> None:
 
 def _check_bounds(name: str, value: float, bounds: dict[str, float | None]) -> None:
     low, high, above = bounds["low"], bounds["high"], bounds["above"]
+    if isinstance(value, int) and abs(value) > MOST:
+        raise UsageError(f"{flag(name)} must be {MOST:,} or less, found a number of {len(str(abs(value)))} digits.")
     if not math.isfinite(value):
         raise UsageError(f"{flag(name)} must be a finite number, found {value}.")
     if low is not None and value < low:

@@ -1,0 +1,256 @@
+"""The one place where files are written so that a crash leaves the old or the new, and where untrusted ones are read.
+
+A file is replaced whole: a temporary file in the same folder is written and synced, takes the old one's name, and the
+folder is synced. Every file operation passes through `_operation`, where a test may watch, fail or die.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
+
+from microgpt.errors import CheckpointError, EnvironmentFault
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+CHUNK: Final = 1 << 20  # bytes of one write
+PART: Final = ".part"  # ends the name of what is not yet whole
+
+Kind = Literal["make folder", "create", "write", "sync", "replace", "sync folder", "open", "cut", "remove"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing asked of the file system; `source` is the name that a replaced file had before."""
+
+    kind: Kind
+    path: Path
+    source: Path | None = None
+
+
+Watcher = Callable[[Literal["before", "after"], Operation], None]
+
+
+def _ignore(moment: Literal["before", "after"], operation: Operation) -> None:
+    """What watches when nobody does."""
+
+
+_watcher: Watcher = _ignore
+
+
+@contextlib.contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Call a watcher before and after each file operation of the process. What it raises happens there: for tests."""
+    global _watcher
+    before, _watcher = _watcher, watcher
+    try:
+        yield
+    finally:
+        _watcher = before
+
+
+@contextlib.contextmanager
+def _operation(kind: Kind, path: Path, source: Path | None = None) -> Iterator[None]:
+    operation = Operation(kind, path, source)
+    _watcher("before", operation)
+    yield
+    _watcher("after", operation)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file whole, or leave the old one as it was. Raises `EnvironmentFault`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+    with _faults(path):
+        try:
+            with _operation("create", temporary):
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            _write(descriptor, temporary, data)
+            with _operation("replace", path, temporary):
+                temporary.replace(path)
+        except BaseException:
+            _remove(temporary)
+            raise
+        sync_folder(path.parent)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add to the end of a file, which is made if there is none, and sync it. Raises `EnvironmentFault`."""
+    with _faults(path):
+        with _operation("open", path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        _write(descriptor, path, data)
+
+
+def cut(path: Path, size: int) -> None:
+    """Keep the first `size` bytes of a file. Raises `EnvironmentFault`."""
+    with _faults(path), _operation("cut", path), path.open("rb+") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
+
+
+def make_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder that nobody sees before `fill` has filled it. Raises `EnvironmentFault` where it can't be."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+    with _faults(path):
+        _make_parents(path.parent)
+        with _operation("make folder", temporary):
+            temporary.mkdir()
+        try:
+            fill(temporary)
+            with _operation("replace", path, temporary):
+                temporary.rename(path)
+        except BaseException:
+            _remove_folder(temporary)
+            raise
+        sync_folder(path.parent)
+
+
+def _make_parents(folder: Path) -> None:
+    """Make a folder and those above it that are not there, and let their names survive a loss of power too."""
+    if not folder.is_dir():
+        _make_parents(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def tidy(folder: Path) -> int:
+    """Remove what writes that died have left in a folder; say how many files it was."""
+    left = list(folder.glob(f".*{PART}"))
+    for path in left:
+        _remove(path)
+    return len(left)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power. A system that can't sync a folder has nothing to lose."""
+    with _operation("sync folder", folder), contextlib.suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; a process that dies lets go. Raises `CheckpointError` where it is held."""
+    if fcntl is None:
+        yield
+        return
+    with _faults(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        message = "expected a run that nothing else is training, found one in use; wait for it, or begin a new run"
+        raise CheckpointError(f"{folder}: {message}.") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def untrusted(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file and its size of at most `limit` bytes. Raises `CheckpointError`, or `EnvironmentFault` where
+    reading it is not permitted."""
+    try:
+        # Without O_NONBLOCK a named pipe would hang here before it could be refused.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise CheckpointError(f"{path}: expected a regular file, found something else; give another path.")
+            if found.st_size > limit:
+                raise CheckpointError(f"{path}: expected at most {limit:,} bytes, found {found.st_size:,}; not read.")
+            yield file, found.st_size
+    except PermissionError as error:
+        raise EnvironmentFault(_message(path, error)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path}: expected a file that can be read, found: {reason}; check the path.") from None
+
+
+def read_untrusted(path: Path, limit: int) -> bytes:
+    """All bytes of a regular file of at most `limit`. Raises what `untrusted` raises."""
+    with untrusted(path, limit) as (file, size):
+        return file.read(size)
+
+
+def parse_json(data: bytes | str, where: str) -> dict[str, Any]:
+    """A JSON object from untrusted bytes. Raises `CheckpointError`, also for NaN and for keys that occur twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) != len({key for key, _ in pairs}):
+            raise ValueError("a key occurs twice")
+        return dict(pairs)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where}: expected JSON, found: {str(error)[:200]}; the file is damaged.") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where}: expected a JSON object, found {type(value).__name__}; the file is damaged.")
+    return value
+
+
+def _write(descriptor: int, path: Path, data: bytes) -> None:
+    try:
+        view = memoryview(data)
+        while len(view):
+            with _operation("write", path):
+                view = view[os.write(descriptor, view[:CHUNK]) :]
+        with _operation("sync", path):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError), _operation("remove", path):
+        path.unlink()
+
+
+def _remove_folder(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if not path.is_dir():
+            _remove(path)
+    with contextlib.suppress(OSError), _operation("remove", folder):
+        for path in sorted([folder, *folder.rglob("*")], reverse=True):
+            path.rmdir()
+
+
+@contextlib.contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into one line that helps."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault(_message(path, error)) from None
+
+
+def _message(path: Path, error: OSError) -> str:
+    advice = {
+        errno.ENOSPC: "free some space; what was saved before is kept",
+        errno.EDQUOT: "free some of your quota; what was saved before is kept",
+        errno.EACCES: "get permission, or choose another folder",
+        errno.EPERM: "get permission, or choose another folder",
+        errno.EROFS: "choose a folder that can be written",
+    }.get(error.errno or 0, "check the folder, or choose another")
+    return f"{path}: expected to read or write it, found: {error.strerror or error}; {advice}."

@@ -1,0 +1,109 @@
+"""Named settings, each with its command, the held-out loss to expect and the time it takes. This module is data.
+
+A recipe only fills in what nobody asked for: `resolve` lays the person's own settings over it. Nothing here imports
+numpy, because the command line's help lists the recipes.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from microgpt.errors import UsageError
+from microgpt.model.settings import Settings, flag
+from microgpt.training.request import Request
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the recipe's command gave: mean and standard deviation of the held-out loss over seeds, seconds in all, and
+    where that was measured. None where it was not."""
+
+    holdout: float | None = None
+    spread: float | None = None
+    seeds: int = 0
+    seconds: float | None = None
+    measured: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A request under a name, and what to expect of it."""
+
+    request: Request
+    summary: str
+    command: str
+    expected: Expected = field(default_factory=Expected)
+
+    @property
+    def name(self) -> str:
+        return self.request.recipe
+
+
+DEFAULT: Final = Recipe(
+    Request(
+        recipe="default",
+        settings=Settings(lr=0.01, norm_embeddings=True, norm_head=False),
+        holdout=0.1,
+    ),
+    summary="the original's sizes, a tenth held out, norms and learning rate by a sweep",
+    command="microgpt train",
+    expected=Expected(),
+)
+
+KARPATHY: Final = Recipe(
+    Request(
+        recipe="karpathy",
+        settings=Settings(lr=0.01, norm_embeddings=True, norm_head=False, initial="gauss", initial_scale=0.08),
+        golden=True,
+        order="shuffled",
+        holdout=0.0,
+    ),
+    summary="microgpt.py: one random stream, shuffled, nothing held out",
+    command="microgpt train --recipe karpathy",
+)
+
+ARTISTIC: Final = Recipe(
+    Request(
+        recipe="artistic",
+        settings=Settings(lr=0.005, norm_embeddings=False, norm_head=True, initial="uniform", initial_scale=0.1),
+        golden=True,
+        order="fixed",
+        holdout=0.0,
+    ),
+    summary="The Art of Symmetry: one random stream, documents in the order of the file, nothing held out",
+    command="microgpt train --recipe artistic",
+)
+
+RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (DEFAULT, KARPATHY, ARTISTIC)}
+
+SETTINGS: Final = tuple(declared.name for declared in dataclasses.fields(Settings))
+_HIDDEN: Final = ("settings", "recipe", "golden", "order")  # what a recipe decides
+REQUESTED: Final = tuple(declared.name for declared in dataclasses.fields(Request) if declared.name not in _HIDDEN)
+
+
+def find(name: str) -> Recipe:
+    """The recipe of this name. Raises `UsageError` with the nearest one."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(str(name), RECIPES, 1, 0)[0]
+        raise UsageError(f"--recipe takes {', '.join(RECIPES)}; found {name!r}. Did you mean {near}?")
+    return RECIPES[name]
+
+
+def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None) -> Request:
+    """The request of a recipe with a person's own settings over it, by the names of their flags.
+
+    Raises `UsageError` for a setting that there is not, or a value that can't be.
+
+    >>> resolve("artistic", {"steps": 50, "holdout": 0.1}).settings.lr
+    0.005
+    """
+    overrides = dict(overrides or {})
+    for name in overrides:
+        if name not in SETTINGS and name not in REQUESTED:
+            near = difflib.get_close_matches(name, (*SETTINGS, *REQUESTED), 1, 0)[0]
+            raise UsageError(f"{flag(name)} is no setting of a training. Did you mean {flag(near)}?")
+    base = find(recipe).request
+    settings = replace(base.settings, **{name: value for name, value in overrides.items() if name in SETTINGS})
+    return replace(base, settings=settings, **{name: v for name, v in overrides.items() if name in REQUESTED})

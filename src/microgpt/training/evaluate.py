@@ -1,0 +1,107 @@
+"""Held-out loss: what a model pays, in nats, for text that it was not trained on."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.data.choices import Kind
+from microgpt.data.corpus import Corpus
+from microgpt.data.dataset import Dataset
+from microgpt.data.reading import Text
+from microgpt.data.slices import Tokens, fitting
+from microgpt.data.split import Part, Split
+from microgpt.data.tokenizer import Tokenizer
+from microgpt.engines.base import Runner
+
+CLUSTERS: Final = 32  # of windows: so many that their spread is known to an eighth, so few that each is long
+_AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Loss in nats per token with its standard error (None for a single cluster); `documents` counts sequences."""
+
+    loss: float
+    se: float | None
+    documents: int
+    tokens: int
+    bits_per_character: float
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """The JSON of `eval`."""
+        return {"loss": self.loss, "se": self.se, "documents": self.documents, "tokens": self.tokens}
+
+
+def held_out_loss(runner: Runner, sequences: Sequence[Tokens], tokenizer: Tokenizer, kind: Kind, ctx: int) -> HeldOut:
+    """The held-out loss of a model on sequences; there must be one at least."""
+    sums, counts = (np.concatenate(parts) for parts in zip(*evaluations(runner, sequences), strict=True))
+    return summarize(sums, counts, sequences, tokenizer, kind, ctx)
+
+
+def evaluations(runner: Runner, sequences: Sequence[Tokens]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """Summed losses and numbers of predictions, a few sequences at a time, so that a caller can stop in between."""
+    for first in range(0, len(sequences), _AT_ONCE):
+        yield runner.evaluate(sequences[first : first + _AT_ONCE])
+
+
+def summarize(
+    sums: NDArray[np.float64],  # (documents,)
+    counts: NDArray[np.int64],  # (documents,)
+    sequences: Sequence[Tokens],
+    tokenizer: Tokenizer,
+    kind: Kind,
+    ctx: int,
+) -> HeldOut:
+    """Summed loss over summed predictions, its standard error, and the same in bits per character.
+
+    Bits per character are all the nats, those for the BOS that ends a document too, over ln 2 times the characters
+    predicted. BOS is no character: what it costs to say that a document ends is shared by its characters.
+    """
+    characters = sum(int((tokens[1 : 1 + ctx] != tokenizer.bos).sum()) for tokens in sequences)
+    clusters = (sums, counts) if kind != "windows" else (contiguous(sums), contiguous(counts))
+    return HeldOut(
+        loss=float(sums.sum() / counts.sum()),
+        se=standard_error(*clusters),
+        documents=len(sequences),
+        tokens=int(counts.sum()),
+        bits_per_character=float(sums.sum() / math.log(2) / max(characters, 1)),
+    )
+
+
+def standard_error(sums: NDArray[np.float64], counts: NDArray[Any]) -> float | None:
+    """Standard error of R = Σ yᵢ / Σ nᵢ, for k clusters of summed loss yᵢ and nᵢ predictions.
+
+    se² = k / (k − 1) · Σ (yᵢ − R nᵢ)² / (Σ nᵢ)²: the linearised variance of a ratio (Cochran 1977, Sampling
+    Techniques, chapter 6), which for clusters is that of Miller 2024, Adding Error Bars to Evals, section 2.2.
+    Tokens of a document are not independent of each other, so the document, not the token, is the unit.
+    """
+    if len(sums) < 2:
+        return None
+    residuals = sums - sums.sum() / counts.sum() * counts
+    return float(math.sqrt(len(sums) / (len(sums) - 1) * (residuals @ residuals)) / counts.sum())
+
+
+def contiguous(values: NDArray[Any]) -> NDArray[Any]:
+    """Sums over at most CLUSTERS stretches of neighbouring windows, which share a scene and are not independent."""
+    edges = np.linspace(0, len(values), min(CLUSTERS, len(values)) + 1).astype(int)
+    return np.add.reduceat(values, edges[:-1])
+
+
+def sequences_of(text: Text, tokenizer: Tokenizer, kind: Kind, ctx: int) -> list[Tokens]:
+    """Another text as sequences for the model of this tokenizer. Raises `DataError` for unknown characters."""
+    corpus = Corpus.of(text, kind)
+    known = corpus.tokenizer.characters
+    table = np.append(tokenizer.encode(known), tokenizer.bos).astype(fitting(tokenizer.bos))
+    tokens = table[corpus.tokens]
+    corpus = replace(corpus, tokenizer=tokenizer, tokens=tokens)
+    whole, nothing = Part(corpus.edges[:-1], corpus.edges[1:] + (kind != "windows")), corpus.edges[:0]
+    split = Split(corpus, 0.0, 0, nothing, Part(nothing, nothing), whole)
+    return Dataset.of(split, ctx=ctx, order="fixed").held_out() if kind != "windows" else _windows(tokens, ctx)
+
+
+def _windows(tokens: Tokens, ctx: int) -> list[Tokens]:
+    return [tokens[start : start + ctx + 1] for start in range(0, len(tokens) - 1, ctx)]

@@ -1,0 +1,110 @@
+"""Finding runs: by name, by folder, as a lone weights file, or the newest finished one."""
+
+import contextlib
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from microgpt.errors import CheckpointError, EnvironmentFault
+from microgpt.model.ledger import params
+from microgpt.training import checkpoint as checkpoints
+from microgpt.training.run_folder import WEIGHTS, RunFolder
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of `runs`. `fault` says why a folder can't be read; what is not known is None."""
+
+    name: str
+    path: Path
+    date: str
+    status: str
+    data: str | None = None
+    params: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    holdout: float | None = None
+    fault: str | None = None
+
+
+def find(run: str | Path | None = None, out: str | Path = "runs") -> Path:
+    """The run folder or weights file that RUN means. Raises `CheckpointError` where there is none."""
+    if run is None:
+        return newest(Path(out))
+    for path in (Path(run), Path(out) / run):
+        with contextlib.suppress(OSError, ValueError):
+            if path.is_file() or (path / WEIGHTS).is_file():
+                return path
+    names = [folder.name for folder in folders(Path(out))]
+    near = difflib.get_close_matches(Path(run).name, names, 1)
+    advice = f"did you mean {near[0]}?" if near else "`microgpt runs` lists those there are."
+    raise CheckpointError(f"{run}: expected a run's name, its folder or a weights file, found none; {advice}")
+
+
+def newest(out: Path) -> Path:
+    """The run that finished last. Raises `CheckpointError` where none has."""
+    finished = [(ended, folder.path) for folder in folders(out) if (ended := _ended(folder))]
+    if not finished:
+        raise CheckpointError(f"{out}: expected a finished run, found none; `microgpt train` makes one.")
+    return max(finished)[1]
+
+
+def weights_of(path: Path) -> Path:
+    """The weights file of a run folder, or the file itself."""
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def folders(out: Path) -> Iterator[RunFolder]:
+    """The run folders in a folder, by name. What begins with a dot is not whole yet."""
+    try:
+        found = sorted(path for path in out.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise EnvironmentFault(f"{out}: expected to list its runs, found: {error.strerror}; check it.") from None
+    yield from (RunFolder(path) for path in found if (path / WEIGHTS).exists())
+
+
+def listing(out: str | Path = "runs") -> list[RunSummary]:
+    """Every run in a folder, newest first. A folder that can't be read is listed with its fault."""
+    summaries = [_summary(folder) for folder in folders(Path(out))]
+    return sorted(summaries, key=lambda summary: (summary.date, summary.name), reverse=True)
+
+
+def _summary(folder: RunFolder) -> RunSummary:
+    modified = datetime.fromtimestamp(folder.weights.stat().st_mtime).isoformat(sep=" ", timespec="seconds")
+    try:
+        description = checkpoints.describe(folder.weights)
+        report = folder.read_report()
+    except (CheckpointError, EnvironmentFault) as fault:
+        return RunSummary(folder.name, folder.path, modified, "unreadable", fault=str(fault))
+    loss = report.get("loss")
+    training = description.training
+    return RunSummary(
+        name=folder.name,
+        path=folder.path,
+        date=_told(report, "began", str) or modified,
+        status=folder.status,
+        data=training.provenance.name if training else None,
+        params=params(description.model),
+        step=description.step,
+        steps=training.request.settings.steps if training else None,
+        holdout=_told(loss, "holdout", float) if isinstance(loss, dict) else None,
+    )
+
+
+def _ended(folder: RunFolder) -> str | None:
+    try:
+        report = folder.read_report()
+    except (CheckpointError, EnvironmentFault):
+        return None
+    return _told(report, "ended", str) if report.get("status") == "finished" else None
+
+
+def _told(report: dict[str, Any], key: str, kind: type) -> Any:
+    """A value of a report that anyone may have edited, or None where it has not the expected type."""
+    value = report.get(key)
+    return value if type(value) is kind else None

@@ -1,0 +1,179 @@
+"""One training as a generator of records. It never prints and never touches signals: who runs it says when to stop.
+
+The engine is asked for as many steps at once as keep news, saves and `stop` at a human pace; what is computed does not
+depend on how steps are divided into calls.
+"""
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from microgpt.data.split import Split
+from microgpt.engines import create
+from microgpt.training.pace import Pace
+from microgpt.training.prepare import Prepared, engine_config, prepare
+from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Sampled, Saved
+from microgpt.training.report import report
+from microgpt.training.request import Request
+from microgpt.training.run_folder import RunFolder, new_name
+from microgpt.training.run_folder import create as create_folder
+from microgpt.training.session import Past, Session, Stop, never
+from microgpt.training.stopwatch import Stopwatch
+
+SAVE_AFTER: Final = 10.0  # seconds between saves where the request names no steps …
+SAVE_SHARE: Final = 0.05  # … and the largest share of the time that saving may take
+TELLING: Final = 100  # steps before which a high loss tells nothing about the learning rate
+
+
+def train(request: Request, *, stop: Stop = never, split: Split | None = None) -> Generator[Record, None, None]:
+    """Train a new run: records from `Started` to `Finished` or, once `stop()` is true, `Interrupted` after a save.
+
+    `split` is the text where it is at hand already. Raises the errors of `prepare`; `UsageError` for an engine that
+    can't do what is asked, or a name that is taken; `EnvironmentFault` where saving fails; `DivergedError`.
+    """
+    watch = Stopwatch()
+    with watch.measure("data"):
+        prepared = prepare(request, split)
+    with watch.measure("compile"):
+        engine = create(prepared.request.engine, engine_config(prepared.request))
+    folder = new_folder(prepared, Path(request.out)) if request.out else None
+    with folder.locked() if folder else contextlib.nullcontext():
+        yield from records(Session(prepared, engine, folder, Past(), watch), stop, remarks(prepared))
+
+
+def new_folder(prepared: Prepared, out: Path, losses: bytes = b"", evaluations: bytes = b"") -> RunFolder:
+    """The folder of a new run, with its first commit."""
+    training, checkpoint = prepared.training, prepared.checkpoint
+    path = out / (training.request.name or new_name(training.provenance.name))
+    told = {"run": str(path), "steps": training.request.settings.steps}
+    first = report(training, checkpoint.kind, "unfinished", told)
+    return create_folder(path, checkpoint, first, losses=losses, evaluations=evaluations)
+
+
+def records(session: Session, stop: Stop, notes: list[Note]) -> Iterator[Record]:
+    """The records of a session, from its step to the end."""
+    yield session.started()
+    yield from notes
+    session.open()
+    halted = False
+
+    def halt() -> bool:  # a stop stays one, also where the caller's is true only once
+        nonlocal halted
+        halted = halted or stop()
+        return halted
+
+    yield from _steps(session, halt)
+    if session.step == session.settings.steps:
+        yield from _end(session, halt)
+    if halted and session.step < session.settings.steps:
+        yield from _interrupted(session)
+
+
+def _steps(session: Session, halt: Stop) -> Iterator[Record]:
+    """Steps until the last one or a halt, with what is due in between."""
+    request, pace = session.request, Pace()
+    saver = _Saver(request.save_every)
+    everies = (request.save_every, request.eval_every, request.keep_every)
+    if session.step == 0:
+        _keep(session)
+    while session.step < session.settings.steps and not halt():
+        if session.evaluation_due:
+            if not (held_out := session.evaluate(halt)):
+                return  # stopped in the midst of it
+            yield Evaluated(session.step, held_out)
+        start = time.perf_counter()
+        count = pace.until(session.step, session.settings.steps, *everies)
+        yield session.advance(count)
+        pace = pace.after(count, time.perf_counter() - start)
+        if session.step == session.settings.steps:
+            return
+        _keep(session)
+        if saver.due(session.step) and (saved := saver.save(session)):
+            yield saved
+
+
+def _end(session: Session, halt: Stop) -> Iterator[Record]:
+    """The last save, then what the run was for: its held-out loss and its samples."""
+    _keep(session)
+    if saved := session.commit():
+        yield saved
+    held_out = session.evaluate(halt)
+    if held_out:
+        yield Evaluated(session.step, held_out)
+    elif session.dataset.holdout_documents:  # stopped while evaluating
+        yield from _interrupted(session)
+        return
+    samples = session.sample()
+    yield Sampled(session.step, samples.texts, samples.copied)
+    if session.step >= TELLING and session.recent_loss > session.dataset.uniform:
+        yield Note(_too_high(session), warning=True)
+    result = session.result(held_out, samples)
+    if session.folder:
+        session.append()
+        session.folder.write_samples(samples.texts)
+        session.write_report("finished", result.to_dict())
+    yield Finished(result, session.checkpoint(), session.all_losses())
+
+
+def _interrupted(session: Session) -> Iterator[Record]:
+    if saved := session.commit():
+        yield saved
+    seconds = asdict(session.watch.seconds())
+    session.write_report("unfinished", {"run": session.run, "steps": session.settings.steps, "seconds": seconds})
+    yield Interrupted(session.step, session.run, session.checkpoint(), session.all_losses())
+
+
+def _keep(session: Session) -> None:
+    every = session.request.keep_every
+    if session.folder and every and session.step % every == 0:
+        session.folder.keep(session.checkpoint())
+
+
+class _Saver:
+    """When a save is due: after so many steps or, by default, seconds; rarer where saving is slow."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._last, self._cost = every, time.perf_counter(), 0.0
+
+    def due(self, step: int) -> bool:
+        if self._every:
+            return step % self._every == 0
+        return time.perf_counter() - self._last > max(SAVE_AFTER, self._cost / SAVE_SHARE)
+
+    def save(self, session: Session) -> Saved | None:
+        start = time.perf_counter()
+        saved = session.commit()
+        self._last = time.perf_counter()
+        self._cost = self._last - start
+        return saved
+
+
+def remarks(prepared: Prepared) -> list[Note]:
+    """What the text gives cause to say."""
+    data, corpus, ctx = prepared.dataset, prepared.dataset.split.corpus, prepared.request.settings.ctx
+    notes = [Note(note) for note in corpus.notes]
+    if prepared.request.documents == "auto":
+        notes.append(Note(corpus.reason))
+    if data.cropped_tokens:
+        notes.append(
+            Note(
+                f"{data.cropped_documents:,} of {data.documents:,} documents are longer than --ctx {ctx}, which leaves "
+                f"out {data.cropped_tokens:,} of their characters; a larger --ctx or --documents windows would not.",
+                warning=True,
+            )
+        )
+    if unseen := data.holdout_unseen_characters:
+        notes.append(Note(f"{unseen} characters occur only in what is held out: no model can expect them.", True))
+    if shared := data.held_out_in_training:
+        notes.append(Note(f"{shared:,} held-out lines stand in the training part too: their loss flatters.", True))
+    return notes
+
+
+def _too_high(session: Session) -> str:
+    return (
+        f"the loss of the last steps, {session.recent_loss:.3f}, is above {session.dataset.uniform:.3f}, what a model "
+        f"that knows nothing scores: the learning rate is too high; try --lr {session.settings.lr / 10:g}."
+    )

@@ -1,0 +1,25 @@
+"""How many steps to ask an engine for at once, so that news, saves and Ctrl-C come at a human pace."""
+
+from dataclasses import dataclass
+from typing import Final
+
+INTERVAL: Final = 0.2  # seconds between two looks
+GROWTH: Final = 8  # the first step of an engine may be much slower than the next
+MOST: Final = 1 << 16  # steps, whose sequences are in memory at once
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Steps of the next call. It begins with one and follows the engine's speed."""
+
+    steps: int = 1
+
+    def after(self, taken: int, seconds: float) -> "Pace":
+        """The pace after a call that took so many steps in so many seconds."""
+        fitting = int(taken * INTERVAL / max(seconds, 1e-9))
+        return Pace(max(1, min(fitting, self.steps * GROWTH, MOST)))
+
+    def until(self, step: int, steps: int, *everies: int) -> int:
+        """Steps of the next call from `step`: never past the end, or past the next multiple of one of `everies`."""
+        ends = [steps, *(step - step % every + every for every in everies if every)]
+        return min(self.steps, min(ends) - step)

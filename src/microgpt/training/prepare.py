@@ -1,0 +1,143 @@
+"""From a request to what a training begins with: text, documents, first weights, random stream."""
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from microgpt.data.choices import BUILTINS, STANDARD_INPUT, Normalization
+from microgpt.data.corpus import Corpus
+from microgpt.data.dataset import Dataset, Order
+from microgpt.data.reading import read
+from microgpt.data.split import Split
+from microgpt.engines import choose
+from microgpt.engines.base import EngineConfig, Precision
+from microgpt.errors import DataError, UsageError
+from microgpt.model.cost import activation_bytes, state_bytes
+from microgpt.model.settings import ModelConfig, Settings
+from microgpt.model.state import draw_weights, draw_weights_golden, fresh
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.description import Provenance, Training
+from microgpt.training.request import Request
+
+_SINGLE: Final = ("fused", "torch")  # engines that compute in 32 bits unless asked for more
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A training before its first step, or where it stopped: its text as sequences, and its checkpoint."""
+
+    dataset: Dataset
+    checkpoint: Checkpoint
+
+    @property
+    def training(self) -> Training:
+        assert self.checkpoint.training is not None  # what is prepared can be trained
+        return self.checkpoint.training
+
+    @property
+    def request(self) -> Request:
+        return self.training.request
+
+
+def prepare(request: Request, split: Split | None = None) -> Prepared:
+    """The text of a request, or a split of it that is at hand, and first weights.
+
+    Raises `DataError` for the text; `UsageError` for settings that can't be on it, or sizes beyond the machine.
+    """
+    request = settled(request)
+    split = split or _split(request, request.documents)
+    model = request.settings.model(split.corpus.tokenizer.vocabulary)
+    check_memory(request.settings, model)
+    stream = random.Random(request.settings.seed) if request.golden else None
+    dataset = _dataset(request, split, stream)
+    settings, corpus = request.settings, split.corpus
+    weights = draw_weights_golden(settings, model, stream) if stream else draw_weights(settings, model)
+    training = Training(request, _provenance(corpus), stream.getstate() if stream else None, origin=None)
+    return Prepared(dataset, Checkpoint(fresh(model, weights), corpus.tokenizer, corpus.kind, training))
+
+
+def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None) -> Prepared:
+    """The text of a run that goes on. Raises `DataError` where it has changed since."""
+    assert checkpoint.training is not None
+    dataset = dataset_of(checkpoint, split)
+    return Prepared(dataset, replace(checkpoint, training=replace(checkpoint.training, request=settled(request))))
+
+
+def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
+    """The sequences that a checkpoint was trained on, and those held out. Raises `DataError` where the text is not
+    the same, `UsageError` for a checkpoint without a text."""
+    training = checkpoint.training
+    if training is None:
+        raise UsageError("this file was made to be shared and names no text; give one with --data.")
+    request = training.request
+    split = split or _split(replace(request, data=training.provenance.sources), checkpoint.kind)
+    expected, found = training.provenance.sha256, split.corpus.sha256
+    if expected != found or split.corpus.tokenizer != checkpoint.tokenizer:
+        raise DataError(
+            f"{', '.join(training.provenance.sources)}: expected the text of this run (SHA-256 {expected[:12]}…), "
+            f"found another ({found[:12]}…); restore it, or begin a new run."
+        )
+    return _dataset(request, split, random.Random(request.settings.seed) if request.golden else None)
+
+
+def settled(request: Request) -> Request:
+    """The request with the engine and the precision that `auto` means here, so that a resumed run keeps them."""
+    engine = choose(request.engine)
+    automatic = "32" if engine in _SINGLE else "64"
+    return replace(request, engine=engine, precision=automatic if request.precision == "auto" else request.precision)
+
+
+def engine_config(request: Request) -> EngineConfig:
+    """What the engine of a settled request needs to know."""
+    precision: Precision = request.precision  # type: ignore[assignment]  # validated by Request
+    settings = request.settings
+    return EngineConfig(precision, request.threads, settings.beta1, settings.beta2, request.device)
+
+
+def check_memory(settings: Settings, model: ModelConfig, available: int | None = None) -> None:
+    """Raise `UsageError` for sizes whose weights, moments and activations can't fit into this machine's memory."""
+    one, two = (state_bytes(replace(model, layer=layer), 8) for layer in (1, 2))
+    needed = one + (model.layer - 1) * (two - one) + activation_bytes(model, 8, settings.batch)
+    memory = available or _memory()
+    if needed > memory:
+        raise UsageError(
+            f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --batch {settings.batch} need about "
+            f"{needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f}; choose smaller ones."
+        )
+
+
+def _split(request: Request, kind: str) -> Split:
+    normalize: Normalization = request.normalize  # type: ignore[assignment]  # validated by Request
+    text = read(request.data, encoding=request.encoding, normalize=normalize)
+    return Split.of(Corpus.of(text, kind), request.holdout, request.split_seed)
+
+
+def _dataset(request: Request, split: Split, stream: random.Random | None) -> Dataset:
+    order: Order = request.order
+    if stream and request.order == "shuffled":
+        if split.is_running:
+            raise UsageError(f"--recipe {request.recipe} shuffles documents; use --documents lines or paragraphs.")
+        order = list(range(split.corpus.documents))
+        stream.shuffle(order)
+    return Dataset.of(split, ctx=request.settings.ctx, seed=request.settings.seed, order=order)
+
+
+def absolute(sources: Sequence[str]) -> tuple[str, ...]:
+    """Sources that mean the same from any folder."""
+    plain = (*BUILTINS, STANDARD_INPUT)
+    return tuple(source if source in plain else str(Path(source).absolute()) for source in sources)
+
+
+def _provenance(corpus: Corpus) -> Provenance:
+    return Provenance(corpus.name, absolute(corpus.sources), corpus.sha256)
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine; beyond all bounds where it doesn't say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62

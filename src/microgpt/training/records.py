@@ -1,0 +1,171 @@
+"""What a training tells while it runs. The loop yields these; whoever started it prints, draws or ignores them."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.model.settings import Settings
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.evaluate import HeldOut
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first record: what is trained on what, and how. `step` is above 0 where a run goes on."""
+
+    run: str | None
+    recipe: str
+    engine: str
+    precision: str
+    threads: int
+    params: int
+    settings: Settings
+    step: int
+    data: str
+    kind: str
+    documents: int
+    cropped_documents: int
+    cropped_tokens: int
+    vocabulary: int
+    holdout_documents: int
+    holdout_unseen_characters: int
+    unigram: float
+    uniform: float
+    resumed_from: str | None
+
+    @property
+    def headline(self) -> str:
+        """The first line of a training, as the original has it."""
+        s = self.settings
+        sizes = f"emb={s.emb}, head={s.head}, layer={s.layer}, ctx={s.ctx}, ff={s.ff}"
+        return f"MicroGPT: {self.params} params, training for {s.steps} steps (lr={s.lr}, {sizes})"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth knowing; with `warning`, something that is probably not as the person wants it."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """Steps that were taken: `step` of them so far. `losses` are those since the last record, `loss` is the mean of
+    the last 100, `lr` the learning rate of the last."""
+
+    step: int
+    steps: int
+    losses: NDArray[np.float64]
+    loss: float
+    lr: float
+    steps_per_second: float
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.steps - self.step) / self.steps_per_second
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The held-out loss after `step` steps."""
+
+    step: int
+    held_out: HeldOut
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A commit: whatever happens now, the run goes on from `step`."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What the model wrote; `copied` of them stand in the training text (None for running text)."""
+
+    step: int
+    samples: tuple[str, ...]
+    copied: int | None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses in nats per token. `unigram` and `uniform` are what letter frequencies alone, or nothing, would score."""
+
+    first: float | None
+    last: float | None
+    mean_last_100: float | None
+    holdout: float | None
+    holdout_se: float | None
+    holdout_documents: int
+    holdout_bits_per_character: float | None
+    unigram: float
+    uniform: float
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where the time went, over all sessions of the run."""
+
+    total: float
+    data: float
+    compile: float
+    train: float
+    evaluate: float
+    sample: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that a finished training has to say: the JSON of `train`."""
+
+    run: str | None
+    recipe: str
+    engine: str
+    precision: int | str
+    threads: int
+    params: int
+    steps: int
+    batch: int
+    tokens: int
+    documents: int
+    cropped_tokens: int
+    vocabulary: int
+    seconds: Seconds
+    loss: Losses
+    holdout_unseen_characters: int
+    samples: tuple[str, ...]
+    samples_copied: int | None
+    resumed_from: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, keys as the contract names them."""
+        return asdict(self) | {"samples": list(self.samples)}
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """The last record of a run that came to its end; `losses` are those of every step."""
+
+    result: Result
+    checkpoint: Checkpoint
+    losses: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Interrupted:
+    """The last record of a run that was stopped, after its save; it can be resumed where it has a folder."""
+
+    step: int
+    run: str | None
+    checkpoint: Checkpoint
+    losses: NDArray[np.float64]
+
+
+Record = Started | Note | Progress | Evaluated | Saved | Sampled | Finished | Interrupted

@@ -1,0 +1,117 @@
+"""All that a training is asked for. Each field bears the name of its flag; this module imports no numpy."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from microgpt.data.choices import KINDS, NORMALIZATIONS
+from microgpt.errors import CheckpointError, UsageError
+from microgpt.model.settings import Settings, check, setting
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Revived = TypeVar("Revived", bound="DataclassInstance")
+
+Order = Literal["shuffled", "fixed"]
+
+# What only says where a run is kept, how often it is saved and what is shown: it may change when a run is resumed.
+FREE: Final = ("data", "name", "out", "save_every", "keep", "eval_every", "samples", "temperature")
+# How it is computed: it may change too, and the resumed run says so.
+COMPUTING: Final = ("engine", "precision", "threads", "device")
+_PRIVATE: Final = ("name", "out")  # a folder knows its place; a checkpoint that is shared should not
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training: settings, text, engine, folder. Raises `UsageError`.
+
+    With `golden` one random stream serves order, weights and samples, as data/README.md of the golden runs tells;
+    otherwise each has a stream of its own. `order` is "fixed" where documents come in file order. An empty `out`
+    writes no folder at all.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    recipe: str = setting("default", "Named settings to begin with; flags override them.")
+    golden: bool = setting(False, "One random stream serves everything, as in the golden runs.")
+    order: Order = setting("shuffled", "Order of the documents.", choices=("shuffled", "fixed"))  # noqa: RUF009
+    data: tuple[str, ...] = field(
+        default=("names",), metadata={"help": "A built-in text, files, folders, or - for standard input."}
+    )
+    documents: str = setting("auto", "What one document is.", choices=("auto", *KINDS))
+    encoding: str = setting("utf-8", "Encoding of the text.")
+    normalize: str = setting("nfc", "Unicode normalisation.", choices=NORMALIZATIONS)
+    holdout: float = setting(0.1, "Share of the documents held out.", low=0, high=0.99)
+    split_seed: int = setting(0, "Seed of the split.", low=0)
+    engine: str = setting("auto", "What computes; `microgpt engines` lists them.")
+    precision: str = setting("auto", "Bits of a number.", choices=("auto", "32", "64", "bf16"))
+    threads: int = setting(1, "Threads of the engine.", low=1)
+    device: str = setting("cpu", "Device of the engine.")
+    name: str = setting("", "Name of the run folder (default: date, time and text).")
+    out: str = setting("runs", "Folder of the run folders.")
+    save_every: int = setting(0, "Steps between saves (default: every few seconds).", low=0)
+    keep: str = setting("", "Keep the weights of earlier steps: every:N.")
+    eval_every: int = setting(0, "Steps between held-out losses (default: at the end alone).", low=0)
+    samples: int = setting(20, "Samples to write at the end.", low=0, high=100_000)
+    temperature: float = setting(0.5, "Above 1 samples are wilder, below 1 tamer.", above=0)
+
+    def __post_init__(self) -> None:
+        for declared in dataclasses.fields(self):
+            if declared.name not in ("settings", "data"):
+                check(declared, getattr(self, declared.name))
+        if not self.data or not all(isinstance(source, str) and source for source in self.data):
+            raise UsageError(f"--data takes a built-in text, files or folders, found {self.data!r}.")
+        self._check_name()
+        _ = self.keep_every
+
+    @property
+    def keep_every(self) -> int:
+        """Steps between the weights that are kept; 0 keeps none."""
+        kind, _, number = self.keep.partition(":")
+        if not self.keep:
+            return 0
+        digits = number if number.isascii() and number.isdigit() and len(number) < 16 else "0"
+        if kind != "every" or not int(digits):
+            raise UsageError(f"--keep takes every:N with N of 1 or more, found {self.keep!r}; every:100 would do.")
+        return int(digits)
+
+    def _check_name(self) -> None:
+        name = self.name
+        if name.startswith(".") or any(mark in name for mark in "/\\:\0") or not name.isprintable() or len(name) > 128:
+            raise UsageError(
+                "--name takes a plain name of at most 128 characters, without / \\ : and not beginning with a dot, "
+                f"found {name[:140]!r}; put the folder into --out."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the run's place on this machine."""
+        values = dataclasses.asdict(self)
+        return {key: value for key, value in values.items() if key not in _PRIVATE} | {"data": list(self.data)}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "Request":
+        """The inverse of `to_dict`, for untrusted values. Raises `CheckpointError`."""
+        request = dict(values)
+        try:
+            request["settings"] = revive(Settings, request.get("settings"))
+            data = request.get("data")
+            if not isinstance(data, list):
+                raise CheckpointError(f"data: expected a list, found {type(data).__name__}; the file is damaged.")
+            return revive(Request, request | {"data": tuple(data), "name": "", "out": ""})
+        except (UsageError, OverflowError) as error:
+            raise CheckpointError(
+                f"expected settings that can be, found: {str(error)[:200]} The file is damaged."
+            ) from None
+
+
+def revive(kind: type[Revived], values: object) -> Revived:
+    """A dataclass from untrusted values: every field and no other. Raises `CheckpointError`, or what `kind` raises."""
+    names = {declared.name for declared in dataclasses.fields(kind)}
+    found = set(values) if isinstance(values, Mapping) else set()
+    if not isinstance(values, Mapping) or found != names:
+        odd = ", ".join(sorted(map(str, found ^ names))[:5])
+        raise CheckpointError(
+            f"expected the fields of {kind.__name__}, found others ({odd[:200]}); the file is damaged."
+        )
+    return kind(**values)

@@ -1,0 +1,127 @@
+"""A run folder. Replacing `weights.safetensors` is the commit of a save; all else is written so that it follows.
+
+Rows go into the tables before the commit, and are cut back to the committed step when the folder is opened. A folder
+appears under its name with its first commit inside, so there is none that can't be resumed.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from microgpt import files
+from microgpt.errors import CheckpointError, UsageError
+from microgpt.training import checkpoint as checkpoints
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.tables import EVALUATIONS, LOSSES, Table
+
+WEIGHTS: Final = "weights.safetensors"
+REPORT: Final = "run.json"
+SAMPLES: Final = "samples.txt"
+HISTORY: Final = "history"
+REPORT_LIMIT: Final = 64 << 20  # bytes
+
+Status = Literal["unfinished", "finished", "diverged"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS
+
+    def append(self, table: Table, rows: bytes) -> None:
+        """Add rows to a table, before the commit that they belong to. Raises `EnvironmentFault`."""
+        if rows:
+            files.append(self.path / table.file, rows)
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Save. Raises `EnvironmentFault`, and what was saved before stays."""
+        files.replace(self.weights, checkpoints.to_bytes(checkpoint))
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Put the weights of this step into `history/`. Raises `EnvironmentFault`."""
+        data = checkpoints.to_bytes(checkpoints.weights_alone(checkpoint))
+        files.replace(self.path / HISTORY / f"step-{checkpoint.state.step:08d}.safetensors", data)
+
+    def write_samples(self, samples: tuple[str, ...]) -> None:
+        """One sample a line; samples of several lines have a blank line between them."""
+        between = "\n\n" if any("\n" in sample for sample in samples) else "\n"
+        text = between.join(samples) + "\n" if samples else ""
+        files.replace(self.path / SAMPLES, text.encode("utf-8", "replace"))
+
+    def write_report(self, report: Mapping[str, Any]) -> None:
+        text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+        files.replace(self.path / REPORT, (text + "\n").encode("utf-8", "replace"))
+
+    def read_report(self) -> dict[str, Any]:
+        """What `run.json` says; whoever uses a value checks its type. Raises `CheckpointError`."""
+        path = self.path / REPORT
+        return files.parse_json(files.read_untrusted(path, REPORT_LIMIT), str(path))
+
+    @property
+    def status(self) -> Status:
+        """Whether the run came to its end; a report that can't be read leaves it unfinished, and resumable."""
+        try:
+            status = self.read_report().get("status")
+        except CheckpointError:
+            return "unfinished"
+        return status if status in ("finished", "diverged") else "unfinished"
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the run for this process alone. Raises `CheckpointError` where another trains it."""
+        return files.locked(self.path)
+
+    def reopen(self) -> tuple[Checkpoint, list[list[float]], int]:
+        """The committed checkpoint, the rows of losses up to it, and how many broken-off writes were removed.
+
+        Raises `CheckpointError` where the weights can't be read or can't be resumed.
+        """
+        checkpoint = checkpoints.read(self.weights)
+        if not checkpoint.has_moments or checkpoint.training is None:
+            raise CheckpointError(f"{self.weights}: expected Adam's moments, found weights alone; begin a new run.")
+        if self.status == "finished":
+            return checkpoint, LOSSES.read(self.path, checkpoint.state.step)[0], 0
+        (self.path / HISTORY).mkdir(exist_ok=True)
+        EVALUATIONS.cut(self.path, checkpoint.state.step)
+        return checkpoint, LOSSES.cut(self.path, checkpoint.state.step), files.tidy(self.path)
+
+
+def create(
+    path: Path, checkpoint: Checkpoint, report: Mapping[str, Any], *, losses: bytes = b"", evaluations: bytes = b""
+) -> RunFolder:
+    """A new run folder with its first commit. Raises `UsageError` where there is one, or `EnvironmentFault`."""
+    if path.exists():
+        raise UsageError(
+            f"{path}: expected a new --name, found a folder of that name; --resume {path} goes on with it."
+        )
+
+    def fill(folder: Path) -> None:
+        (folder / HISTORY).mkdir()
+        run = RunFolder(folder)
+        run.write_report(report)
+        run.append(LOSSES, LOSSES.header + losses)
+        run.append(EVALUATIONS, EVALUATIONS.header + evaluations)
+        run.commit(checkpoint)
+
+    files.make_folder(path, fill)
+    return RunFolder(path)
+
+
+def new_name(data: str, now: datetime | None = None) -> str:
+    """Date, time, text and a little chance: `20261122-165804-names-3f9a`."""
+    stem = re.sub(r"[^\w-]+", "-", Path(data).stem)[:32].strip("-") or "text"
+    return f"{now or datetime.now():%Y%m%d-%H%M%S}-{stem}-{secrets.token_hex(2)}"

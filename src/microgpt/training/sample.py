@@ -1,0 +1,163 @@
+"""Writing text with a model: token after token, each drawn from the probabilities that the ones before it give."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.data.choices import Kind
+from microgpt.data.tokenizer import Tokenizer
+from microgpt.engines.base import Runner
+from microgpt.errors import DivergedError, UsageError
+from microgpt.model.state import SAMPLES_STREAM
+
+TRIES: Final = 100  # for each sample that must be new, before giving up
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to write. `top_k` 0 draws from all tokens; `length` is the most characters of running text (documents end
+    by themselves). Raises `UsageError`."""
+
+    count: int = 5
+    temperature: float = 0.5
+    top_k: int = 0
+    prompt: str = ""
+    length: int = 256
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise UsageError(f"--temperature must be a number above 0, found {self.temperature}; 0.5 is usual.")
+        for name, low in (("count", 0), ("top_k", 0), ("length", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < low:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag} must be a whole number of {low} or more, found {value!r}.")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Texts, the tokens drawn for them, how many stand in the training text (None where that was not looked up), and
+    how many copies were rejected."""
+
+    texts: tuple[str, ...]
+    tokens: int
+    copied: int | None = None
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model that writes documents or running text."""
+
+    runner: Runner
+    tokenizer: Tokenizer
+    kind: Kind
+    ctx: int
+
+    def write(
+        self,
+        sampling: Sampling,
+        stream: random.Random,
+        *,
+        stands_in_text: Callable[[str], bool] | None = None,
+        new: bool = False,
+    ) -> Samples:
+        """So many samples; copies of the training text are counted or, with `new`, drawn again.
+
+        After TRIES copies for each sample asked for there are fewer samples. Raises `DataError` for a prompt with
+        unknown characters, `UsageError` for one that leaves a document no room.
+        """
+        prompt = self.tokenizer.encode(sampling.prompt).tolist()
+        self._check_room(prompt)
+        texts: list[str] = []
+        copied = drawn = rejected = 0
+        while len(texts) < sampling.count and rejected < TRIES * sampling.count:
+            tokens = [*prompt, *self._continuation(prompt, sampling, stream)]
+            drawn += len(tokens) - len(prompt)
+            text = self.tokenizer.decode(tokens)
+            copy = stands_in_text is not None and stands_in_text(text)
+            if copy and new:
+                rejected += 1
+                continue
+            copied += copy
+            texts.append(text)
+        return Samples(tuple(texts), drawn, None if stands_in_text is None else copied, rejected)
+
+    def _continuation(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
+        draw = self._document if self.kind != "windows" else self._running
+        return draw(prompt, sampling, stream)
+
+    def _document(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
+        """Tokens until BOS ends the document or ctx is full, as in training."""
+        tokens = [self.tokenizer.bos, *prompt]
+        while len(tokens) <= self.ctx:
+            weights = tempered(self.runner.next(tokens), sampling.temperature, sampling.top_k)
+            token = stream.choices(range(len(weights)), weights)[0]
+            yield token
+            if token == self.tokenizer.bos:
+                return
+            tokens.append(token)
+
+    def _running(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
+        """Tokens of running text, in which BOS never occurs.
+
+        When ctx is full, the model goes on from the latter half of it: moving by one token would move every position,
+        and the key/value cache would serve none.
+        """
+        tokens = list(prompt) or [self._first()]
+        tokens = tokens[-self.ctx :]
+        for _ in range(max(0, sampling.length - len(prompt))):
+            probabilities = self.runner.next(tokens).copy()
+            probabilities[self.tokenizer.bos] = 0.0
+            weights = tempered(probabilities, sampling.temperature, sampling.top_k)
+            token = stream.choices(range(len(weights)), weights)[0]
+            yield token
+            if len(tokens) == self.ctx:
+                tokens = tokens[-(self.ctx // 2) :] if self.ctx > 1 else []
+            tokens.append(token)
+
+    def _first(self) -> int:
+        """What stands before running text without a prompt: a line break, else a space, else the first character."""
+        known = self.tokenizer.characters
+        return next((known.index(mark) for mark in "\n " if mark in known), 0)
+
+    def _check_room(self, prompt: Sequence[int]) -> None:
+        if self.kind != "windows" and len(prompt) >= self.ctx:
+            raise UsageError(
+                f"--prompt must leave room to write: at most {self.ctx - 1} characters for a model of ctx {self.ctx}, "
+                f"found {len(prompt)}; shorten it."
+            )
+
+
+def tempered(probabilities: NDArray[np.float64], temperature: float, top_k: int = 0) -> list[float]:
+    """Probabilities p to p^(1/temperature), the most probable at 1, of all tokens or of the `top_k` most probable.
+
+    Of equals the lower token id is kept. In logarithms, so that no temperature overflows. Raises `DivergedError`
+    where a probability is not finite.
+    """
+    if not np.isfinite(probabilities).all():
+        raise DivergedError("expected finite probabilities, found others: the weights are too large; train it anew.")
+    with np.errstate(divide="ignore"):
+        logs = np.log(probabilities)
+    weights = np.exp((logs - logs.max()) / temperature)
+    if 0 < top_k < len(weights):
+        weights[np.argsort(-probabilities, kind="stable")[top_k:]] = 0.0
+    chosen: list[float] = weights.tolist()
+    return chosen
+
+
+def samples_stream(seed: int) -> random.Random:
+    """The stream that a seed gives to samples, apart from those of weights and order."""
+    words = np.random.SeedSequence([seed, SAMPLES_STREAM]).generate_state(4)
+    return random.Random(int.from_bytes(words.tobytes(), "little"))
+
+
+def random_stream(state: tuple[Any, ...]) -> random.Random:
+    """A golden run's stream, where it stood when the state was taken."""
+    stream = random.Random()
+    stream.setstate(state)
+    return stream

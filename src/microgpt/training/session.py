@@ -1,0 +1,245 @@
+"""A training under way: the engine's runner, the losses so far, the clock, and the saves. All that changes is here."""
+
+import math
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.data.dataset import Dataset
+from microgpt.data.slices import Tokens
+from microgpt.engines.base import Engine, Runner
+from microgpt.errors import DivergedError
+from microgpt.model.ledger import params
+from microgpt.model.schedule import learning_rates
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.evaluate import HeldOut, evaluations, summarize
+from microgpt.training.prepare import Prepared
+from microgpt.training.records import Losses, Progress, Result, Saved, Started
+from microgpt.training.report import report
+from microgpt.training.run_folder import RunFolder, Status
+from microgpt.training.sample import Samples, Sampling, Writer, random_stream, samples_stream
+from microgpt.training.stopwatch import Stopwatch
+from microgpt.training.tables import EVALUATIONS, LOSSES
+
+MEAN_OF: Final = 100  # steps whose mean loss is told: a single step's loss is that of one document
+Stop = Callable[[], bool]
+
+
+def never() -> bool:
+    """A training that nobody stops."""
+    return False
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier sessions of a run have left: losses (steps,), evaluations, seconds, when it began."""
+
+    losses: Sequence[float] = ()
+    evaluations: Sequence[tuple[int, float, float]] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    began: str | None = None
+    resumed_from: str | None = None
+
+
+class Session:
+    """One training from its checkpoint onward, with or without a run folder."""
+
+    def __init__(
+        self, prepared: Prepared, engine: Engine, folder: RunFolder | None, past: Past, watch: Stopwatch
+    ) -> None:
+        self.prepared, self.engine, self.folder, self.past, self.watch = prepared, engine, folder, past, watch
+        self.request, self.settings = prepared.request, prepared.request.settings
+        self.dataset: Dataset = prepared.dataset
+        self.step = self.first_step = self.saved_step = prepared.checkpoint.state.step
+        self.losses = array("d", past.losses)  # 8 bytes a step, of all steps
+        self.evaluations = list(past.evaluations)
+        self.saved_evaluations = len(self.evaluations)
+        self.watch.before = past.seconds
+        self._held_out: list[Tokens] | None = None
+
+    def open(self) -> None:
+        """Hand the state to the engine, which may compile now."""
+        with self.watch.measure("compile"):
+            self.runner: Runner = self.engine.open(self.prepared.checkpoint.state)
+
+    def started(self) -> Started:
+        """The facts to begin with."""
+        data, request = self.dataset, self.request
+        return Started(
+            run=self.run,
+            recipe=request.recipe,
+            engine=request.engine,
+            precision=request.precision,
+            threads=request.threads,
+            params=params(self.prepared.checkpoint.model),
+            settings=self.settings,
+            step=self.step,
+            data=self.prepared.training.provenance.name,
+            kind=self.prepared.checkpoint.kind,
+            documents=data.documents,
+            cropped_documents=data.cropped_documents,
+            cropped_tokens=data.cropped_tokens,
+            vocabulary=data.vocabulary,
+            holdout_documents=data.holdout_documents,
+            holdout_unseen_characters=data.holdout_unseen_characters,
+            unigram=data.unigram,
+            uniform=data.uniform,
+            resumed_from=self.past.resumed_from,
+        )
+
+    @property
+    def run(self) -> str | None:
+        return str(self.folder.path) if self.folder else None
+
+    def advance(self, count: int) -> Progress:
+        """Take so many steps. Raises `DivergedError`, after saving, where not all of them could be taken."""
+        rates = learning_rates(self.settings, self.step, count)
+        with self.watch.measure("train"):
+            batches = self.dataset.sequences_of(self.step, count, self.settings.batch)
+            losses = self.runner.advance(batches, rates)
+        self.losses.frombytes(np.ascontiguousarray(losses, np.float64).tobytes())
+        self.step += len(losses)
+        if len(losses) < count:
+            raise self._diverged(float(rates[len(losses)]))
+        return Progress(
+            step=self.step,
+            steps=self.settings.steps,
+            losses=losses,
+            loss=self.recent_loss,
+            lr=float(rates[-1]),
+            steps_per_second=(self.step - self.first_step) / max(self.watch.spent["train"], 1e-9),
+        )
+
+    @property
+    def recent_loss(self) -> float:
+        """Mean loss of the last steps that are known."""
+        return float(np.mean(self.losses[-MEAN_OF:])) if self.losses else math.nan
+
+    def all_losses(self) -> NDArray[np.float64]:
+        return np.array(self.losses, np.float64)
+
+    def checkpoint(self) -> Checkpoint:
+        return replace(self.prepared.checkpoint, state=self.runner.state())
+
+    def commit(self) -> Saved | None:
+        """Save, where there is a folder. Raises `EnvironmentFault`; what was saved before is kept."""
+        if self.folder is None:
+            return None
+        self.append()
+        self.folder.commit(self.checkpoint())
+        return Saved(self.step, self.folder.weights)
+
+    def append(self) -> None:
+        """Bring the tables up to date, where there is a folder."""
+        if self.folder is None:
+            return
+        count = self.step - self.saved_step
+        rates = learning_rates(self.settings, self.saved_step, count)
+        losses = self.losses[len(self.losses) - count :]
+        steps = range(self.saved_step + 1, self.step + 1)
+        self.folder.append(LOSSES, LOSSES.rows(zip(steps, losses, rates.tolist(), strict=True)))
+        self.folder.append(EVALUATIONS, EVALUATIONS.rows(self.evaluations[self.saved_evaluations :]))
+        self.saved_step, self.saved_evaluations = self.step, len(self.evaluations)
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether this step's held-out loss was asked for and is not there yet, as after a stop in the midst of it."""
+        every, last = self.request.eval_every, self.evaluations[-1][0] if self.evaluations else 0
+        asked = every > 0 and self.step % every == 0 and self.dataset.holdout_documents > 0
+        return asked and self.step > last
+
+    def evaluate(self, stop: Stop) -> HeldOut | None:
+        """The held-out loss, or None where nothing is held out or `stop` says so in between."""
+        if not self.dataset.holdout_documents:
+            return None
+        if self._held_out is None:
+            self._held_out = self.dataset.held_out()
+        parts = []
+        with self.watch.measure("evaluate"):
+            for part in evaluations(self.runner, self._held_out):
+                parts.append(part)
+                if stop():
+                    return None
+            sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+            checkpoint, ctx = self.prepared.checkpoint, self.settings.ctx
+            held_out = summarize(sums, counts, self._held_out, checkpoint.tokenizer, checkpoint.kind, ctx)
+        if not any(step == self.step for step, *_ in self.evaluations):
+            se = math.nan if held_out.se is None else held_out.se
+            self.evaluations.append((self.step, held_out.loss, se))
+        return held_out
+
+    def sample(self) -> Samples:
+        """The samples that end a run: from the golden stream where it stands, or from the seed's own for samples."""
+        checkpoint, training = self.prepared.checkpoint, self.prepared.training
+        state = training.random_state
+        stream = random_stream(state) if state else samples_stream(self.settings.seed)
+        writer = Writer(self.runner, checkpoint.tokenizer, checkpoint.kind, self.settings.ctx)
+        known = None if checkpoint.kind == "windows" else self.dataset.contains
+        sampling = Sampling(self.request.samples, self.request.temperature)
+        with self.watch.measure("sample"):
+            return writer.write(sampling, stream, stands_in_text=known)
+
+    def result(self, held_out: HeldOut | None, samples: Samples) -> Result:
+        """All that the finished run has to say."""
+        started = self.started()
+        told = {name: getattr(started, name) for name in ("run", "recipe", "engine", "threads", "params", "documents")}
+        also = {name: getattr(started, name) for name in ("cropped_tokens", "vocabulary", "holdout_unseen_characters")}
+        return Result(
+            **told,
+            **also,
+            precision=int(started.precision) if started.precision.isdigit() else started.precision,
+            steps=self.settings.steps,
+            batch=self.settings.batch,
+            tokens=tokens_of(self.dataset, self.settings.steps, self.settings.batch),
+            seconds=self.watch.seconds(),
+            loss=self._losses(held_out),
+            samples=samples.texts,
+            samples_copied=samples.copied,
+            resumed_from=started.resumed_from,
+        )
+
+    def write_report(self, status: Status, result: dict[str, Any]) -> None:
+        """Bring `run.json` up to date, where there is a folder."""
+        if self.folder:
+            training, kind = self.prepared.training, self.prepared.checkpoint.kind
+            self.folder.write_report(report(training, kind, status, result, self.past.began))
+
+    def _losses(self, held_out: HeldOut | None) -> Losses:
+        return Losses(
+            first=_known(self.losses[0]) if self.losses else None,
+            last=_known(self.losses[-1]) if self.losses else None,
+            mean_last_100=_known(self.recent_loss),
+            holdout=held_out.loss if held_out else None,
+            holdout_se=held_out.se if held_out else None,
+            holdout_documents=self.dataset.holdout_documents,
+            holdout_bits_per_character=held_out.bits_per_character if held_out else None,
+            unigram=self.dataset.unigram,
+            uniform=self.dataset.uniform,
+        )
+
+    def _diverged(self, lr: float) -> DivergedError:
+        """Keep the last finite state, and say what to do."""
+        kept = ""
+        if self.folder:
+            self.commit()
+            self.write_report("diverged", {"steps": self.settings.steps, "diverged_at": self.step + 1})
+            kept = f"; the last finite weights, of step {self.step}, are in {self.folder.path}"
+        return DivergedError(
+            f"step {self.step + 1}: expected a finite loss and finite weights, found others at a learning rate of "
+            f"{lr:g}; try --lr {self.settings.lr / 10:g}{kept}."
+        )
+
+
+def tokens_of(dataset: Dataset, steps: int, batch: int) -> int:
+    """How many tokens a training predicts: whole stretches of the order at once, as many as fit into memory."""
+    stretch = max(1, (1 << 20) // batch)
+    firsts = range(0, steps, stretch)
+    return sum(dataset.predictions(first, min(stretch, steps - first), batch) for first in firsts)
+
+
+def _known(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None

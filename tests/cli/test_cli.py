@@ -1,0 +1,335 @@
+"""The command line as a person or a script meets it: a process, its output, its exit code."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+Done = subprocess.CompletedProcess[str]
+SMALL = ("--steps", "20", "--emb", "8", "--head", "2", "--samples", "3")
+
+
+def microgpt(*arguments: str, cwd: Path, stdin: str | None = None, **environment: str) -> Done:
+    command = [sys.executable, "-m", "microgpt", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, input=stdin, env={**os.environ, **environment}, check=False
+    )
+
+
+def succeeded(done: Done) -> Done:
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def refused(done: Done, code: int) -> str:
+    """The one line of a failure with this exit code."""
+    assert done.returncode == code, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("microgpt: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run, `first`."""
+    folder = tmp_path_factory.mktemp("home")
+    succeeded(microgpt(*SMALL, "--name", "first", cwd=folder))
+    return folder
+
+
+# Training
+
+
+def test_the_bare_command_trains_and_names_the_training_as_the_original_does(tmp_path: Path) -> None:
+    done = succeeded(microgpt(*SMALL, cwd=tmp_path))
+    head = done.stdout.splitlines()[0]
+    assert head == "MicroGPT: 1328 params, training for 20 steps (lr=0.01, emb=8, head=2, layer=1, ctx=16, ff=4)"
+    assert "held-out loss" in done.stdout
+    assert re.search(r"step 20/20  loss [\d.]+  [\d,.]+ steps/s  0 s left", done.stderr)
+
+
+def test_the_originals_flags_and_short_forms_work_unchanged(tmp_path: Path) -> None:
+    long = microgpt("--steps", "3", "--ctx", "8", "--emb", "12", "--head", "3", "--layer", "2", cwd=tmp_path)
+    assert "training for 3 steps (lr=0.01, emb=12, head=3, layer=2, ctx=8, ff=4)" in succeeded(long).stdout
+    flags = ("-s", "3", "-l", "0.02", "-e", "12", "--head", "3", "-y", "2", "-c", "8", "-f", "2")
+    short = microgpt(*flags, cwd=tmp_path)
+    assert "training for 3 steps (lr=0.02, emb=12, head=3, layer=2, ctx=8, ff=2)" in succeeded(short).stdout
+
+
+def test_json_is_one_object_with_the_keys_of_the_contract(tmp_path: Path) -> None:
+    told = json.loads(succeeded(microgpt(*SMALL, "--json", cwd=tmp_path)).stdout)
+    assert set(told) == {
+        "run", "recipe", "engine", "precision", "threads", "params", "steps", "batch", "tokens", "documents",
+        "cropped_tokens", "vocabulary", "seconds", "loss", "holdout_unseen_characters", "samples", "samples_copied",
+        "resumed_from",
+    }  # fmt: skip
+    assert set(told["seconds"]) == {"total", "data", "compile", "train", "evaluate", "sample"}
+    assert set(told["loss"]) == {
+        "first", "last", "mean_last_100", "holdout", "holdout_se", "holdout_documents", "holdout_bits_per_character",
+        "unigram", "uniform",
+    }  # fmt: skip
+    assert (told["params"], told["documents"], told["vocabulary"], len(told["samples"])) == (1328, 26919, 27, 3)
+
+
+def test_quiet_leaves_only_results(tmp_path: Path) -> None:
+    assert succeeded(microgpt(*SMALL, "--quiet", cwd=tmp_path)).stderr == ""
+
+
+def test_a_recipe_fills_in_what_no_flag_says(tmp_path: Path) -> None:
+    done = succeeded(microgpt("--recipe", "artistic", "--steps", "2", "--head", "2", cwd=tmp_path))
+    assert "(lr=0.005, emb=16, head=2" in done.stdout
+
+
+def test_a_text_can_come_through_a_pipe(tmp_path: Path) -> None:
+    names = "".join(f"{a}{b}\n" for a in "abcdef" for b in "uvwxyz")
+    told = json.loads(succeeded(microgpt("--data", "-", *SMALL, "--json", cwd=tmp_path, stdin=names)).stdout)
+    assert told["vocabulary"] == 13
+
+
+def test_losses_go_where_they_are_asked_to(tmp_path: Path) -> None:
+    succeeded(microgpt(*SMALL, "--losses", "out.csv", "--name", "a", cwd=tmp_path))
+    assert (tmp_path / "out.csv").read_text() == (tmp_path / "runs" / "a" / "losses.csv").read_text()
+    assert (tmp_path / "out.csv").read_text().startswith("step,loss,lr\n1,")
+
+
+def test_a_closed_pipe_ends_silently(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m microgpt train --help | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stderr == ""
+
+
+# Stopping
+
+
+def start(cwd: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A long training that has taken steps."""
+    command = [sys.executable, "-m", "microgpt", "--steps", "1000000", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
+    assert process.stderr
+    while not process.stderr.readline().startswith("step "):
+        assert process.poll() is None
+    return process
+
+
+@pytest.mark.parametrize("engine", ["atomic", "array"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_saves_and_the_run_goes_on(tmp_path: Path, engine: str, number: signal.Signals, code: int) -> None:
+    process = start(tmp_path, "--engine", engine, "--name", "long", "--samples", "0")
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "stopped after step" in told
+    assert "--resume runs/long" in told
+    losses = (tmp_path / "runs" / "long" / "losses.csv").read_text().splitlines()
+    assert int(losses[-1].split(",")[0]) == int(told.split("stopped after step ")[1].split(",")[0])
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_one_that_never_stopped(tmp_path: Path) -> None:
+    size = ("--steps", "15000", "--emb", "4", "--head", "1", "--ff", "1", "--samples", "0", "--seed", "3")
+    process = start(tmp_path, *size, "--name", "halted")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    succeeded(microgpt("--resume", "halted", cwd=tmp_path))
+    succeeded(microgpt(*size, "--name", "whole", cwd=tmp_path))
+    halted, whole = ((tmp_path / "runs" / name / "losses.csv").read_bytes() for name in ("halted", "whole"))
+    assert halted == whole
+
+
+def test_a_second_stop_leaves_at_once(tmp_path: Path) -> None:
+    process = start(tmp_path, "--engine", "atomic", "--emb", "64", "--layer", "2")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 2
+
+
+# Resuming
+
+
+def test_a_resumed_run_refuses_other_settings(tmp_path: Path) -> None:
+    process = start(tmp_path, "--name", "long")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    line = refused(microgpt("--resume", "long", "--emb", "32", cwd=tmp_path), 2)
+    assert "emb" in line
+    assert "32" in line
+
+
+def test_a_finished_run_is_extended_in_a_new_folder(home: Path) -> None:
+    told = json.loads(succeeded(microgpt("--resume", "first", "--steps", "30", "--json", cwd=home)).stdout)
+    assert told["steps"] == 30
+    assert "first" in told["resumed_from"]
+    assert told["run"] != "runs/first"
+
+
+# Looking
+
+
+def test_sample_names_the_newest_run_and_its_seed(home: Path) -> None:
+    done = succeeded(microgpt("sample", "--count", "2", cwd=home))
+    assert "runs/" in done.stderr
+    seed = re.search(r"seed (\d+)", done.stderr)
+    assert seed
+    again = succeeded(microgpt("sample", "--count", "2", "--seed", seed[1], cwd=home))
+    assert again.stdout == done.stdout
+
+
+def test_sample_begins_with_the_prompt(home: Path) -> None:
+    told = json.loads(succeeded(microgpt("sample", "first", "--prompt", "ma", "--json", cwd=home)).stdout)
+    assert len(told["samples"]) == 5
+    assert all(text.startswith("ma") for text in told["samples"])
+    assert told["tokens_per_second"] > 0
+
+
+def test_sample_says_how_many_are_new(home: Path) -> None:
+    done = succeeded(microgpt("sample", "first", "--seed", "1", cwd=home))
+    assert re.search(r"\d of 5 are new, \d stand in the training text", done.stderr)
+
+
+def test_eval_gives_the_loss_that_training_gave(home: Path) -> None:
+    told = json.loads(succeeded(microgpt("eval", "first", "--json", cwd=home)).stdout)
+    trained = json.loads((home / "runs" / "first" / "run.json").read_text())
+    assert told["loss"] == pytest.approx(trained["loss"]["holdout"], rel=1e-12)
+    assert set(told) == {"loss", "se", "documents", "tokens"}
+
+
+def test_runs_lists_what_there_is_and_what_is_broken(home: Path) -> None:
+    (home / "runs" / "broken").mkdir(exist_ok=True)
+    (home / "runs" / "broken" / "weights.safetensors").write_bytes(b"not weights")
+    listed = json.loads(succeeded(microgpt("runs", "--json", cwd=home)).stdout)["runs"]
+    assert {run["name"]: bool(run["fault"]) for run in listed if run["name"] in ("first", "broken")} == {
+        "first": False,
+        "broken": True,
+    }
+    assert "1328" in succeeded(microgpt("runs", cwd=home)).stdout
+
+
+def test_engines_says_what_this_machine_can_run(home: Path) -> None:
+    told = json.loads(succeeded(microgpt("engines", "--json", cwd=home)).stdout)["engines"]
+    assert {engine["name"] for engine in told if engine["usable"]} >= {"atomic", "array"}
+
+
+def test_verify_proves_the_engines_equal(home: Path) -> None:
+    told = json.loads(succeeded(microgpt("verify", "--engine", "array", "--json", cwd=home)).stdout)
+    assert told["ok"]
+    keys = {"engine", "precision", "recipe", "loss_error", "gradient_error", "ten_step_error", "tolerance", "ok"}
+    assert keys <= set(told["checks"][0])
+
+
+def test_verify_fails_when_an_engine_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from microgpt.cli.app import run
+    from microgpt.engines import parity
+
+    strict = {precision: parity.Tolerance(0.0, 0.0) for precision in parity.TOLERANCES}
+    one = parity.quick()[4:5]
+    monkeypatch.setattr(parity, "TOLERANCES", strict)
+    monkeypatch.setattr(parity, "quick", lambda: one)
+    monkeypatch.setattr(parity, "difference_cases", list)
+    assert run(["verify", "--engine", "array"]) == 1
+    assert "out of tolerance" in capsys.readouterr().out
+
+
+def test_bench_measures_an_engine_beside_the_peak(home: Path) -> None:
+    told = json.loads(succeeded(microgpt("bench", "--engine", "atomic", "--json", cwd=home)).stdout)
+    assert told["peak_gflops"] > 0
+    assert set(told["rows"][0]) == {
+        "engine", "emb", "head", "layer", "ctx", "batch", "threads", "precision", "us_per_step", "us_per_document",
+        "gflops", "fraction_of_peak",
+    }  # fmt: skip
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["trian"], 2, "Did you mean train"),
+        (["--stepz", "3"], 2, "--steps"),
+        (["--steps", "many"], 2, "'many' is not a valid int"),
+        (["--steps", "0"], 2, "--steps must be 1 or more, found 0"),
+        (["--emb", "15"], 2, "--head 3 would do"),
+        (["--emb", "100000000"], 2, "memory"),
+        (["--decay", "cosin"], 2, "Did you mean cosine"),
+        (["--recipe", "karpaty"], 2, "Did you mean karpathy"),
+        (["--engine", "aray"], 2, "Did you mean array"),
+        (["--engine", "atomic", "--threads", "4"], 2, "--threads"),
+        (["--engine", "atomic", "--precision", "32"], 2, "--precision"),
+        (["--temperature", "0"], 2, "--temperature"),
+        (["--keep", "each:3"], 2, "every:N"),
+        (["--name", "../away"], 2, "--name"),
+        (["--data", "nowhere.txt"], 3, "nowhere.txt"),
+        (["--data", "name"], 3, "names"),
+        (["--data", "empty.txt"], 3, "empty.txt"),
+        (["--data", "one.txt"], 3, "--holdout 0"),
+        (["--data", "latin.txt"], 3, "--encoding"),
+        (["sample", "nothing"], 4, "nothing"),
+        (["sample", "first", "--prompt", "É"], 3, "É"),
+        (["sample", "first", "--temperature", "-1"], 2, "--temperature"),
+        (["eval", "empty.txt"], 4, "empty.txt"),
+        (["export", "first", "model.pickle"], 2, ".safetensors"),
+        (["--out", "empty.txt"], 5, "empty.txt"),
+        (["--lr", "1e300"], 6, "step"),
+    ],
+)
+def test_what_can_not_be_is_refused_in_one_line(home: Path, arguments: list[str], code: int, said: str) -> None:
+    (home / "empty.txt").write_text("")
+    (home / "one.txt").write_text("alone\n")
+    (home / "latin.txt").write_bytes("café\n".encode("latin-1"))
+    line = refused(microgpt(*arguments, cwd=home), code)
+    assert said in line
+    assert len(line) < 400
+
+
+def test_a_name_that_is_taken_is_refused(home: Path) -> None:
+    assert "first" in refused(microgpt(*SMALL, "--name", "first", cwd=home), 2)
+
+
+# Helping
+
+
+def test_help_needs_neither_numpy_nor_rich() -> None:
+    code = (
+        "import sys\nfrom microgpt.cli.app import run\nrun(['--help'])\nrun(['train', '--help'])\n"
+        "print(*{name.split('.')[0] for name in sys.modules} & {'numpy', 'rich', 'safetensors'}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+
+
+def test_a_usage_error_needs_them_no_more() -> None:
+    code = (
+        "import sys\nfrom microgpt.cli.app import run\nrun(['trian'])\nrun(['--stepz'])\n"
+        "print(*{name.split('.')[0] for name in sys.modules} & {'numpy', 'rich', 'safetensors'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert re.fullmatch(r"microgpt, version \d+\.\d+\.\d+\n", microgpt("--version", cwd=tmp_path).stdout)
+    assert "Start:" in microgpt("-h", cwd=tmp_path).stdout
+
+
+def test_an_unforeseen_error_is_one_line_and_debug_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from microgpt.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("microgpt.training.find.listing", lambda out: 1 / 0)
+    assert app.run(["runs"]) == 1
+    with pytest.raises(ZeroDivisionError):
+        app.run(["runs", "--debug"])

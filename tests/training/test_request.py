@@ -1,0 +1,63 @@
+"""A request: checked when it is made, the same after JSON, and free of numpy."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from microgpt.errors import CheckpointError, UsageError
+from microgpt.model.settings import Settings
+from microgpt.training.request import Request
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"holdout": 1.0},
+        {"holdout": -0.1},
+        {"threads": 0},
+        {"temperature": 0.0},
+        {"documents": "words"},
+        {"precision": "16"},
+        {"data": ()},
+        {"data": ("",)},
+        {"keep": "500"},
+        {"keep": "every:0"},
+        {"keep": "every:1e3"},
+        {"keep": "every:" + "9" * 5000},
+        {"samples": -1},
+        {"name": "../up"},
+        {"name": "a/b"},
+        {"name": ".hidden"},
+        {"name": "a\\b"},
+        {"name": "a\nb"},
+        {"name": "x" * 200},
+    ],
+)
+def test_what_can_not_be_is_refused_in_a_line(wrong: dict[str, Any]) -> None:
+    (field,) = wrong
+    with pytest.raises(UsageError, match="--" + field.replace("_", "-")) as error:
+        Request(**wrong)
+    assert "\n" not in str(error.value)
+    assert "found" in str(error.value)
+
+
+def test_a_request_is_the_same_after_json_but_for_its_place() -> None:
+    request = Request(Settings(steps=7, lr=0.3), data=("a.txt", "names"), keep="every:3", name="run", out="there")
+    again = Request.from_dict(request.to_dict())
+    assert again == Request(Settings(steps=7, lr=0.3), data=("a.txt", "names"), keep="every:3", name="", out="")
+    assert "there" not in str(request.to_dict())
+
+
+@pytest.mark.parametrize(
+    "change", [{"settings": None}, {"data": "names"}, {"colour": 1}, {"holdout": "x"}, {"keep": 3}]
+)
+def test_values_of_a_file_are_checked(change: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match="damaged"):
+        Request.from_dict(Request().to_dict() | change)
+
+
+def test_the_help_needs_no_numpy() -> None:
+    program = "import sys, microgpt.recipes; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

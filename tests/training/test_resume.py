@@ -1,0 +1,231 @@
+"""Going on with a run: bit by bit the same, refused where it would be another, extended in a new folder."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from microgpt.engines import create
+from microgpt.errors import CheckpointError, DataError, UsageError
+from microgpt.training import checkpoint as checkpoints
+from microgpt.training.loop import train
+from microgpt.training.prepare import engine_config
+from microgpt.training.records import Note, Progress, Saved
+from microgpt.training.resume import resume
+from microgpt.training.run_folder import RunFolder
+from tests.training.small import NAMES, fingerprint, finish, request, resumed, stopped_at, text
+
+STEPS = 50
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "recipe"),
+    [
+        ("array", "64", "default"),
+        ("array", "32", "default"),
+        ("array", "64", "karpathy"),
+        ("atomic", "64", "default"),
+        pytest.param("atomic", "64", "karpathy", marks=pytest.mark.long),
+    ],
+)
+def test_resumed_at_any_step_a_run_ends_bit_by_bit_the_same(
+    tmp_path: Path, engine: str, precision: str, recipe: str
+) -> None:
+    sizes = {"emb": 2, "head": 1, "ctx": 4} if engine == "atomic" else {"batch": 2}
+    asked = request(tmp_path, recipe, engine=engine, precision=precision, steps=STEPS, **sizes)
+    whole = finish(asked)
+    for step in range(1, STEPS):
+        stopped_at(replace(asked, name=f"at{step}", save_every=step), step)
+        again = resumed(tmp_path / "runs" / f"at{step}")
+        assert fingerprint(again.checkpoint) == fingerprint(whole.checkpoint), f"stopped at step {step}"
+        assert np.array_equal(again.losses, whole.losses)
+        assert again.result.samples == whole.result.samples
+        assert again.result.loss == whole.result.loss
+
+
+def test_a_run_that_died_goes_on_from_its_last_save(tmp_path: Path) -> None:
+    asked = request(tmp_path, save_every=20)
+    whole = finish(replace(asked, name="whole"))
+    records = train(asked)
+    for record in records:
+        if isinstance(record, Progress) and record.step > 20:
+            break
+    records.close()
+    again = resumed(tmp_path / "runs" / "run")
+    assert fingerprint(again.checkpoint) == fingerprint(whole.checkpoint)
+    assert again.result.resumed_from == str(tmp_path / "runs" / "run")
+
+
+def test_a_run_that_died_after_its_last_step_only_evaluates_and_samples(tmp_path: Path) -> None:
+    records = train(request(tmp_path))
+    for record in records:
+        if isinstance(record, Saved) and record.step == STEPS:
+            break
+    records.close()
+    assert RunFolder(tmp_path / "runs" / "run").status == "unfinished"
+    assert not any(isinstance(record, Progress) for record in resume(tmp_path / "runs" / "run"))
+    assert RunFolder(tmp_path / "runs" / "run").status == "finished"
+
+
+def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
+    asked = request(tmp_path, save_every=20, eval_every=20)
+    whole = finish(replace(asked, name="whole"))
+    stopped_at(asked, 20)
+    resumed(tmp_path / "runs" / "run")
+    one, two = ((tmp_path / "runs" / name / "evaluations.csv").read_text() for name in ("whole", "run"))
+    assert one == two
+    assert one.count("\n") == 1 + 3
+    assert whole.result.loss.holdout == float(one.splitlines()[-1].split(",")[1])
+
+
+def test_losses_are_cut_back_to_the_committed_step(tmp_path: Path) -> None:
+    stopped_at(request(tmp_path, save_every=20), 20)
+    table = tmp_path / "runs" / "run" / "losses.csv"
+    committed = table.read_bytes()
+    table.write_bytes(committed + b"21,1.5,0.001\n22,1.25,0.00")  # rows of a save that was cut short
+    _, rows, _ = RunFolder(table.parent).reopen()
+    assert table.read_bytes() == committed
+    assert len(rows) == 20
+
+
+def test_losses_have_full_precision(tmp_path: Path) -> None:
+    end = finish(request(tmp_path))
+    lines = (tmp_path / "runs" / "run" / "losses.csv").read_text().splitlines()
+    assert lines[0] == "step,loss,lr"
+    assert [float(line.split(",")[1]) for line in lines[1:]] == end.losses.tolist()
+    assert lines[1].split(",")[::2] == ["1", "0.01"]
+
+
+def test_losses_that_someone_damaged_cost_no_more_than_themselves(tmp_path: Path) -> None:
+    whole = finish(request(tmp_path, name="whole"))
+    stopped_at(request(tmp_path, save_every=20), 20)
+    table = tmp_path / "runs" / "run" / "losses.csv"
+    table.write_text(table.read_text().replace("\n7,", "\nseven,"))
+    records = list(resume(tmp_path / "runs" / "run"))
+    assert any(
+        isinstance(record, Note) and record.warning and "expected 20 steps, found 6" in record.text
+        for record in records
+    )
+    assert fingerprint(checkpoints.read(table.parent / "weights.safetensors")) == fingerprint(whole.checkpoint)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"lr": 0.02}, {"emb": 8}, {"steps": 60}, {"holdout": 0.5}, {"seed": 1}, {"batch": 2}, {"recipe": "artistic"}],
+)
+def test_changed_settings_are_refused_by_name(tmp_path: Path, changes: dict[str, Any]) -> None:
+    stopped_at(request(tmp_path, save_every=20), 20)
+    (name,) = changes
+    with pytest.raises(
+        UsageError, match=f"--{name}: this run was begun with .* found {next(iter(changes.values()))!r}"
+    ):
+        list(resume(tmp_path / "runs" / "run", changes))
+
+
+def test_the_same_settings_and_what_is_only_shown_may_be_given(tmp_path: Path) -> None:
+    stopped_at(request(tmp_path, save_every=20), 20)
+    end = resumed(tmp_path / "runs" / "run", {"lr": 0.01, "steps": 50, "samples": 1, "save_every": 10, "name": "run"})
+    assert len(end.result.samples) == 1
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    stopped_at(request(tmp_path, save_every=20), 20)
+    with pytest.raises(UsageError, match="found 'colour'"):
+        list(resume(tmp_path / "runs" / "run", {"colour": "red"}))
+
+
+def test_another_engine_goes_on_from_the_same_state_with_a_note(tmp_path: Path) -> None:
+    asked = request(tmp_path, save_every=20)
+    stopped_at(asked, 20)
+    whole = finish(replace(asked, name="whole"))
+    records = list(resume(tmp_path / "runs" / "run", {"engine": "atomic"}))
+    assert any(isinstance(record, Note) and "engine array -> atomic" in record.text for record in records)
+    first = next(record for record in records if isinstance(record, Progress))
+    assert abs(first.losses[0] - whole.losses[20]) < 1e-12
+    end = checkpoints.read(tmp_path / "runs" / "run" / "weights.safetensors")
+    assert np.abs(end.state.weights - whole.checkpoint.state.weights).max() < 1e-9
+
+
+def test_a_changed_text_is_refused(tmp_path: Path) -> None:
+    stopped_at(request(tmp_path, save_every=20), 20)
+    text(tmp_path, [*NAMES, "lucas"])
+    with pytest.raises(DataError, match="expected the text of this run"):
+        list(resume(tmp_path / "runs" / "run"))
+
+
+def test_a_text_that_only_moved_is_accepted(tmp_path: Path) -> None:
+    stopped_at(request(tmp_path, save_every=20), 20)
+    moved = tmp_path / "elsewhere.txt"
+    (tmp_path / "few.txt").rename(moved)
+    assert resumed(tmp_path / "runs" / "run", {"data": (str(moved),)}).result.steps == 50
+
+
+def test_a_finished_run_is_extended_in_a_new_folder_that_names_its_origin(tmp_path: Path) -> None:
+    finish(request(tmp_path, eval_every=25))
+    origin = tmp_path / "runs" / "run"
+    before = {path.name: path.read_bytes() for path in origin.iterdir() if path.is_file()}
+    records = list(resume(origin, {"steps": 80, "name": "longer"}))
+    assert any(isinstance(record, Note) and "schedule of 80 steps" in record.text for record in records)
+    assert before == {path.name: path.read_bytes() for path in origin.iterdir() if path.is_file()}
+    longer = RunFolder(tmp_path / "runs" / "longer")
+    assert longer.status == "finished"
+    assert longer.read_report()["origin"] == "run"
+    assert longer.read_report()["steps"] == 80
+    rows = (longer.path / "losses.csv").read_text().splitlines()
+    assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, 81))
+    assert float(rows[51].split(",")[2]) == pytest.approx(0.01 * (1 - 50 / 80))
+    assert [row.split(",")[0] for row in (longer.path / "evaluations.csv").read_text().splitlines()] == [
+        "step",
+        "25",
+        "50",
+        "75",
+        "80",
+    ]
+
+
+@pytest.mark.parametrize("changes", [{}, {"steps": 50}, {"steps": 10}])
+def test_a_finished_run_without_more_steps_has_nothing_to_do(tmp_path: Path, changes: dict[str, Any]) -> None:
+    finish(request(tmp_path))
+    with pytest.raises(UsageError, match="finished with 50 steps; give --steps above 50"):
+        list(resume(tmp_path / "runs" / "run", changes))
+
+
+def test_history_keeps_the_weights_of_earlier_steps(tmp_path: Path) -> None:
+    end = finish(request(tmp_path, keep="every:20"))
+    history = sorted((tmp_path / "runs" / "run" / "history").iterdir())
+    kept = [checkpoints.read(path) for path in history]
+    assert [checkpoint.state.step for checkpoint in kept] == [0, 20, 40]
+    assert not kept[0].has_moments
+    training = end.checkpoint.training
+    assert training is not None
+    runner = create("array", engine_config(training.request)).open(kept[0].state)
+    loss = runner.gradient([end.checkpoint.tokenizer.encode("ava")])[0]
+    assert np.isfinite(loss)
+
+
+def test_weights_alone_are_not_resumed(tmp_path: Path) -> None:
+    end = finish(request(tmp_path))
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "weights.safetensors").write_bytes(checkpoints.to_bytes(checkpoints.shared(end.checkpoint)))
+    with pytest.raises(CheckpointError, match="expected Adam's moments"):
+        list(resume(folder))
+
+
+def test_a_run_that_is_being_trained_is_not_resumed_twice(tmp_path: Path) -> None:
+    records = train(request(tmp_path, save_every=20))
+    while not isinstance(next(records), Saved):
+        pass
+    with pytest.raises(CheckpointError, match="found one in use"):
+        list(resume(tmp_path / "runs" / "run"))
+    records.close()
+    assert resumed(tmp_path / "runs" / "run").result.steps == 50
+
+
+def test_the_files_of_two_equal_runs_are_equal(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        finish(request(tmp_path, name=name))
+    for file in ("weights.safetensors", "losses.csv", "evaluations.csv", "samples.txt"):
+        assert (tmp_path / "runs" / "one" / file).read_bytes() == (tmp_path / "runs" / "two" / file).read_bytes()

@@ -1,0 +1,159 @@
+"""Samples: the same with and without a cache, as wild as asked, stopping where they should, new where asked."""
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from microgpt.data.choices import Kind
+from microgpt.data.tokenizer import Tokenizer
+from microgpt.engines import create
+from microgpt.engines.base import EngineConfig
+from microgpt.errors import DataError, DivergedError, UsageError
+from microgpt.model.settings import Settings
+from microgpt.model.state import State, draw_weights, fresh
+from microgpt.training.sample import TRIES, Sampling, Writer, samples_stream, tempered
+
+TOKENIZER = Tokenizer.of("abcdefgh ")
+SETTINGS = Settings(emb=8, head=2, layer=2, ctx=6, initial_scale=0.2)
+
+
+def state() -> State:
+    model = SETTINGS.model(TOKENIZER.vocabulary)
+    return fresh(model, draw_weights(SETTINGS, model))
+
+
+def writer(kind: Kind = "lines", engine: str = "array") -> Writer:
+    return Writer(create(engine, EngineConfig()).open(state()), TOKENIZER, kind, SETTINGS.ctx)
+
+
+class Forgetful:
+    """A runner without a cache: each prefix is computed from nothing."""
+
+    def __init__(self, engine: str) -> None:
+        self._engine = create(engine, EngineConfig())
+
+    def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+        return self._engine.open(state()).next(prefix)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize("engine", ["array", "atomic"])
+@pytest.mark.parametrize("kind", ["lines", "windows"])
+def test_the_cache_changes_nothing(kind: Kind, engine: str) -> None:
+    sampling = Sampling(count=4, temperature=1.0, prompt="ab", length=20)
+    cached = writer(kind, engine).write(sampling, random.Random(1))
+    forgetful: Any = Forgetful(engine)
+    plain = Writer(forgetful, TOKENIZER, kind, SETTINGS.ctx).write(sampling, random.Random(1))
+    assert cached == plain
+
+
+def test_the_same_seed_writes_the_same() -> None:
+    sampling = Sampling(count=8, temperature=1.0)
+    texts = [writer().write(sampling, random.Random(seed)).texts for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_documents_begin_with_the_prompt_and_end_with_ctx() -> None:
+    texts = writer().write(Sampling(count=50, temperature=2.0, prompt="ab"), random.Random(0)).texts
+    assert all(text.startswith("ab") and len(text) <= SETTINGS.ctx for text in texts)
+    assert max(map(len, texts)) == SETTINGS.ctx
+    assert min(map(len, texts)) < SETTINGS.ctx  # BOS ended it
+
+
+def test_running_text_has_the_length_asked_for_and_slides_beyond_ctx() -> None:
+    samples = writer("windows").write(Sampling(count=2, length=40, temperature=1.0), random.Random(0))
+    assert [len(text) for text in samples.texts] == [40, 40]
+    assert samples.tokens == 80
+
+
+def test_a_prompt_longer_than_ctx_is_no_hindrance_to_running_text() -> None:
+    (text,) = writer("windows").write(Sampling(count=1, prompt="abcdefgh" * 3, length=30), random.Random(0)).texts
+    assert text.startswith("abcdefgh" * 3)
+    assert len(text) == 30
+
+
+def test_unknown_characters_of_a_prompt_are_listed() -> None:
+    with pytest.raises(DataError, match=r"'Z' \(LATIN CAPITAL LETTER Z\)"):
+        writer().write(Sampling(prompt="aZ"), random.Random(0))
+
+
+def test_a_prompt_that_leaves_no_room_is_refused() -> None:
+    with pytest.raises(UsageError, match="at most 5 characters for a model of ctx 6, found 6"):
+        writer().write(Sampling(prompt="abcdef"), random.Random(0))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan])
+def test_a_temperature_must_be_above_zero(temperature: float) -> None:
+    with pytest.raises(UsageError, match="--temperature must be a number above 0"):
+        Sampling(temperature=temperature)
+
+
+@pytest.mark.parametrize("wrong", [{"count": -1}, {"top_k": -1}, {"top_k": 1.5}, {"length": 0}])
+def test_other_settings_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="must be a whole number"):
+        Sampling(**wrong)
+
+
+def test_of_one_token_there_is_no_choice() -> None:
+    texts = {writer().write(Sampling(count=1, temperature=5.0, top_k=1), random.Random(s)).texts for s in range(5)}
+    assert len(texts) == 1
+
+
+def test_copies_are_counted_or_drawn_again() -> None:
+    sampling = Sampling(count=20, temperature=1.0)
+    every = writer().write(sampling, random.Random(3), stands_in_text=lambda text: "a" in text)
+    assert every.copied == sum("a" in text for text in every.texts) > 0
+    new = writer().write(sampling, random.Random(3), stands_in_text=lambda text: "a" in text, new=True)
+    assert len(new.texts) == 20
+    assert new.rejected > 0
+    assert not any("a" in text for text in new.texts)
+
+
+def test_a_model_that_only_copies_is_given_up() -> None:
+    samples = writer().write(Sampling(count=2), random.Random(0), stands_in_text=lambda text: True, new=True)
+    assert samples.texts == ()
+    assert samples.rejected == 2 * TRIES
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=9).filter(lambda values: sum(values) > 0.01),
+    st.floats(1e-6, 1e6),
+    st.integers(0, 9),
+)
+def test_tempered_probabilities_stay_finite_and_keep_the_order(
+    values: list[float], temperature: float, top_k: int
+) -> None:
+    probabilities = np.array(values) / sum(values)
+    weights = tempered(probabilities, temperature, top_k)
+    assert all(0 <= weight <= 1 for weight in weights)
+    assert weights[int(probabilities.argmax())] == 1
+    if top_k:
+        assert sum(weight > 0 for weight in weights) <= top_k
+    kept = [place for place, weight in enumerate(weights) if weight]
+    assert sorted(kept, key=lambda place: probabilities[place]) == sorted(
+        kept, key=lambda place: (weights[place], probabilities[place])
+    )
+
+
+def test_at_temperature_one_nothing_changes() -> None:
+    weights = np.array(tempered(np.array([0.5, 0.3, 0.2]), 1.0))
+    assert weights / weights.sum() == pytest.approx([0.5, 0.3, 0.2])
+
+
+def test_probabilities_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(DivergedError, match="finite probabilities"):
+        tempered(np.array([0.5, math.nan]), 1.0)
+
+
+def test_the_stream_of_samples_is_not_that_of_another_seed_or_use() -> None:
+    draws = {samples_stream(seed).random() for seed in (1, 2, 3)} | {random.Random(1).random()}
+    assert len(draws) == 4

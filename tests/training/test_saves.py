@@ -1,0 +1,179 @@
+"""Saves that are cut short: by death at any file operation, by a loss of power, by a full disk, by a permission."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from microgpt import files
+from microgpt.errors import CheckpointError, EnvironmentFault, UsageError
+from microgpt.files import Operation
+from microgpt.training.find import folders, listing
+from microgpt.training.loop import train
+from microgpt.training.records import Saved
+from microgpt.training.run_folder import RunFolder
+from tests.training.disk import Death, Disk, Dying, Failing, Moment
+from tests.training.small import fingerprint, finish, request, resumed, stopped_at
+
+EVERY, STEPS = 4, 8
+
+
+def test_death_at_any_file_operation_leaves_the_old_state_or_the_new(tmp_path: Path) -> None:
+    asked = request(tmp_path, steps=STEPS, save_every=EVERY, keep=f"every:{EVERY}", eval_every=EVERY, name="whole")
+    counting = Dying(None)
+    with files.watched(counting):
+        whole = finish(asked)
+    steps = set()
+    for at in range(1, counting.moments + 1):
+        place = tmp_path / f"{at}"
+        place.mkdir()
+        with files.watched(Dying(at)), pytest.raises(Death):
+            finish(request(place, steps=STEPS, save_every=EVERY, keep=f"every:{EVERY}", eval_every=EVERY))
+        for folder in folders(place / "runs"):
+            if folder.status == "finished":
+                steps.add("finished")
+                continue
+            checkpoint, rows, _ = folder.reopen()
+            assert checkpoint.state.step == len(rows)
+            assert not list(folder.path.glob("*.part")) + list(folder.path.glob(".*"))
+            again = resumed(folder.path)
+            assert fingerprint(again.checkpoint) == fingerprint(whole.checkpoint)
+            assert (folder.path / "losses.csv").read_bytes() == (tmp_path / "runs/whole/losses.csv").read_bytes()
+            assert (folder.path / "evaluations.csv").read_bytes() == (
+                tmp_path / "runs/whole/evaluations.csv"
+            ).read_bytes()
+            steps.add(str(checkpoint.state.step))
+    assert steps == {"0", "4", "8", "finished"}
+    assert counting.moments > 100
+
+
+def test_a_loss_of_power_at_any_moment_leaves_a_commit_that_was_made(tmp_path: Path) -> None:
+    disk, images = Disk(), list[dict[Path, bytes]]()
+
+    def watch(moment: Moment, operation: Operation) -> None:
+        disk(moment, operation)
+        images.extend(disk.images())
+
+    told = []
+    with files.watched(watch):
+        for record in train(request(tmp_path, steps=STEPS, save_every=EVERY)):
+            if isinstance(record, Saved):  # from here on this step can't be lost
+                told.append((record.step, next(disk.images())))
+    for step, image in told:
+        assert _survivor(image, tmp_path, tmp_path / f"told{step}") == str(step)
+    survivors = {_survivor(image, tmp_path, tmp_path / "after" / str(number)) for number, image in enumerate(images)}
+    assert survivors == {"nothing", "0", "4", "8"}
+    assert len(images) > 150
+
+
+def _survivor(image: dict[Path, bytes], origin: Path, place: Path) -> str:
+    """The step that can be resumed from what a disk is left with."""
+    for path, data in image.items():
+        copy = place / path.relative_to(origin)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(data)
+    for folder in folders(place / "runs"):
+        checkpoint, rows, _ = folder.reopen()
+        assert checkpoint.state.step == len(rows)
+        return str(checkpoint.state.step)
+    return "nothing"
+
+
+@pytest.mark.parametrize("kind", ["create", "write", "sync", "replace", "open"])
+def test_a_full_disk_ends_the_run_with_its_last_save_intact(tmp_path: Path, kind: str) -> None:
+    counting = Failing(errno.ENOSPC, (kind,), at=-1)
+    with files.watched(counting):
+        whole = finish(request(tmp_path, steps=STEPS, save_every=EVERY, name="whole"))
+    for at in range(1, counting.met + 1):
+        place = tmp_path / f"{at}"
+        place.mkdir()
+        with (
+            files.watched(Failing(errno.ENOSPC, (kind,), at)),
+            pytest.raises(EnvironmentFault, match="free some space"),
+        ):
+            finish(request(place, steps=STEPS, save_every=EVERY))
+        assert not list(place.rglob("*.part"))
+        for folder in folders(place / "runs"):
+            assert fingerprint(resumed(folder.path).checkpoint) == fingerprint(whole.checkpoint)
+
+
+def test_a_folder_without_permission_is_one_line_that_helps(tmp_path: Path) -> None:
+    refused = pytest.raises(EnvironmentFault, match="get permission, or choose another folder")
+    with files.watched(Failing(errno.EACCES, ("make folder",), 1)), refused as fault:
+        finish(request(tmp_path))
+    assert fault.value.exit_code == 5
+    assert "\n" not in str(fault.value)
+
+
+@pytest.fixture
+def common_ground() -> Iterator[Path]:
+    """A folder that every user of the machine can reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_read_only_folder_as_an_ordinary_user(common_ground: Path) -> None:
+    asked = request(common_ground)
+    Path(asked.out).mkdir(mode=0o555)
+    told, tell = os.pipe()
+    if (child := os.fork()) == 0:  # a process of its own can give up its rights without a way back
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        try:
+            finish(asked)
+        except BaseException as fault:
+            os.write(tell, f"{type(fault).__name__}: {fault}".encode())
+        os._exit(0)
+    os.close(tell)
+    os.waitpid(child, 0)
+    with os.fdopen(told) as message:
+        line = message.read()
+    assert line.startswith(f"EnvironmentFault: {asked.out}")
+    assert "get permission, or choose another folder" in line
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    finish(request(tmp_path))
+    with pytest.raises(UsageError, match="found a folder of that name"):
+        list(train(request(tmp_path)))
+
+
+def test_what_a_broken_off_write_left_is_removed_and_told(tmp_path: Path) -> None:
+    stopped_at(request(tmp_path, save_every=EVERY), EVERY)
+    folder = RunFolder(tmp_path / "runs" / "run")
+    (folder.path / ".weights.safetensors.abcd.part").write_bytes(b"half")
+    assert folder.reopen()[2] == 1
+    assert not list(folder.path.glob(".*"))
+
+
+def test_reading_refuses_what_is_no_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "missing", "."):
+        with pytest.raises(CheckpointError):
+            files.read_untrusted(tmp_path / name, 1000)
+    (tmp_path / "large").write_bytes(bytes(1001))
+    with pytest.raises(CheckpointError, match="at most 1,000 bytes, found 1,001"):
+        files.read_untrusted(tmp_path / "large", 1000)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{", '{"a": NaN}', '{"a": 1, "a": 2}', "[" * 100_000, "\udc80", '{"a": 1e999999}x']
+)
+def test_json_that_is_no_plain_object_is_refused(text: str) -> None:
+    with pytest.raises(CheckpointError, match="found"):
+        files.parse_json(text.encode("utf-8", "surrogatepass"), "it")
+
+
+def test_a_folder_that_can_not_be_read_does_not_spoil_the_list(tmp_path: Path) -> None:
+    finish(request(tmp_path))
+    broken = tmp_path / "runs" / "broken"
+    broken.mkdir()
+    (broken / "weights.safetensors").write_bytes(b"nonsense")
+    listed = {summary.name: summary for summary in listing(tmp_path / "runs")}
+    assert listed["broken"].status == "unreadable"
+    assert listed["run"].status == "finished"
+    assert listed["run"].holdout is not None
