@@ -147,11 +147,11 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_never_stopped(tmp_
 def test_a_second_stop_leaves_at_once(tmp_path: Path) -> None:
     process = start(tmp_path, "--engine", "atomic", "--emb", "64", "--layer", "2")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
+    time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode in (130, -signal.SIGINT)  # the latter where it came while Python was leaving anyway
     assert time.monotonic() - began < 2
 
 

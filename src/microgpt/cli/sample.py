@@ -6,6 +6,7 @@ import secrets
 import click
 
 from microgpt.cli.options import JSON, OUT, RUN
+from microgpt.cli.telling import separated
 
 
 @click.command("sample")
@@ -51,8 +52,8 @@ def command(
         told = {"samples": samples.texts, "samples_copied": samples.copied, "seed": chosen, "tokens_per_second": speed}
         click.echo(json.dumps(told))
         return
-    for text in samples.texts:
-        click.echo(text)
+    if samples.texts:
+        click.echo(separated(samples.texts))
     if samples.copied is not None:
         _tell_copies(len(samples.texts), samples.copied, samples.rejected, count)
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 import click
@@ -83,6 +84,11 @@ def teller(quiet: bool) -> Teller:
 def describe(step: int, steps: int, loss: float, speed: float, left: float) -> str:
     """`step 300/1000  loss 2.4321  4,310 steps/s  0 s left`."""
     return f"step {step}/{steps}  loss {loss:.4f}  {pace(speed)}  {duration(left)} left"
+
+
+def separated(samples: Sequence[str]) -> str:
+    """Samples one below the other, with a blank line between them where one has several lines."""
+    return ("\n\n" if any("\n" in sample for sample in samples) else "\n").join(samples)
 
 
 def pace(speed: float) -> str:

@@ -8,7 +8,7 @@ import click
 
 from microgpt.cli.app import Stop
 from microgpt.cli.options import JSON, settings
-from microgpt.cli.telling import Teller, teller
+from microgpt.cli.telling import Teller, separated, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import Settings
 from microgpt.training.request import Request
@@ -72,7 +72,8 @@ def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool) -> "Finis
             case Progress():
                 tells.progress(record.step, record.steps, record.loss, record.steps_per_second, record.seconds_left)
             case Evaluated(step, held_out):
-                tells.note(f"step {step}  held-out loss {held_out.loss:.4f} ± {held_out.se or 0:.4f}")
+                error = "" if held_out.se is None else f" ± {held_out.se:.4f}"
+                tells.note(f"step {step}  held-out loss {held_out.loss:.4f}{error}")
             case Sampled(samples=samples) if samples:
                 tells.close()
             case Finished():
@@ -90,8 +91,8 @@ def _print_result(result: "Result", as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result.to_dict(), allow_nan=False))
         return
-    for sample in result.samples:
-        click.echo(sample)
+    if result.samples:
+        click.echo(separated(result.samples))
     click.echo(_summary(result))
 
 

@@ -20,7 +20,7 @@ from microgpt.training.report import report
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder, new_name
 from microgpt.training.run_folder import create as create_folder
-from microgpt.training.session import Past, Session, Stop, never
+from microgpt.training.session import Past, Session, Stop, gentler, never
 from microgpt.training.stopwatch import Stopwatch
 
 SAVE_AFTER: Final = 10.0  # seconds between saves where the request names no steps …
@@ -166,7 +166,9 @@ def remarks(prepared: Prepared) -> list[Note]:
             )
         )
     if unseen := data.holdout_unseen_characters:
-        notes.append(Note(f"{unseen} characters occur only in what is held out: no model can expect them.", True))
+        notes.append(
+            Note(f"no model can expect what occurs only in the held-out part: {unseen} of its characters.", True)
+        )
     if shared := data.held_out_in_training:
         notes.append(Note(f"{shared:,} held-out lines stand in the training part too: their loss flatters.", True))
     return notes
@@ -175,5 +177,5 @@ def remarks(prepared: Prepared) -> list[Note]:
 def _too_high(session: Session) -> str:
     return (
         f"the loss of the last steps, {session.recent_loss:.3f}, is above {session.dataset.uniform:.3f}, what a model "
-        f"that knows nothing scores: the learning rate is too high; try --lr {session.settings.lr / 10:g}."
+        f"that knows nothing scores: the learning rate is too high; try --lr {gentler(session.settings.lr):g}."
     )

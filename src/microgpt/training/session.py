@@ -26,6 +26,7 @@ from microgpt.training.stopwatch import Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES
 
 MEAN_OF: Final = 100  # steps whose mean loss is told: a single step's loss is that of one document
+USUAL_RATE: Final = 0.01  # suits most small models
 Stop = Callable[[], bool]
 
 
@@ -230,8 +231,13 @@ class Session:
             kept = f"; the last finite weights, of step {self.step}, are in {self.folder.path}"
         return DivergedError(
             f"step {self.step + 1}: expected a finite loss and finite weights, found others at a learning rate of "
-            f"{lr:g}; try --lr {self.settings.lr / 10:g}{kept}."
+            f"{lr:g}; try --lr {gentler(self.settings.lr):g}{kept}."
         )
+
+
+def gentler(lr: float) -> float:
+    """The learning rate to try after one that was too high: a tenth, and nothing wild."""
+    return min(lr / 10, USUAL_RATE)
 
 
 def tokens_of(dataset: Dataset, steps: int, batch: int) -> int:
