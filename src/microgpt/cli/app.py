@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from microgpt.errors import MicrogptError
 
 MOST_SUGGESTIONS = 3
 INTERRUPTED, TERMINATED = 130, 143
+STOPS: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
 @dataclass(frozen=True)
@@ -123,23 +125,39 @@ def explain(error: Exception) -> int:
 
 
 class Stop:
-    """Turns Ctrl-C and SIGTERM into a request to stop, which long work polls. The second one leaves at once."""
+    """Turns Ctrl-C and SIGTERM into a request to stop, which long work polls. The second one leaves at once.
+
+    Python runs its signal handlers between two instructions, so not within a long call of an engine. But it notes each
+    signal in a pipe at once, and a thread that reads there is heard whenever the engine's call has let go of the
+    interpreter.
+    """
 
     def __init__(self) -> None:
         self.code = 0
 
     def __enter__(self) -> "Stop":
-        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard, noted = os.pipe()
+        os.set_blocking(noted, False)
+        self._noted = noted
+        self._pipe_before = signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in STOPS}
+        threading.Thread(target=self._listen, args=(heard,), daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self.before.items():
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._pipe_before)
+        os.close(self._noted)  # ends the thread
 
     def __call__(self) -> bool:
         return self.code != 0
 
-    def _ask(self, number: int, frame: object) -> None:
-        if self.code:
-            os._exit(self.code)
-        self.code = INTERRUPTED if number == signal.SIGINT else TERMINATED
+    def _listen(self, heard: int) -> None:
+        while number := os.read(heard, 1):
+            if number[0] not in STOPS:
+                continue
+            if self.code:
+                os._exit(self.code)
+            self.code = STOPS[number[0]]
+        os.close(heard)
