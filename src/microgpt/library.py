@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from microgpt import recipes
 from microgpt.data.reading import read
-from microgpt.engines import create
+from microgpt.engines import choose, create
 from microgpt.engines.base import EngineConfig, Runner
-from microgpt.errors import DataError, UsageError
+from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.training import checkpoint as checkpoints
@@ -158,12 +158,17 @@ class Run:
 
     @cached_property
     def runner(self) -> Runner:
-        """The model opened on an engine: that of its training, or the fastest for a file that was shared."""
+        """The model opened on the engine of its training or, where this machine lacks that, on `array`."""
         training = self.checkpoint.training
         if training is None:
-            return create("auto", EngineConfig()).open(self.checkpoint.state)
-        request = settled(training.request)
-        return create(request.engine, engine_config(request)).open(self.checkpoint.state)
+            name, config = choose("auto"), EngineConfig()
+        else:
+            request = settled(training.request)
+            name, config = request.engine, engine_config(request)
+        try:
+            return create(name, config).open(self.checkpoint.state)
+        except EnvironmentFault:
+            return create("array", EngineConfig()).open(self.checkpoint.state)
 
 
 def train(

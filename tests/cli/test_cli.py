@@ -223,6 +223,13 @@ def test_engines_says_what_this_machine_can_run(home: Path) -> None:
     assert {engine["name"] for engine in told if engine["usable"]} >= {"atomic", "array"}
 
 
+def test_the_kernel_can_be_read(home: Path) -> None:
+    shown = succeeded(microgpt("engines", "--show-kernel", "--emb", "32", cwd=home)).stdout
+    assert shown.startswith("/* ")
+    assert "-DEMB=32" in shown.splitlines()[0]
+    assert "#define EMB 32" in shown
+
+
 def test_verify_proves_the_engines_equal(home: Path) -> None:
     told = json.loads(succeeded(microgpt("verify", "--engine", "array", "--json", cwd=home)).stdout)
     assert told["ok"]
@@ -295,6 +302,14 @@ def test_what_can_not_be_is_refused_in_one_line(home: Path, arguments: list[str]
     line = refused(microgpt(*arguments, cwd=home), code)
     assert said in line
     assert len(line) < 400
+
+
+def test_without_a_compiler_auto_takes_the_next_engine_and_says_so(tmp_path: Path) -> None:
+    nowhere = {"PATH": str(tmp_path), "CC": ""}
+    done = succeeded(microgpt(*SMALL, "--json", cwd=tmp_path, **nowhere))
+    assert json.loads(done.stdout)["engine"] == "array"
+    assert re.search(r"engine array, for .*C compiler.*install", done.stderr)
+    assert "install" in refused(microgpt(*SMALL, "--engine", "fused", cwd=tmp_path, **nowhere), 5)
 
 
 def test_a_name_that_is_taken_is_refused(home: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out a command line; the exit code. Every failure is one line on standard error."""
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {message}", err=True)
     try:
         code: Any = microgpt.main(args=list(arguments), prog_name="microgpt", standalone_mode=False)
         sys.stdout.flush()

@@ -1,23 +1,47 @@
 """`microgpt engines`"""
 
 import json
+from typing import Any
 
 import click
 
-from microgpt.cli.options import JSON
+from microgpt.cli.options import JSON, settings
+from microgpt.model.settings import Settings
+
+SIZES = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head")
+OTHERS = tuple(name for name in Settings.__dataclass_fields__ if name not in SIZES)
 
 
 @click.command("engines")
+@click.option("--show-kernel", is_flag=True, help="Print the C program of the fused engine for the sizes below.")
+@click.option("--vocabulary", default=27, show_default=True, help="Token ids of that kernel.")
+@click.option("--precision", default="32", show_default=True, help="Its bits of a number.")
+@settings(Settings, leave_out=OTHERS)
 @JSON
-def command(as_json: bool) -> None:
+def command(show_kernel: bool, vocabulary: int, precision: str, as_json: bool, **sizes: Any) -> None:
     """Say which engines this machine can run, and why not."""
     import dataclasses
 
     from microgpt.engines import available
 
+    if show_kernel:
+        _show_kernel(vocabulary, precision, {name: size for name, size in sizes.items() if size is not None})
+        return
     found = available()
     if as_json:
         click.echo(json.dumps({"engines": [dataclasses.asdict(engine) for engine in found]}))
         return
     for engine in found:
         click.echo(f"{engine.name:8} {'yes' if engine.usable else 'no':4} {engine.reason}".rstrip())
+
+
+def _show_kernel(vocabulary: int, precision: str, sizes: dict[str, Any]) -> None:
+    """What is compiled, under the command that compiles it."""
+    from microgpt.engines.base import EngineConfig, require
+    from microgpt.engines.fused.compile import command_line, source
+    from microgpt.engines.fused.engine import FusedEngine, defines
+
+    config = EngineConfig(precision)  # type: ignore[arg-type]  # `require` refuses what it can't be
+    require(FusedEngine.name, config, FusedEngine.precisions, most_threads=1)
+    constants = defines(Settings(**sizes).model(vocabulary), config.precision)
+    click.echo(f"/* {command_line(constants)} */\n\n{source(constants)}", nl=False)

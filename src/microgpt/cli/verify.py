@@ -21,11 +21,11 @@ def command(full: bool, engines: tuple[str, ...], as_json: bool) -> int:
     """
     import dataclasses
 
-    from microgpt.engines import ENGINES, choose
+    from microgpt.engines import choose
     from microgpt.engines.parity import verify
 
     checks = []
-    for check in verify([choose(name) for name in engines] or ENGINES, full):
+    for check in verify([choose(name) for name in engines], full):
         checks.append(check)
         if not as_json:
             tenth = "        " if check.ten_step_error is None else f"{check.ten_step_error:8.0e}"

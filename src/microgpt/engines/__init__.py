@@ -26,9 +26,14 @@ def _array(config: "EngineConfig") -> "Engine":
     return ArrayEngine(config)
 
 
-_MAKERS: dict[str, Callable[["EngineConfig"], "Engine"]] = {"atomic": _atomic, "array": _array}
+def _fused(config: "EngineConfig") -> "Engine":
+    from microgpt.engines.fused.engine import FusedEngine
+
+    return FusedEngine(config)
+
+
+_MAKERS: dict[str, Callable[["EngineConfig"], "Engine"]] = {"atomic": _atomic, "array": _array, "fused": _fused}
 ENGINES = tuple(_MAKERS)  # in the order of the ladder
-FASTEST = "array"  # what `auto` means
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,21 @@ class Availability:
 
 
 def available() -> list[Availability]:
-    """Every engine of the ladder. Both of today's need nothing beyond the package's own dependencies."""
-    return [Availability(name, usable=True) for name in ENGINES]
+    """Every engine of the ladder. `atomic` and `array` need nothing but the package, `fused` a C compiler."""
+    from microgpt.engines.fused.compiler import reason_unavailable
+
+    reason = reason_unavailable()
+    return [
+        Availability("atomic", usable=True),
+        Availability("array", usable=True),
+        Availability("fused", usable=reason is None, reason=reason or ""),
+    ]
 
 
 def choose(name: str = "auto") -> str:
-    """The engine that a name means: `auto` is the fastest one. Raises `UsageError` for a name that is none."""
+    """The engine that a name means: `auto` is the fastest usable one. Raises `UsageError` for a name that is none."""
     if name == "auto":
-        return FASTEST
+        return "fused" if all(found.usable for found in available()) else "array"
     if name not in ENGINES:
         near = difflib.get_close_matches(name, ["auto", *ENGINES], 1, 0)[0]
         raise UsageError(f"--engine takes auto, {', '.join(ENGINES)}; found {name!r}. Did you mean {near}?")

@@ -189,5 +189,8 @@ class AtomicEngine:
         require(self.name, config, self.precisions, most_threads=1)
         self.config = config
 
+    def ready(self, model: ModelConfig) -> None:
+        """There is nothing to prepare."""
+
     def open(self, state: State) -> Runner:
         return AtomicRunner(self.config, state)

@@ -70,6 +70,10 @@ class Engine(Protocol):
     name: str
     precisions: tuple[Precision, ...]  # float64 first: every engine has it
 
+    def ready(self, model: ModelConfig) -> None:
+        """Do now what opening a state of this model would do first, such as compiling. Raises `EnvironmentFault`."""
+        ...
+
     def open(self, state: State) -> Runner:
         """Take a copy of the state, from which `advance` goes on."""
         ...

@@ -1,5 +1,6 @@
 """The speed of the engines, beside what the machine can do at most. Serves `microgpt bench`."""
 
+import ctypes
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +11,14 @@ import numpy as np
 
 from microgpt.engines import create
 from microgpt.engines.base import Batch, EngineConfig, Precision, predictions
+from microgpt.engines.fused.compile import KERNEL, load
+from microgpt.errors import EnvironmentFault
 from microgpt.model.cost import step_cost
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State, fresh
 
+ROUNDS_OF_PEAK = 200_000  # of all chains: some milliseconds
 SIZE_OF_PEAK = 1024  # rows and columns of the matrices whose product measures the peak
 REPEATS = 5
 
@@ -71,12 +75,34 @@ class Peak:
 
 
 def peak(precision: Precision) -> Peak:
-    """The peak by a product of large matrices through NumPy's BLAS, on as many threads as that takes."""
+    """The peak of one core by independent chains of multiply-adds or, without a compiler, by a product of matrices."""
+    try:
+        run = chains(precision)
+    except EnvironmentFault:
+        return _peak_by_blas(precision)
+    return Peak(statistics.median(run() for _ in range(6 * REPEATS)), "chains of multiply-adds on one core")
+
+
+def chains(precision: Precision) -> Callable[[], float]:
+    """A function that measures 1e9 operations a second for some milliseconds. Raises `EnvironmentFault`."""
+    library = load({"PRECISION": int(precision)}, kernel=KERNEL.with_name("peak.c"))
+    library.peak.restype, library.peak.argtypes = ctypes.c_int64, [ctypes.c_int64, ctypes.c_void_p]
+    out = ctypes.c_double()
+
+    def run() -> float:
+        start = time.perf_counter()
+        done: int = library.peak(ROUNDS_OF_PEAK, ctypes.byref(out))
+        return done / (time.perf_counter() - start) / 1e9
+
+    return run
+
+
+def _peak_by_blas(precision: Precision) -> Peak:
     kind = np.float64 if precision == "64" else np.float32
     matrix = np.random.default_rng(0).random((SIZE_OF_PEAK, SIZE_OF_PEAK)).astype(kind)
     out = np.empty_like(matrix)
     seconds = [_timed(lambda: np.matmul(matrix, matrix, out=out)) for _ in range(2 * REPEATS)]
-    return Peak(2 * SIZE_OF_PEAK**3 / min(seconds) / 1e9, f"product of {SIZE_OF_PEAK}² matrices by BLAS")
+    return Peak(2 * SIZE_OF_PEAK**3 / min(seconds) / 1e9, f"product of {SIZE_OF_PEAK}² matrices by BLAS, all cores")
 
 
 def measure(
@@ -90,11 +116,10 @@ def measure(
 
     Each measurement lasts about `seconds`, of which the median over five parts is taken.
     """
-    most = peak(config.precision).gflops
     for engine in engines:
         own = EngineConfig("64", 1, config.beta1, config.beta2) if engine == "atomic" else config
         for shape in SLOW.get(engine, SHAPES):
-            yield _row(engine, own, shape, vocabulary, batches, seconds, most)
+            yield _row(engine, own, shape, vocabulary, batches, seconds)
 
 
 def _row(
@@ -104,7 +129,6 @@ def _row(
     vocabulary: int,
     batches: Callable[[int, int], Sequence[Batch]],
     seconds: float,
-    most: float,
 ) -> Row:
     model = shape.model(vocabulary)
     runner = create(engine, config).open(_state(model))
@@ -129,7 +153,7 @@ def _row(
         us_per_step=us,
         us_per_document=us / shape.batch,
         gflops=gflops,
-        fraction_of_peak=gflops / most,
+        fraction_of_peak=gflops / peak(config.precision).gflops,  # measured beside it, for machines change their pace
     )
 
 

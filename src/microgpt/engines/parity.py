@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines import ENGINES, create
+from microgpt.engines import available, create
 from microgpt.engines.base import Batch, Engine, EngineConfig, Precision
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig
@@ -201,8 +201,12 @@ def difference_cases() -> list[Case]:
     return [case(ModelConfig(5, 4, 2, 2, 3, 2, *norms), batch=1) for norms in placements]
 
 
-def verify(engines: Sequence[str] = ENGINES, whole: bool = False) -> Iterator[Check]:
-    """Every check, each as soon as it is done: central differences, then each case in each engine and precision."""
+def verify(engines: Sequence[str] = (), whole: bool = False) -> Iterator[Check]:
+    """Every check, each as soon as it is done: central differences, then each case in each engine and precision.
+
+    Without `engines`, all that this machine can run.
+    """
+    engines = engines or [one.name for one in available() if one.usable]
     yield from map(differences, difference_cases())
     for one in full() if whole else quick():
         reference = answers(create("atomic", EngineConfig()), one)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from microgpt.data.split import Split
-from microgpt.engines import create
 from microgpt.training.pace import Pace
-from microgpt.training.prepare import Prepared, engine_config, prepare
+from microgpt.training.prepare import Prepared, prepare, ready_engine
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Sampled, Saved
 from microgpt.training.report import report
 from microgpt.training.request import Request
@@ -38,10 +37,11 @@ def train(request: Request, *, stop: Stop = never, split: Split | None = None) -
     with watch.measure("data"):
         prepared = prepare(request, split)
     with watch.measure("compile"):
-        engine = create(prepared.request.engine, engine_config(prepared.request))
+        prepared, engine, note = ready_engine(prepared, request.engine)
+    notes = [*remarks(prepared), *([Note(note)] if note else [])]
     folder = new_folder(prepared, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
-        yield from records(Session(prepared, engine, folder, Past(), watch), stop, remarks(prepared))
+        yield from records(Session(prepared, engine, folder, Past(), watch), stop, notes)
 
 
 def new_folder(prepared: Prepared, out: Path, losses: bytes = b"", evaluations: bytes = b"") -> RunFolder:

@@ -12,9 +12,9 @@ from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
 from microgpt.data.reading import read
 from microgpt.data.split import Split
-from microgpt.engines import choose
-from microgpt.engines.base import EngineConfig, Precision
-from microgpt.errors import DataError, UsageError
+from microgpt.engines import available, choose, create
+from microgpt.engines.base import Engine, EngineConfig, Precision
+from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes, state_bytes
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
@@ -88,6 +88,27 @@ def settled(request: Request) -> Request:
     engine = choose(request.engine)
     automatic = "32" if engine in _SINGLE else "64"
     return replace(request, engine=engine, precision=automatic if request.precision == "auto" else request.precision)
+
+
+def ready_engine(prepared: Prepared, asked: str) -> tuple[Prepared, Engine, str | None]:
+    """The engine of a training, compiled; where `auto` was asked for and the fastest can't be had, the next, and why.
+
+    Raises `EnvironmentFault` where the engine that was named can't be had.
+    """
+    request = prepared.request
+    engine = create(request.engine, engine_config(request))
+    reason = next((found.reason for found in available() if found.reason), None)
+    try:
+        engine.ready(prepared.checkpoint.model)
+    except EnvironmentFault as fault:
+        if asked != "auto":
+            raise
+        reason, request = str(fault), settled(replace(request, engine="array", precision="auto"))
+        training = replace(prepared.training, request=request)
+        prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
+        engine = create(request.engine, engine_config(request))
+    note = f"engine {request.engine}, for {reason}" if asked == "auto" and reason else None
+    return prepared, engine, note
 
 
 def engine_config(request: Request) -> EngineConfig:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from microgpt.data.split import Split
-from microgpt.engines import create
 from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import Settings, flag
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
-from microgpt.training.prepare import Prepared, absolute, engine_config, restore, settled
+from microgpt.training.prepare import Prepared, absolute, ready_engine, restore, settled
 from microgpt.training.records import Note, Record
 from microgpt.training.request import COMPUTING, FREE, Request
 from microgpt.training.run_folder import RunFolder
@@ -45,9 +44,9 @@ def resume(
         with watch.measure("data"):
             prepared = restore(_moved(checkpoint, changes), request, split)
         with watch.measure("compile"):
-            engine = create(prepared.request.engine, engine_config(prepared.request))
+            prepared, engine, note = ready_engine(prepared, changes.get("engine", prepared.request.engine))
         notes = [_note(origin, prepared, finished), *_recovered(origin, checkpoint.state.step, len(rows), broken_off)]
-        notes += _computed(training.request, prepared.request)
+        notes += [*([Note(note)] if note else []), *_computed(training.request, prepared.request)]
         folder = origin
         if finished:
             prepared, folder = _branch(prepared, origin)

@@ -168,5 +168,8 @@ class ArrayEngine:
         self.config = config
         self._pinned = pinned(config.threads)
 
+    def ready(self, model: ModelConfig) -> None:
+        """There is nothing to prepare."""
+
     def open(self, state: State) -> ArrayRunner:
         return ArrayRunner(self.config, state, self._pinned)

@@ -1,0 +1,161 @@
+"""Speed of the engine `fused` against the machine's peak: `python bench/fused.py [--threads N] [--target T] [--json]`.
+
+Peak is what independent chains of multiply-adds reach on one core, measured between the kernels of the same run.
+Useful work is that of model/cost.py, without what padding adds and without Adam. Each figure is the median of several
+calls of `advance`, names (for ctx 64 windows of random tokens) already in memory; the spread is from the 10th to the
+90th percentile.
+"""
+
+import argparse
+import ctypes
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import machine
+import microgpt
+from microgpt.engines.base import Batch, EngineConfig, predictions
+from microgpt.engines.fused.compile import find_compiler, load
+from microgpt.engines.fused.engine import FusedEngine, declared
+from microgpt.engines.measure import chains
+from microgpt.model.cost import step_cost
+from microgpt.model.ledger import params
+from microgpt.model.settings import ModelConfig
+from microgpt.model.state import fresh
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is measured, and what is to be reached: microseconds a step, or a share of the peak."""
+
+    model: ModelConfig
+    batch: int
+    steps: int
+    windows: bool = False
+    most_microseconds: float | None = None
+    least_share: float | None = None
+
+    @property
+    def title(self) -> str:
+        model = self.model
+        return f"emb {model.emb:3} head {model.head} layer {model.layer} ctx {model.ctx:3} batch {self.batch:3}"
+
+
+SHAPES = [
+    Shape(ModelConfig(27), 1, 1000, most_microseconds=6.0),
+    Shape(ModelConfig(27, 64, 8, 4), 1, 200, most_microseconds=200.0),
+    Shape(ModelConfig(27, 16, 4), 16, 200, least_share=0.45),
+    Shape(ModelConfig(27, 32, 4), 16, 100, least_share=0.60),
+    Shape(ModelConfig(27, 64, 4), 16, 40, least_share=0.70),
+    Shape(ModelConfig(27, 128, 8), 16, 10, least_share=0.70),
+    Shape(ModelConfig(65, 128, 4, 4, 64), 12, 2, windows=True, least_share=0.70),
+    Shape(ModelConfig(65, 256, 4, 2, 64), 12, 1, windows=True),
+    Shape(ModelConfig(27, 128, 8, 4, 64), 1, 20),
+]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    shape: str
+    precision: str
+    threads: int
+    microseconds: float
+    low: float
+    high: float
+    gigaflops: float
+    peak_share: float
+    goal: str
+    reached: bool | None
+
+
+class Targeted(FusedEngine):
+    """The engine with a kernel for a target that is given, such as x86-64-v3 for AVX2."""
+
+    def __init__(self, config: EngineConfig, target: str) -> None:
+        super().__init__(config)
+        self.target = target
+
+    def library(self, sizes: Mapping[str, int]) -> ctypes.CDLL:
+        return declared(load(sizes, target=self.target))
+
+
+def documents(shape: Shape) -> list[NDArray[np.uint8]]:
+    """Sequences for the steps of a call: names between BOS in a shuffled order, or windows of running text."""
+    stream, count = np.random.default_rng(0), shape.batch * shape.steps
+    if shape.windows:
+        return [stream.integers(0, shape.model.vocabulary, shape.model.ctx + 1).astype(np.uint8) for _ in range(count)]
+    lines = (Path(microgpt.__file__).parent / "data" / "builtin" / "names.txt").read_text("utf-8").split()
+    order = stream.permutation(len(lines))[:count]
+    return [np.array([26, *(ord(letter) - ord("a") for letter in lines[i]), 26], np.uint8) for i in order]
+
+
+def figure(shape: Shape, engine: FusedEngine, repeats: int, peak: Callable[[], float]) -> Figure:
+    """Median time of a step, with the peak measured before each repeat."""
+    precision, threads = engine.config.precision, engine.config.threads
+    model, sequences = shape.model, documents(shape)
+    batches: list[Batch] = [sequences[i : i + shape.batch] for i in range(0, len(sequences), shape.batch)]
+    weights = np.random.default_rng(1).normal(0, 0.08, params(model))
+    runner = engine.open(fresh(model, weights))
+    rates = np.full(shape.steps, 1e-3)
+    taken, peaks = [], []
+    runner.advance(batches, rates)
+    for _ in range(repeats):
+        peaks.append(peak())
+        start = time.perf_counter()
+        done = runner.advance(batches, rates)
+        taken.append((time.perf_counter() - start) / len(done))
+    cost = [step_cost(model, [predictions(model, tokens) for tokens in batch]) for batch in batches]
+    work = sum(step.forward + step.backward for step in cost) / shape.steps
+    middle, highest = statistics.median(taken), statistics.median(peaks) * (0.5 if precision == "64" else 1.0)
+    spread = statistics.quantiles(taken, n=10)
+    gigaflops = work / middle / 1e9
+    share = gigaflops / highest / threads
+    goal, reached = "", None
+    if precision == "32" and threads == 1 and shape.most_microseconds:
+        goal, reached = f"at most {shape.most_microseconds:g} µs", middle * 1e6 <= shape.most_microseconds
+    if precision == "32" and threads == 1 and shape.least_share:
+        goal, reached = f"{shape.least_share:.0%} of peak", share >= shape.least_share
+    low, high = spread[0] * 1e6, spread[-1] * 1e6
+    return Figure(shape.title, precision, threads, middle * 1e6, low, high, gigaflops, share, goal, reached)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=["32", "64"], default="32")
+    parser.add_argument("--target", default="native", help="what -march names; the peak is always the machine's")
+    parser.add_argument("--json", action="store_true", help="figures as JSON")
+    chosen = parser.parse_args()
+    peak, engine = chains("32"), Targeted(EngineConfig(chosen.precision, chosen.threads), chosen.target)
+    peaks = [peak() for _ in range(30)]
+    if not chosen.json:
+        print(machine.line())
+        print(find_compiler().version.splitlines()[-1])
+        print(f"peak of one core, float32: {statistics.median(peaks):.0f} GFLOP/s (best {max(peaks):.0f})\n")
+        print("shape                                      µs a step   10 % to 90 %      GFLOP/s  of peak  goal")
+    figures = []
+    for shape in SHAPES:
+        one = figure(shape, engine, chosen.repeats, peak)
+        figures.append(one)
+        if not chosen.json:
+            told = "" if one.reached is None else "reached" if one.reached else "missed"
+            span = f"{one.low:.1f} to {one.high:.1f}"
+            print(f"{one.shape} {one.microseconds:12.1f}   {span:18} {one.gigaflops:6.1f} {one.peak_share:8.1%}  "
+                  f"{one.goal} {told}", flush=True)  # fmt: skip
+    if chosen.json:
+        known = {"machine": machine.machine(), "compiler": find_compiler().version, "target": chosen.target}
+        known["peak"] = f"{statistics.median(peaks):.1f}"
+        print(json.dumps({**known, "figures": [asdict(one) for one in figures]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
