@@ -255,10 +255,11 @@ def test_the_stop_flag(precision: Precision) -> None:
 
 
 def test_the_stop_flag_ends_a_long_call() -> None:
-    runner, count = opened(), 200_000
-    timer = threading.Timer(0.05, lambda: setattr(runner.stop, "value", 1))
+    large, count = ModelConfig(9, 64, 4, 4, 16), 10_000  # more than a second in the kernel, little before it
+    runner = opened(large)
+    timer = threading.Timer(0.3, lambda: setattr(runner.stop, "value", 1))
     timer.start()
-    done = len(runner.advance([batches(MODEL, 1)[3]] * count, np.full(count, 1e-4)))
+    done = len(runner.advance([batches(large, 1)[3]] * count, np.full(count, 1e-4)))
     timer.join()
     assert 0 < done < count
     assert runner.state().step == done
