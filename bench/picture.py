@@ -8,11 +8,14 @@ import copy
 import gc
 import math
 import random
+import statistics
+import time
 from collections import Counter
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import microgpt
 from microgpt import symmetry
 
 LOOKS = (0, 30, 100, 300, 1000)  # steps after which the model writes
@@ -44,6 +47,7 @@ class Story:
     written: dict[int, list[str]]
     uniform: float
     unigram: float
+    seconds: dict[str, float]  # of the same training on each engine
 
 
 def tell(config: symmetry.Config) -> Story:
@@ -59,14 +63,25 @@ def tell(config: symmetry.Config) -> Story:
         own = random.Random(7)
         return ["".join(characters[token] for token in symmetry.generate(model, own)) for _ in range(ROWS)]
 
-    losses, written = [], {0: look()}
+    losses, written, seconds = [], {0: look()}, 0.0
     tokens = [[bos, *map(characters.index, document), bos] for document in documents]
     gc.disable()
+    start = time.perf_counter()
     for step, loss in enumerate(symmetry.train(model, tokens), 1):
+        seconds += time.perf_counter() - start
         losses.append(loss)
         if step in LOOKS:
             written[step] = look()
-    return Story(losses, copy.deepcopy(written), math.log(bos + 1), unigram(tokens))
+        start = time.perf_counter()
+    gc.enable()
+    ladder = {"atoms": seconds, "arrays": seconds_on("array"), "one kernel": seconds_on("fused")}
+    return Story(losses, copy.deepcopy(written), math.log(bos + 1), unigram(tokens), ladder)
+
+
+def seconds_on(engine: str) -> float:
+    """The median time of the same training on another engine, compiled before."""
+    results = [microgpt.train(recipe="karpathy", engine=engine, samples=0).result for _ in range(5)]
+    return statistics.median(result.seconds.train for result in results if result)
 
 
 def unigram(documents: list[list[int]]) -> float:
@@ -88,6 +103,8 @@ def draw(story: Story) -> str:
         return TOP + (BOTTOM - TOP) * (high - min(max(loss, low), high)) / (high - low)
 
     parts = [f'<text class="title" x="{LEFT}" y="30">A GPT of 4,192 atoms learns names</text>']
+    taken = ", ".join(f"{second:.2g} s in {name}" for name, second in story.seconds.items())
+    parts.append(f'<text class="quiet" x="{WIDTH - RIGHT}" y="30" text-anchor="end">these steps took {taken}</text>')
     for tick in (1.5, 2.0, 2.5, 3.0, 3.5, 4.0):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
         parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.1f}</text>')

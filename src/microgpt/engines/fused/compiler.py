@@ -33,6 +33,7 @@ REMEDY: Final = {
     "darwin": "install Apple's (xcode-select --install)",
     "win32": "install one (winget install LLVM.LLVM, or MinGW-w64)",
 }
+EXTRA: Final = "microgpt-symmetry[cc]"  # brings a compiler from the package index
 _BUNDLED: Final = "ziglang"  # a package that brings clang, for machines without a compiler
 _ZIG: Final = "zig"  # its program: clang with own names for targets and own caches
 _SPELLINGS: Final = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -121,7 +122,7 @@ def _find(given: str, path: str) -> Compiler | str:
     found = "; ".join(dict.fromkeys(reasons)) or "none"
     remedy = REMEDY.get(sys.platform, "install one")
     expected = f"Expected a C compiler ({', '.join(NAMES)}) on PATH, found {found}"
-    return f"{expected}; {remedy}, or use --engine array."
+    return f"{expected}; {remedy}, or pip install '{EXTRA}', or use --engine array."
 
 
 def _candidates(given: str, path: str) -> Iterator[tuple[str, ...]]:
