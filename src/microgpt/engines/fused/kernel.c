@@ -288,13 +288,8 @@ INLINE int next_panels(long panels) {
 INLINE void product_block(const int rows, const int panels, long in, const real *x, long x_panel, const real *w,
                           long w_panel, const real *base, real *y, long y_panel, Finish finish, const real *passed) {
     vector sums[BLOCK_ROWS][BLOCK_PANELS];
-    if (base) {
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int p = 0; p < panels; p++) sums[r][p] = load(base + p * y_panel + r * LANES);
-    } else {
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int p = 0; p < panels; p++) sums[r][p] = (vector){0};
-    }
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int p = 0; p < panels; p++) sums[r][p] = (vector){0};
     for (; in > 0; in -= LANES, x += x_panel) {
         const long lanes = in < LANES ? in : LANES;
         for (long lane = 0; lane < lanes; lane++, w += LANES) {
@@ -306,6 +301,9 @@ INLINE void product_block(const int rows, const int panels, long in, const real 
             }
         }
     }
+    if (base) /* last, so that a long sum can be made of shorter ones, each rounded less */
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int p = 0; p < panels; p++) sums[r][p] += load(base + p * y_panel + r * LANES);
     if (finish == RELU) {
         UNROLL for (int r = 0; r < rows; r++)
             UNROLL for (int p = 0; p < panels; p++) sums[r][p] = select(sums[r][p] < 0, all(0), sums[r][p]);
@@ -410,12 +408,18 @@ INLINE void linear(long rows, long in, long out_panels, const real *x, const rea
     product(rows, in, out_panels, x, PANEL, w, PANELS(in) * LANES * LANES, base, y, PANEL, finish, NULL);
 }
 
+#define LONGEST_SUM 512 /* products over more inputs, a vocabulary of thousands for one, are made of such parts */
+
 /* d_w += xᵀ d_y; and d_x = d_y wᵀ, where `passed` (if any) is above zero. */
 INLINE void linear_backward(long rows, long in, long out, const real *x, const real *d_y, const real *w_transposed,
                             real *d_w, real *d_x, const real *passed) {
     outer(rows, in, PANELS(out), x, PANEL, d_y, PANEL, d_w, PANELS(in) * LANES * LANES, 1);
-    product(rows, out, PANELS(in), d_y, PANEL, w_transposed, PANELS(out) * LANES * LANES, NULL, d_x, PANEL,
-            passed ? RELU_BACKWARD : PLAIN, passed);
+    for (long first = 0; first < out; first += LONGEST_SUM) {
+        const int last = out - first <= LONGEST_SUM;
+        product(rows, last ? out - first : LONGEST_SUM, PANELS(in), d_y + first / LANES * PANEL, PANEL,
+                w_transposed + first * LANES, PANELS(out) * LANES * LANES, first ? d_x : NULL, d_x, PANEL,
+                last && passed ? RELU_BACKWARD : PLAIN, passed);
+    }
 }
 
 /* ── RMSNorm ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
