@@ -108,7 +108,9 @@ def _summary(result: "Result") -> str:
     if result.samples and result.samples_copied is not None:
         lines.append(f"{result.samples_copied} of {len(result.samples)} samples stand in the training text")
     if result.run:
-        lines.append(f"{result.run}  ({result.steps:,} steps in {result.seconds.train:.2f} s on {result.engine})")
+        took = result.seconds.train
+        time = f"{took * 1e3:.1f} ms" if took < 0.1 else f"{took:.2f} s"
+        lines.append(f"{result.run}  ({result.steps:,} steps in {time} on {result.engine})")
     return "\n" + "\n".join(lines)
 
 
