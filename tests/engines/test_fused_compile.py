@@ -195,7 +195,6 @@ def test_the_floating_point_state_is_left_alone(inexact: bool, kernel: Path, fol
         pytest.skip("this compiler's -ffast-math leaves the state alone too")  # else the test sees what it guards
 
 
-@pytest.mark.skipif(not compile.KERNEL.exists(), reason="the kernel is not there yet")
 def test_what_is_compiled_can_be_shown() -> None:
     text = compile.source({"EMB": 16, "CTX": 8})
     assert text.startswith("#define CTX 8\n#define EMB 16\n\n")

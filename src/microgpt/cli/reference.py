@@ -24,7 +24,10 @@ def reference() -> str:
 
 
 def _block(name: str, command: click.Command, above: click.Context | None) -> str:
-    context = click.Context(command, info_name=name, parent=above, terminal_width=100, max_content_width=100)
+    names = microgpt.context_settings["help_option_names"]  # of the group, for every verb inherits them
+    context = click.Context(
+        command, info_name=name, parent=above, terminal_width=100, max_content_width=100, help_option_names=names
+    )
     return f"```text\n{command.get_help(context)}\n```\n"
 
 

@@ -37,7 +37,7 @@ def train(request: Request, *, stop: Stop = never, split: Split | None = None) -
     with watch.measure("data"):
         prepared = prepare(request, split)
     with watch.measure("compile"):
-        prepared, engine, note = ready_engine(prepared, request.engine)
+        prepared, engine, note = ready_engine(prepared, request.engine, request.precision)
     notes = [*remarks(prepared), *([Note(note)] if note else [])]
     folder = new_folder(prepared, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():

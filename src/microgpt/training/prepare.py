@@ -5,7 +5,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from microgpt.data.choices import BUILTINS, STANDARD_INPUT, Normalization
 from microgpt.data.corpus import Corpus
@@ -21,8 +20,6 @@ from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.description import Provenance, Training
 from microgpt.training.request import Request
-
-_SINGLE: Final = ("fused", "torch")  # engines that compute in 32 bits unless asked for more
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,28 +83,29 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
 def settled(request: Request) -> Request:
     """The request with the engine and the precision that `auto` means here, so that a resumed run keeps them."""
     engine = choose(request.engine)
-    automatic = "32" if engine in _SINGLE else "64"
+    automatic = "32" if engine == "fused" else "64"  # where 32 bits are the faster ones
     return replace(request, engine=engine, precision=automatic if request.precision == "auto" else request.precision)
 
 
-def ready_engine(prepared: Prepared, asked: str) -> tuple[Prepared, Engine, str | None]:
+def ready_engine(prepared: Prepared, asked: str, precision: str) -> tuple[Prepared, Engine, str | None]:
     """The engine of a training, compiled; where `auto` was asked for and the fastest can't be had, the next, and why.
 
-    Raises `EnvironmentFault` where the engine that was named can't be had.
+    `asked` and `precision` are what the person asked for, before they were settled. Raises `EnvironmentFault` where
+    the engine that was named can't be had.
     """
     request = prepared.request
     engine = create(request.engine, engine_config(request))
-    reason = next((found.reason for found in available() if found.reason), None)
+    reason = next((found.reason for found in available() if found.reason), None) if asked == "auto" else None
     try:
         engine.ready(prepared.checkpoint.model)
     except EnvironmentFault as fault:
         if asked != "auto":
             raise
-        reason, request = str(fault), settled(replace(request, engine="array", precision="auto"))
+        reason, request = str(fault), settled(replace(request, engine="array", precision=precision))
         training = replace(prepared.training, request=request)
         prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
         engine = create(request.engine, engine_config(request))
-    note = f"engine {request.engine}, for {reason}" if asked == "auto" and reason else None
+    note = f"engine {request.engine}, for {reason}" if reason else None
     return prepared, engine, note
 
 

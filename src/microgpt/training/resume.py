@@ -44,7 +44,8 @@ def resume(
         with watch.measure("data"):
             prepared = restore(_moved(checkpoint, changes), request, split)
         with watch.measure("compile"):
-            prepared, engine, note = ready_engine(prepared, changes.get("engine", prepared.request.engine))
+            asked, precision = changes.get("engine", request.engine), changes.get("precision", request.precision)
+            prepared, engine, note = ready_engine(prepared, asked, precision)
         notes = [_note(origin, prepared, finished), *_recovered(origin, checkpoint.state.step, len(rows), broken_off)]
         notes += [*([Note(note)] if note else []), *_computed(training.request, prepared.request)]
         folder = origin
