@@ -1,16 +1,12 @@
-"""A model to share: weights, configuration and vocabulary alone, and nothing about the machine or the person."""
+"""`.py`: the reference with trained weights inside, one file that writes on the standard library alone."""
 
 import base64
 import textwrap
 from pathlib import Path
 from typing import Final
 
-from microgpt import files, symmetry
-from microgpt.errors import UsageError
-from microgpt.training import checkpoint as checkpoints
+from microgpt import symmetry
 from microgpt.training.checkpoint import Checkpoint
-
-WARNING: Final = "a model can repeat its training text: share it only where that may be read."
 
 _ALONE: Final = '''
 # A trained model ------------------------------------------------------------------------------------------------------
@@ -78,20 +74,7 @@ if __name__ == "__main__":
 '''
 
 
-def export(checkpoint: Checkpoint, file: Path) -> None:
-    """Write a model to share as `.safetensors` or `.py`, by the file's ending. Raises `UsageError` for another ending,
-    `EnvironmentFault` where it can't be written."""
-    writers = {".safetensors": _tensors, ".py": _program}
-    if file.suffix not in writers:
-        raise UsageError(f"{file}: expected a file that ends in {' or '.join(writers)}, found {file.suffix or 'none'}.")
-    files.replace(file, writers[file.suffix](checkpoint))
-
-
-def _tensors(checkpoint: Checkpoint) -> bytes:
-    return checkpoints.to_bytes(checkpoints.shared(checkpoint))
-
-
-def _program(checkpoint: Checkpoint) -> bytes:
+def program(checkpoint: Checkpoint) -> bytes:
     """symmetry.py with the weights inside: one file that writes on the standard library alone."""
     source = Path(symmetry.__file__).read_text(encoding="utf-8")
     art, _, _ = source.partition('if __name__ == "__main__":')
