@@ -9,7 +9,7 @@
 
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
@@ -116,6 +116,26 @@ class Run:
         sampling = Sampling(count, temperature, top_k, prompt, length)
         return list(self.write(sampling, seed=seed, new=new, look_up=new).texts)
 
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        temperature: float = 0.5,
+        top_k: int = 0,
+        seed: int | None = None,
+        length: int = 256,
+    ) -> Iterator[str]:
+        """One sample while it is written: the prompt, if there is one, then a character at a time.
+
+        They join to the first text that `sample` gives for the same arguments. Raises as `sample` does.
+
+        >>> run = train(steps=20)
+        >>> "".join(run.stream("ma", seed=1)) == run.sample("ma", count=1, seed=1)[0]
+        True
+        """
+        sampling = Sampling(1, temperature, top_k, prompt, length)
+        return filter(None, next(self.writer.samples(sampling, _stream(seed))))
+
     def write(self, sampling: Sampling, *, seed: int | None = None, new: bool = False, look_up: bool = True) -> Samples:
         """Samples with what is to be said of them: how many are copies, where the training text is still at hand.
 
@@ -123,9 +143,17 @@ class Run:
         reading it.
         """
         known = self._known(needed=new) if look_up or new else None
-        stream = random.Random(secrets.randbits(64) if seed is None else seed)
-        writer = Writer(self.runner, self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx)
-        return writer.write(sampling, stream, stands_in_text=known, new=new)
+        return self.writer.write(sampling, _stream(seed), stands_in_text=known, new=new)
+
+    def copies(self, texts: Sequence[str]) -> int | None:
+        """How many texts stand in the training text; None where that is not at hand, and for running text."""
+        known = self._known(needed=False)
+        return None if known is None else sum(map(known, texts))
+
+    @property
+    def writer(self) -> Writer:
+        """What draws the text of samples."""
+        return Writer(self.runner, self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx)
 
     def _known(self, needed: bool) -> Callable[[str], bool] | None:
         """What tells whether a sample is a training document; None for running text, which has none."""
@@ -223,6 +251,11 @@ def _finished(records: Any, progress: Listener | None) -> Run:
         elif isinstance(record, Interrupted):
             run = Run(record.checkpoint, path=Path(record.run) if record.run else None, losses=record.losses)
     return run
+
+
+def _stream(seed: int | None) -> random.Random:
+    """The stream of a seed, or a fresh one."""
+    return random.Random(secrets.randbits(64) if seed is None else seed)
 
 
 def _sources(data: Source | Sequence[Source]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,60 @@ def test_a_prompt_longer_than_ctx_is_no_hindrance_to_running_text() -> None:
     assert len(text) == 30
 
 
-def test_unknown_characters_of_a_prompt_are_listed() -> None:
-    with pytest.raises(DataError, match=r"'Z' \(LATIN CAPITAL LETTER Z\)"):
-        writer().write(Sampling(prompt="aZ"), random.Random(0))
+@pytest.mark.parametrize("kind", ["lines", "windows"])
+def test_the_pieces_of_samples_join_to_their_texts(kind: Kind) -> None:
+    sampling = Sampling(count=6, temperature=1.0, prompt="ab", length=20)
+    written = writer(kind).write(sampling, random.Random(4))
+    samples = [list(pieces) for pieces in islice(writer(kind).samples(sampling, random.Random(4)), 6)]
+    assert tuple("".join(pieces) for pieces in samples) == written.texts
+    assert all(pieces[0] == "ab" and max(map(len, pieces[1:])) == 1 for pieces in samples)
+    assert sum(len(pieces) - 1 for pieces in samples) == written.tokens
+
+
+def test_pieces_come_one_by_one_as_they_are_drawn() -> None:
+    asked: list[int] = []
+
+    class Counting(Forgetful):
+        def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+            asked.append(len(prefix))
+            return super().next(prefix)
+
+    counting: Any = Counting("array")
+    pieces = next(
+        Writer(counting, TOKENIZER, "windows", SETTINGS.ctx).samples(Sampling(prompt="abc"), random.Random(0))
+    )
+    assert (next(pieces), asked) == ("abc", [])
+    next(pieces)
+    next(pieces)
+    assert asked == [3, 4]
+
+
+def test_what_a_prompt_can_not_be_is_said_before_the_first_piece() -> None:
+    for prompt, error in (("Z", DataError), ("a\nb", DataError), ("abcdef", UsageError)):
+        with pytest.raises(error):
+            writer().samples(Sampling(prompt=prompt), random.Random(0))
+
+
+def test_a_prompt_is_told_where_it_is_longer_than_the_model_or_the_sample() -> None:
+    def remarks(size: int, kind: Kind = "windows") -> str:
+        return "; ".join(writer(kind).remarks(Sampling(prompt="a" * size, length=8)))
+
+    assert remarks(0) == remarks(6) == remarks(5, "lines") == ""
+    assert remarks(7) == "the prompt has 7 characters; the model sees the last 6 of them (its ctx)"
+    assert "sees the last 6" in remarks(8)
+    assert "fills --length 8" in remarks(8)
+
+
+def test_unknown_characters_of_a_prompt_are_named_with_the_nearest_known_ones() -> None:
+    with pytest.raises(DataError, match=r"'H' \(nearest known: 'h'\), 'Z'; leave them out"):
+        writer().write(Sampling(prompt="aZH"), random.Random(0))
+
+
+def test_a_document_of_kind_lines_has_no_line_break_in_its_prompt() -> None:
+    with pytest.raises(DataError, match="one line, since this run was trained on lines"):
+        writer("lines").write(Sampling(prompt="a\n"), random.Random(0))
+    with pytest.raises(DataError, match=r"doesn't know '\\n' \(nearest known: ' '\)"):
+        writer("paragraphs").write(Sampling(prompt="a\n"), random.Random(0))
 
 
 def test_a_prompt_that_leaves_no_room_is_refused() -> None:

@@ -2,32 +2,45 @@
 
 import json
 import secrets
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from microgpt.cli.options import JSON, OUT, RUN
 from microgpt.cli.telling import separated
+from microgpt.data.choices import STANDARD_INPUT
+from microgpt.errors import CheckpointError, DataError, UsageError
+
+if TYPE_CHECKING:
+    from microgpt.library import Run
+    from microgpt.training.sample import Sampling
+
+PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 
 
 @click.command("sample")
 @RUN
-@click.option("--prompt", default="", metavar="TEXT", help="What every sample begins with.")
+@click.option("--prompt", default=None, metavar="TEXT", help="What every sample begins with.")
+@click.option("--prompt-file", default=None, metavar="FILE", help="A file that holds the prompt; - is standard input.")
 @click.option("--count", default=5, show_default=True, help="How many samples.")
 @click.option("--temperature", default=0.5, show_default=True, help="Above 1 samples are wilder, below 1 tamer.")
 @click.option("--top-k", default=0, metavar="N", help="Draw from the N most probable characters alone.")
 @click.option("--length", default=256, show_default=True, help="Characters of a sample of running text.")
 @click.option("--new", is_flag=True, help="Reject what stands in the training text.")
+@click.option("--stream", is_flag=True, help="Write each character as soon as it is drawn.")
 @click.option("--seed", type=int, default=None, metavar="N", help="The same seed writes the same.  [default: fresh]")
 @OUT
 @JSON
 def command(
     run: str | None,
-    prompt: str,
+    prompt: str | None,
+    prompt_file: str | None,
     count: int,
     temperature: float,
     top_k: int,
     length: int,
     new: bool,
+    stream: bool,
     seed: int | None,
     out: str,
     as_json: bool,
@@ -36,26 +49,107 @@ def command(
 
     RUN is a name, a folder or a weights file; without it, the newest finished run.
     """
-    import time
-
     from microgpt.cli.finding import load
     from microgpt.training.sample import Sampling
 
+    if stream and (as_json or new):
+        raise UsageError("--stream writes what is not finished, which neither --json nor --new can; leave one out.")
+    if prompt_file is not None:
+        if prompt is not None:
+            raise UsageError("--prompt and --prompt-file both say how samples begin; give one of them.")
+        prompt = read_prompt(prompt_file)
+    sampling = Sampling(count, temperature, top_k, prompt or "", length)
     model = load(run, out)
     chosen = secrets.randbits(31) if seed is None else seed
     if seed is None:
         click.echo(f"seed {chosen}", err=True)
+    for remark in model.writer.remarks(sampling):
+        click.echo(remark, err=True)
+    if stream:
+        _stream(model, sampling, chosen)
+    else:
+        _write(model, sampling, chosen, new, as_json)
+
+
+def _write(model: "Run", sampling: "Sampling", seed: int, new: bool, as_json: bool) -> None:
+    """All samples at once, when the last is finished."""
+    import time
+
     start = time.perf_counter()
-    samples = model.write(Sampling(count, temperature, top_k, prompt, length), seed=chosen, new=new)
+    samples = model.write(sampling, seed=seed, new=new)
     speed = samples.tokens / (time.perf_counter() - start)
     if as_json:
-        told = {"samples": samples.texts, "samples_copied": samples.copied, "seed": chosen, "tokens_per_second": speed}
+        told = {"samples": samples.texts, "samples_copied": samples.copied, "seed": seed, "tokens_per_second": speed}
         click.echo(json.dumps(told))
         return
     if samples.texts:
         click.echo(separated(samples.texts))
     if samples.copied is not None:
-        _tell_copies(len(samples.texts), samples.copied, samples.rejected, count)
+        _tell_copies(len(samples.texts), samples.copied, samples.rejected, sampling.count)
+
+
+def _stream(model: "Run", sampling: "Sampling", seed: int) -> None:
+    """Each piece as it is drawn, and a line break at the end, also where Ctrl-C or an error is the end.
+
+    Whether a sample has several lines is seen only at its end, so the kind of document decides what stands between.
+    """
+    import itertools
+    import random
+
+    between = "\n" if model.checkpoint.kind == "lines" else "\n\n"
+    written: list[list[str]] = []
+    try:
+        for pieces in itertools.islice(model.writer.samples(sampling, random.Random(seed)), sampling.count):
+            click.echo(between if written else "", nl=False)
+            written.append([])
+            for piece in pieces:
+                click.echo(piece, nl=False)
+                written[-1].append(piece)
+    finally:
+        if written:
+            click.echo()
+    copied = model.copies(["".join(pieces) for pieces in written])
+    if copied is not None:
+        _tell_copies(len(written), copied, 0, sampling.count)
+
+
+def read_prompt(file: str) -> str:
+    """The text of a file or, for `-`, of standard input: UTF-8 of at most PROMPT_LIMIT bytes, with LF as line breaks,
+    without a byte-order mark and without one line break at its end.
+
+    Raises `DataError`, or `EnvironmentFault` where reading it is not permitted.
+    """
+    from collections import Counter
+    from pathlib import Path
+
+    from microgpt import files
+    from microgpt.data.decoding import with_line_feeds, without_mark
+
+    if file == STANDARD_INPUT:
+        name, data = "standard input", _standard_input()
+    else:
+        try:
+            name, data = file, files.read_untrusted(Path(file), PROMPT_LIMIT)
+        except CheckpointError as error:  # a prompt is none
+            raise DataError(str(error)) from None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"0x{data[error.start]:02x} at byte {error.start}"
+        raise DataError(f"{name}: expected a prompt in UTF-8, found {found}; save it as UTF-8.") from None
+    changes: Counter[str] = Counter()
+    return "".join(with_line_feeds(without_mark([text], changes), changes)).removesuffix("\n")
+
+
+def _standard_input() -> bytes:
+    from microgpt.data.sources import Source, chunks
+
+    data = b""
+    for chunk in chunks(Source("standard input", None)):
+        data += chunk
+        if len(data) > PROMPT_LIMIT:
+            raise DataError(f"standard input: expected a prompt of at most {PROMPT_LIMIT:,} bytes, found more; cut it.")
+    return data
 
 
 def _tell_copies(written: int, copied: int, rejected: int, asked: int) -> None:

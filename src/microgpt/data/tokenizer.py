@@ -4,17 +4,16 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.choices import NORMALIZATIONS, Normalization
+from microgpt.data.nearest import refusal
 from microgpt.data.reading import codes_of, text_of
 from microgpt.data.slices import Tokens, fitting
 from microgpt.errors import CheckpointError, DataError
-
-_LISTED: Final = 10
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,11 @@ class Tokenizer:
     def encode(self, text: str) -> Tokens:
         """Token ids, shape (characters,), in 8, 16 or 32 bits as the vocabulary needs; BOS never occurs.
 
-        Raises DataError that lists the unknown characters, at most ten of them.
+        Raises DataError that names unknown characters, each with the nearest known one.
         """
         ids = self._ids(self._normalized(text))
         if (ids == self.bos).any():
-            raise DataError(_refusal(self.unknown(text), len(self.characters)))
+            raise DataError(refusal(self.unknown(text), self.characters))
         return ids
 
     def decode(self, ids: Iterable[int] | NDArray[np.integer[Any]]) -> str:
@@ -93,12 +92,3 @@ class Tokenizer:
         table = np.full(int(self._codes.max(initial=0)) + 2, self.bos, dtype=fitting(self.bos))
         table[self._codes] = np.arange(len(self.characters))
         return table
-
-
-def _refusal(unknown: str, known: int) -> str:
-    names = [f"{character!r} ({unicodedata.name(character, f'U+{ord(character):04X}')})" for character in unknown]
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return (
-        f"expected only the {known} characters of the training text, found others: {', '.join(names[:_LISTED])}{more}; "
-        "leave them out, or train on text that has them"
-    )

@@ -1,5 +1,6 @@
 """Writing text with a model: token after token, each drawn from the probabilities that the ones before it give."""
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines.base import Runner
-from microgpt.errors import DivergedError, UsageError
+from microgpt.errors import DataError, DivergedError, UsageError
 from microgpt.model.state import SAMPLES_STREAM
 
 TRIES: Final = 100  # for each sample that must be new, before giving up
@@ -68,17 +69,15 @@ class Writer:
     ) -> Samples:
         """So many samples; copies of the training text are counted or, with `new`, drawn again.
 
-        After TRIES copies for each sample asked for there are fewer samples. Raises `DataError` for a prompt with
-        unknown characters, `UsageError` for one that leaves a document no room.
+        After TRIES copies for each sample asked for there are fewer samples. Raises what `samples` raises.
         """
-        prompt = self.tokenizer.encode(sampling.prompt).tolist()
-        self._check_room(prompt)
+        samples = self.samples(sampling, stream)
         texts: list[str] = []
         copied = drawn = rejected = 0
         while len(texts) < sampling.count and rejected < TRIES * sampling.count:
-            tokens = [*prompt, *self._continuation(prompt, sampling, stream)]
-            drawn += len(tokens) - len(prompt)
-            text = self.tokenizer.decode(tokens)
+            prompt, *pieces = next(samples)
+            drawn += len(pieces)
+            text = "".join([prompt, *pieces])
             copy = stands_in_text is not None and stands_in_text(text)
             if copy and new:
                 rejected += 1
@@ -86,6 +85,48 @@ class Writer:
             copied += copy
             texts.append(text)
         return Samples(tuple(texts), drawn, None if stands_in_text is None else copied, rejected)
+
+    def samples(self, sampling: Sampling, stream: random.Random) -> Iterator[Iterator[str]]:
+        """Samples without end, each piece by piece as it is drawn: the prompt, then the text of one token after
+        another, which for the BOS that ends a document is empty.
+
+        All draw from one stream, so take every piece of a sample before the next. Raises `DataError` at once for a
+        prompt with characters that are unknown or that no document of this kind has, `UsageError` for one that leaves
+        a document no room.
+        """
+        prompt = self._prompt(sampling.prompt)
+        return (self._pieces(prompt, sampling, stream) for _ in itertools.count())
+
+    def remarks(self, sampling: Sampling) -> Iterator[str]:
+        """What is to be said of a prompt that is longer than the model or the sample. Raises as `samples` does."""
+        size = len(self._prompt(sampling.prompt))
+        if self.kind != "windows":
+            return
+        if size > self.ctx:
+            yield f"the prompt has {size:,} characters; the model sees the last {self.ctx:,} of them (its ctx)"
+        if size >= sampling.length:
+            yield f"the prompt fills --length {sampling.length}, so nothing follows it; a larger --length goes on"
+
+    def _prompt(self, text: str) -> list[int]:
+        """The tokens of a prompt that can be gone on from. Raises as `samples` does."""
+        if self.kind == "lines" and "\n" in text:
+            raise DataError(
+                "expected a prompt of one line, since this run was trained on lines, found a line break; "
+                "leave it out, or train with --documents paragraphs or windows."
+            )
+        tokens: list[int] = self.tokenizer.encode(text).tolist()
+        if self.kind != "windows" and len(tokens) >= self.ctx:
+            raise UsageError(
+                f"--prompt must leave room to write: at most {self.ctx - 1} characters for a model of ctx {self.ctx}, "
+                f"found {len(tokens)}; shorten it."
+            )
+        return tokens
+
+    def _pieces(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[str]:
+        texts = [*self.tokenizer.characters, ""]  # by token id
+        yield self.tokenizer.decode(prompt)
+        for token in self._continuation(prompt, sampling, stream):
+            yield texts[token]
 
     def _continuation(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
         draw = self._document if self.kind != "windows" else self._running
@@ -124,13 +165,6 @@ class Writer:
         """What stands before running text without a prompt: a line break, else a space, else the first character."""
         known = self.tokenizer.characters
         return next((known.index(mark) for mark in "\n " if mark in known), 0)
-
-    def _check_room(self, prompt: Sequence[int]) -> None:
-        if self.kind != "windows" and len(prompt) >= self.ctx:
-            raise UsageError(
-                f"--prompt must leave room to write: at most {self.ctx - 1} characters for a model of ctx {self.ctx}, "
-                f"found {len(prompt)}; shorten it."
-            )
 
 
 def tempered(probabilities: NDArray[np.float64], temperature: float, top_k: int = 0) -> list[float]:
