@@ -1,0 +1,159 @@
+"use strict";
+// From text to text with the model: I characters, II writing, III chance.
+
+// ── I. Characters ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+// What keyboards make of plain marks.
+const PLAIN = { "‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " " };
+
+/** Characters to token ids and back: a character is a Unicode code point, and BOS, after the last, begins and ends. */
+class Tokenizer {
+  constructor(characters, normalize) {
+    this.characters = Array.from(characters);
+    this.ids = new Map(this.characters.map((character, id) => [character, id]));
+    this.bos = this.characters.length;
+    this.normalize = normalize;
+  }
+
+  /** The text as the model was trained to see it: in NFC, where its training text was. */
+  normalized(text) {
+    return this.normalize === "nfc" ? text.normalize("NFC") : text;
+  }
+
+  knows(text) {
+    return Array.from(text).every((character) => this.ids.has(character));
+  }
+
+  encode(text) {
+    return Array.from(this.normalized(text), (character) => this.ids.get(character));
+  }
+
+  /** The distinct characters that are unknown, in order of appearance. */
+  unknown(text) {
+    return [...new Set(this.normalized(text))].filter((character) => !this.ids.has(character));
+  }
+
+  /** A known spelling of a letter with its marks: composed, decomposed, in the other case, without marks; or null. */
+  nearest(letter) {
+    const bare = (PLAIN[letter] ?? letter).normalize("NFKD").replace(/\p{M}/gu, "");
+    const forms = [letter, bare].flatMap((form) => [form, form.toLowerCase(), form.toUpperCase()]);
+    const spellings = forms.flatMap((form) => ["NFC", "NFD", "NFKC"].map((name) => form.normalize(name)));
+    return spellings.map((spelling) => this.normalized(spelling)).find((s) => s && this.knows(s)) ?? null;
+  }
+
+  /** The text with unknown letters in their nearest known spelling; those that have none stay. */
+  mended(text) {
+    const letters = this.normalized(text).match(/\P{M}\p{M}*|\p{M}+/gu) ?? [];
+    return letters.map((letter) => (this.knows(letter) ? letter : this.nearest(letter) ?? letter)).join("");
+  }
+}
+
+// ── II. Writing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A model with its vocabulary. `kind` is "windows" for running text; else it writes documents, and ends them. */
+class Writer {
+  constructor(gpt, tokenizer, kind) {
+    Object.assign(this, { gpt, tokenizer, running: kind === "windows", ctx: gpt.config.ctx });
+  }
+
+  /** The most characters that a prompt may have: a document must leave room for one more. */
+  get room() {
+    return this.running ? Infinity : this.ctx - 1;
+  }
+
+  /** What the model sees before its first draw: BOS and the prompt, or the last ctx characters of running text. */
+  tokens(prompt) {
+    const text = this.tokenizer.encode(prompt);
+    if (!this.running) return [this.tokenizer.bos, ...text];
+    return (text.length ? text : [this.first()]).slice(-this.ctx);
+  }
+
+  /** What stands before running text without a prompt: a line break, else a space, else the first character. */
+  first() {
+    return ["\n", " "].map((mark) => this.tokenizer.ids.get(mark)).find((id) => id !== undefined) ?? 0;
+  }
+
+  /** The chances of every token at a temperature: below 1 the likely gains, above 1 the unlikely. BOS, the last token,
+      never occurs in running text. */
+  chances(logits, temperature) {
+    const { bos } = this.tokenizer;
+    return softmax(logits.map((logit, token) => (this.running && token === bos ? -Infinity : logit / temperature)));
+  }
+
+  /** Yields [character, logits it was drawn from], until BOS ends the document, ctx is full, or running text has
+      `length` characters together with its prompt. */
+  async *write(reader, prompt, { dice, temperature, length, stopped }) {
+    const written = Array.from(this.tokenizer.normalized(prompt)).length;
+    let tokens = this.tokens(prompt);
+    for (let left = this.running ? length - written : this.ctx - written; left > 0; left--) {
+      const logits = await reader.logits(tokens, stopped);
+      if (logits === null) return;
+      const token = dice.choose(this.chances(logits, temperature));
+      if (token === this.tokenizer.bos) return;
+      yield [this.tokenizer.characters[token], logits];
+      // Where ctx is full, running text goes on from its latter half: all positions move, and the memory begins anew.
+      if (this.running && tokens.length === this.ctx) tokens = tokens.slice(this.ctx - Math.floor(this.ctx / 2));
+      tokens.push(token);
+    }
+  }
+}
+
+// ── III. Chance ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Python's random.Random, the Mersenne Twister (Matsumoto & Nishimura 1998): a seed, a whole number of any size, gives
+    the same text here as in `microgpt sample`. */
+class Dice {
+  constructor(seed) {
+    const state = (this.state = new Uint32Array(624));
+    this.at = 624;
+    const key = [];
+    for (let rest = seed < 0n ? -seed : seed; rest || !key.length; rest >>= 32n) key.push(Number(rest & 0xffffffffn));
+    const mixed = (i) => state[i - 1] ^ (state[i - 1] >>> 30);
+    state[0] = 19650218;
+    for (let i = 1; i < 624; i++) state[i] = Math.imul(1812433253, mixed(i)) + i;
+    let i = 1;
+    const stir = (rounds, factor, extra) => {
+      for (let round = 0; round < rounds; round++) {
+        state[i] = (state[i] ^ Math.imul(mixed(i), factor)) + extra(round % key.length, i);
+        if (++i === 624) [state[0], i] = [state[623], 1];
+      }
+    };
+    stir(Math.max(624, key.length), 1664525, (j) => key[j] + j);
+    stir(623, 1566083941, (_, i) => -i);
+    state[0] = 0x80000000;
+  }
+
+  /** 32 random bits. */
+  bits() {
+    if (this.at === 624) this.turn();
+    let y = this.state[this.at++];
+    y ^= y >>> 11;
+    y ^= (y << 7) & 0x9d2c5680;
+    y ^= (y << 15) & 0xefc60000;
+    return (y ^ (y >>> 18)) >>> 0;
+  }
+
+  turn() {
+    const { state } = this;
+    for (let i = 0; i < 624; i++) {
+      const y = (state[i] & 0x80000000) | (state[(i + 1) % 624] & 0x7fffffff);
+      state[i] = state[(i + 397) % 624] ^ (y >>> 1) ^ (y & 1 ? 0x9908b0df : 0);
+    }
+    this.at = 0;
+  }
+
+  /** A number in [0, 1), of 53 random bits. */
+  random() {
+    const high = this.bits() >>> 5;
+    return (high * 2 ** 26 + (this.bits() >>> 6)) / 2 ** 53;
+  }
+
+  /** An index, each as often as its weight says. */
+  choose(weights) {
+    let sum = 0;
+    const sums = weights.map((weight) => (sum += weight));
+    const point = this.random() * sum;
+    const index = sums.findIndex((below) => point < below);
+    return index < 0 ? weights.length - 1 : index;
+  }
+}
