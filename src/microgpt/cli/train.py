@@ -22,11 +22,14 @@ HIDDEN = ("settings", "golden", "order")  # what a recipe decides
 @click.command("train")
 @settings(Request, leave_out=HIDDEN)
 @settings(Settings)
+@click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")
 @click.option("--resume", metavar="RUN", help="Go on with a run; a finished one with more --steps.")
 @click.option("--losses", "losses_file", metavar="FILE.csv", help="Write step, loss and learning rate there too.")
 @JSON
 @click.option("--quiet", is_flag=True, help="No progress and no notes on standard error.")
-def command(resume: str | None, losses_file: str | None, as_json: bool, quiet: bool, **given: Any) -> int:
+def command(
+    budget: str | None, resume: str | None, losses_file: str | None, as_json: bool, quiet: bool, **given: Any
+) -> int:
     """Train a model on a text, and read what it writes.
 
     Text, sizes and settings come from a recipe; flags override it. The weights, the losses and the samples go into a
@@ -36,7 +39,8 @@ def command(resume: str | None, losses_file: str | None, as_json: bool, quiet: b
     tells = teller(quiet)
     with Stop() as stop:
         try:
-            last = _follow(_records(resume, chosen, stop), tells, as_json)
+            records = _within(budget, resume, chosen, tells, stop) if budget else _records(resume, chosen, stop)
+            last = _follow(records, tells, as_json)
         finally:
             tells.close()
     if losses_file:
@@ -56,6 +60,32 @@ def _records(resume: str | None, chosen: dict[str, Any], stop: Stop) -> "Iterato
     if "recipe" in chosen:
         raise UsageError("--resume keeps the settings of its run; leave --recipe out.")
     return go_on(find(resume, chosen.pop("out", "runs")), chosen, stop=stop)
+
+
+def _within(budget: str, resume: str | None, chosen: dict[str, Any], tells: Teller, stop: Stop) -> "Iterator[Record]":
+    """The training that makes the most of a time, told as the command that asks for it."""
+    import time
+
+    began, seconds = time.perf_counter(), seconds_of(budget)
+    from microgpt.recipes.budget import fit
+    from microgpt.training.loop import train
+
+    if resume is not None:
+        raise UsageError("--for chooses sizes, and --resume keeps those of its run; leave one of the two out.")
+    fitted = fit(chosen, seconds, began=began)
+    tells.note(f"{fitted.speed / 1e9:,.0f} GFLOP/s measured; the same without a clock: {fitted.command}")
+    yield from train(fitted.request, stop=stop, split=fitted.split, deadline=fitted.deadline)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a time such as 90, 60s, 10m or 1.5h. Raises `UsageError`."""
+    units = {"s": 1, "m": 60, "min": 60, "h": 3600}
+    digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text.strip()[len(digits) :].strip() or "s"
+    try:
+        return float(digits) * units[unit]
+    except (ValueError, KeyError):
+        raise UsageError(f"--for takes a time such as 60s, 10m or 1h, found {text!r}.") from None
 
 
 def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool) -> "Finished | Interrupted":

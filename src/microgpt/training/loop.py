@@ -5,6 +5,7 @@ depend on how steps are divided into calls.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from microgpt.data.split import Split
+from microgpt.model.ledger import params
+from microgpt.model.settings import Settings
 from microgpt.training.pace import Pace
 from microgpt.training.prepare import Prepared, prepare, ready_engine
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Sampled, Saved
@@ -24,13 +27,17 @@ from microgpt.training.stopwatch import Stopwatch
 
 SAVE_AFTER: Final = 10.0  # seconds between saves where the request names no steps …
 SAVE_SHARE: Final = 0.05  # … and the largest share of the time that saving may take
+USUAL: Final = Settings()
 TELLING: Final = 100  # steps before which a high loss tells nothing about the learning rate
 
 
-def train(request: Request, *, stop: Stop = never, split: Split | None = None) -> Generator[Record, None, None]:
+def train(
+    request: Request, *, stop: Stop = never, split: Split | None = None, deadline: float = math.inf
+) -> Generator[Record, None, None]:
     """Train a new run: records from `Started` to `Finished` or, once `stop()` is true, `Interrupted` after a save.
 
-    `split` is the text where it is at hand already. Raises the errors of `prepare`; `UsageError` for an engine that
+    `split` is the text where it is at hand already; past the `deadline`, a time of `time.perf_counter`, no more steps
+    are taken. Raises the errors of `prepare`; `UsageError` for an engine that
     can't do what is asked, or a name that is taken; `EnvironmentFault` where saving fails; `DivergedError`.
     """
     watch = Stopwatch()
@@ -41,7 +48,9 @@ def train(request: Request, *, stop: Stop = never, split: Split | None = None) -
     notes = [*remarks(prepared), *([Note(note)] if note else [])]
     folder = new_folder(prepared, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
-        yield from records(Session(prepared, engine, folder, Past(), watch), stop, notes)
+        session = Session(prepared, engine, folder, Past(), watch)
+        session.deadline = deadline
+        yield from records(session, stop, notes)
 
 
 def new_folder(prepared: Prepared, out: Path, losses: bytes = b"", evaluations: bytes = b"") -> RunFolder:
@@ -66,9 +75,9 @@ def records(session: Session, stop: Stop, notes: list[Note]) -> Iterator[Record]
         return halted
 
     yield from _steps(session, halt)
-    if session.step == session.settings.steps:
+    if complete := session.complete:
         yield from _end(session, halt)
-    if halted and session.step < session.settings.steps:
+    if halted and not complete:
         yield from _interrupted(session)
 
 
@@ -79,11 +88,12 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
     everies = (request.save_every, request.eval_every, request.keep_every)
     if session.step == 0:
         _keep(session)
-    while session.step < session.settings.steps and not halt():
+    while not session.complete and not halt():
         if session.evaluation_due:
-            if not (held_out := session.evaluate(halt)):
+            if not (held_out := session.look(halt)):
                 return  # stopped in the midst of it
             yield Evaluated(session.step, held_out)
+            continue
         start = time.perf_counter()
         count = pace.until(session.step, session.settings.steps, *everies)
         yield session.advance(count)
@@ -98,6 +108,7 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
 def _end(session: Session, halt: Stop) -> Iterator[Record]:
     """The last save, then what the run was for: its held-out loss and its samples."""
     _keep(session)
+    yield from _chosen(session, halt)
     if saved := session.commit():
         yield saved
     held_out = session.evaluate(halt)
@@ -115,7 +126,23 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
         session.append()
         session.folder.write_samples(samples.texts)
         session.write_report("finished", result.to_dict())
+        session.folder.forget_best()
     yield Finished(result, session.checkpoint(), session.all_losses())
+
+
+def _chosen(session: Session, halt: Stop) -> Iterator[Record]:
+    """Why it ended early, if it did, and the best weights where they are asked for."""
+    if session.worsening:
+        yield Note(f"the held-out loss rises for good: training ends after step {session.step:,}.")
+    elif session.late:
+        yield Note(f"the time is up: training ends after step {session.step:,} of {session.settings.steps:,}.", True)
+    if session.request.select == "best":
+        session.look(halt)
+        if best := session.take_best():
+            yield Note(
+                f"kept the weights of step {best.step:,}, whose held-out loss was the lowest; since they were selected "
+                "by it, it is a little lower than the loss to expect on other text."
+            )
 
 
 def _interrupted(session: Session) -> Iterator[Record]:
@@ -157,6 +184,8 @@ def remarks(prepared: Prepared) -> list[Note]:
     notes = [Note(note) for note in corpus.notes]
     if prepared.request.documents == "auto":
         notes.append(Note(corpus.reason))
+    if hint := own_text(prepared):
+        notes.append(Note(hint))
     if data.cropped_tokens:
         notes.append(
             Note(
@@ -172,6 +201,17 @@ def remarks(prepared: Prepared) -> list[Note]:
     if shared := data.held_out_in_training:
         notes.append(Note(f"{shared:,} held-out lines stand in the training part too: their loss flatters.", True))
     return notes
+
+
+def own_text(prepared: Prepared) -> str | None:
+    """A hint where the default sizes, made for names, meet a text of longer documents."""
+    data, settings = prepared.dataset, prepared.request.settings
+    sizes = ("emb", "layer", "ctx", "steps")
+    if prepared.request.recipe != "default" or any(getattr(settings, name) != getattr(USUAL, name) for name in sizes):
+        return None
+    if not data.split.is_running and data.cropped_tokens < data.tokens_in_epoch / 10:
+        return None
+    return f"{params(prepared.checkpoint.model):,} parameters suit short names; try --for 60s."
 
 
 def _too_high(session: Session) -> str:

@@ -45,7 +45,7 @@ def prepare(request: Request, split: Split | None = None) -> Prepared:
     Raises `DataError` for the text; `UsageError` for settings that can't be on it, or sizes beyond the machine.
     """
     request = settled(request)
-    split = split or _split(request, request.documents)
+    split = split or split_of(request, request.documents)
     model = request.settings.model(split.corpus.tokenizer.vocabulary)
     check_memory(request.settings, model)
     stream = random.Random(request.settings.seed) if request.golden else None
@@ -70,7 +70,7 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
     if training is None:
         raise UsageError("this file was made to be shared and names no text; give one with --data.")
     request = training.request
-    split = split or _split(replace(request, data=training.provenance.sources), checkpoint.kind)
+    split = split or split_of(replace(request, data=training.provenance.sources), checkpoint.kind)
     expected, found = training.provenance.sha256, split.corpus.sha256
     if expected != found or split.corpus.tokenizer != checkpoint.tokenizer:
         raise DataError(
@@ -128,7 +128,8 @@ def check_memory(settings: Settings, model: ModelConfig, available: int | None =
         )
 
 
-def _split(request: Request, kind: str) -> Split:
+def split_of(request: Request, kind: str) -> Split:
+    """The text of a request, cut into documents of a kind, a share of them held out. Raises `DataError`."""
     normalize: Normalization = request.normalize  # type: ignore[assignment]  # validated by Request
     text = read(request.data, encoding=request.encoding, normalize=normalize)
     return Split.of(Corpus.of(text, kind), request.holdout, request.split_seed)

@@ -132,6 +132,8 @@ class Result:
     threads: int
     params: int
     steps: int
+    steps_taken: int
+    selected_step: int
     batch: int
     tokens: int
     documents: int

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 Revived = TypeVar("Revived", bound="DataclassInstance")
 
 Order = Literal["shuffled", "fixed"]
+Select = Literal["last", "best"]
 
 # What only says where a run is kept, how often it is saved and what is shown: it may change when a run is resumed.
 FREE: Final = ("data", "name", "out", "save_every", "keep", "eval_every", "samples", "temperature")
 # How it is computed: it may change too, and the resumed run says so.
 COMPUTING: Final = ("engine", "precision", "threads", "device")
+# What the first checkpoints did not say: it was so.
+_SINCE: Final = {"eval_documents": 0, "select": "last", "patience": 0}
 _PRIVATE: Final = ("name", "out")  # a folder knows its place; a checkpoint that is shared should not
 
 
@@ -53,6 +56,11 @@ class Request:
     save_every: int = setting(0, "Steps between saves (default: every few seconds).", low=0)
     keep: str = setting("", "Keep the weights of earlier steps: every:N.")
     eval_every: int = setting(0, "Steps between held-out losses (default: at the end alone).", low=0)
+    eval_documents: int = setting(0, "Held-out documents of an evaluation in mid-run (default: all).", low=0)
+    select: Select = setting(  # noqa: RUF009
+        "last", "Weights to end with: of the last step, or of the best held-out loss.", choices=("last", "best")
+    )
+    patience: int = setting(0, "Held-out losses in a row that may be no better, before training ends.", low=0)
     samples: int = setting(20, "Samples to write at the end.", low=0, high=100_000)
     temperature: float = setting(0.5, "Above 1 samples are wilder, below 1 tamer.", above=0)
 
@@ -63,6 +71,7 @@ class Request:
         if not self.data or not all(isinstance(source, str) and source for source in self.data):
             raise UsageError(f"--data takes a built-in text, files or folders, found {self.data!r}.")
         self._check_name()
+        self._check_selection()
         _ = self.keep_every
 
     @property
@@ -75,6 +84,15 @@ class Request:
         if kind != "every" or not int(digits):
             raise UsageError(f"--keep takes every:N with N of 1 or more, found {self.keep!r}; every:100 would do.")
         return int(digits)
+
+    def _check_selection(self) -> None:
+        """Choosing among held-out losses needs some."""
+        if (self.select == "best" or self.patience) and not self.eval_every:
+            name = "--patience" if self.patience else "--select best"
+            every = max(1, self.settings.steps // 20)
+            raise UsageError(f"{name} compares held-out losses, found no --eval-every; --eval-every {every} would do.")
+        if (self.select == "best" or self.patience) and not self.holdout:
+            raise UsageError("--select best and --patience compare held-out losses, found --holdout 0; 0.1 is usual.")
 
     def _check_name(self) -> None:
         name = self.name
@@ -92,7 +110,7 @@ class Request:
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Request":
         """The inverse of `to_dict`, for untrusted values. Raises `CheckpointError`."""
-        request = dict(values)
+        request = _SINCE | dict(values)
         try:
             request["settings"] = revive(Settings, request.get("settings"))
             data = request.get("data")

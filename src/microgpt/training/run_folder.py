@@ -21,6 +21,7 @@ from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.tables import EVALUATIONS, LOSSES, Table
 
 WEIGHTS: Final = "weights.safetensors"
+BEST: Final = "best.safetensors"
 REPORT: Final = "run.json"
 SAMPLES: Final = "samples.txt"
 HISTORY: Final = "history"
@@ -51,6 +52,19 @@ class RunFolder:
     def commit(self, checkpoint: Checkpoint) -> None:
         """Save. Raises `EnvironmentFault`, and what was saved before stays."""
         files.replace(self.weights, checkpoints.to_bytes(checkpoint))
+
+    def commit_best(self, checkpoint: Checkpoint) -> None:
+        """Save the best so far, before the commit that may forget how to get there. Raises `EnvironmentFault`."""
+        files.replace(self.path / BEST, checkpoints.to_bytes(checkpoint))
+
+    def read_best(self) -> Checkpoint | None:
+        """The best so far, if one was saved. Raises `CheckpointError`."""
+        path = self.path / BEST
+        return checkpoints.read(path) if path.exists() else None
+
+    def forget_best(self) -> None:
+        """The run is finished, and its weights are the best."""
+        (self.path / BEST).unlink(missing_ok=True)
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Put the weights of this step into `history/`. Raises `EnvironmentFault`."""

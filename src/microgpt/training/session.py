@@ -1,6 +1,7 @@
 """A training under way: the engine's runner, the losses so far, the clock, and the saves. All that changes is here."""
 
 import math
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from microgpt.training.records import Losses, Progress, Result, Saved, Started
 from microgpt.training.report import report
 from microgpt.training.run_folder import RunFolder, Status
 from microgpt.training.sample import Samples, Sampling, Writer, random_stream, samples_stream
+from microgpt.training.selection import Best, lowest, spread, waited
 from microgpt.training.stopwatch import Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES
 
@@ -60,12 +62,23 @@ class Session:
         self.evaluations = list(past.evaluations)
         self.saved_evaluations = len(self.evaluations)
         self.watch.before = past.seconds
+        self.deadline = math.inf  # on the clock of time.perf_counter
+        self.best: Best | None = None
+        self._best_saved = True
         self._held_out: list[Tokens] | None = None
 
     def open(self) -> None:
         """Hand the state to the engine, which may compile now."""
         with self.watch.measure("compile"):
             self.runner: Runner = self.engine.open(self.prepared.checkpoint.state)
+        if self.folder and self.evaluations and self.request.select == "best":
+            self._reopen_best(self.folder)
+
+    def _reopen_best(self, folder: RunFolder) -> None:
+        """Take up what an earlier session found best. A save that came before its commit is found again."""
+        kept, loss = folder.read_best(), lowest(self.evaluations)
+        if kept and (kept.state.step, loss) in {(step, loss) for step, loss, _ in self.evaluations}:
+            self.best = Best(kept.state.step, loss, kept.state)
 
     def started(self) -> Started:
         """The facts to begin with."""
@@ -116,6 +129,21 @@ class Session:
         )
 
     @property
+    def complete(self) -> bool:
+        """Whether all steps are taken, or no more shall be: the time is up, or the held-out loss rises for good."""
+        return self.step == self.settings.steps or self.late or self.worsening
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is up before the last step."""
+        return self.step < self.settings.steps and time.perf_counter() >= self.deadline
+
+    @property
+    def worsening(self) -> bool:
+        """Whether so many held-out losses in a row were no better than an earlier one as the request allows."""
+        return 0 < self.request.patience <= waited(self.evaluations)
+
+    @property
     def recent_loss(self) -> float:
         """Mean loss of the last steps that are known."""
         return float(np.mean(self.losses[-MEAN_OF:])) if self.losses else math.nan
@@ -131,6 +159,9 @@ class Session:
         if self.folder is None:
             return None
         self.append()
+        if self.best and not self._best_saved:
+            self.folder.commit_best(replace(self.prepared.checkpoint, state=self.best.state))
+            self._best_saved = True
         self.folder.commit(self.checkpoint())
         return Saved(self.step, self.folder.weights)
 
@@ -153,21 +184,37 @@ class Session:
         asked = every > 0 and self.step % every == 0 and self.dataset.holdout_documents > 0
         return asked and self.step > last
 
-    def evaluate(self, stop: Stop) -> HeldOut | None:
-        """The held-out loss, or None where nothing is held out or `stop` says so in between."""
+    def look(self, stop: Stop) -> HeldOut | None:
+        """The held-out loss in mid-run, on the part that the request names, and whether it is the best so far."""
+        held_out = self.evaluate(stop, self.request.eval_documents)
+        if held_out and self.request.select == "best" and held_out.loss <= lowest(self.evaluations):
+            self.best, self._best_saved = Best(self.step, held_out.loss, self.runner.state()), False
+        return held_out
+
+    def take_best(self) -> Best | None:
+        """End with the best weights rather than the last; None where they are the same."""
+        if self.best is None or self.best.step == self.step:
+            return None
+        self.append()
+        self.runner = self.engine.open(self.best.state)
+        return self.best
+
+    def evaluate(self, stop: Stop, documents: int = 0) -> HeldOut | None:
+        """The held-out loss on so many documents (0: all), or None where nothing is held out or `stop` says so in
+        between."""
         if not self.dataset.holdout_documents:
             return None
         if self._held_out is None:
             self._held_out = self.dataset.held_out()
-        parts = []
+        sequences, parts = spread(self._held_out, documents), []
         with self.watch.measure("evaluate"):
-            for part in evaluations(self.runner, self._held_out):
+            for part in evaluations(self.runner, sequences):
                 parts.append(part)
                 if stop():
                     return None
             sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
             checkpoint, ctx = self.prepared.checkpoint, self.settings.ctx
-            held_out = summarize(sums, counts, self._held_out, checkpoint.tokenizer, checkpoint.kind, ctx)
+            held_out = summarize(sums, counts, sequences, checkpoint.tokenizer, checkpoint.kind, ctx)
         if not any(step == self.step for step, *_ in self.evaluations):
             se = math.nan if held_out.se is None else held_out.se
             self.evaluations.append((self.step, held_out.loss, se))
@@ -194,8 +241,10 @@ class Session:
             **also,
             precision=int(started.precision) if started.precision.isdigit() else started.precision,
             steps=self.settings.steps,
+            steps_taken=self.step,
+            selected_step=self.runner.state().step,
             batch=self.settings.batch,
-            tokens=tokens_of(self.dataset, self.settings.steps, self.settings.batch),
+            tokens=tokens_of(self.dataset, self.step, self.settings.batch),
             seconds=self.watch.seconds(),
             loss=self._losses(held_out),
             samples=samples.texts,

@@ -1,0 +1,213 @@
+"""From a time to a training: sizes from a measured table, steps from the speed of this machine.
+
+A short measurement on the text itself tells how much useful work the machine does in a second; the table tells which
+sizes learn most from so much of it; the rest of the time, less what the end takes, gives the steps. The time counts
+from the start of the command: reading, compiling, measuring and the last held-out loss are in it.
+"""
+
+import math
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from microgpt.data.split import Split
+from microgpt.engines.base import Runner, predictions
+from microgpt.errors import UsageError
+from microgpt.model.cost import step_cost
+from microgpt.model.settings import flag
+from microgpt.recipes import RECIPES, REQUESTED, SETTINGS, resolve
+from microgpt.recipes.rungs import LINES, RUNNING, Rung, rung
+from microgpt.training.evaluate import evaluations
+from microgpt.training.prepare import prepare, ready_engine, split_of
+from microgpt.training.request import Request
+from microgpt.training.selection import spread
+
+LEAST: Final = 2.0  # seconds: below, reading and compiling leave nothing
+NOMINAL: Final = 5e10  # operations a second and thread, before anything is measured
+MEASURING: Final = 0.02  # share of the time that a measurement may take …
+SHORTEST: Final = 0.1  # … but at least so many seconds
+LOOKS: Final = 24  # held-out losses in a training
+PATIENCE: Final = 8  # of them without a better one
+LOOKING: Final = 0.05  # share of the time for held-out losses in mid-run, and as much again for the last one
+HELD_OUT: Final = 100_000  # held-out tokens that are enough for an error of a hundredth
+SPARE: Final = 0.05  # share of the time that is left free: machines are not steady
+LONGEST_LINE: Final = 128  # characters; longer ones make ctx dear
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A training that fits into a time: its request, its text, and the time of `time.perf_counter` at which its last
+    step must be taken."""
+
+    request: Request
+    split: Split
+    deadline: float
+    speed: float  # operations of useful work a second
+
+    @property
+    def command(self) -> str:
+        """The same training without a clock."""
+        return command(self.request)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a step, operations of useful work a second, and seconds to evaluate one held-out sequence."""
+
+    step: float
+    flop: float
+    evaluation: float
+
+
+def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None) -> Fitted:
+    """The training of `given` settings that makes the most of so many seconds from `began` on.
+
+    What is given is kept; the rest is chosen. Raises `UsageError` for a time that is too short or for given `steps`,
+    and what `prepare` raises.
+    """
+    began = time.perf_counter() if began is None else began
+    _check(given, seconds)
+    given = {"threads": _cores(), "recipe": "default", **given}
+    split = _split(given, seconds)
+    given = {**given, "documents": split.corpus.kind, "holdout": split.holdout}
+    flop, chosen = NOMINAL * given["threads"] * seconds, None
+    while chosen is None or chosen != _rung(split, flop):
+        chosen = _rung(split, flop)
+        asked = _request(given, _sizes(chosen, split))
+        speed = _measured(asked, split, max(SHORTEST, MEASURING * seconds))
+        flop = max(flop, speed.flop * seconds) if chosen == _rung(split, flop) else speed.flop * seconds
+    return _planned(given, split, chosen, speed, began, seconds)
+
+
+def command(request: Request) -> str:
+    """The command that asks for a training; what a recipe says already is left out."""
+    base, words = RECIPES[request.recipe].request, ["microgpt"]
+    if request.recipe != "default":
+        words += ["--recipe", request.recipe]
+    for owner, plain, names in ((request, base, REQUESTED), (request.settings, base.settings, SETTINGS)):
+        for name in names:
+            value, usual = getattr(owner, name), getattr(plain, name)
+            if value != usual:
+                words += _words(name, value)
+    return shlex.join(words)
+
+
+def _words(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [flag(name) if value else flag("no_" + name)]
+    if isinstance(value, tuple):
+        return [word for item in value for word in (flag(name), item)]
+    return [flag(name), f"{value:g}" if isinstance(value, float) else str(value)]
+
+
+def _check(given: Mapping[str, Any], seconds: float) -> None:
+    if not LEAST <= seconds < math.inf:
+        raise UsageError(f"--for takes {LEAST:g} seconds or more, found {seconds:g}; --for 60s is a good start.")
+    for name in ("steps", "select", "patience", "eval_every", "eval_documents"):
+        if name in given:
+            raise UsageError(f"--for chooses {flag(name)}, found {given[name]!r}; leave one of the two out.")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _split(given: Mapping[str, Any], seconds: float) -> Split:
+    """The text as lines where they are short, else as running text: of paragraphs a small ctx would see the beginning
+    alone. No more is held out than can be evaluated in the time."""
+    request = resolve(given["recipe"], _settings(given))
+    split = split_of(request, request.documents)
+    kind = split.corpus.kind
+    if request.documents == "auto" and kind != "windows" and (kind != "lines" or _longest(split) > LONGEST_LINE):
+        kind = "windows"
+    held_out = len(split.corpus.tokens) * split.holdout
+    enough = HELD_OUT * max(1.0, seconds / 60)
+    share = split.holdout if "holdout" in given or held_out <= 2 * enough else split.holdout * enough / held_out
+    if (kind, share) == (split.corpus.kind, split.holdout):
+        return split
+    return split_of(replace(request, holdout=float(f"{share:.1g}")), kind)
+
+
+def _longest(split: Split) -> int:
+    """Tokens of nearly all lines: one in a hundred may be longer, and is cropped."""
+    return int(np.quantile(split.training.stops - split.training.starts, 0.99))
+
+
+def _rung(split: Split, flop: float) -> Rung:
+    rungs = RUNNING if split.is_running else LINES
+    return rung(rungs, flop, len(split.corpus.tokens) - len(split.held_out))
+
+
+def _sizes(chosen: Rung, split: Split) -> dict[str, Any]:
+    """The settings of a rung; of lines, nearly all fit into ctx."""
+    names = ("emb", "head", "layer", "batch", "lr")
+    ctx = chosen.ctx if split.is_running else -(-min(_longest(split), LONGEST_LINE) // 4) * 4
+    return {name: getattr(chosen, name) for name in names} | {"ctx": ctx, "beta1": 0.9}
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name != "recipe"}
+
+
+def _request(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> Request:
+    """What is given over what is chosen. A number of heads that was chosen gives way to an emb that was given."""
+    settings = {**chosen, **_settings(given)}
+    if settings["emb"] % settings["head"] and "head" not in given:
+        settings["head"] = math.gcd(settings["emb"], settings["head"])
+    return resolve(given["recipe"], settings)
+
+
+def _measured(request: Request, split: Split, seconds: float) -> Speed:
+    """The speed on the text itself, by steps that are thrown away, after compiling."""
+    prepared = prepare(request, split)
+    prepared, engine, _ = ready_engine(prepared, request.engine, request.precision)
+    runner = engine.open(prepared.checkpoint.state)
+    dataset, batch = prepared.dataset, prepared.request.settings.batch
+    model, count, taken, flop = prepared.checkpoint.model, 1, 0, 0
+    _advance(runner, dataset.sequences_of(0, 1, batch))  # the first is slower than all others
+    start = time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds:
+        batches = dataset.sequences_of(taken, count, batch)
+        _advance(runner, batches)
+        taken, count = taken + count, 2 * count if count < taken else count
+        count = max(1, min(count, int(taken * seconds / 4 / max(time.perf_counter() - start, 1e-9))))
+        flop += sum(step_cost(model, (predictions(model, tokens) for tokens in step)).total for step in batches)
+    held_out = spread(dataset.held_out(), 64)
+    evaluating = time.perf_counter()
+    for _ in evaluations(runner, held_out):
+        pass
+    return Speed(spent / taken, flop / spent, (time.perf_counter() - evaluating) / max(1, len(held_out)))
+
+
+def _advance(runner: Runner, batches: Any) -> None:
+    runner.advance(batches, np.full(len(batches), 1e-6))
+
+
+def _planned(
+    given: Mapping[str, Any], split: Split, chosen: Rung, speed: Speed, began: float, seconds: float
+) -> Fitted:
+    """Steps, held-out losses and deadline: what the time allows after what it has taken already."""
+    asked = _request(given, _sizes(chosen, split))
+    dataset = prepare(asked, split).dataset
+    end = began + seconds * (1 - SPARE) - speed.evaluation * dataset.holdout_documents
+    documents = min(dataset.holdout_documents, int(LOOKING * seconds / LOOKS / speed.evaluation))
+    left = end - time.perf_counter() - LOOKS * documents * speed.evaluation
+    most = math.ceil(chosen.epochs * dataset.documents / asked.settings.batch)
+    steps = max(LOOKS, min(int(left / speed.step), most))
+    every = math.ceil(steps / LOOKS)
+    request = _request(
+        given,
+        {
+            **_sizes(chosen, split),
+            "steps": steps,
+            "warmup": steps // 20,
+            **({"eval_every": every, "select": "best", "patience": PATIENCE} if documents else {}),
+            **({"eval_documents": documents} if documents < dataset.holdout_documents else {}),
+        },
+    )
+    return Fitted(request, split, end, speed.flop)
