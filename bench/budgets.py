@@ -10,11 +10,12 @@ they are measured; what stands there is not measured again. `--table` prints, fo
 import argparse
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from itertools import groupby, product
 from pathlib import Path
+from typing import Any, cast
 
 import machine
 from microgpt.data.choices import BUILTINS
@@ -87,7 +88,7 @@ TEXTS = {
 }
 
 
-def measured(name: str, flop: float, size: tuple[int, int, int], ctx: int, batch: int, rate: float) -> Row | None:
+def trained(name: str, flop: float, size: tuple[int, int, int], ctx: int, batch: int, rate: float) -> Row | None:
     """One training, or None where so little computing makes too few steps of this size, or one epoch is too long."""
     (emb, head, layer), split = size, split_of(name)
     model = resolve("default", {"emb": emb, "head": head, "layer": layer, "ctx": ctx}).settings.model(
@@ -124,7 +125,7 @@ def known() -> list[Row]:
     """The rows that were measured before."""
     if not TABLE.exists():
         return []
-    kinds = {field.name: {"str": str, "int": int, "float": float}[str(getattr(field.type, "__name__", field.type))] for field in fields(Row)}
+    kinds: dict[str, Callable[[str], Any]] = {field.name: cast(Any, field.type) for field in fields(Row)}
     with TABLE.open(newline="") as file:
         return [Row(**{name: kinds[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
 
@@ -133,13 +134,17 @@ def plan(texts: list[str], most: float) -> Iterator[tuple[str, float, tuple[int,
     for flop in FLOP:
         for name in texts:
             for ctx, size, batch, rate in product(TEXTS[name], SIZES, BATCHES, RATES):
-                if flop <= most and not (flop > 1e11 and dull(size, ctx, batch, rate)):
+                if flop <= most and not dull(flop, size[0], batch, rate):
                     yield name, flop, size, ctx, batch, rate
 
 
-def dull(size: tuple[int, int, int], ctx: int, batch: int, rate: float) -> bool:
-    """What did worse with 1e11 FLOP on every text, and costs minutes with ten times as many."""
-    return size[0] < 32 or batch == 4 or rate == 1.0
+def dull(flop: float, emb: int, batch: int, rate: float) -> bool:
+    """What did worse on every text with a tenth as much computing, and would cost minutes now."""
+    if flop <= 1e10:
+        return False
+    if flop <= 1e11:
+        return rate == 1.0 or emb > 64
+    return rate == 1.0 or batch == 4 or not 32 <= emb <= (64 if flop <= 1e12 else 96)
 
 
 def main() -> None:
@@ -154,7 +159,7 @@ def main() -> None:
         for name, flop, size, ctx, batch, rate in plan(arguments.texts, arguments.most):
             if (name, flop, size[0], size[2], ctx, batch, float(f"{rate / size[0]:.2g}")) in done:
                 continue
-            if row := measured(name, flop, size, ctx, batch, rate):
+            if row := trained(name, flop, size, ctx, batch, rate):
                 write(row)
                 rows.append(row)
                 print(row, flush=True)
@@ -162,13 +167,14 @@ def main() -> None:
     print(best(rows))
 
 
-def write(row: Row) -> None:
+def write(measured: Row) -> None:
     fresh = not TABLE.exists()
     with TABLE.open("a", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         if fresh:
             writer.writeheader()
-        writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in asdict(row).items()})
+        row = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in asdict(measured).items()}
+        writer.writerow(row)
 
 
 def best(rows: list[Row], count: int = 4) -> str:

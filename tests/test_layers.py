@@ -24,7 +24,7 @@ ROOMS = [
     "cli",
 ]
 FRONT = {"__init__", "__main__"}  # the doors: they may name any room
-FILES = sorted(SOURCE.rglob("*.py"))
+FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent.name != "remote_code")  # those are for transformers
 
 
 def room_of(module: str) -> str:

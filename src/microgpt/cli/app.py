@@ -35,7 +35,7 @@ VERBS = {
     "sample": Verb("sample", "Start", "Write text with a trained model."),
     "runs": Verb("runs", "Look", "List the runs there are."),
     "eval": Verb("evaluate", "Look", "Measure the held-out loss of a run, or its loss on another text."),
-    "export": Verb("export", "Look", "Write a run's weights alone, to share: .safetensors or .py."),
+    "export": Verb("export", "Look", "Write a run's model alone, to share: a page, a program, .onnx, a folder."),
     "verify": Verb("verify", "Measure", "Prove that all engines compute the same function."),
     "bench": Verb("bench", "Measure", "Measure the speed of the engines on this machine."),
     "engines": Verb("engines", "Measure", "Say which engines this machine can run, and why not."),

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from microgpt.cli.options import OUT
+from microgpt.errors import UsageError
 
 
 @click.command("export")
@@ -14,14 +15,17 @@ from microgpt.cli.options import OUT
 def command(run: str, file: str | None, out: str) -> None:
     """Write a run's weights, configuration and vocabulary alone, to share.
 
-    FILE ends in .safetensors (for this program) or in .py: one file that writes text on Python's standard library
-    alone. With FILE only, the newest finished run is exported.
+    FILE ends in .html (a page that writes in any browser, offline), .py (a program that writes on Python's standard
+    library alone), .onnx, .safetensors (for this program), or in / for a folder that Hugging Face's transformers
+    loads. With FILE only, the newest finished run is exported.
     """
     from microgpt.cli.finding import load
     from microgpt.export import WARNING, export
 
     target, chosen = (run, None) if file is None else (file, run)
+    if file is None and not Path(run).suffix and not run.endswith("/"):
+        raise UsageError(f"expected a file to write besides the run {run}; microgpt export {run} page.html would do.")
     model = load(chosen, out)
-    export(model.checkpoint, Path(target))
+    export(model.checkpoint, target)
     click.echo(target)
     click.echo(f"note: {WARNING}", err=True)

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import click
 
+from microgpt.training.pace import duration
+
 EVERY = 5.0  # seconds between plain lines
 
 
@@ -93,13 +95,3 @@ def separated(samples: Sequence[str]) -> str:
 
 def pace(speed: float) -> str:
     return f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2f} steps/s"
-
-
-def duration(seconds: float) -> str:
-    """`12 s`, `3 min 20 s` or `2 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,27 +1,41 @@
 """A model to share: weights, configuration and vocabulary alone, and nothing about the machine or the person."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from microgpt import files
 from microgpt.errors import UsageError
+from microgpt.export.huggingface import write_folder
+from microgpt.export.onnx import graph
+from microgpt.export.page import page
 from microgpt.export.program import program
 from microgpt.training.checkpoint import Checkpoint, shared, to_bytes
 
 WARNING: Final = "a model can repeat its training text: share it only where that may be read."
 
 
-def export(checkpoint: Checkpoint, file: Path) -> None:
-    """Write a model to share as `.safetensors` or `.py`, by the file's ending. Raises `UsageError` for another ending,
-    `EnvironmentFault` where it can't be written."""
-    if file.suffix not in WRITERS:
-        raise UsageError(f"{file}: expected a file that ends in {' or '.join(WRITERS)}, found {file.suffix or 'none'}.")
-    files.replace(file, WRITERS[file.suffix](checkpoint))
+def export(checkpoint: Checkpoint, target: str | Path) -> None:
+    """Write a model to share: a file by its ending, or a folder for Hugging Face's transformers where the target has no
+    ending, has a slash at its end, or is a folder. Raises `UsageError` for another ending or a folder that is not
+    empty, `EnvironmentFault` where it can't be written or a package is missing."""
+    path = Path(target)
+    if not path.suffix or str(target).endswith(("/", os.sep)) or path.is_dir():
+        write_folder(checkpoint, path)
+    elif path.suffix in WRITERS:
+        files.replace(path, WRITERS[path.suffix](checkpoint))
+    else:
+        raise UsageError(f"{target}: expected a file that ends in {' or '.join(WRITERS)}, found {path.suffix}.")
 
 
 def _tensors(checkpoint: Checkpoint) -> bytes:
     return to_bytes(shared(checkpoint))
 
 
-WRITERS: Final[dict[str, Callable[[Checkpoint], bytes]]] = {".safetensors": _tensors, ".py": program}
+WRITERS: Final[dict[str, Callable[[Checkpoint], bytes]]] = {
+    ".safetensors": _tensors,
+    ".py": program,
+    ".html": page,
+    ".onnx": graph,
+}

@@ -15,6 +15,7 @@ from typing import Final
 from microgpt.data.split import Split
 from microgpt.model.ledger import params
 from microgpt.model.settings import Settings
+from microgpt.training.estimate import estimate
 from microgpt.training.pace import Pace
 from microgpt.training.prepare import Prepared, prepare, ready_engine
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Sampled, Saved
@@ -45,7 +46,8 @@ def train(
         prepared = prepare(request, split)
     with watch.measure("compile"):
         prepared, engine, note = ready_engine(prepared, request.engine, request.precision)
-    notes = [*remarks(prepared), *([Note(note)] if note else [])]
+    notes = [Note(text) for text in (note, estimate(prepared)) if text]
+    notes = [*remarks(prepared), *notes]
     folder = new_folder(prepared, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
         session = Session(prepared, engine, folder, Past(), watch)

@@ -23,3 +23,13 @@ class Pace:
         """Steps of the next call from `step`: never past the end, or past the next multiple of one of `everies`."""
         ends = [steps, *(step - step % every + every for every in everies if every)]
         return min(self.steps, min(ends) - step)
+
+
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min 20 s` or `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,153 @@
+"""A folder that Hugging Face's transformers loads: weights, configuration, vocabulary, and the model as code of theirs.
+
+`remote_code/` has that code; it is written as it stands. Writing needs neither torch nor transformers.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors.numpy
+
+from microgpt import files
+from microgpt.errors import EnvironmentFault, UsageError
+from microgpt.model.ledger import params, tensors
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.sample import Sampling
+
+CODE: Final = Path(__file__).with_name("remote_code")
+MODULES: Final = ("configuration_microgpt", "modeling_microgpt", "tokenization_microgpt")
+
+_DOCUMENTS: Final = "A document ends itself, or where `ctx` is full."
+_RUNNING: Final = """Running text never ends: `max_new_tokens` says how
+much. Where `ctx` is full, it goes on from the latter half of it."""
+
+
+def write_folder(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a model as a new folder, which appears whole, or into an empty one, where config.json comes last.
+
+    Raises `UsageError` where something is there already, `EnvironmentFault` where it can't be written.
+    """
+    path = path.resolve()
+    _check_room(path)
+
+    def fill(folder: Path) -> None:
+        for name, data in contents(checkpoint).items():
+            files.replace(folder / name, data)
+
+    if path.is_dir():
+        fill(path)
+    else:
+        files.make_folder(path, fill)
+
+
+def _check_room(path: Path) -> None:
+    try:
+        found = "a file" if path.exists() and not path.is_dir() else None
+        if path.is_dir() and any(path.iterdir()):
+            found = "one that is not empty"
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: expected a folder, found: {error.strerror}; choose another.") from None
+    if found:
+        raise UsageError(f"{path}: expected a new or an empty folder, found {found}; choose another name.")
+
+
+def contents(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """The files of the folder by name."""
+    return {
+        "README.md": _card(checkpoint).encode(),
+        **{f"{module}.py": (CODE / f"{module}.py").read_bytes() for module in MODULES},
+        "model.safetensors": _weights(checkpoint),
+        "generation_config.json": _json(_generation(checkpoint)),
+        "tokenizer_config.json": _json(_tokenizer(checkpoint)),
+        "config.json": _json(_config(checkpoint)),
+    }
+
+
+def _weights(checkpoint: Checkpoint) -> bytes:
+    """The ledger's matrices in the precision of the training, under the names of modeling_microgpt.py."""
+    flat = checkpoint.state.weights
+    named = {_parameter(name): np.ascontiguousarray(matrix) for name, matrix in tensors(checkpoint.model, flat).items()}
+    return safetensors.numpy.save(named, metadata={"format": "pt"})
+
+
+def _parameter(name: str) -> str:
+    """`layer0.attn_wq` is `layers.0.attn_wq.weight`, `wte` is `wte.weight`."""
+    layer, _, part = name.rpartition(".")
+    return f"layers.{layer.removeprefix('layer')}.{part}.weight" if layer else f"{name}.weight"
+
+
+def _config(checkpoint: Checkpoint) -> dict[str, Any]:
+    sizes = dataclasses.asdict(checkpoint.model)
+    return {
+        "model_type": "microgpt",
+        "architectures": ["MicrogptForCausalLM"],
+        "auto_map": {
+            "AutoConfig": "configuration_microgpt.MicrogptConfig",
+            "AutoModelForCausalLM": "modeling_microgpt.MicrogptForCausalLM",
+            "AutoTokenizer": ["tokenization_microgpt.MicrogptTokenizer", None],
+        },
+        "vocab_size": sizes.pop("vocabulary"),
+        **sizes,
+        "kind": checkpoint.kind,
+        "dtype": "float32",
+        "tie_word_embeddings": False,
+        "use_cache": False,
+    }
+
+
+def _tokenizer(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Characters one by one: in one string, two of them could be read back as one."""
+    tokenizer = checkpoint.tokenizer
+    return {
+        "tokenizer_class": "MicrogptTokenizer",
+        "auto_map": {"AutoTokenizer": ["tokenization_microgpt.MicrogptTokenizer", None]},
+        "characters": list(tokenizer.characters),
+        "kind": checkpoint.kind,
+        "normalize": tokenizer.normalize,
+        "model_max_length": checkpoint.model.ctx,
+        "padding_side": "left",
+        "truncation_side": "left",
+        "clean_up_tokenization_spaces": False,
+    }
+
+
+def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Writing as `microgpt sample` does: its temperature, from all tokens, from BOS or a line break, to BOS or not."""
+    usual, bos = Sampling(), checkpoint.tokenizer.bos
+    drawing = {"do_sample": True, "temperature": usual.temperature, "top_k": usual.top_k, "use_cache": False}
+    if checkpoint.kind == "windows":
+        first = _first(checkpoint.tokenizer.characters)
+        ends: dict[str, Any] = {"bos_token_id": first, "suppress_tokens": [bos], "max_new_tokens": usual.length}
+    else:
+        ends = {"bos_token_id": bos, "eos_token_id": bos, "max_new_tokens": checkpoint.model.ctx}
+    return {**drawing, **ends, "pad_token_id": bos}
+
+
+def _first(characters: str) -> int:
+    """What stands before running text without a prompt: a line break, else a space, else the first character."""
+    return next((characters.index(mark) for mark in "\n " if mark in characters), 0)
+
+
+def _card(checkpoint: Checkpoint) -> str:
+    """README.md: what the model is, how to load it, and what to know before sharing it."""
+    model, running = checkpoint.model, checkpoint.kind == "windows"
+    said = {name: "yes" if getattr(model, name) else "no" for name in ("norm_embeddings", "norm_head")}
+    return (
+        (CODE / "README.md")
+        .read_text(encoding="utf-8")
+        .format(
+            **{**dataclasses.asdict(model), **said},
+            text="running text" if running else "short documents",
+            params=params(model),
+            characters=len(checkpoint.tokenizer.characters),
+            step=checkpoint.state.step,
+            ending=_RUNNING if running else _DOCUMENTS,
+        )
+    )
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()

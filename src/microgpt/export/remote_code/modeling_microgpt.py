@@ -1,0 +1,141 @@
+"""MicroGPT for transformers: GPT-2 (Radford et al. 2019) with RMSNorm (Zhang & Sennrich 2019), ReLU, and no biases.
+
+Shapes: B documents, T positions, V vocabulary, H heads, S numbers of a head, emb = H·S, wide = ff·emb.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.generation import StoppingCriteria, StoppingCriteriaList
+from transformers.modeling_outputs import CausalLMOutput
+
+from .configuration_microgpt import MicrogptConfig
+
+EPSILON = 1e-5
+
+
+def rmsnorm(x: Tensor) -> Tensor:
+    """y = x / sqrt(mean(x²) + ε) (Zhang & Sennrich 2019, eq. 4), without a gain."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
+
+
+class Layer(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, config: MicrogptConfig) -> None:
+        super().__init__()
+        emb, wide = config.emb, config.ff * config.emb
+        self.head = config.head
+        self.attn_wq = nn.Linear(emb, emb, bias=False)
+        self.attn_wk = nn.Linear(emb, emb, bias=False)
+        self.attn_wv = nn.Linear(emb, emb, bias=False)
+        self.attn_wo = nn.Linear(emb, emb, bias=False)
+        self.mlp_fc1 = nn.Linear(emb, wide, bias=False)
+        self.mlp_fc2 = nn.Linear(wide, emb, bias=False)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """Shapes: x and the result (B, T, emb), `seen` as `look_back` gives it."""
+        x = x + self.attention(rmsnorm(x), seen)
+        return x + self.mlp_fc2(torch.relu(self.mlp_fc1(rmsnorm(x))))
+
+    def attention(self, x: Tensor, seen: Tensor) -> Tensor:
+        """softmax(query · key / sqrt(S)) · value in each head (Vaswani et al. 2017, eq. 1)."""
+        query, key, value = (self.split(linear(x)) for linear in (self.attn_wq, self.attn_wk, self.attn_wv))
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5  # (B, H, T, T)
+        heed = torch.softmax(scores.masked_fill(~seen, -torch.inf), -1)
+        return self.attn_wo((heed @ value).transpose(1, 2).flatten(2))
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, emb) as heads (B, H, T, S)."""
+        return x.unflatten(-1, (self.head, -1)).transpose(1, 2)
+
+
+class ContextFull(StoppingCriteria):
+    """A document ends where ctx is full: so many tokens after the BOS that begins it."""
+
+    def __init__(self, ctx: int) -> None:
+        self.ctx = ctx
+
+    def __call__(self, input_ids: Tensor, scores: Any, **others: Any) -> Tensor:
+        return torch.full(input_ids.shape[:1], input_ids.shape[1] > self.ctx, device=input_ids.device)
+
+
+class MicrogptForCausalLM(PreTrainedModel, GenerationMixin):
+    """Scores every token as the next one."""
+
+    config_class = MicrogptConfig
+
+    def __init__(self, config: MicrogptConfig) -> None:
+        super().__init__(config)
+        self.wte = nn.Embedding(config.vocab_size, config.emb)
+        self.wpe = nn.Embedding(config.ctx, config.emb)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layer))
+        self.lm_head = nn.Linear(config.emb, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.wte
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.wte = value
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.lm_head = new_embeddings
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> CausalLMOutput | tuple[Tensor, ...]:
+        """Logits (B, T, V) of at most ctx positions, and with labels (B, T) the mean of -log p(next token), in nats,
+        over those that are not -100. Raises ValueError beyond ctx; `generate` never gets there with running text."""
+        if input_ids.shape[-1] > self.config.ctx:
+            found = f"found {input_ids.shape[-1]}; give fewer"
+            raise ValueError(f"expected at most {self.config.ctx} tokens, BOS and padding included (ctx), {found}.")
+        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask  # (B, T) 0 where padded
+        positions = (real.cumsum(-1) - 1).clamp(min=0)  # (B, T)
+        x = self.wte(input_ids) + self.wpe(positions)  # (B, T, emb)
+        x = rmsnorm(x) if self.config.norm_embeddings else x
+        for layer in self.layers:
+            x = layer(x, look_back(real))
+        logits = self.lm_head(rmsnorm(x) if self.config.norm_head else x)  # (B, T, V)
+        loss = None
+        if labels is not None:  # cross_entropy leaves out what is -100
+            loss = functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        output = CausalLMOutput(loss=loss, logits=logits)
+        return output.to_tuple() if return_dict is False else output
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any
+    ) -> dict[str, Tensor | None]:
+        """The tokens to read for the next one: running text goes on from the latter half of a full ctx, and lets it
+        fill again. (In a prompt beyond ctx the halves begin elsewhere than for `microgpt sample`.) There is no
+        key/value cache: all are read anew."""
+        length, ctx = input_ids.shape[1], self.config.ctx
+        if self.config.kind == "windows" and length > ctx:
+            length = ctx // 2 + 1 + (length - ctx - 1) % (ctx - ctx // 2)
+        mask = None if attention_mask is None else attention_mask[:, -length:]
+        return {"input_ids": input_ids[:, -length:], "attention_mask": mask}
+
+    def generate(self, *inputs: Any, stopping_criteria: Any = None, **settings: Any) -> Any:
+        """As in transformers; and a document ends where ctx is full, as in training, whatever length is asked for."""
+        if self.config.kind != "windows":
+            stopping_criteria = StoppingCriteriaList([*(stopping_criteria or []), ContextFull(self.config.ctx)])
+        return super().generate(*inputs, stopping_criteria=stopping_criteria, **settings)
+
+
+def look_back(real: Tensor) -> Tensor:
+    """Where a position may look, (B, 1, T, T): at what is not padding (B, T) up to itself, and always at itself, so
+    that a softmax over nothing can't make NaN."""
+    size = real.shape[-1]
+    itself = torch.eye(size, dtype=torch.bool, device=real.device)
+    past = torch.ones_like(itself).tril()
+    return (past & real.bool()[:, None, None, :]) | itself

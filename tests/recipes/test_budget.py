@@ -1,0 +1,100 @@
+"""A time becomes a training: sizes by the table, steps by the clock, and a command that asks for the same."""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microgpt.cli.train import seconds_of
+from microgpt.errors import UsageError
+from microgpt.recipes import resolve
+from microgpt.recipes.budget import command, fit
+from microgpt.recipes.rungs import LINES, RUNNING, rung
+from microgpt.training.loop import train
+from microgpt.training.records import Finished
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+def asked_by(command: str) -> dict[str, Any]:
+    """The settings that a command names, as the command line would read them."""
+    import click
+
+    from microgpt.cli.train import command as verb
+
+    words = shlex.split(command)[1:]
+    with click.Context(verb) as context:
+        parsed = verb.make_parser(context).parse_args(words)[0]
+    values = {
+        parameter.name: parameter.type_cast_value(context, parsed[str(parameter.name)])
+        for parameter in verb.params
+        if parameter.name in parsed
+    }
+    return {str(name): value for name, value in values.items()}
+
+
+@pytest.mark.parametrize("data", ["names", str(FIXTURES / "lyrics_pt.txt"), str(FIXTURES / "chat.txt")])
+def test_it_ends_within_a_tenth_of_its_time_and_learns(tmp_path: Path, data: str) -> None:
+    start = time.perf_counter()
+    fitted = fit({"data": (data,), "out": str(tmp_path / "runs"), "samples": 2}, 4.0)
+    *_, end = train(fitted.request, split=fitted.split, deadline=fitted.deadline)
+    assert isinstance(end, Finished)
+    assert end.result.loss.holdout is not None
+    assert end.result.loss.holdout < end.result.loss.unigram
+    assert time.perf_counter() - start < 4.0 * 1.1 + 2.0  # a busy machine may compile for long
+
+
+def test_the_command_asks_for_the_same_training() -> None:
+    fitted = fit({"data": (str(FIXTURES / "lyrics_pt.txt"),), "seed": 7}, 2.0)
+    settings = asked_by(fitted.command)
+    assert resolve("default", settings) == fitted.request
+
+
+def test_what_is_given_is_kept() -> None:
+    fitted = fit({"data": (str(FIXTURES / "chat.txt"),), "emb": 20, "lr": 0.02, "documents": "lines"}, 2.0)
+    assert (fitted.request.settings.emb, fitted.request.settings.lr, fitted.request.documents) == (20, 0.02, "lines")
+    assert fitted.request.settings.emb % fitted.request.settings.head == 0
+
+
+def test_paragraphs_are_taken_as_running_text_and_short_lines_as_lines() -> None:
+    kinds = [fit({"data": (data,)}, 2.0).split.corpus.kind for data in ("names", str(FIXTURES / "chat.txt"))]
+    assert kinds == ["lines", "windows"]
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds", "told"),
+    [({}, 0.5, "2 seconds or more"), ({}, float("inf"), "2 seconds"), ({"steps": 10}, 60, "--steps")],
+)
+def test_what_can_not_be_is_refused(given: dict[str, Any], seconds: float, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        fit(given, seconds)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("60", 60), ("10m", 600), ("1.5h", 5400), ("2 min", 120)])
+def test_a_time_is_read(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "s", "10 parsecs", "1:30", "--"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="60s, 10m or 1h"):
+        seconds_of(text)
+
+
+@given(st.floats(0, 1e18), st.integers(0, 10**9))
+def test_more_computing_and_more_text_never_make_the_model_smaller(flop: float, tokens: int) -> None:
+    for rungs in (RUNNING, LINES):
+        here = rung(rungs, flop, tokens)
+        for more in (rung(rungs, 10 * flop, tokens), rung(rungs, flop, 10 * tokens)):
+            assert more.emb**2 * more.layer >= here.emb**2 * here.layer
+
+
+def test_a_command_leaves_out_what_a_recipe_says() -> None:
+    assert command(resolve()) == "microgpt"
+    assert command(resolve("default", {"norm_head": True, "norm_embeddings": False, "data": ("a b.txt", "c")})) == (
+        "microgpt --data 'a b.txt' --data c --no-norm-embeddings --norm-head"
+    )
