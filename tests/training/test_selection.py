@@ -130,3 +130,10 @@ def test_a_text_that_is_unlike_names_is_told_of_a_better_way(tmp_path: Path) -> 
     asked[1] = replace(asked[1], data=(str(path),), documents="windows")
     told = [[record.text for record in train(a, stop=lambda: True) if isinstance(record, Note)] for a in asked]
     assert [any("try --for 60s" in note for note in notes) for notes in told] == [False, True]
+
+
+@pytest.mark.parametrize(("settings", "warned"), [({"steps": 3000}, True), ({"steps": 10}, False)])
+def test_a_text_too_small_for_its_model_is_warned_of(tmp_path: Path, settings: dict[str, object], warned: bool) -> None:
+    asked = request(tmp_path, emb=16, **settings)
+    told = [record.text for record in train(asked, stop=lambda: True) if isinstance(record, Note) and record.warning]
+    assert any("learn them by heart" in text for text in told) == warned

@@ -80,7 +80,40 @@ ARTISTIC: Final = Recipe(
     expected=Expected(seconds=0.8, measured="docs/BENCHMARKS.md, 2026-11-22"),  # it holds nothing out
 )
 
-RECIPES: Final[dict[str, Recipe]] = {recipe.name: recipe for recipe in (DEFAULT, KARPATHY, ARTISTIC)}
+NAMES_GOOD: Final = Recipe(
+    Request(
+        recipe="names-good",
+        settings=Settings(steps=17_000, batch=16, lr=0.005, beta1=0.9, warmup=850, emb=48, layer=3),
+    ),
+    summary="names, or other short lines: what ten seconds are good for",
+    command="microgpt train --recipe names-good --threads 2",
+)
+
+PROSE_SMALL: Final = Recipe(
+    Request(
+        recipe="prose-small",
+        settings=Settings(steps=2_000, batch=16, lr=0.008, beta1=0.9, warmup=100, emb=64, layer=3, ctx=32),
+        data=("shakespeare",),
+        documents="windows",
+    ),
+    summary="running text of 60,000 characters and more: what ten seconds are good for",
+    command="microgpt train --recipe prose-small --threads 2",
+)
+
+PROSE_GOOD: Final = Recipe(
+    Request(
+        recipe="prose-good",
+        settings=Settings(steps=5_500, batch=16, lr=0.005, beta1=0.9, warmup=275, emb=96, layer=4, ctx=64),
+        data=("shakespeare",),
+        documents="windows",
+    ),
+    summary="running text of 500,000 characters and more: what a minute is good for",
+    command="microgpt train --recipe prose-good --threads 2",
+)
+
+RECIPES: Final[dict[str, Recipe]] = {
+    recipe.name: recipe for recipe in (DEFAULT, KARPATHY, ARTISTIC, NAMES_GOOD, PROSE_SMALL, PROSE_GOOD)
+}
 
 SETTINGS: Final = tuple(declared.name for declared in dataclasses.fields(Settings))
 _HIDDEN: Final = ("settings", "recipe", "golden", "order")  # what a recipe decides

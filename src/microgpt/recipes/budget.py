@@ -21,7 +21,7 @@ from microgpt.errors import UsageError
 from microgpt.model.cost import step_cost
 from microgpt.model.settings import flag
 from microgpt.recipes import RECIPES, REQUESTED, SETTINGS, resolve
-from microgpt.recipes.rungs import LINES, RUNNING, Rung, rung
+from microgpt.recipes.rungs import Rung, rung
 from microgpt.training.evaluate import evaluations
 from microgpt.training.prepare import prepare, ready_engine, split_of
 from microgpt.training.request import Request
@@ -73,8 +73,8 @@ def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None)
     began = time.perf_counter() if began is None else began
     _check(given, seconds)
     given = {"threads": _cores(), "recipe": "default", **given}
-    split = _split(given, seconds)
-    given = {**given, "documents": split.corpus.kind, "holdout": split.holdout}
+    documents, split = _split(given, seconds)
+    given = {**given, "documents": documents, "holdout": split.holdout}
     flop, chosen = NOMINAL * given["threads"] * seconds, None
     while chosen is None or chosen != _rung(split, flop):
         chosen = _rung(split, flop)
@@ -117,9 +117,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _split(given: Mapping[str, Any], seconds: float) -> Split:
+def _split(given: Mapping[str, Any], seconds: float) -> tuple[str, Split]:
     """The text as lines where they are short, else as running text: of paragraphs a small ctx would see the beginning
-    alone. No more is held out than can be evaluated in the time."""
+    alone; with what to ask for to have it so. No more is held out than can be evaluated in the time."""
     request = resolve(given["recipe"], _settings(given))
     split = split_of(request, request.documents)
     kind = split.corpus.kind
@@ -129,18 +129,18 @@ def _split(given: Mapping[str, Any], seconds: float) -> Split:
     enough = HELD_OUT * max(1.0, seconds / 60)
     share = split.holdout if "holdout" in given or held_out <= 2 * enough else split.holdout * enough / held_out
     if (kind, share) == (split.corpus.kind, split.holdout):
-        return split
-    return split_of(replace(request, holdout=float(f"{share:.1g}")), kind)
+        return request.documents, split
+    return kind, split_of(replace(request, holdout=float(f"{share:.1g}")), kind)
 
 
 def _longest(split: Split) -> int:
-    """Tokens of nearly all lines: one in a hundred may be longer, and is cropped."""
-    return int(np.quantile(split.training.stops - split.training.starts, 0.99))
+    """Tokens of nearly all lines: one in a thousand may be longer, and is cropped."""
+    return int(np.quantile(split.training.stops - split.training.starts, 0.999))
 
 
 def _rung(split: Split, flop: float) -> Rung:
-    rungs = RUNNING if split.is_running else LINES
-    return rung(rungs, flop, len(split.corpus.tokens) - len(split.held_out))
+    tokens = split.training.stops - split.training.starts
+    return rung(split.corpus.kind, int(tokens.sum(dtype=np.int64)), flop)
 
 
 def _sizes(chosen: Rung, split: Split) -> dict[str, Any]:

@@ -1,17 +1,22 @@
-"""Which sizes learn most from a text in a given amount of computing. The figures are those of `bench/budgets.py`."""
+"""Which sizes learn most from a text in a given amount of computing. The figures are those of `bench/budgets.py`.
+
+The more text, the larger the model that still learns something that holds elsewhere; the more computing, the larger the
+model that can be trained to its end. A small text is learned by heart after a few passes, whatever the model.
+"""
 
 from dataclasses import dataclass
 from typing import Final
 
+from microgpt.data.choices import Kind
+
 
 @dataclass(frozen=True)
 class Rung:
-    """Sizes, batch and learning rate that gave the lowest held-out loss from `flop` operations and `tokens` of training
-    text on. `ctx` is that of running text; that of lines follows the lines. `epochs` is the most passes over the text
-    that were of use."""
+    """Sizes, batch and learning rate that gave the lowest held-out loss from so much computing on, in operations of
+    useful work. `ctx` is that of running text; that of lines follows the lines. `epochs` is the most passes over the
+    text that were of use."""
 
     flop: float
-    tokens: int
     emb: int
     layer: int
     ctx: int
@@ -21,18 +26,58 @@ class Rung:
     head: int = 4
 
 
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs for texts from so many training tokens on."""
+
+    tokens: int
+    rungs: tuple[Rung, ...]
+
+
 RUNNING: Final = (
-    Rung(0, 0, emb=32, layer=2, ctx=32, batch=4, lr=0.016, epochs=20),
-    Rung(1e11, 20_000, emb=48, layer=2, ctx=32, batch=4, lr=0.01, epochs=20),
-    Rung(1e12, 200_000, emb=64, layer=3, ctx=64, batch=8, lr=0.008, epochs=20),
-    Rung(8e12, 500_000, emb=96, layer=3, ctx=64, batch=8, lr=0.003, epochs=20),
+    Ladder(0, (Rung(0, emb=48, layer=2, ctx=32, batch=4, lr=0.005, epochs=12),)),
+    Ladder(
+        15_000,
+        (
+            Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20),
+            Rung(5e10, emb=32, layer=2, ctx=32, batch=16, lr=0.008, epochs=22),
+            Rung(1e12, emb=64, layer=3, ctx=32, batch=16, lr=0.004, epochs=16),
+        ),
+    ),
+    Ladder(
+        60_000,
+        (
+            Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20),
+            Rung(5e10, emb=32, layer=2, ctx=32, batch=16, lr=0.008, epochs=20),
+            Rung(5e11, emb=64, layer=3, ctx=32, batch=16, lr=0.008, epochs=20),
+        ),
+    ),
+    Ladder(
+        200_000,
+        (
+            Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20),
+            Rung(5e10, emb=32, layer=1, ctx=32, batch=4, lr=0.008, epochs=20),
+            Rung(3e11, emb=48, layer=3, ctx=32, batch=16, lr=0.008, epochs=20),
+            Rung(2e12, emb=64, layer=4, ctx=64, batch=16, lr=0.008, epochs=20),
+            Rung(1e13, emb=96, layer=4, ctx=64, batch=16, lr=0.005, epochs=20),
+        ),
+    ),
 )
 LINES: Final = (
-    Rung(0, 0, emb=16, layer=1, ctx=16, batch=4, lr=0.016, epochs=40),
-    Rung(1e11, 100_000, emb=32, layer=2, ctx=16, batch=16, lr=0.016, epochs=40),
+    Ladder(0, (Rung(0, emb=48, layer=3, ctx=16, batch=4, lr=0.005, epochs=4),)),
+    Ladder(
+        60_000,
+        (
+            Rung(0, emb=16, layer=1, ctx=16, batch=16, lr=0.016, epochs=12),
+            Rung(5e10, emb=32, layer=2, ctx=16, batch=16, lr=0.008, epochs=12),
+            Rung(5e11, emb=48, layer=3, ctx=16, batch=16, lr=0.005, epochs=12),
+        ),
+    ),
 )
 
 
-def rung(rungs: tuple[Rung, ...], flop: float, tokens: int) -> Rung:
-    """The highest rung that so much computing and so much text reach; the first one is for all."""
-    return next(rung for rung in reversed(rungs) if flop >= rung.flop and tokens >= rung.tokens)
+def rung(kind: Kind, tokens: int, flop: float) -> Rung:
+    """The highest rung that so much computing reaches, of the ladder for so much text."""
+    ladders = RUNNING if kind == "windows" else LINES
+    ladder = next(ladder for ladder in reversed(ladders) if tokens >= ladder.tokens)
+    return next(rung for rung in reversed(ladder.rungs) if flop >= rung.flop)

@@ -29,6 +29,7 @@ from microgpt.training.stopwatch import Stopwatch
 SAVE_AFTER: Final = 10.0  # seconds between saves where the request names no steps …
 SAVE_SHARE: Final = 0.05  # … and the largest share of the time that saving may take
 USUAL: Final = Settings()
+BY_HEART: Final = 300  # epochs times parameters for each token of the text
 TELLING: Final = 100  # steps before which a high loss tells nothing about the learning rate
 
 
@@ -188,6 +189,8 @@ def remarks(prepared: Prepared) -> list[Note]:
         notes.append(Note(corpus.reason))
     if hint := own_text(prepared):
         notes.append(Note(hint))
+    if warning := too_small(prepared):
+        notes.append(Note(warning, warning=True))
     if data.cropped_tokens:
         notes.append(
             Note(
@@ -214,6 +217,24 @@ def own_text(prepared: Prepared) -> str | None:
     if not data.split.is_running and data.cropped_tokens < data.tokens_in_epoch / 10:
         return None
     return f"{params(prepared.checkpoint.model):,} parameters suit short names; try --for 60s."
+
+
+def too_small(prepared: Prepared) -> str | None:
+    """A warning where the model is so large and sees the text so often that it will learn it by heart.
+
+    In the sweep of bench/budgets.py the held-out loss rose, on texts of 600 to 90,000 tokens, where epochs times
+    parameters for each token came to 30 to 300.
+    """
+    settings, tokens = prepared.request.settings, prepared.dataset.tokens_in_epoch
+    epochs = settings.steps * settings.batch / prepared.dataset.documents
+    size = params(prepared.checkpoint.model)
+    if prepared.request.select == "best" or epochs < 2 or epochs * size < BY_HEART * tokens:
+        return None
+    fewer = max(1, int(settings.steps * BY_HEART / 3 * tokens / (epochs * size)))
+    return (
+        f"{size:,} parameters see the {tokens:,} tokens of this text {epochs:,.0f} times and will learn them by heart; "
+        f"fewer --steps (such as {fewer:,}), a smaller --emb, more text, or --for 60s, which stops in time."
+    )
 
 
 def _too_high(session: Session) -> str:
