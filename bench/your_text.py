@@ -1,6 +1,6 @@
 """What a time reaches: `--for` on the built-in texts, beside torch with the same sizes, data and time.
 
-    python bench/your_text.py [--seconds 10 60] [--torch] [--nanogpt]
+    python bench/your_text.py [--seconds 10 60] [--torch] [--nanogpt] [--recipes SEEDS]
 
 Ours is the whole command's time, with reading, measuring, held-out losses and the end. Torch (`pip install torch`) is
 given what `--for` chose: sizes, batch, learning rate that falls to zero with the time, as many threads, and all of the
@@ -10,6 +10,8 @@ time for steps alone; it has its own attention kernel and fused Adam. `--nanogpt
 """
 
 import argparse
+import math
+import statistics
 import time
 from typing import Any
 
@@ -110,6 +112,19 @@ def told(name: str, loss: float, steps: int, seconds: float, more: str = "") -> 
     return f"{name:30} held-out loss {loss:.4f}  {steps:7,} steps  {seconds:6.1f} s  {more}"
 
 
+def recipe(name: str, seeds: int) -> str:
+    """What a recipe gives over seeds of weights and order."""
+    results = []
+    for seed in range(seeds):
+        *_, end = train(resolve(name, {"seed": seed, "threads": 2, "samples": 0, "out": ""}))
+        assert isinstance(end, Finished)
+        results.append(end.result)
+    losses = [result.loss.holdout or math.nan for result in results]
+    seconds = statistics.median(result.seconds.total for result in results)
+    spread = statistics.stdev(losses) if seeds > 1 else math.nan
+    return told(name, statistics.mean(losses), results[0].steps, seconds, f"± {spread:.4f} over {seeds} seeds")
+
+
 def nanogpt() -> str:
     request = resolve("default", {**NANOGPT, "threads": 2})
     start = time.perf_counter()
@@ -129,10 +144,13 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["shakespeare", "names"])
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("--nanogpt", action="store_true")
+    parser.add_argument("--recipes", type=int, metavar="SEEDS", default=0)
     arguments = parser.parse_args()
     print(machine.line())
     if arguments.nanogpt:
         print(nanogpt(), flush=True)
+    for name in ("names-good", "prose-small", "prose-good") if arguments.recipes else ():
+        print(recipe(name, arguments.recipes), flush=True)
     for data in arguments.data:
         for seconds in arguments.seconds:
             result, request, split, took = ours(data, seconds)

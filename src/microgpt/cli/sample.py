@@ -61,9 +61,10 @@ def command(
     sampling = Sampling(count, temperature, top_k, prompt or "", length)
     model = load(run, out)
     chosen = secrets.randbits(31) if seed is None else seed
+    remarks = list(model.writer.remarks(sampling))  # or an error, which needs no seed
     if seed is None:
         click.echo(f"seed {chosen}", err=True)
-    for remark in model.writer.remarks(sampling):
+    for remark in remarks:
         click.echo(remark, err=True)
     if stream:
         _stream(model, sampling, chosen)

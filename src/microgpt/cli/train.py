@@ -140,7 +140,8 @@ def _summary(result: "Result") -> str:
     if result.run:
         took = result.seconds.train
         time = f"{took * 1e3:.1f} ms" if took < 0.1 else f"{took:.2f} s"
-        lines.append(f"{result.run}  ({result.steps:,} steps in {time} on {result.engine})")
+        steps = f"{result.steps_taken:,}" + (f" of {result.steps:,}" if result.steps_taken < result.steps else "")
+        lines.append(f"{result.run}  ({steps} steps in {time} on {result.engine})")
     return "\n" + "\n".join(lines)
 
 

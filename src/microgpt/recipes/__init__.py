@@ -87,17 +87,19 @@ NAMES_GOOD: Final = Recipe(
     ),
     summary="names, or other short lines: what ten seconds are good for",
     command="microgpt train --recipe names-good --threads 2",
+    expected=Expected(holdout=1.9972, spread=0.0016, seeds=3, measured="bench/your_text.py --recipes, 2026-11-22"),
 )
 
 PROSE_SMALL: Final = Recipe(
     Request(
         recipe="prose-small",
-        settings=Settings(steps=2_000, batch=16, lr=0.008, beta1=0.9, warmup=100, emb=64, layer=3, ctx=32),
+        settings=Settings(steps=1_700, batch=16, lr=0.01, beta1=0.9, warmup=85, emb=48, layer=3, ctx=64),
         data=("shakespeare",),
         documents="windows",
     ),
     summary="running text of 60,000 characters and more: what ten seconds are good for",
     command="microgpt train --recipe prose-small --threads 2",
+    expected=Expected(holdout=1.8142, spread=0.0094, seeds=3, measured="bench/your_text.py --recipes, 2026-11-22"),
 )
 
 PROSE_GOOD: Final = Recipe(
@@ -109,6 +111,7 @@ PROSE_GOOD: Final = Recipe(
     ),
     summary="running text of 500,000 characters and more: what a minute is good for",
     command="microgpt train --recipe prose-good --threads 2",
+    expected=Expected(holdout=1.6163, spread=0.0049, seeds=2, measured="bench/your_text.py --recipes, 2026-11-22"),
 )
 
 RECIPES: Final[dict[str, Recipe]] = {

@@ -57,7 +57,7 @@ RUNNING: Final = (
         (
             Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20),
             Rung(5e10, emb=32, layer=1, ctx=32, batch=4, lr=0.008, epochs=20),
-            Rung(3e11, emb=48, layer=3, ctx=32, batch=16, lr=0.008, epochs=20),
+            Rung(3e11, emb=48, layer=3, ctx=64, batch=16, lr=0.01, epochs=20),
             Rung(2e12, emb=64, layer=4, ctx=64, batch=16, lr=0.008, epochs=20),
             Rung(1e13, emb=96, layer=4, ctx=64, batch=16, lr=0.005, epochs=20),
         ),
