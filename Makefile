@@ -28,7 +28,7 @@ format: .venv/ready-to-test  ## set the code as the house does
 	$(BIN)/ruff format .
 
 docs: .venv/ready-to-run  ## write docs/CLI.md from the program's own help
-	$(BIN)/python -m microgpt.cli.reference > docs/CLI.md
+	$(BIN)/python -m microgpt.cli.reference > docs/CLI.new && mv docs/CLI.new docs/CLI.md
 
 build: .venv/ready-to-test  ## a wheel and an sdist in dist/
 	$(BIN)/python -m build

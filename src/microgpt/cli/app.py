@@ -39,6 +39,9 @@ VERBS = {
     "verify": Verb("verify", "Measure", "Prove that all engines compute the same function."),
     "bench": Verb("bench", "Measure", "Measure the speed of the engines on this machine."),
     "engines": Verb("engines", "Measure", "Say which engines this machine can run, and why not."),
+    "sweep": Verb("sweep", "Study", "Carry out a planned set of runs, and keep them in a store."),
+    "analyze": Verb("analyze", "Study", "Tables of a store: loss against steps, against size, return on investment."),
+    "report": Verb("report", "Study", "Write one page of a store: tables, plots, curves, samples."),
 }
 
 

@@ -217,14 +217,18 @@ class FusedEngine:
     def __init__(self, config: EngineConfig) -> None:
         require(self.name, config, self.precisions, most_threads=MOST_THREADS)
         self.config = config
+        self._loaded: dict[tuple[tuple[str, int], ...], ctypes.CDLL] = {}
 
     def ready(self, model: ModelConfig) -> None:
         """Compile the kernel for these sizes, or find it in the cache."""
-        load(defines(model, self.config.precision))
+        self.library(defines(model, self.config.precision))
 
     def open(self, state: State) -> FusedRunner:
         return FusedRunner(self.config, state, self.library(defines(state.model, self.config.precision)))
 
     def library(self, sizes: Mapping[str, int]) -> ctypes.CDLL:
-        """The kernel for these sizes."""
-        return declared(load(sizes))
+        """The kernel for these sizes, which is looked up and verified once for an engine."""
+        key = tuple(sizes.items())
+        if key not in self._loaded:
+            self._loaded[key] = declared(load(sizes))
+        return self._loaded[key]

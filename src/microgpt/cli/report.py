@@ -1,0 +1,26 @@
+"""`microgpt report`"""
+
+from pathlib import Path
+
+import click
+
+from microgpt.cli.analyze import STORE
+
+
+@click.command("report")
+@STORE
+@click.option("--out", default="report.html", show_default=True, metavar="FILE", help="The page to write.")
+def command(store: str, out: str) -> None:
+    """Write one HTML page of a store: tables, plots, samples, settings, and what to beware of.
+
+    It needs no network and no other file, so it can be sent or kept as it is.
+    """
+    from microgpt import files
+    from microgpt.lab.page import page
+    from microgpt.lab.report import report
+    from microgpt.lab.store import Store
+
+    with Store.open(store) as opened:
+        made = report(opened.records(), store, opened.curves())
+    files.replace(Path(out), page(made).encode())
+    click.echo(out)

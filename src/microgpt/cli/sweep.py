@@ -1,0 +1,129 @@
+"""`microgpt sweep`"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microgpt.cli.app import Stop, suggestion
+from microgpt.cli.options import JSON
+from microgpt.cli.sweeping import Teller, print_estimate, teller
+from microgpt.errors import EnvironmentFault, UsageError
+
+if TYPE_CHECKING:
+    from microgpt.lab.design import Design
+    from microgpt.lab.executors import Executor
+    from microgpt.lab.plan import Plan
+    from microgpt.lab.sweep import Finished
+    from microgpt.lab.texts import Texts
+
+STORE = click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs.")
+
+
+@click.command("sweep")
+@click.argument("what", metavar="steps|params|laws|FILE.toml")
+@click.option("--seeds", type=click.IntRange(1, 10_000), metavar="N", help="Runs of each level.  [default: 3]")
+@click.option("--jobs", type=click.IntRange(1, 1024), metavar="N", help="Runs at a time.  [default: one for each core]")
+@STORE
+@click.option("--dry-run", is_flag=True, help="Print the plan and what it takes, and run nothing.")
+@click.option("--original", is_flag=True, help="The recipe's learning rate for every size, as the original has it.")
+@click.option("--engine", default="auto", show_default=True, metavar="WORD", help="What computes.")
+@click.option("--precision", default="auto", show_default=True, metavar="WORD", help="Bits of a number.")
+@click.option("--executor", default="local", show_default=True, metavar="local|ray", help="Where runs are computed.")
+@click.option("--address", metavar="TEXT", help="Address of the cluster.")
+@click.option("--keep-runs", is_flag=True, help="Write a run folder for each run too, into runs/.")
+@JSON
+@click.option("--quiet", is_flag=True, help="No progress and no notes on standard error.")
+def command(what: str, **given: Any) -> int:
+    """Carry out a planned set of runs, and keep them in a store.
+
+    steps and params are the original's two sweeps, laws is one to fit a law to; FILE.toml describes any other. What is
+    in the store already is not run again: after Ctrl-C, a crash or a loss of power the same command goes on.
+    """
+    from microgpt.lab.executors import cores
+    from microgpt.lab.plan import plan
+    from microgpt.lab.texts import Texts
+
+    _check_executor(given["executor"], given["address"])
+    design, texts, jobs = _design(what, given["seeds"], given["original"]), Texts(), given["jobs"] or cores()
+    planned = plan(design, texts, **_computed(given["engine"], given["precision"]))
+    if given["dry_run"]:
+        from microgpt.lab.estimate import estimate
+
+        print_estimate(planned, estimate(planned, texts, jobs), given["as_json"])
+        return 0
+    with Stop() as stop:
+        end = _carry_out(planned, texts, jobs, given, stop)
+        _print_end(end, given["store"], given["as_json"])
+    return stop.code
+
+
+def _carry_out(planned: "Plan", texts: "Texts", jobs: int, given: dict[str, Any], stop: Stop) -> "Finished":
+    from microgpt.lab.store import Store
+    from microgpt.lab.sweep import Finished, sweep
+
+    tells: Teller = teller(given["quiet"])
+    with Store.open(given["store"], create=True) as store:
+        executor = _executor(jobs, given["keep_runs"])
+        try:
+            for record in sweep(planned, store, executor, texts, stop):
+                tells.tell(record)
+                if isinstance(record, Finished):
+                    return record
+        finally:
+            tells.close()
+            executor.close()
+    raise AssertionError("a sweep ends with a record or raises")
+
+
+def _design(what: str, seeds: int | None, untuned: bool) -> "Design":
+    """The design that a word or a file means."""
+    from dataclasses import replace
+
+    from microgpt.lab.design_file import read_design
+    from microgpt.lab.plan import BUILT_IN, original
+
+    if what in BUILT_IN:
+        design = BUILT_IN[what]
+    elif what.endswith(".toml"):
+        design = read_design(Path(what))
+    else:
+        raise UsageError(f"There is no sweep {what!r}; a file ends in .toml. {suggestion(what, list(BUILT_IN))}")
+    if seeds:
+        design = replace(design, seeds=tuple(range(seeds)))
+    return original(design) if untuned else design
+
+
+def _computed(engine: str, precision: str) -> dict[str, str]:
+    """What was asked for by flag; a file may name an engine too."""
+    return {name: value for name, value in (("engine", engine), ("precision", precision)) if value != "auto"}
+
+
+def _executor(jobs: int, keep_runs: bool) -> "Executor":
+    from microgpt.lab.executors import LocalProcesses
+
+    return LocalProcesses(jobs, "runs" if keep_runs else "")
+
+
+def _check_executor(name: str, address: str | None) -> None:
+    if name not in ("local", "ray"):
+        raise UsageError(f"--executor takes local or ray, found {name!r}. {suggestion(name, ['local', 'ray'])}")
+    if name == "ray":
+        raise EnvironmentFault("--executor ray comes with a later version; leave it out to use this machine's cores.")
+    if address:
+        raise UsageError("--address is that of a cluster, which --executor local does not use; leave it out.")
+
+
+def _print_end(end: "Finished", store: str, as_json: bool) -> None:
+    from microgpt.lab.sweep import Interrupted
+
+    counts = {"planned": end.planned, "done": end.done, "skipped": end.skipped, "failed": end.failed}
+    if as_json:
+        click.echo(json.dumps(counts | {"seconds": round(end.seconds, 3), "store": store}))
+        return
+    told = f"{end.done:,} runs done, {end.skipped:,} were there already, {end.failed:,} failed, of {end.planned:,}"
+    if isinstance(end, Interrupted):
+        click.echo(f"stopped: {told}; the same command goes on from here", err=True)
+        return
+    click.echo(f"{store}: {told}, in {end.seconds:.1f} s")

@@ -1,0 +1,188 @@
+"""Telling a sweep: its plan, and its progress as a table that moves on a terminal, else a line now and then."""
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from microgpt.cli.telling import EVERY
+from microgpt.training.pace import duration
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from microgpt.lab.estimate import Estimate, Row
+    from microgpt.lab.plan import Plan
+    from microgpt.lab.spec import Spec
+    from microgpt.lab.sweep import Record, Status
+
+MOST_WORKERS = 16  # shown in the live table
+
+
+class Teller(Protocol):
+    """Who tells of a sweep on standard error."""
+
+    def tell(self, record: "Record") -> None:
+        """Something happened."""
+
+    def close(self) -> None:
+        """There is no more to tell."""
+
+
+class Quiet:
+    """Tells nothing."""
+
+    def tell(self, record: "Record") -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Plain:
+    """For what is no terminal: what is worth a line of its own, and the progress every five seconds."""
+
+    def __init__(self) -> None:
+        self.next = time.monotonic() + EVERY
+
+    def tell(self, record: "Record") -> None:
+        from microgpt.lab.sweep import Status
+
+        if line := note(record):
+            self.note(line)
+        elif isinstance(record, Status):
+            self.status(record)
+
+    def note(self, line: str) -> None:
+        click.echo(line, err=True)
+
+    def status(self, status: "Status") -> None:
+        now = time.monotonic()
+        if now >= self.next:
+            self.next = now + EVERY
+            self.note(progress(status))
+
+    def close(self) -> None: ...
+
+
+class Live(Plain):
+    """For a terminal: a table of the workers that moves, with notes above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live as Moving
+
+        super().__init__()
+        self.moving = Moving(console=Console(stderr=True), transient=True, refresh_per_second=8)
+        self.moving.start()
+
+    def note(self, line: str) -> None:
+        self.moving.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def status(self, status: "Status") -> None:
+        now = time.monotonic()
+        if now >= self.next:
+            self.next = now + 1 / 8
+            self.moving.update(_table(status))
+
+    def close(self) -> None:
+        self.moving.stop()
+
+
+def teller(quiet: bool) -> Teller:
+    """Who suits this standard error."""
+    if quiet:
+        return Quiet()
+    return Live() if sys.stderr.isatty() else Plain()
+
+
+def note(record: "Record") -> str:
+    """What a record is worth saying, or nothing."""
+    from microgpt.lab.sweep import Done, Planned, Retried, Tuned
+
+    match record:
+        case Planned(runs, skipped, jobs):
+            there = f", of which {skipped:,} are in the store" if skipped else ""
+            return f"{runs:,} runs to begin with{there}; {jobs} at a time"
+        case Tuned(group, choice):
+            edge = "; none was tried beyond it: take it with care" if choice.at_edge else ""
+            return f"learning rate for {size(group.trial)}: {choice.rate:g}{edge}"
+        case Done(run) if run.status == "failed":
+            return f"failed: {described(run.settings)}: {run.error}"
+        case Retried(spec, reason):
+            return f"tried again: {described(vars(spec.settings))}: {reason}"
+    return ""
+
+
+def progress(status: "Status") -> str:
+    """`12 done, 0 failed, 8 to go, 3 s left`."""
+    left = "" if status.seconds_left is None else f", {duration(status.seconds_left)} left"
+    return f"{status.done:,} done, {status.failed:,} failed, {status.waiting:,} to go{left}"
+
+
+def size(spec: "Spec") -> str:
+    settings = spec.settings
+    return f"emb {settings.emb}, head {settings.head}, layer {settings.layer}"
+
+
+def described(settings: Any) -> str:
+    """A run in a few words."""
+    return "steps {steps}, emb {emb}, head {head}, layer {layer}, lr {lr:g}, seed {seed}".format(**settings)
+
+
+def _table(status: "Status") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for number, spec in enumerate(status.working[:MOST_WORKERS], 1):
+        table.add_row(f"worker {number}", Text(described(vars(spec.settings)) if spec else "idle"))
+    table.add_row("all", progress(status))
+    return table
+
+
+def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
+    """The plan and what it takes, on standard output."""
+    if as_json:
+        click.echo(json.dumps(_estimated(plan, known)))
+        return
+    click.echo(
+        f"{'steps':>9} {'emb':>4} {'head':>4} {'layer':>5} {'ctx':>4} {'batch':>5} {'params':>10} {'runs':>5} ",
+        nl=False,
+    )
+    click.echo(f"{'tuning':>6} {'epochs':>6} {'FLOP a run':>10} {'memory':>8} {'time a run':>10}")
+    for row in known.rows:
+        click.echo(_line(row))
+    if plan.left_out:
+        click.echo(f"{plan.left_out:,} combinations are left out, for conditions or for settings that can't be.")
+    more = f", {known.tuning:,} of them to tune learning rates (perhaps a few more)" if known.tuning else ""
+    click.echo(
+        f"{known.runs:,} runs{more}; {known.flop:.3g} FLOP, {_bytes(known.memory)}, "
+        f"about {_time(known.seconds)} with {known.jobs} at a time"
+    )
+
+
+def _line(row: "Row") -> str:
+    s = row.spec.settings
+    sizes = f"{s.steps:9,} {s.emb:4} {s.head:4} {s.layer:5} {s.ctx:4} {s.batch:5} {row.params:10,}"
+    costs = f"{row.epochs:6.2f} {row.flop:10.2e} {_bytes(row.memory):>8} {_time(row.seconds):>10}"
+    return f"{sizes} {row.runs - row.tuning:5} {row.tuning:6} {costs}"
+
+
+def _estimated(plan: "Plan", known: "Estimate") -> dict[str, Any]:
+    rows = [
+        {name: value for name, value in vars(row).items() if name != "spec"} | {"settings": row.spec.scientific}
+        for row in known.rows
+    ]
+    totals = {name: getattr(known, name) for name in ("runs", "tuning", "flop", "memory", "seconds", "jobs")}
+    return totals | {"left_out": plan.left_out, "rows": rows}
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)

@@ -1,0 +1,106 @@
+"""A finding as data, and as sentences for someone who sees such a thing for the first time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+Severity = Literal["serious", "warning", "note"]
+MOST_NAMED = 3  # rows in a sentence
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, how grave it is, in which rows, with the numbers that show it.
+
+    serious: the tables can't be believed as they stand; warning: they say less than they seem to; note: good to know.
+    """
+
+    kind: str
+    severity: Severity
+    rows: tuple[str, ...] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "rows": list(self.rows), "numbers": dict(self.numbers)}
+
+
+# What it is, why it matters, what to do. `where` names the rows; the other names are those of the numbers.
+SENTENCES: Final[dict[str, str]] = {
+    "not held out": (
+        "{runs} of {of} finished runs held nothing out, so nobody knows how they do on text they were not trained on; "
+        "the tables leave them out. Give the sweep a --holdout, 0.1 say."
+    ),
+    "failed runs": (
+        "{failed} of {of} runs failed ({where}), the first with: {error} The means are of the runs that lived, and so "
+        "look better than they should. Lower the learning rate of those levels, or report them as failing."
+    ),
+    "mixed data": (
+        "The runs are on {count} different texts ({values}). Losses on different texts can't be compared, so each text "
+        "has rows of its own; analyse one sweep at a time with --sweep."
+    ),
+    "mixed engines": (
+        "The runs come from {count} combinations of engine and precision ({values}). They compute the same function "
+        "but round differently; each has rows of its own. Sweep again with one --engine and --precision."
+    ),
+    "mixed held-out sets": (
+        "The runs of one text were measured on {count} different held-out sets ({values}). Their losses differ by "
+        "which documents were held out; keep --holdout and --split-seed the same in one sweep."
+    ),
+    "mixed versions": (
+        "The runs were made by {count} versions of the program ({values}). If what they compute has changed, so have "
+        "the rows; to be sure, sweep again into a new store."
+    ),
+    "learned nothing": (
+        "{runs} runs ({where}) have a higher loss than knowing only how frequent each character is ({unigram:.3f} "
+        "nats per token). They have not learned, or they broke on the way; look at their learning rate."
+    ),
+    "dead axis": (
+        "{axis} makes no difference: the losses at {where} are equal to the last digit, seed by seed. That is no "
+        "result; it is a sign that the setting never reached the training. Check the axis of the sweep."
+    ),
+    "flat axis": (
+        "Along {axis} no difference can be told from noise, from the first level to the last ({where}). Either it "
+        "does nothing here, or it takes more seeds or a wider range to see it."
+    ),
+    "dead seed": (
+        "All seeds give the very same loss ({where}). Then they are one run told several times, and every interval is "
+        "wrong. Check that the seed is an axis of the sweep."
+    ),
+    "rising loss": (
+        "The loss rises where it should fall, by {rise:.4f} nats and beyond noise, at {where}. More steps or "
+        "parameters should not do harm: look for a learning rate that is too high there, for overfitting, or for "
+        "a broken run."
+    ),
+    "few levels": (
+        "The sweep has only {levels} of the 4 levels along {axis} that it takes to see how a curve bends, and to fit "
+        "a law ({where}). Add levels, best at equal ratios."
+    ),
+    "narrow range": (
+        "Along {axis} the levels span a factor of {factor:.1f} ({where}); over less than 10 nearly every curve looks "
+        "straight, and nothing can be said of what lies beyond. Widen the sweep."
+    ),
+    "few seeds": (
+        "{levels} levels have fewer than 3 seeds, the least {least} ({where}). One seed gives no interval and two a "
+        "very wide one; run the sweep with --seeds 3 or more."
+    ),
+    "epochs": (
+        "{runs} runs saw the same documents more than 4 times, at most {epochs:.1f} times ({where}). Repeated text "
+        "teaches less than new text, so these rows say nothing of how more data would do; use a larger text."
+    ),
+    "learning rate not tuned": (
+        "The learning rate was not tuned for each size ({where}). A size that got a bad one looks like a bad size; "
+        "`microgpt sweep params` tunes it on seeds of their own."
+    ),
+    "learning rate at the edge": (
+        "The best learning rate lies at the edge of what was tried ({where}), so a better one may lie beyond. Widen "
+        "the grid of rates there and tune again."
+    ),
+}
+
+
+def sentence(finding: Finding) -> str:
+    """What was found, why it matters and what to do."""
+    named = "; ".join(finding.rows[:MOST_NAMED])
+    more = len(finding.rows) - MOST_NAMED
+    where = f"{named}; and {more} more" if more > 0 else named
+    return SENTENCES[finding.kind].format(where=where, **finding.numbers)

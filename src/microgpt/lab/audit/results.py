@@ -1,0 +1,170 @@
+"""Checks of what came out: runs that failed or can't be compared, axes that do nothing, losses that rise."""
+
+import math
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+from microgpt.lab.audit.finding import Finding
+from microgpt.lab.intervals import f_above, t_above
+from microgpt.lab.record import RunRecord
+from microgpt.lab.returns import drop
+from microgpt.lab.series import AXES, Level, Series, series, setting_axis, size_name
+
+FAMILY_ERROR: Final = 0.01  # the chance that a sweep whose loss never rises is said to rise somewhere
+FLAT: Final = 0.05  # a difference that chance alone would make more often than this is none that was seen
+EQUAL: Final = 1e-9  # relative; the same training gives the same loss to the last digit, or nearly so
+MOST_VALUES: Final = 4  # that a sentence names
+
+
+def not_held_out(records: Iterable[RunRecord]) -> list[Finding]:
+    """Finished runs without a held-out loss."""
+    done = [run for run in records if run.role == "study" and run.status == "done"]
+    without = [run for run in done if run.loss is None]
+    return [Finding("not held out", "serious", (), {"runs": len(without), "of": len(done)})] if without else []
+
+
+def failed(records: Iterable[RunRecord]) -> list[Finding]:
+    """Runs that diverged or died, and those whose loss is no number."""
+    study = [run for run in records if run.role == "study"]
+    bad = [run for run in study if run.status == "failed" or (run.loss is not None and not math.isfinite(run.loss))]
+    if not bad:
+        return []
+    rows = dict.fromkeys(f"{run.steps:,} steps, {size_name(run)}" for run in bad)
+    error = (bad[0].error or "a loss that is not finite").rstrip(".") + "."
+    return [Finding("failed runs", "serious", tuple(rows), {"failed": len(bad), "of": len(study), "error": error})]
+
+
+def mixed(runs: Iterable[RunRecord]) -> list[Finding]:
+    """Usable runs that should not stand in one table."""
+    kinds = {_circumstances(run): run for run in runs}.values()  # one of each, so that a large store is read once
+    texts = {run.data_sha256: f"{run.data} {run.data_sha256[:8]}" for run in kinds}
+    engines = {(run.engine, run.precision): f"{run.engine} {run.precision}" for run in kinds}
+    versions = {(run.version, run.commit): f"{run.version} {run.commit[:8]}".strip() for run in kinds}
+    found = [_mixture("mixed data", texts), _mixture("mixed engines", engines), _mixture("mixed versions", versions)]
+    return [finding for finding in (*found, _held_out_sets(kinds)) if finding]
+
+
+def learned_nothing(runs: Iterable[RunRecord]) -> list[Finding]:
+    """Usable runs that do worse than the frequencies of characters alone."""
+    bad = [run for run in runs if run.loss is not None and run.loss > run.unigram]
+    if not bad:
+        return []
+    rows = dict.fromkeys(f"{run.steps:,} steps, {size_name(run)}, lr {run.settings['lr']:g}" for run in bad)
+    return [Finding("learned nothing", "serious", tuple(rows), {"runs": len(bad), "unigram": bad[0].unigram})]
+
+
+def dead_axes(runs: Sequence[RunRecord], every: Sequence[Series], lines: Sequence[Series]) -> list[Finding]:
+    """Axes along which losses are equal, or can't be told apart from end to end. Any setting that varies is one.
+
+    `every` series shows which settings vary; `lines` are those with several levels.
+    """
+    own = {name for axis in AXES for name in axis.fields} | {"seed"}
+    settings = [level.first.settings for line in every for level in line.levels]
+    others = {name for each in settings for name, value in each.items() if settings[0].get(name) != value} - own
+    more = [line for name in sorted(others) for line in series(runs, setting_axis(name)) if len(line.levels) > 1]
+    found: list[Finding] = []
+    for line in (*lines, *more):
+        equal = [(before, after) for before, after in line.pairs if _equal(before, after)]
+        if equal:
+            rows = dict.fromkeys(line.name(level) for pair in equal for level in pair)
+            found.append(Finding("dead axis", "serious", tuple(rows), {"axis": line.axis.name}))
+    return found + _flat_axes(lines)
+
+
+def dead_seed(lines: Iterable[Series]) -> list[Finding]:
+    """Levels whose seeds all have one loss."""
+    bad = [line.name(level) for line in lines for level in line.levels if _one_loss(level)]
+    return [Finding("dead seed", "serious", tuple(bad))] if bad else []
+
+
+def rising(lines: Sequence[Series]) -> list[Finding]:
+    """Neighbours between which the loss rises, beyond noise.
+
+    One-sided t-tests of all neighbours in all series, with Holm's correction (1979) for their number. A row's spread
+    is its own or that of its series pooled, whichever is larger: with three seeds a row's own is small by chance so
+    often that no correction would help, and the pooled one alone would trust a noisy row too much.
+    """
+    tests = sorted(((*test, line) for line in lines for test in _tests(line)), key=itemgetter(0))
+    found: list[Finding] = []
+    for place, (chance, rise, before, after, line) in enumerate(tests):
+        if chance > FAMILY_ERROR / (len(tests) - place):
+            break
+        rows = (f"{line.name(before)} to {line.name(after)}",)
+        found.append(Finding("rising loss", "warning", rows, {"rise": rise, "chance": chance, "axis": line.axis.name}))
+    return found
+
+
+def _tests(line: Series) -> list[tuple[float, float, Level, Level]]:
+    """For each pair of neighbours the one-sided p-value of a rise, and the rise."""
+    drops = [(drop(before, after)[0], before, after) for before, after in line.pairs]
+    known = [(each, before, after) for each, before, after in drops if each.spread is not None]
+    freedom = sum(each.count - 1 for each, _, _ in known)
+    if not freedom:
+        return []
+    pooled = math.sqrt(sum((each.count - 1) * (each.spread or 0) ** 2 for each, _, _ in known) / freedom)
+    tests = []
+    for each, before, after in known:
+        se = max(each.spread or 0, pooled) / math.sqrt(each.count)
+        score = -each.mean / se if se else math.copysign(math.inf, -each.mean)
+        tests.append((t_above(score, freedom), -each.mean, before, after))
+    return tests
+
+
+def _equal(before: Level, after: Level) -> bool:
+    """Whether two levels have the same loss for every seed that they share."""
+    first, second = before.losses, after.losses
+    shared = [seed for seed in first if seed in second]
+    return bool(shared) and all(math.isclose(first[seed], second[seed], rel_tol=EQUAL) for seed in shared)
+
+
+def _one_loss(level: Level) -> bool:
+    losses = list(level.losses.values())
+    return len(losses) > 1 and all(math.isclose(loss, losses[0], rel_tol=EQUAL) for loss in losses)
+
+
+def _flat_axes(lines: Sequence[Series]) -> list[Finding]:
+    """Axes along which no series moves beyond noise; one that does shows that the axis works."""
+    found = []
+    for axis in AXES:
+        tests = [(chance, line) for line in lines if line.axis is axis and (chance := _flatness(line)) is not None]
+        if tests and all(chance > FLAT for chance, _ in tests):
+            _, line = tests[0]
+            rows = line.name(line.levels[0]), line.name(line.levels[-1])
+            found.append(Finding("flat axis", "warning", rows, {"axis": axis.name}))
+    return found
+
+
+def _flatness(line: Series) -> float | None:
+    """The chance that means of equal levels differ as much as these: Fisher's F of one way. None where it has none."""
+    groups = [list(level.losses.values()) for level in line.levels]
+    runs, count = sum(map(len, groups)), len(groups)
+    if count < 2 or runs <= count or any(_equal(*pair) for pair in line.pairs):
+        return None
+    overall = math.fsum(loss for group in groups for loss in group) / runs
+    means = [math.fsum(group) / len(group) for group in groups]
+    between = sum(len(group) * (own - overall) ** 2 for group, own in zip(groups, means, strict=True)) / (count - 1)
+    within = sum((loss - own) ** 2 for group, own in zip(groups, means, strict=True) for loss in group) / (runs - count)
+    return f_above(between / within, count - 1, runs - count) if within else None
+
+
+def _circumstances(run: RunRecord) -> tuple[Any, ...]:
+    held_out = run.settings.get("holdout"), run.settings.get("split_seed")
+    return run.data_sha256, run.engine, run.precision, run.version, run.commit, *held_out
+
+
+def _mixture(kind: str, values: dict[Any, str]) -> Finding | None:
+    if len(values) < 2:
+        return None
+    told = ", ".join(sorted(values.values())[:MOST_VALUES]) + (", …" if len(values) > MOST_VALUES else "")
+    return Finding(kind, "note" if kind == "mixed versions" else "warning", (), {"count": len(values), "values": told})
+
+
+def _held_out_sets(runs: Iterable[RunRecord]) -> Finding | None:
+    """Several held-out sets of one text."""
+    sets: dict[str, dict[Any, str]] = {}
+    for run in runs:
+        share, seed = run.settings.get("holdout"), run.settings.get("split_seed")
+        sets.setdefault(run.data_sha256, {})[share, seed] = f"holdout {share}, split seed {seed}"
+    most = max(sets.values(), key=len, default={})
+    return _mixture("mixed held-out sets", most)

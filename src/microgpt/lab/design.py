@@ -1,0 +1,120 @@
+"""A sweep as a person describes it: what stays, what varies and how, which combinations are left out."""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from microgpt.errors import UsageError
+from microgpt.lab.tuning import Tuning
+from microgpt.model.settings import flag
+
+Mode = Literal["crossed", "paired"]
+Level = Mapping[str, Any]  # settings by name
+MOST_LEVELS: Final = 1_000_000
+
+_NAME, _NUMBER = r"[a-z_][a-z0-9_]*", r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
+_CONDITION: Final = re.compile(
+    rf"\s*({_NAME})\s*(?:([%*/+-])\s*({_NAME}|{_NUMBER})\s*)?(==|!=|<=|>=|<|>)\s*({_NAME}|{_NUMBER})\s*"
+)
+_COMPARED: Final = {
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<=": lambda a, b: a <= b,
+    ">=": lambda a, b: a >= b,
+    "<": lambda a, b: a < b,
+    ">": lambda a, b: a > b,
+}
+_COMPUTED: Final = {
+    "%": lambda a, b: a % b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """A sweep before its text is read.
+
+    `base` are settings that all runs share, over those of `recipe`. `levels` are settings that vary together, and
+    `axes` each by itself: every level is crossed with every combination of the axes or, `paired`, the axes go side by
+    side. A combination that breaks a condition of `where`, or has all settings of one of `drop`, is left out. `rates`
+    are learning rates by level; with `tuned` each size's own is sought first.
+    """
+
+    name: str
+    recipe: str = "default"
+    base: Level = field(default_factory=dict)
+    levels: tuple[Level, ...] = ({},)
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    mode: Mode = "crossed"
+    where: tuple[str, ...] = ()
+    drop: tuple[Level, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    tuned: bool = True
+    rates: tuple[Level, ...] = ()
+    tuning: Tuning = field(default_factory=Tuning)
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Every combination that the design asks for, those of `where` and `drop` among them. Raises `UsageError`."""
+        lengths = [len(values) for values in self.axes.values()]
+        if self.mode == "paired" and len(set(lengths)) > 1:
+            told = ", ".join(f"{name} has {len(values)}" for name, values in self.axes.items())
+            raise UsageError(f"{self.name}: paired axes must have equally many values, found others: {told}.")
+        size = len(self.levels) * (math.prod(lengths) if self.mode == "crossed" else max(lengths, default=1))
+        if size > MOST_LEVELS:
+            raise UsageError(f"{self.name}: a sweep has at most {MOST_LEVELS:,} levels, found {size:,}; take fewer.")
+        rows = zip(*self.axes.values(), strict=True) if self.mode == "paired" and self.axes else None
+        for level in self.levels:
+            for values in rows if rows is not None else itertools.product(*self.axes.values()):
+                yield {**self.base, **level, **dict(zip(self.axes, values, strict=True))}
+            rows = zip(*self.axes.values(), strict=True) if rows is not None else None
+
+    def rate(self, settings: Level) -> float | None:
+        """The learning rate that the design's own table has for a combination."""
+        for entry in self.rates:
+            if all(settings.get(name) == value for name, value in entry.items() if name != "lr"):
+                return float(entry["lr"])
+        return None
+
+    def keeps(self, settings: Level) -> bool:
+        """Whether a combination, with all its settings, meets every condition and is not one of those to drop."""
+        dropped = any(all(settings.get(name) == value for name, value in level.items()) for level in self.drop)
+        return not dropped and all(holds(condition, settings) for condition in self.where)
+
+
+def holds(condition: str, settings: Level) -> bool:
+    """Whether a condition such as `emb % head == 0` or `layer <= 2` is met. Raises `UsageError`."""
+    match = _CONDITION.fullmatch(condition)
+    if not match:
+        raise UsageError(f'a condition is such as "emb % head == 0" or "layer <= 2", found {condition[:80]!r}.')
+    left, operator, operand, comparison, right = match.groups()
+    try:
+        value = _value(left, settings)
+        if operator:
+            value = _COMPUTED[operator](value, _value(operand, settings))
+        return bool(_COMPARED[comparison](value, _value(right, settings)))
+    except (ZeroDivisionError, TypeError):
+        raise UsageError(f"a condition compares numbers, found {condition[:80]!r}, which can't be computed.") from None
+
+
+def log_range(first: float, last: float, count: int) -> list[int]:
+    """So many whole numbers, each about as many times the one before; equal ones are told once.
+
+    >>> log_range(1000, 64000, 4)
+    [1000, 4000, 16000, 64000]
+    """
+    ratio = (last / first) ** (1 / max(1, count - 1))
+    return list(dict.fromkeys(round(first * ratio**n) for n in range(count)))
+
+
+def _value(word: str, settings: Level) -> Any:
+    if not re.fullmatch(_NAME, word):
+        return float(word)
+    if word not in settings:
+        raise UsageError(f"a condition names settings, found {word!r}; {flag('emb')[2:]}, head and steps are some.")
+    return settings[word]

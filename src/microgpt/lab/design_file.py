@@ -1,0 +1,181 @@
+"""A sweep's design from a TOML file. Everything a person may have mistyped is met with the line it stands in."""
+
+import dataclasses
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from microgpt import files
+from microgpt.errors import CheckpointError, DataError, UsageError
+from microgpt.lab.design import Design, Level, log_range
+from microgpt.lab.spec import AXES, CHOOSING
+from microgpt.lab.tuning import Tuning
+from microgpt.model.settings import Settings, check
+from microgpt.training.request import Request
+
+LIMIT: Final = 1 << 20  # bytes of a file
+KEYS: Final = (
+    "name", "recipe", "mode", "seeds", "lr", "where", "base", "axes", "levels", "drop", "rates", "tuning",
+)  # fmt: skip
+RANGE: Final = ("from", "to", "count")
+MOST_SEEDS: Final = 10_000
+_FIELDS: Final = {field.name: field for kind in (Request, Settings) for field in dataclasses.fields(kind)}
+_IDLE: Final = (
+    "threads",
+    "device",
+    "name",
+    "out",
+    "save_every",
+    "keep",
+    "eval_every",
+    "samples",
+    "temperature",
+    *CHOOSING,
+)
+
+
+def read_design(path: Path) -> Design:
+    """The design in a file. Raises `DataError` where it can't be read, `UsageError` with the line for what can't be."""
+    try:
+        text = files.read_untrusted(path, LIMIT).decode("utf-8")
+        values = tomllib.loads(text)
+    except CheckpointError as error:
+        raise DataError(str(error)) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: expected TOML, found: {error}; see docs/SCALING.md for an example.") from None
+    return _Reader(path, text).design(values)
+
+
+class _Reader:
+    """A file, for messages that say where."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.lines = path, text.splitlines()
+
+    def design(self, values: Mapping[str, Any]) -> Design:
+        self._known(values, KEYS, "a sweep's file")
+        lr = values.get("lr", "")
+        if lr != "tuned" and "lr" in values and not _is_number(lr):
+            raise self._fault(
+                "lr", f'lr takes "tuned" or a number, found {lr!r}; one for each size goes into [[rates]]'
+            )
+        mode = values.get("mode", "crossed")
+        if mode not in ("crossed", "paired"):
+            raise self._fault("mode", f"mode takes crossed or paired, found {mode!r}")
+        base = self._level("base", values.get("base", {})) | ({"lr": float(lr)} if _is_number(lr) else {})
+        return Design(
+            name=self._name(values.get("name", self.path.stem)),
+            recipe=values.get("recipe", "default"),
+            base=base,
+            levels=tuple(self._levels("levels", values.get("levels", [{}]))),
+            axes=self._axes(values.get("axes", {})),
+            mode=mode,
+            where=tuple(self._words("where", values.get("where", []))),
+            drop=tuple(self._levels("drop", values.get("drop", []))),
+            seeds=self._seeds("seeds", values.get("seeds", 3)),
+            tuned=lr == "tuned",
+            rates=self._rates(values.get("rates", [])),
+            tuning=self._tuning(values.get("tuning", {})),
+        )
+
+    def _axes(self, values: Any) -> dict[str, tuple[Any, ...]]:
+        self._known(self._table("axes", values), AXES, "an axis")
+        if "seed" in values:
+            raise self._fault("seed", "seeds stand under seeds, not among the axes")
+        return {name: self._axis(name, axis) for name, axis in values.items()}
+
+    def _axis(self, name: str, axis: Any) -> tuple[Any, ...]:
+        if isinstance(axis, Mapping):
+            axis = self._range(name, axis)
+        if not isinstance(axis, list) or not axis:
+            raise self._fault(name, f"{name} takes a list or {{from=…, to=…, count=…}}, found {axis!r}")
+        return tuple(self._value(name, value) for value in axis)
+
+    def _range(self, name: str, axis: Mapping[str, Any]) -> list[Any]:
+        self._known(axis, RANGE, f"the range of {name}")
+        numbers: tuple[Any, ...] = tuple(axis.get(key) for key in RANGE)
+        first, last, count = numbers
+        kind = type(getattr(_FIELDS[name], "default", None))
+        sound = _is_number(first) and _is_number(last) and type(count) is int and kind in (int, float)
+        if not sound or min(first, last) <= 0 or not 2 <= count <= 1000:
+            raise self._fault(name, f"a range of {name} takes numbers above 0 and a count of 2 to 1000, found {axis}")
+        if kind is int:
+            return log_range(first, last, count)
+        return [float(f"{first * (last / first) ** (n / (count - 1)):.6g}") for n in range(count)]
+
+    def _level(self, where: str, values: Any) -> dict[str, Any]:
+        self._known(self._table(where, values), AXES, where)
+        return {name: self._value(name, value) for name, value in values.items()}
+
+    def _levels(self, where: str, values: Any) -> list[Level]:
+        if not isinstance(values, list) or (not values and where == "levels"):
+            raise self._fault(where, f"{where} takes tables, each under [[{where}]], found {values!r}")
+        return [self._level(where, value) for value in values]
+
+    def _rates(self, values: Any) -> tuple[Level, ...]:
+        levels = self._levels("rates", values)
+        if any("lr" not in level for level in levels):
+            raise self._fault("rates", "each of [[rates]] names the settings it is for and an lr, found one without lr")
+        return tuple(levels)
+
+    def _value(self, name: str, value: Any) -> Any:
+        """A value of a setting, checked by itself; whether it goes with others shows later."""
+        if name == "data":
+            return (value,) if isinstance(value, str) else tuple(self._words(name, value))
+        try:
+            check(_FIELDS[name], value)
+        except UsageError as error:
+            raise self._fault(name, str(error).rstrip(".")) from None
+        return float(value) if isinstance(_FIELDS[name].default, float) else value
+
+    def _seeds(self, where: str, values: Any) -> tuple[int, ...]:
+        if type(values) is int and 1 <= values <= MOST_SEEDS:
+            return tuple(range(values))
+        if isinstance(values, list) and values and all(type(seed) is int and seed >= 0 for seed in values):
+            return tuple(values)
+        raise self._fault(where, f"{where} takes a number of 1 to {MOST_SEEDS:,} or a list of seeds, found {values!r}")
+
+    def _tuning(self, values: Any) -> Tuning:
+        self._known(self._table("tuning", values), ("rates", "seeds"), "tuning")
+        tuning = Tuning()
+        seeds = self._seeds("seeds", values["seeds"]) if "seeds" in values else tuning.seeds
+        rates = values.get("rates", list(tuning.rates))
+        if not isinstance(rates, list) or len(set(map(str, rates))) < 2:
+            raise self._fault("rates", f"tuning takes a list of two rates or more, found {rates!r}")
+        return Tuning(tuple(self._value("lr", rate) for rate in rates), seeds)
+
+    def _name(self, name: Any) -> str:
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 128:
+            raise self._fault("name", f"name takes a word of at most 128 characters, found {str(name)[:140]!r}")
+        return name
+
+    def _words(self, name: str, values: Any) -> list[str]:
+        if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+            raise self._fault(name, f"{name} takes a list of texts, found {values!r}")
+        return values
+
+    def _table(self, name: str, values: Any) -> Mapping[str, Any]:
+        if not isinstance(values, Mapping):
+            raise self._fault(name, f"{name} takes a table under [{name}], found {values!r}")
+        return values
+
+    def _known(self, values: Iterable[str], known: Iterable[str], where: str) -> None:
+        known = list(known)
+        for name in values:
+            if name in _IDLE and name not in known:
+                raise self._fault(name, f"{name} does not change what a run comes to, so it can't be {where}")
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1, 0)[0]
+                raise self._fault(name, f"{name!r} is no key of {where}. Did you mean {near}?")
+
+    def _fault(self, key: str, message: str) -> UsageError:
+        pattern = re.compile(rf"""^\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*(=|\])|[{{,]\s*{re.escape(key)}\s*=""")
+        line = next((f", line {n}" for n, line in enumerate(self.lines, 1) if pattern.search(line)), "")
+        return UsageError(f"{self.path}{line}: {message[:300]}.")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)

@@ -1,0 +1,142 @@
+"""What a sweep will take, before it starts: runs, operations, memory, and time from a short measurement."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from microgpt.engines import create
+from microgpt.engines.base import Runner
+from microgpt.lab.costs import params_by_part, seen, training_flop
+from microgpt.lab.plan import Plan
+from microgpt.lab.spec import Spec
+from microgpt.lab.texts import Shared, Texts
+from microgpt.model.cost import activation_bytes, state_bytes
+from microgpt.training.prepare import Prepared, engine_config, prepare
+
+MEASURE: Final = 0.05  # seconds of steps for each size
+EVALUATED: Final = 256  # sequences of the measurement
+BESIDES: Final = 0.003  # seconds of a run that are neither steps nor evaluation
+BYTES: Final = {"32": 4, "64": 8, "bf16": 4}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One level: its settings, runs (tuning among them), parameters, and what one run takes."""
+
+    spec: Spec
+    runs: int
+    tuning: int
+    params: int
+    tokens: int
+    epochs: float
+    flop: float
+    memory: int  # bytes
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The rows of a plan and, over all of it, what is known beforehand. Tuning may take a few runs more."""
+
+    rows: tuple[Row, ...]
+    jobs: int
+
+    @property
+    def runs(self) -> int:
+        return sum(row.runs for row in self.rows)
+
+    @property
+    def tuning(self) -> int:
+        return sum(row.tuning for row in self.rows)
+
+    @property
+    def flop(self) -> float:
+        return sum(row.runs * row.flop for row in self.rows)
+
+    @property
+    def memory(self) -> int:
+        """Bytes when every worker is at the largest run."""
+        return self.jobs * max(row.memory for row in self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """All workers together; the longest run is the least there can be."""
+        longest = max(row.seconds for row in self.rows)
+        return max(longest, sum(row.runs * row.seconds for row in self.rows) / self.jobs)
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Seconds of a step and of an evaluation."""
+
+    step: float
+    evaluation: float
+
+
+def estimate(plan: Plan, texts: Texts, jobs: int) -> Estimate:
+    """Measure each size for a moment, compiling what must be compiled, and add up."""
+    runs: dict[str, list[int]] = {}
+    for member in plan.outlook:
+        counts = runs.setdefault(_level(member.spec), [0, 0])
+        counts[0] += 1
+        counts[1] += member.role == "tuning"
+    paces: dict[str, _Pace] = {}
+    rows = []
+    for level in plan.levels:
+        size = level.with_settings(steps=1, warmup=0, lr=0.01, seed=0).identity
+        if size not in paces:
+            paces[size] = _measure(level, texts)
+        rows.append(_row(level, texts.shared(level), paces[size], *runs[_level(level)]))
+    return Estimate(tuple(rows), jobs)
+
+
+def _level(spec: Spec) -> str:
+    """What runs that differ only in seed and learning rate have in common."""
+    return spec.with_settings(seed=0, lr=0.01).identity
+
+
+def _row(spec: Spec, shared: Shared, pace: _Pace, runs: int, tuning: int) -> Row:
+    settings = spec.settings
+    model = settings.model(shared.split.corpus.tokenizer.vocabulary)
+    lengths = seen(prepare(spec.request(), shared.split).dataset, settings)
+    tokens = int(lengths @ np.arange(len(lengths)))
+    size = BYTES[spec.precision]
+    return Row(
+        spec,
+        runs,
+        tuning,
+        params=sum(params_by_part(model)),
+        tokens=tokens,
+        epochs=tokens / shared.unique_tokens,
+        flop=float(training_flop(model, lengths, settings.steps)),
+        memory=state_bytes(model, size) + activation_bytes(model, size, settings.batch),
+        seconds=settings.steps * pace.step + pace.evaluation + BESIDES,
+    )
+
+
+def _measure(spec: Spec, texts: Texts) -> _Pace:
+    shared = texts.shared(spec)
+    prepared = prepare(spec.request(), shared.split)
+    runner = create(prepared.request.engine, engine_config(prepared.request)).open(prepared.checkpoint.state)
+    _steps(prepared, runner, 1)  # the first one warms up
+    count, taken = 1, _timed(_steps, prepared, runner, 1)
+    while taken < MEASURE / 2 and count < 1 << 16:
+        count *= 4
+        taken = _timed(_steps, prepared, runner, count)
+    some = shared.held_out[:EVALUATED]
+    evaluation = _timed(runner.evaluate, some) * len(shared.held_out) / len(some) if some else 0.0
+    return _Pace(taken / count, evaluation)
+
+
+def _steps(prepared: Prepared, runner: Runner, count: int) -> None:
+    rates = np.full(count, 1e-4)  # low enough to diverge nowhere
+    runner.advance(prepared.dataset.sequences_of(0, count, prepared.request.settings.batch), rates)
+
+
+def _timed(action: Callable[..., Any], *arguments: Any) -> float:
+    start = time.perf_counter()
+    action(*arguments)
+    return time.perf_counter() - start

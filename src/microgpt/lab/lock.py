@@ -1,0 +1,52 @@
+"""A lock that one process holds at a time and that a process which dies lets go of."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from microgpt.errors import StoreError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where SQLite's own locks must do
+    fcntl = None  # type: ignore[assignment]
+
+PAUSE: Final = 0.05  # seconds between two tries
+
+
+@contextlib.contextmanager
+def held(path: Path, patience: float) -> Iterator[None]:
+    """Hold the lock of a store beside it, waiting so many seconds at most. Raises `StoreError` where another has it.
+
+    The file stands beside the store and not in it: closing any descriptor of a database drops SQLite's own locks.
+    """
+    if fcntl is None:
+        yield
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise StoreError(f"{path}: expected a folder to write in, found: {error.strerror}; choose another.") from None
+    try:
+        _take(descriptor, path, time.monotonic() + patience)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                message = "expected a store that nothing else writes to, found another sweep at work on it"
+                raise StoreError(f"{path}: {message}; wait for it, or name another with --store.") from None
+            time.sleep(PAUSE)
+        except OSError:
+            return  # a file system without locks

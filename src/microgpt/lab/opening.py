@@ -1,0 +1,81 @@
+"""Opening a store: what is no sound one is told in one line and left as it is."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from microgpt.errors import EnvironmentFault, StoreError
+from microgpt.lab.schema import APPLICATION, MIGRATIONS, tables
+
+BUSY: Final = 30.0  # seconds to wait for a reader's or a writer's short lock
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection whose transactions begin and end where the code says so."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def check(path: Path, mode: str) -> int:
+    """The schema of a file that is there. Raises `StoreError`, and changes nothing, where it is no sound store.
+
+    What a crash left in the journal is rolled back on the way, as SQLite does on opening; only a reader can't.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return len(MIGRATIONS)
+    with contextlib.closing(connect(path, "ro")) as connection:
+        try:
+            version = _version(connection, path)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            version = _recovered(path)
+        if mode == "rw" and (faults := connection.execute("PRAGMA quick_check(1)").fetchall()) != [("ok",)]:
+            raise _damaged(path, str(faults[0][0]))
+    return version
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    kinds = connection.execute("SELECT name, type FROM sqlite_master WHERE type <> 'index'").fetchall()
+    disguised = [name for name, kind in kinds if kind == "trigger" or (kind == "view" and name in tables())]
+    if application != APPLICATION or disguised:  # reading a view or writing past a trigger runs another's program
+        raise StoreError(f"{path}: expected a store of runs, found another kind of SQLite file; name another file.")
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path}: expected a store of schema {len(MIGRATIONS)} or older, found {version}; use a newer microgpt."
+        )
+    return int(version)
+
+
+def _recovered(path: Path) -> int:
+    with contextlib.closing(connect(path, "rw")) as connection:
+        return _version(connection, path)
+
+
+def _damaged(path: Path, found: str) -> StoreError:
+    found = " ".join(found.split())[:200]
+    return StoreError(f"{path}: expected a sound store of runs, found: {found}; restore it, or name another file.")
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what SQLite says into one line that helps."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise EnvironmentFault(f"{path}: the disk is full; free some space, what was committed is kept.") from None
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreError(f"{path}: expected a store that is free, found it in use; try again soon.") from None
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+            raise StoreError(f"{path}: expected a file to open, found: {error}; check path and permissions.") from None
+        raise _damaged(path, str(error)) from None
+    except (ValueError, TypeError, RecursionError) as error:  # values that no store of ours has
+        raise _damaged(path, str(error)) from None

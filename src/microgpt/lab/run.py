@@ -1,0 +1,176 @@
+"""One run of a sweep, without a folder: from its specification to its record.
+
+It computes what `microgpt train` computes, with the pieces of the same rooms (a test holds the two together), but keeps
+between runs what is the same for many: the text, the held-out sequences, the engines and their kernels.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.engines import create
+from microgpt.engines.base import Engine, EngineConfig, Runner
+from microgpt.errors import DivergedError
+from microgpt.lab.costs import skeleton
+from microgpt.lab.record import RunRecord
+from microgpt.lab.spec import SAMPLES, Spec
+from microgpt.lab.texts import Shared, Texts
+from microgpt.model.schedule import learning_rates
+from microgpt.training.evaluate import contiguous, standard_error
+from microgpt.training.loop import train
+from microgpt.training.prepare import Prepared, engine_config, prepare
+from microgpt.training.records import Finished
+from microgpt.training.sample import Sampling, Writer, random_stream, samples_stream
+from microgpt.training.session import MEAN_OF, gentler
+from microgpt.training.stopwatch import Stopwatch
+
+AT_ONCE: Final = 1 << 16  # sequences in a call of the engine
+NAMED: Final = 16  # characters of an identity that name a run folder
+POINTS: Final = 200  # at most, of a curve
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The training loss as means over stretches of `every` steps, of which the last may be shorter."""
+
+    every: int
+    losses: tuple[float, ...]
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The middle step of each stretch, for drawing."""
+        return tuple(n * self.every + self.every // 2 for n in range(len(self.losses)))
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What came of a run: its record and, where it finished, its training loss over its steps."""
+
+    record: RunRecord
+    curve: Curve | None = None
+
+
+class Workshop:
+    """What a process keeps between its runs."""
+
+    def __init__(self, texts: Texts | None = None, out: str = "") -> None:
+        self.texts, self._out = texts or Texts(), out
+        self._engines: dict[tuple[str, EngineConfig], Engine] = {}
+
+    def carry_out(self, spec: Spec) -> Trained:
+        """Train, evaluate and write samples; a run that diverges is marked as failed.
+
+        Raises `DataError` for a text that is gone, `EnvironmentFault` for an engine that can't be had.
+        """
+        watch = Stopwatch()
+        with watch.measure("data"):
+            shared = self.texts.shared(spec)
+            prepared = prepare(spec.request(), shared.split)
+            record = skeleton(spec, shared, prepared.dataset)
+        try:
+            return self._kept(spec, shared, record) if self._out else self._plain(prepared, shared, record, watch)
+        except DivergedError as error:
+            return Trained(replace(record, status="failed", error=str(error)))
+
+    def lost(self, spec: Spec, error: str) -> Trained:
+        """The record of a run that could not be carried out."""
+        shared = self.texts.shared(spec)
+        record = skeleton(spec, shared, prepare(spec.request(), shared.split).dataset)
+        return Trained(replace(record, status="failed", error=error))
+
+    def _plain(self, prepared: Prepared, shared: Shared, record: RunRecord, watch: Stopwatch) -> Trained:
+        with watch.measure("compile"):
+            runner = self._engine(prepared).open(prepared.checkpoint.state)
+        with watch.measure("train"):
+            losses = _advance(prepared, runner)
+        with watch.measure("evaluate"):
+            loss, se = _evaluate(runner, shared)
+        with watch.measure("sample"):
+            samples = _samples(prepared, runner)
+        measured = replace(
+            record,
+            loss=loss,
+            loss_se=se,
+            training_loss=float(np.mean(losses[-MEAN_OF:])),
+            samples=samples,
+            seconds=asdict(watch.seconds()),
+        )
+        return Trained(measured, curve(losses))
+
+    def _kept(self, spec: Spec, shared: Shared, record: RunRecord) -> Trained:
+        """The same through a run folder. One that a sweep which was killed has left keeps its name."""
+        names = (spec.identity[:NAMED] + (f"-{n}" if n > 1 else "") for n in itertools.count(1))
+        name = next(name for name in names if not (Path(self._out) / name).exists())
+        *_, last = train(spec.request(out=self._out, name=name), split=shared.split)
+        assert isinstance(last, Finished)  # nobody stops it
+        result = last.result
+        measured = replace(
+            record,
+            loss=result.loss.holdout,
+            loss_se=result.loss.holdout_se,
+            training_loss=result.loss.mean_last_100,
+            samples=result.samples,
+            seconds=asdict(result.seconds),
+        )
+        return Trained(measured, curve(last.losses))
+
+    def _engine(self, prepared: Prepared) -> Engine:
+        config = engine_config(prepared.request)
+        key = (prepared.request.engine, config)
+        if key not in self._engines:
+            self._engines[key] = create(*key)
+        return self._engines[key]
+
+
+def curve(losses: NDArray[np.float64]) -> Curve:
+    """The losses (steps,) as means over at most POINTS stretches."""
+    every = -(-len(losses) // POINTS)
+    firsts = np.arange(0, len(losses), every)
+    means = np.add.reduceat(losses, firsts) / np.diff(np.append(firsts, len(losses)))
+    return Curve(every, tuple(np.round(means, 4).tolist()))
+
+
+def _advance(prepared: Prepared, runner: Runner) -> NDArray[np.float64]:
+    """The loss of every step. Raises `DivergedError`."""
+    settings, dataset = prepared.request.settings, prepared.dataset
+    stretch = max(1, AT_ONCE // settings.batch)
+    parts = []
+    for first in range(0, settings.steps, stretch):
+        count = min(stretch, settings.steps - first)
+        rates = learning_rates(settings, first, count)
+        parts.append(runner.advance(dataset.sequences_of(first, count, settings.batch), rates))
+        if len(parts[-1]) < count:
+            step = first + len(parts[-1]) + 1
+            raise DivergedError(
+                f"step {step}: expected a finite loss and finite weights, found others at a learning rate of "
+                f"{rates[len(parts[-1])]:g}; try --lr {gentler(settings.lr):g}."
+            )
+    return np.concatenate(parts)
+
+
+def _evaluate(runner: Runner, shared: Shared) -> tuple[float | None, float | None]:
+    """The held-out loss and its standard error by training/evaluate.py; None where nothing is held out."""
+    if not shared.held_out:
+        return None, None
+    parts = [runner.evaluate(part) for part in _stretches(shared.held_out)]
+    sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    clusters: tuple[NDArray[Any], NDArray[Any]] = (sums, counts)
+    if shared.split.is_running:
+        clusters = contiguous(sums), contiguous(counts)
+    return float(sums.sum() / counts.sum()), standard_error(*clusters)
+
+
+def _stretches(sequences: Sequence[Any]) -> list[Any]:
+    return [sequences[first : first + AT_ONCE] for first in range(0, len(sequences), AT_ONCE)]
+
+
+def _samples(prepared: Prepared, runner: Runner) -> tuple[str, ...]:
+    checkpoint, state, settings = prepared.checkpoint, prepared.training.random_state, prepared.request.settings
+    stream = random_stream(state) if state else samples_stream(settings.seed)
+    writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, settings.ctx)
+    return writer.write(Sampling(SAMPLES, prepared.request.temperature), stream).texts

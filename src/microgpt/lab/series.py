@@ -1,0 +1,181 @@
+"""Runs in order: those that differ only along one axis and in their seed, level by level. Pure."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter, itemgetter
+from typing import Any, Final
+
+from microgpt.lab.record import RunRecord
+
+FOLLOWERS: Final = ("lr", "warmup")  # settings that may be chosen anew for each level without making another series
+SIZE_FIELDS: Final = ("emb", "head", "layer", "ctx", "ff")
+CIRCUMSTANCES: Final = ("data_sha256", "kind", "engine", "precision")  # losses are not comparable across these
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is varied: the settings that make a level, the number it stands for, and how it is called."""
+
+    name: str
+    unit: str
+    fields: tuple[str, ...]
+    key: Callable[[RunRecord], Any]
+    value: Callable[[RunRecord], int]
+
+    @property
+    def followers(self) -> tuple[str, ...]:
+        return tuple(name for name in FOLLOWERS if name not in self.fields)
+
+
+STEPS: Final = Axis("steps", "steps", ("steps",), attrgetter("steps"), attrgetter("steps"))
+PARAMS: Final = Axis("params", "parameters", SIZE_FIELDS, attrgetter("size"), attrgetter("params"))
+AXES: Final = (STEPS, PARAMS)
+
+
+def setting_axis(name: str) -> Axis:
+    """Any one setting as an axis; its values need be no numbers, so all levels stand at 0."""
+    return Axis(name, name, (name,), lambda run: str(run.settings.get(name)), lambda _: 0)
+
+
+@dataclass(frozen=True)
+class Level:
+    """The runs at one value of the axis, a seed each, in the order of their seeds."""
+
+    value: int
+    runs: tuple[RunRecord, ...]
+
+    @cached_property
+    def losses(self) -> dict[int, float]:
+        """Held-out loss of each seed."""
+        return {run.seed: run.loss for run in self.runs if run.loss is not None}
+
+    @property
+    def first(self) -> RunRecord:
+        return self.runs[0]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Levels from low to high; all else but seed and followers is equal. `label` tells it from other series."""
+
+    axis: Axis
+    label: str
+    levels: tuple[Level, ...]
+
+    @property
+    def pairs(self) -> list[tuple[Level, Level]]:
+        """Neighbouring levels."""
+        return list(zip(self.levels, self.levels[1:], strict=False))
+
+    def name(self, level: Level) -> str:
+        """How a level is called in a sentence."""
+        if self.axis is STEPS:
+            own = f"{level.value:,} steps"
+        elif self.axis is PARAMS:
+            own = f"{size_name(level.first)} with {level.value:,} params"
+        else:
+            own = f"{self.axis.name} {self.axis.key(level.first)}"
+        return f"{own}, {self.label}" if self.label else own
+
+
+def usable(run: RunRecord) -> bool:
+    """Whether a run's loss goes into the tables: finished, reported, and measured on what it was not trained on."""
+    return run.status == "done" and run.role == "study" and run.loss is not None and math.isfinite(run.loss)
+
+
+def series(records: Iterable[RunRecord], axis: Axis) -> list[Series]:
+    """The series along an axis, each with at least one level, in a stable order."""
+    runs = [run for run in records if usable(run)]
+    names = sorted(set().union(*(run.settings for run in runs)) - {*axis.fields, *axis.followers, "seed"})
+    around, settings = attrgetter(*CIRCUMSTANCES), _reader(names)
+    alike = _grouped(runs, lambda run: (around(run), settings(run))).values()
+    groups = [part for group in alike for part in _split(group, axis)]
+    labels = _labels(groups, [*names, *axis.followers])
+    found = [Series(axis, label, _levels(group, axis)) for label, group in zip(labels, groups, strict=True)]
+    return sorted(found, key=_place)
+
+
+def _place(found: Series) -> tuple[int, int, int, str]:
+    """The fullest first, then the smallest."""
+    first = found.levels[0].first
+    return -len(found.levels), first.params, first.steps, found.label
+
+
+def size_name(run: RunRecord) -> str:
+    """`emb 16, head 4, layer 1`."""
+    return f"emb {run.settings['emb']}, head {run.settings['head']}, layer {run.settings['layer']}"
+
+
+def _levels(runs: Sequence[RunRecord], axis: Axis) -> tuple[Level, ...]:
+    levels = []
+    for (value, key), group in _grouped(runs, lambda run: (axis.value(run), axis.key(run))).items():
+        of_seed = {run.seed: run for run in sorted(group, key=attrgetter("finished"))}  # the last one of a seed
+        levels.append(((value, key), Level(value, tuple(of_seed[seed] for seed in sorted(of_seed)))))
+    return tuple(level for _, level in sorted(levels, key=itemgetter(0)))
+
+
+def _split(runs: Sequence[RunRecord], axis: Axis) -> list[Sequence[RunRecord]]:
+    """By the followers, where these are no function of the level: then they were an axis of their own."""
+    read = _reader(axis.followers)
+    parts = _grouped(runs, read)
+    if len(parts) == 1:
+        return [runs]
+    of_level: dict[Any, set[Any]] = {}
+    for run in runs:
+        of_level.setdefault(axis.key(run), set()).add(read(run))
+    return list(parts.values()) if any(len(found) > 1 for found in of_level.values()) else [runs]
+
+
+def _reader(names: Sequence[str]) -> Callable[[RunRecord], Any]:
+    """The values of these settings in a run, to group by; None for one that a run has not."""
+    if not names:
+        return lambda run: None
+    fast = itemgetter(*names)
+
+    def read(run: RunRecord) -> Any:
+        try:
+            return fast(run.settings)
+        except KeyError:
+            return tuple(map(run.settings.get, names))
+
+    return read
+
+
+def _grouped(runs: Iterable[RunRecord], key: Callable[[RunRecord], Any]) -> dict[Any, list[RunRecord]]:
+    groups: dict[Any, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return groups
+
+
+def _labels(groups: Sequence[Sequence[RunRecord]], names: Sequence[str]) -> list[str]:
+    """What tells each group from the others, as short as that can be: where sizes do, their parameters."""
+    firsts = [group[0] for group in groups]
+    telling = [name for name in names if len({run.settings.get(name) for run in firsts}) > 1]
+    follows = [name for name in telling if name in FOLLOWERS and all(_alike(group, name) for group in groups)]
+    telling = [name for name in telling if name not in FOLLOWERS]
+    if {*telling} & {*SIZE_FIELDS} and _tell_sizes(firsts):
+        telling = ["params", *(name for name in telling if name not in SIZE_FIELDS)]
+    around = [name for name in ("data", "engine", "precision") if len({getattr(run, name) for run in firsts}) > 1]
+    if len({run.data_sha256 for run in firsts}) > len({run.data for run in firsts}):
+        around.append("data_sha256")  # a text of the same name but other content
+    labels = [_label(run, around, telling) for run in firsts]
+    return labels if len({*labels}) == len(labels) else [_label(run, around, [*telling, *follows]) for run in firsts]
+
+
+def _label(run: RunRecord, around: Sequence[str], names: Sequence[str]) -> str:
+    """`names, 4,192 params, 2,000 steps, batch 4`."""
+    counted = {"params": run.params, "steps": run.settings.get("steps")}
+    told = [f"{counted[name]:,} {name}" if name in counted else f"{name} {run.settings.get(name)}" for name in names]
+    return ", ".join([*(str(getattr(run, name))[:16] for name in around), *told])
+
+
+def _tell_sizes(runs: Sequence[RunRecord]) -> bool:
+    """Whether the numbers of parameters are as many as the sizes."""
+    return len({run.params for run in runs}) == len({run.size for run in runs})
+
+
+def _alike(group: Sequence[RunRecord], name: str) -> bool:
+    return len({run.settings.get(name) for run in group}) == 1

@@ -1,0 +1,209 @@
+"""The store: every run of every sweep in one SQLite file, which any SQLite tool opens.
+
+One process writes, in the rollback journal with full syncs (the SQLite of many Pythons loses data when several
+processes share a write-ahead log). Readers open it read-only and never notice the writer. What is committed survives a
+crash and a loss of power; commits come every tenth of a second, since each costs a sync.
+"""
+
+import contextlib
+import gc
+import json
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from microgpt.errors import StoreError
+from microgpt.lab.lock import held
+from microgpt.lab.opening import check, connect, told
+from microgpt.lab.record import Role, RunRecord
+from microgpt.lab.run import Curve, Trained
+from microgpt.lab.schema import COLUMNS, MIGRATIONS, migrate, misfits, quoted, record_of, row_of
+
+PATIENCE: Final = 5.0  # seconds to wait for another sweep
+COMMIT_EVERY: Final = 0.1  # seconds between commits
+_NO_SWEEP: Final[list[tuple[str, Role]]] = [("", "study")]  # a run that no sweep claims any more
+_SELECTED: Final = ", ".join(f"runs.{quoted(name)}" for name in COLUMNS)
+
+
+class Store:
+    """An open store. Raises `StoreError` for a file that is damaged, no store, of a newer schema, or locked."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: contextlib.ExitStack) -> None:
+        self.path, self._connection, self._lock = path, connection, lock
+        self._committed = time.monotonic()
+
+    @staticmethod
+    def open(path: str | Path, *, create: bool = False) -> "Store":
+        """Open a store to read it or, with `create`, to write to it, which one process may do at a time."""
+        path = Path(path)
+        return _to_write(path) if create else _to_read(path)
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Commit what was added, and let go of the file."""
+        try:
+            self.commit()
+        finally:
+            self._connection.close()
+            self._lock.close()
+
+    def records(self, sweep: str | None = None, role: Role | None = None) -> list[RunRecord]:
+        """The runs of a sweep, or all, by when they came; of one role, or both.
+
+        A run that one sweep studies and another only tuned with counts as studied where no sweep is named.
+        """
+        with told(self.path), self._snapshot():
+            members = self._members(sweep)
+            if misfit := self._connection.execute(misfits()).fetchone():
+                raise ValueError(f"run {str(misfit[0])[:16]!r} has a value of another type than its column")
+            rows = self._connection.execute(f"SELECT {_SELECTED} FROM runs ORDER BY rowid").fetchall()
+        found = []
+        with told(self.path), _uncollected():
+            for row in rows:
+                of_run = members.get(row[0], [] if sweep else _NO_SWEEP)
+                roles = {known for _, known in of_run}
+                if role in roles if role else roles:
+                    names = tuple(sorted({name for name, _ in of_run if name}))
+                    found.append(record_of(row, names, role or ("study" if "study" in roles else "tuning")))
+        return found
+
+    def curves(self, sweep: str | None = None) -> dict[str, Curve]:
+        """The training losses of the runs of a sweep, or of all, by identity."""
+        with told(self.path), self._snapshot():
+            members = self._members(sweep)
+            rows = self._connection.execute("SELECT identity, every, losses FROM curves").fetchall()
+            return {
+                identity: Curve(int(every), tuple(map(float, json.loads(losses))))
+                for identity, every, losses in rows
+                if sweep is None or identity in members
+            }
+
+    def sweeps(self) -> dict[str, dict[str, Any]]:
+        """The plan of every sweep by its name."""
+        with told(self.path):
+            rows = self._connection.execute("SELECT name, plan FROM sweeps ORDER BY created, name").fetchall()
+            return {name: json.loads(plan) for name, plan in rows}
+
+    def outcomes(self) -> dict[str, tuple[float | None, str]]:
+        """The held-out loss (None where it failed) and the error of every run by identity."""
+        with told(self.path):
+            rows = self._connection.execute("SELECT identity, loss, error FROM runs").fetchall()
+        return {identity: (loss, error) for identity, loss, error in rows}
+
+    def begin(self, sweep: str, plan: Mapping[str, Any]) -> None:
+        """Note a sweep. A plan that differs in more than its seeds replaces the earlier one's members; runs stay."""
+        before = self.sweeps().get(sweep)
+        with told(self.path):
+            if before is not None and _lasting(before) != _lasting(plan):
+                self._change("DELETE FROM members WHERE sweep = ?", (sweep,))
+            values = (sweep, json.dumps(plan), datetime.now(UTC).isoformat(timespec="seconds"))
+            self._change(
+                "INSERT INTO sweeps VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET plan = excluded.plan", values
+            )
+        self.commit()
+
+    def enroll(self, sweep: str, members: Iterable[tuple[str, Role]]) -> None:
+        """Note which runs a sweep consists of, done or not."""
+        with told(self.path):
+            for identity, role in members:
+                self._change("INSERT OR IGNORE INTO members VALUES (?, ?, ?)", (sweep, identity, role))
+        self.commit()
+
+    def add(self, trained: Trained) -> None:
+        """Keep a run, in place of one that failed before; it is committed within a moment of the next call."""
+        places = ", ".join("?" * len(COLUMNS))
+        names = ", ".join(map(quoted, COLUMNS))
+        with told(self.path):
+            self._change(f"INSERT OR REPLACE INTO runs ({names}) VALUES ({places})", row_of(trained.record))
+            if curve := trained.curve:
+                values = (trained.record.identity, curve.every, json.dumps(curve.losses, separators=(",", ":")))
+                self._change("INSERT OR REPLACE INTO curves VALUES (?, ?, ?)", values)
+        self.tick()
+
+    def tick(self) -> None:
+        """Commit where the last one is long enough ago."""
+        if time.monotonic() - self._committed > COMMIT_EVERY:
+            self.commit()
+
+    def commit(self) -> None:
+        """Make all that was added so far survive whatever comes. Raises `EnvironmentFault` where the disk is full."""
+        if self._connection.in_transaction:
+            with told(self.path):
+                self._connection.execute("COMMIT")
+        self._committed = time.monotonic()
+
+    def _change(self, statement: str, values: Iterable[Any]) -> None:
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute(statement, tuple(values))
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Several reads of one state of the store."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def _members(self, sweep: str | None) -> dict[str, list[tuple[str, Role]]]:
+        where, values = ("WHERE sweep = ?", (sweep,)) if sweep else ("", ())
+        found: dict[str, list[tuple[str, Role]]] = defaultdict(list)
+        rows = self._connection.execute(f"SELECT sweep, identity, role FROM members {where}", values)
+        for name, identity, role in rows:
+            found[identity].append((name, role))
+        return found
+
+
+def _to_write(path: Path) -> Store:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(held(path, PATIENCE))
+        with told(path):
+            check(path, "rw")
+            connection = connect(path, "rwc")
+            stack.callback(connection.close)
+            for pragma in ("journal_mode = DELETE", "synchronous = FULL"):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            migrate(connection)
+        return Store(path, connection, stack.pop_all())
+
+
+def _to_read(path: Path) -> Store:
+    if not path.is_file():
+        raise StoreError(f"{path}: expected a store of runs, found none; `microgpt sweep steps` makes one.")
+    with told(path):
+        if check(path, "ro") < len(MIGRATIONS):
+            _to_write(path).close()
+        return Store(path, connect(path, "ro"), contextlib.ExitStack())
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector, which looks again and again at a hundred thousand new objects and finds no cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _lasting(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan without its seeds: more of them add to a sweep, anything else makes it another."""
+    return {name: value for name, value in plan.items() if name != "seeds"}

@@ -1,0 +1,120 @@
+"""What can be asked of a store, and the answer: tables, findings and a picture. Between the rooms and the commands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from microgpt.errors import StoreError, UsageError
+from microgpt.lab.audit import Finding, audit
+from microgpt.lab.record import Role, RunRecord
+from microgpt.lab.render import Table, plain
+from microgpt.lab.series import AXES, PARAMS, STEPS, Axis, Series, series
+from microgpt.lab.tables import returns_table, runs_table, size_table, steps_table
+
+if TYPE_CHECKING:
+    from microgpt.lab.canvas import Plot
+
+Question = Literal["steps", "params", "returns", "runs"]
+QUESTIONS: Final[tuple[Question, ...]] = ("steps", "params", "returns", "runs")
+SWEEPS: Final[dict[Question, tuple[str, ...]]] = {  # where the answer is looked for when no sweep is named
+    "steps": ("steps",),
+    "params": ("params",),
+    "returns": ("steps", "params"),
+    "runs": (),
+}
+UNTUNED: Final = "-original"  # ends the name of a built-in sweep whose learning rate is the recipe's
+ASKED: Final[dict[Question, tuple[Axis, ...]]] = {"steps": (STEPS,), "params": (PARAMS,), "returns": AXES, "runs": ()}
+
+
+class Source(Protocol):
+    """A store, as far as it is read here."""
+
+    def records(self, sweep: str | None = None, role: Role | None = None) -> list[RunRecord]:
+        """The runs of a sweep, or all."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The runs of one sweep, in their series along the axes that were asked for."""
+
+    sweep: str
+    records: Sequence[RunRecord]
+    lines: Sequence[tuple[Axis, Sequence[Series]]]
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Tables and findings of all parts."""
+
+    question: Question
+    parts: Sequence[Part]
+    tables: Sequence[Table]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Each once."""
+        every = [finding for part in self.parts for finding in part.findings]
+        return [finding for place, finding in enumerate(every) if finding not in every[:place]]
+
+
+def answer(store: Source, question: Question, sweep: str | None = None) -> Answer:
+    """Look a question up in a store. Raises `StoreError` where the runs for it are not there, with what makes them."""
+    if question == "runs":
+        records = _some(store, [sweep] if sweep else [None], question)[0][1]
+        return Answer(question, [Part(sweep or "", records, [], [])], [runs_table(records)])
+    found = _some(store, [sweep] if sweep else SWEEPS[question], question)
+    parts = [part(name or "", records, _axes(name or "", question)) for name, records in found]
+    tables = [table for each in parts for table in _tables(each, question)]
+    return Answer(question, parts, [table for table in tables if table.rows] or tables[:1])
+
+
+def part(sweep: str, records: Sequence[RunRecord], axes: Sequence[Axis]) -> Part:
+    """The series of a sweep along those axes on which it varies (the first, where it varies on none), audited."""
+    found = [(axis, series(records, axis)) for axis in axes]
+    varied = [(axis, lines) for axis, lines in found if any(len(line.levels) > 1 for line in lines)] or found[:1]
+    varied = [(axis, [line for line in lines if len(line.levels) > 1] or lines) for axis, lines in varied]
+    return Part(sweep, records, varied, audit(records, [line for _, lines in varied for line in lines]))
+
+
+def plot(asked: Answer) -> "Plot":
+    """The picture of an answer. Raises `UsageError` where it has none."""
+    from microgpt.lab.plots import loss_plot, returns_plot
+
+    lines = [line for each in asked.parts for _, found in each.lines for line in found]
+    if asked.question == "runs" or not lines:
+        raise UsageError("--plot needs losses along steps or sizes, found none; ask for steps, params or returns.")
+    if asked.question == "returns":
+        return returns_plot([row for table in asked.tables for row in table.rows])
+    return loss_plot(lines)
+
+
+def varied(sweep: str) -> Sequence[Axis]:
+    """The axes that a sweep may vary: the built-in ones vary one thing each, of others all is looked at."""
+    return {"steps": (STEPS,), "params": (PARAMS,)}.get(sweep.removesuffix(UNTUNED), AXES)
+
+
+def _axes(sweep: str, question: Question) -> Sequence[Axis]:
+    return varied(sweep) if question == "returns" else ASKED[question]
+
+
+def _tables(found: Part, question: Question) -> list[Table]:
+    if question == "returns":
+        return [returns_table(lines, axis) for axis, lines in found.lines]
+    return [steps_table(lines) if axis is STEPS else size_table(lines) for axis, lines in found.lines]
+
+
+def _some(store: Source, names: Sequence[str | None], question: Question) -> list[tuple[str | None, list[RunRecord]]]:
+    """The runs of those sweeps that are there, at least one. An untuned sweep stands in where no tuned one is there."""
+    for choice in (names, [f"{name}{UNTUNED}" for name in names if name]):
+        found = [(name, records) for name in choice if (records := store.records(name))]
+        if found:
+            return found
+    there = sorted({name for run in store.records() for name in run.sweeps})
+    wanted = " or ".join(name for name in names if name) or "any sweep"
+    built_in = [name for name in names if name in ("steps", "params", "laws")] or list(SWEEPS[question]) or ["steps"]
+    make = " or ".join(f"`microgpt sweep {name}`" for name in built_in)
+    if not there:
+        raise StoreError(f"expected runs of {wanted}, found an empty store; {make} makes them.")
+    named, first = plain(", ".join(there)), plain(there[0])
+    raise StoreError(f"expected runs of {wanted}, found those of {named}; {make} makes them, or name --sweep {first}.")

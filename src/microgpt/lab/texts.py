@@ -1,0 +1,81 @@
+"""Texts that are read once and kept: what all runs of a process on one text share."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from microgpt.data.choices import STANDARD_INPUT, Normalization
+from microgpt.data.corpus import Corpus
+from microgpt.data.dataset import Dataset
+from microgpt.data.reading import read
+from microgpt.data.slices import Tokens
+from microgpt.data.split import Split
+from microgpt.errors import DataError, UsageError
+from microgpt.lab.spec import Spec, spec_of
+from microgpt.training.prepare import check_memory, settled
+from microgpt.training.request import Request
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What all runs on one split with one ctx share: the held-out sequences, and what knowing little would score."""
+
+    split: Split
+    held_out: list[Tokens]
+    unigram: float
+    uniform: float
+    unique_tokens: int  # predictions of one epoch
+
+    @staticmethod
+    def of(split: Split, ctx: int) -> "Shared":
+        dataset = Dataset.of(split, ctx=ctx, order="fixed" if not split.is_running else "shuffled")
+        return Shared(split, dataset.held_out(), dataset.unigram, dataset.uniform, dataset.tokens_in_epoch)
+
+
+class Texts:
+    """The texts, splits and held-out sequences that a process has met."""
+
+    def __init__(self) -> None:
+        self._corpora: dict[tuple[object, ...], Corpus] = {}
+        self._splits: dict[tuple[object, ...], Split] = {}
+        self._shared: dict[tuple[object, ...], Shared] = {}
+
+    def spec(self, request: Request) -> Spec:
+        """The specification of a request.
+
+        Raises `DataError` where its text can't be read; `UsageError` for `-`, or sizes beyond this machine's memory.
+        """
+        corpus = self._corpus(request)
+        check_memory(request.settings, request.settings.model(corpus.tokenizer.vocabulary))
+        return spec_of(settled(request), corpus.sha256, corpus.kind)
+
+    def shared(self, spec: Spec) -> Shared:
+        """What the run shares with others. Raises `DataError` where the text is no longer the one that was planned."""
+        asked = (*_reading(spec), spec.holdout, spec.split_seed)
+        if asked not in self._splits:
+            corpus = self._corpus(spec)
+            if corpus.sha256 != spec.data_sha256:
+                raise DataError(
+                    f"{', '.join(spec.data)}: expected the text of the plan (SHA-256 {spec.data_sha256[:12]}…), found "
+                    f"another ({corpus.sha256[:12]}…); start the sweep again."
+                )
+            self._splits[asked] = Split.of(corpus, spec.holdout, spec.split_seed)
+        key = (*asked, spec.settings.ctx)
+        if key not in self._shared:
+            self._shared[key] = Shared.of(self._splits[asked], spec.settings.ctx)
+        return self._shared[key]
+
+    def _corpus(self, asked: Request | Spec) -> Corpus:
+        if STANDARD_INPUT in asked.data:
+            raise UsageError("A sweep reads its text many times, so --data - can't be; write it to a file.")
+        key = _reading(asked)
+        if key not in self._corpora:
+            normalize: Normalization = asked.normalize  # type: ignore[assignment]  # validated by Request
+            text = read(asked.data, encoding=asked.encoding, normalize=normalize)
+            self._corpora[key] = Corpus.of(text, asked.documents)
+        return self._corpora[key]
+
+
+def _reading(asked: Request | Spec) -> tuple[object, ...]:
+    return asked.data, asked.encoding, asked.normalize, asked.documents

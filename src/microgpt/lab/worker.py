@@ -1,0 +1,72 @@
+"""One process that carries out runs, one after another, and keeps between them what they share.
+
+It hears specifications from a pipe and answers each with what came of it. It ends when the pipe closes, and at once
+when the process that started it is gone; Ctrl-C is that one's to decide.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Final
+
+from microgpt.errors import MicrogptError, UsageError
+from microgpt.lab.run import Trained, Workshop
+from microgpt.lab.spec import Spec
+
+ORPHANED: Final = 3  # the exit code of a worker whose parent is gone
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What no other run can escape either: a text that is gone, an engine that can't be had."""
+
+    error: MicrogptError
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker died in the midst of this run."""
+
+    spec: Spec
+    reason: str
+
+
+Outcome = Trained | Lost | Broken
+
+
+def work(connection: Connection, out: str) -> None:
+    """The whole life of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    from threadpoolctl import threadpool_limits
+
+    workshop = Workshop(out=out)
+    with threadpool_limits(1):  # the cores belong to the jobs
+        while True:
+            try:
+                spec = connection.recv()
+            except (EOFError, OSError):
+                return
+            connection.send(outcome_of(workshop, spec))
+
+
+def outcome_of(workshop: Workshop, spec: Spec) -> Outcome:
+    """What comes of a run, whatever happens short of death."""
+    try:
+        return workshop.carry_out(spec)
+    except UsageError as error:  # sizes beyond this machine's memory, say
+        return workshop.lost(spec, str(error))
+    except MicrogptError as error:
+        return Broken(error)
+    except Exception as error:
+        return workshop.lost(spec, f"{type(error).__name__}: {error}"[:500])
+
+
+def _watch_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(ORPHANED)

@@ -1,0 +1,132 @@
+"""`microgpt analyze` and `microgpt report` on a store of known runs."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from microgpt.cli import analyze, report
+from microgpt.errors import StoreError, UsageError
+from microgpt.lab.run import Trained
+from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.store import Store
+
+pytest.importorskip("scipy", reason="intervals need SciPy")
+RUNS = 24 + 12 + 40 - 3  # both sweeps have the default size at 5,000 steps
+NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)
+
+
+def fill(path: Path, *designs: Design) -> None:
+    with Store.open(path, create=True) as store:
+        for number, design in enumerate(designs):
+            records = simulate(NAMES, design, Noise(), number)
+            store.begin(design.sweep, {"name": design.sweep})
+            store.enroll(design.sweep, [(record.identity, record.role) for record in records])
+            for record in records:
+                store.add(Trained(record))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lab") / "lab.db"
+    fill(path, Design(), Design(sizes=SIZES, steps=(5000,), sweep="params", tuned=True))
+    return path
+
+
+def ask(command: click.Command, *arguments: object) -> Result:
+    """What a command prints; its errors pass through."""
+    return CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False, standalone_mode=False)
+
+
+def error(command: click.Command, *arguments: object) -> Exception:
+    found = CliRunner().invoke(command, list(map(str, arguments)), standalone_mode=False).exception
+    assert isinstance(found, Exception)
+    return found
+
+
+@pytest.mark.parametrize(("what", "rows"), [("steps", 8), ("params", 4), ("returns", 10), ("runs", RUNS)])
+def test_json_is_one_object_with_a_row_for_each_row(what: str, rows: int, lab: Path) -> None:
+    found = ask(analyze.command, what, "--json", "--store", lab)
+    assert len(json.loads(found.stdout)["rows"]) == rows
+
+
+def test_every_row_over_seeds_has_its_seeds_mean_error_and_interval(lab: Path) -> None:
+    for what in ("steps", "params"):
+        for row in json.loads(ask(analyze.command, what, "--json", "--store", lab).stdout)["rows"]:
+            assert row["seeds"] == 3
+            assert row["low"] < row["loss"] < row["high"]
+            assert row["se"] > 0
+
+
+def test_tables_go_to_standard_output_and_warnings_to_standard_error(tmp_path: Path) -> None:
+    fill(tmp_path / "lab.db", Design(seeds=2, steps=(1000, 2000)))
+    found = ask(analyze.command, "steps", "--store", tmp_path / "lab.db")
+    assert "Loss against steps" in found.stdout
+    assert "fewer than 3 seeds" in found.stderr
+    assert "fewer than 3 seeds" not in found.stdout
+    as_json = ask(analyze.command, "steps", "--json", "--store", tmp_path / "lab.db")
+    assert any("fewer than 3 seeds" in text for text in json.loads(as_json.stdout)["warnings"])
+    assert {finding["kind"] for finding in json.loads(as_json.stdout)["findings"]} >= {"few seeds", "few levels"}
+    assert as_json.stderr == ""
+
+
+def test_csv_and_markdown_are_nothing_else(lab: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(ask(analyze.command, "runs", "--csv", "--store", lab).stdout)))
+    assert len({row["identity"] for row in rows}) == len(rows) == RUNS
+    assert ask(analyze.command, "params", "--markdown", "--store", lab).stdout.startswith("### Loss against size\n\n|")
+
+
+def test_a_sweep_that_is_not_there_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    fill(tmp_path / "lab.db", Design(sweep="mine"))
+    found = error(analyze.command, "params", "--store", tmp_path / "lab.db")
+    assert isinstance(found, StoreError)
+    assert "`microgpt sweep params`" in str(found)
+    assert "--sweep mine" in str(found)
+    assert (
+        len(
+            json.loads(
+                ask(analyze.command, "steps", "--sweep", "mine", "--json", "--store", tmp_path / "lab.db").stdout
+            )["rows"]
+        )
+        == 8
+    )
+
+
+def test_an_untuned_sweep_answers_where_there_is_no_tuned_one(tmp_path: Path) -> None:
+    fill(tmp_path / "lab.db", Design(sweep="steps-original"))
+    for what, rows in (("steps", 8), ("returns", 7)):
+        found = ask(analyze.command, what, "--json", "--store", tmp_path / "lab.db")
+        assert len(json.loads(found.stdout)["rows"]) == rows
+
+
+def test_an_unknown_table_suggests_the_nearest() -> None:
+    assert "Did you mean steps?" in str(error(analyze.command, "step"))
+
+
+def test_an_empty_store_says_what_fills_it(tmp_path: Path) -> None:
+    fill(tmp_path / "lab.db")
+    for what in ("steps", "returns", "runs"):
+        found = error(analyze.command, what, "--store", tmp_path / "lab.db")
+        assert isinstance(found, StoreError)
+        assert "`microgpt sweep steps`" in str(found)
+
+
+def test_a_plot_is_drawn_beside_the_table(lab: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    for what in ("steps", "params", "returns"):
+        ask(analyze.command, what, "--plot", tmp_path / f"{what}.svg", "--store", lab)
+        assert (tmp_path / f"{what}.svg").read_text().startswith("<svg")
+    assert isinstance(error(analyze.command, "runs", "--plot", tmp_path / "a.svg", "--store", lab), UsageError)
+
+
+def test_the_report_is_written_and_named(lab: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    found = ask(report.command, "--store", lab, "--out", tmp_path / "report.html")
+    assert found.stdout.strip() == str(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "Longer training" in text
+    assert "Larger models" in text

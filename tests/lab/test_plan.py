@@ -1,0 +1,248 @@
+"""What sweeps consist of, how learning rates are found, and files that describe a sweep."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microgpt.errors import DataError, UsageError
+from microgpt.lab.design import holds, log_range
+from microgpt.lab.design_file import read_design
+from microgpt.lab.estimate import estimate
+from microgpt.lab.plan import BUILT_IN, Plan, original, plan
+from microgpt.lab.spec import Spec
+from microgpt.lab.texts import Texts
+from microgpt.lab.tuning import SEEDS, choice, middle, trials
+from tests.lab import few
+
+TEXTS = Texts()
+
+
+def study(asked: Plan, losses: dict[str, float]) -> list[Spec]:
+    members = [member for group in asked.groups for member in asked.members(group, losses)]
+    return [member.spec for member in members if member.role == "study"]
+
+
+def tuned_at(asked: Plan, best: float) -> dict[str, float]:
+    """Losses as if a rate were best for all groups, with the extensions that it takes to find it."""
+    losses: dict[str, float] = {}
+    for group in asked.groups:
+        assert asked.tuning
+        while asked.choice(group, losses) is None:
+            for spec in trials(group, asked.tuning, losses):
+                losses[spec.identity] = 2 + abs(spec.settings.lr - best) / best
+    return losses
+
+
+@pytest.mark.parametrize(("name", "levels"), [("steps", 8), ("params", 3), ("laws", 25)])
+def test_a_built_in_sweep_has_its_levels_three_seeds_and_trials_on_others(name: str, levels: int) -> None:
+    asked = plan(BUILT_IN[name], TEXTS)
+    runs = study(asked, tuned_at(asked, 0.005))
+    assert len(runs) == 3 * levels
+    assert {spec.settings.lr for spec in runs} == {0.005}
+    assert {spec.settings.seed for spec in runs} == {0, 1, 2}
+    assert not study(asked, {})  # nothing is reported before rates are known
+    trying = [spec for group in asked.groups for spec in trials(group, asked.tuning, {})]  # type: ignore[arg-type]
+    assert {spec.settings.seed for spec in trying} == set(SEEDS)
+    assert len({(spec.data_sha256, spec.split_seed) for spec in runs + trying}) == 1  # one held-out set
+
+
+def test_the_two_sweeps_of_the_original_share_the_trials_of_their_common_size() -> None:
+    steps, params = (plan(BUILT_IN[name], TEXTS) for name in ("steps", "params"))
+    first = {spec.identity for spec in trials(steps.groups[0], steps.tuning, {})}  # type: ignore[arg-type]
+    assert first == {spec.identity for spec in trials(params.groups[0], params.tuning, {})}  # type: ignore[arg-type]
+
+
+def test_the_original_is_another_sweep_with_one_rate_for_all() -> None:
+    asked = plan(original(BUILT_IN["params"]), TEXTS)
+    assert asked.name == "params-original"
+    assert {spec.settings.lr for spec in study(asked, {})} == {0.01}
+    assert len(study(asked, {})) == 9
+
+
+@pytest.mark.parametrize(("best", "at_edge"), [(0.005, False), (0.00125, False), (0.02, False), (0.16, False)])
+def test_a_rate_at_the_edge_asks_for_one_beyond(best: float, at_edge: bool) -> None:
+    asked = plan(BUILT_IN["steps"], TEXTS)
+    found = choice(asked.groups[0], asked.tuning, tuned_at(asked, best))  # type: ignore[arg-type]
+    assert found is not None
+    assert (found.rate, found.at_edge) == (best, at_edge)
+
+
+def test_a_rate_that_gets_ever_better_is_flagged_in_the_end() -> None:
+    asked = plan(BUILT_IN["steps"], TEXTS)
+    found = choice(asked.groups[0], asked.tuning, tuned_at(asked, 1e9))  # type: ignore[arg-type]
+    assert found is not None
+    assert found.at_edge
+
+
+def test_runs_of_other_sweeps_do_not_change_a_choice() -> None:
+    asked = plan(BUILT_IN["steps"], TEXTS)
+    losses = tuned_at(asked, 0.005)
+    before = asked.choice(asked.groups[0], losses)
+    beyond = asked.groups[0].trial.with_settings(lr=0.64, seed=1000)
+    assert asked.choice(asked.groups[0], losses | {beyond.identity: 0.1}) == before
+
+
+def test_the_middle_is_by_ratio() -> None:
+    assert middle([1000, 2000, 3000, 5000, 8000, 9000, 13000, 21000]) == 5000
+
+
+@given(st.integers(1, 10**6), st.integers(1, 100), st.integers(2, 12))
+def test_a_log_range_keeps_its_ends_and_rises(first: int, times: int, count: int) -> None:
+    found = log_range(first, first * times, count)
+    assert found[0] == first
+    assert found[-1] == first * times
+    assert sorted(set(found)) == found
+
+
+def test_combinations_that_cannot_be_are_left_out_and_counted(tmp_path: Path) -> None:
+    asked = few.planned(tmp_path, axes={"emb": (4, 6), "head": (2, 3, 4)}, where=("layer == 1",))
+    kept = {(level.settings.emb, level.settings.head) for level in asked.levels}
+    assert kept == {(4, 2), (4, 4), (6, 2), (6, 3)}
+    assert asked.left_out == 2
+
+
+def test_conditions_and_drops_leave_levels_out(tmp_path: Path) -> None:
+    axes = {"steps": (10, 20, 30), "emb": (4, 8)}
+    asked = few.planned(tmp_path, axes=axes, where=("steps * emb <= 160",), drop=({"steps": 10, "emb": 8},))
+    assert {(level.settings.steps, level.settings.emb) for level in asked.levels} == {
+        (10, 4),
+        (20, 4),
+        (30, 4),
+        (20, 8),
+    }
+    with pytest.raises(UsageError, match="expected one combination"):
+        few.planned(tmp_path, where=("steps > 1000",))
+
+
+def test_paired_axes_go_side_by_side(tmp_path: Path) -> None:
+    asked = few.planned(tmp_path, axes={"steps": (10, 20), "emb": (4, 8)}, mode="paired", levels=({}, {"layer": 2}))
+    found = {(level.settings.steps, level.settings.emb, level.settings.layer) for level in asked.levels}
+    assert found == {(10, 4, 1), (20, 8, 1), (10, 4, 2), (20, 8, 2)}
+    with pytest.raises(UsageError, match="equally many"):
+        few.planned(tmp_path, axes={"steps": (10, 20), "emb": (4, 8, 12)}, mode="paired")
+
+
+def test_a_condition_is_no_program() -> None:
+    settings = {"emb": 16, "head": 4, "decay": "linear"}
+    assert holds("emb % head == 0", settings)
+    assert not holds("emb < 16", settings)
+    for wrong in ("__import__('os')", "emb", "emb == 1 or True", "embb == 1", "decay % 2 == 0", "emb % 0 == 1"):
+        with pytest.raises(UsageError, match="condition"):
+            holds(wrong, settings)
+
+
+def test_tuning_wants_its_own_seeds_and_a_held_out_part(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="seeds of their own"):
+        few.planned(tmp_path, tuned=True, seeds=(0, 1000))
+    with pytest.raises(UsageError, match="hold something out"):
+        few.planned(tmp_path, tuned=True, base={"holdout": 0.0})
+
+
+FILE = """
+name = "widths"
+seeds = [3, 5]
+where = ["emb % head == 0"]
+
+[base]
+data = "{data}"
+engine = "array"
+holdout = 0.2
+head = 2
+
+[axes]
+emb = [4, 7, 8]
+steps = {{from = 10, to = 40, count = 3}}
+
+[[drop]]
+emb = 8
+steps = 40
+
+[[rates]]
+emb = 8
+lr = 0.02
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "sweep.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_describes_a_sweep(tmp_path: Path) -> None:
+    asked = plan(read_design(written(tmp_path, FILE.format(data=few.text(tmp_path)))), Texts())
+    found = {(spec.settings.emb, spec.settings.steps, spec.settings.lr) for spec in study(asked, {})}
+    assert found == {(4, 10, 0.01), (4, 20, 0.01), (4, 40, 0.01), (8, 10, 0.02), (8, 20, 0.02)}
+    assert asked.name == "widths"
+    assert asked.left_out == 4
+    assert {spec.settings.seed for spec in study(asked, {})} == {3, 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[axes]\nembb = [1]", r"line 2: 'embb' is no key of an axis. Did you mean emb\?"),
+        ("sedes = 3", r"line 1: 'sedes' .* Did you mean seeds\?"),
+        ("[base]\n\nthreads = 2", "line 3: threads does not change what a run comes to"),
+        ("[axes]\nemb = [0]", "line 2: --emb must be 1 or more"),
+        ("[axes]\nemb = 5", "line 2: emb takes a list"),
+        ("[axes]\nlr = {from = 0, to = 1, count = 3}", "line 2: a range of lr"),
+        ("[axes]\ndecay = {from = 1, to = 2, count = 3}", "a range of decay"),
+        ("[axes]\nseed = [1]", "line 2: seeds stand under seeds"),
+        ('mode = "cross"', "line 1: mode takes"),
+        ("seeds = 0", "line 1: seeds takes"),
+        ('lr = "best"', 'line 1: lr takes "tuned"'),
+        ("[[rates]]\nemb = 4", "line 1: each of .* without lr"),
+        ("axes = 3", "line 1: axes takes a table"),
+        ("levels = []", "line 1: levels takes tables"),
+        ("where = 'emb'", "line 1: where takes a list"),
+        ("[tuning]\nrates = [0.1]", "line 2: tuning takes"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line_that_says_where(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        read_design(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[axes\nemb = 3", "a = ", "\0"])
+def test_what_is_no_toml_is_told_with_its_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"expected TOML, found: .*\(at (line \d|end)"):
+        read_design(written(tmp_path, text))
+    with pytest.raises(DataError, match="can be read"):
+        read_design(tmp_path / "none.toml")
+
+
+@settings(max_examples=40)
+@given(st.text(max_size=60))
+def test_no_text_is_met_with_anything_but_one_line(text: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sweep.toml"
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        try:
+            read_design(path)
+        except (UsageError, DataError) as error:
+            told = str(error)
+        else:
+            told = ""
+        assert "\n" not in told
+
+
+def test_an_estimate_counts_every_run_and_its_work(tmp_path: Path) -> None:
+    texts = Texts()
+    design = few.design(tmp_path, tuned=True)
+    known = estimate(plan(design, texts), texts, jobs=2)
+    assert (known.runs, known.tuning) == (2 * 3 + 10, 10)
+    assert [row.runs for row in known.rows] == [3 + 10, 3]
+    assert known.flop > 0
+    assert known.seconds > 0
+    assert known.memory == 2 * known.rows[0].memory
+
+
+def test_a_plan_with_more_seeds_has_all_runs_of_one_with_fewer(tmp_path: Path) -> None:
+    few_seeds, more = (few.planned(tmp_path, seeds=tuple(range(count))) for count in (2, 4))
+    assert {spec.identity for spec in study(few_seeds, {})} < {spec.identity for spec in study(more, {})}

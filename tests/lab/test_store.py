@@ -1,0 +1,310 @@
+"""The store: what goes in comes out, one writes, many read, and what is no sound store is left as it is."""
+
+import hashlib
+import multiprocessing
+import random
+import sqlite3
+import threading
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from microgpt.errors import StoreError
+from microgpt.lab import store as rooms
+from microgpt.lab.lock import held
+from microgpt.lab.record import RunRecord
+from microgpt.lab.run import Curve, Trained
+from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
+from microgpt.lab.spec import SCIENTIFIC
+from microgpt.lab.store import Store
+
+SETTINGS = {
+    "steps": 30, "batch": 1, "lr": 0.01, "beta1": 0.85, "beta2": 0.99, "warmup": 0, "decay": "linear", "seed": 0,
+    "emb": 4, "head": 2, "layer": 1, "ctx": 8, "ff": 4, "norm_embeddings": True, "norm_head": False, "golden": False,
+    "initial": "gauss", "initial_scale": 0.08, "documents": "lines", "encoding": "utf-8", "normalize": "nfc",
+    "holdout": 0.2, "split_seed": 0, "order": "shuffled",
+}  # fmt: skip
+
+
+def trained(number: int = 0, **changes: object) -> Trained:
+    facts = {"data": "few", "data_sha256": "00", "kind": "lines", "engine": "array", "precision": "64"}
+    counts = {"params": 400, "params_embedding": 100, "params_head": 100, "params_body": 200, "holdout_documents": 3}
+    sums = {"tokens": 210, "unique_tokens": 100, "epochs": 2.1, "flop": 1e6, "unigram": 2.8, "uniform": 3.3}
+    record = RunRecord(
+        identity=f"{number:064x}",
+        sweeps=(),
+        role="study",
+        status="done",
+        settings=SETTINGS | {"seed": number},
+        loss=0.1 + 0.2,
+        loss_se=None,
+        training_loss=2.5,
+        samples=("añ", "", "<b>\n'\""),
+        seconds={"total": 0.25},
+        **facts,
+        **counts,
+        **sums,
+    )
+    return Trained(replace(record, **changes), Curve(2, (3.25, 2.5)))
+
+
+def filled(path: Path, runs: int = 3) -> Path:
+    with Store.open(path, create=True) as store:
+        store.begin("few", {"levels": 1, "seeds": [0]})
+        store.enroll("few", [(trained(number).record.identity, "study") for number in range(runs)])
+        for number in range(runs):
+            store.add(trained(number))
+    return path
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db")
+    with Store.open(path) as store:
+        assert store.records("few") == [replace(trained(n).record, sweeps=("few",)) for n in range(3)]
+        assert [type(value) for value in store.records()[0].settings.values()] == [
+            type(SETTINGS[name]) for name in SCIENTIFIC
+        ]
+        assert store.curves("few")[trained(1).record.identity] == Curve(2, (3.25, 2.5))
+        assert store.sweeps() == {"few": {"levels": 1, "seeds": [0]}}
+        assert store.records("none") == []
+
+
+def test_every_field_and_setting_has_a_column_that_sql_can_read(tmp_path: Path) -> None:
+    names = {field.name for field in fields(RunRecord)} - {"settings", *OF_MEMBERS} | set(SCIENTIFIC)
+    with sqlite3.connect(filled(tmp_path / "lab.db")) as connection:
+        found = {row[1] for row in connection.execute("PRAGMA table_info(runs)")}
+        mean = connection.execute("SELECT emb, avg(loss) FROM runs GROUP BY emb").fetchall()
+    assert found == names == set(COLUMNS)
+    assert mean[0][0] == 4
+    connection.close()
+
+
+def test_a_run_has_a_role_in_each_sweep(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db", 2)
+    with Store.open(path, create=True) as store:
+        store.enroll("other", [(trained(0).record.identity, "tuning")])
+    with Store.open(path) as store:
+        assert [run.role for run in store.records("few")] == ["study", "study"]
+        assert [run.role for run in store.records("other")] == ["tuning"]
+        assert store.records("other", "study") == []
+        assert store.records()[0].sweeps == ("few", "other")
+        assert [run.role for run in store.records()] == ["study", "study"]
+        assert len(store.records(role="tuning")) == 1
+
+
+def test_more_seeds_add_to_a_sweep_and_another_plan_replaces_it(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db", 2)
+    with Store.open(path, create=True) as store:
+        store.begin("few", {"levels": 1, "seeds": [0, 1]})
+        assert len(store.records("few")) == 2
+        store.begin("few", {"levels": 2, "seeds": [0, 1]})
+        assert store.records("few") == []
+        assert len(store.records()) == 2  # no run is ever lost
+
+
+def test_a_run_that_failed_gives_way_to_one_that_did_not(tmp_path: Path) -> None:
+    path = tmp_path / "lab.db"
+    with Store.open(path, create=True) as store:
+        store.add(trained(status="failed", loss=None, error="no result: its worker died"))
+        store.add(trained())
+        assert [run.status for run in store.records()] == ["done"]
+
+
+def test_a_store_of_an_older_schema_becomes_one_of_the_newest(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db")
+    connection = sqlite3.connect(path, isolation_level=None)
+    newer = (*MIGRATIONS, ("ALTER TABLE runs ADD COLUMN place TEXT NOT NULL DEFAULT 'here'",))
+    migrate(connection, newer)
+    migrate(connection, newer)  # once is enough
+    assert connection.execute("SELECT count(*), max(place) FROM runs").fetchone() == (3, "here")
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(newer),)
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db")
+    connection = sqlite3.connect(path, isolation_level=None)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, (*MIGRATIONS, ("CREATE TABLE more (a)", "no SQL")))
+    connection.close()
+    with Store.open(path) as store:
+        assert len(store.records()) == 3
+
+
+def test_a_store_of_a_newer_schema_is_left_as_it_is(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    check_refused(path, "newer microgpt")
+
+
+def check_refused(path: Path, told: str = "") -> None:
+    before = digest(path)
+    for create in (False, True):
+        with pytest.raises(StoreError, match=told), Store.open(path, create=create) as store:
+            store.records()
+    assert digest(path) == before
+    assert {found.name for found in path.parent.iterdir()} <= {path.name, f".{path.name}.lock"}
+
+
+def test_what_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
+    text = tmp_path / "text.db"
+    text.write_text("steps,loss\n1,2\n" * 100)
+    check_refused(text, "expected a sound store")
+    other = tmp_path / "sub" / "other.db"
+    other.parent.mkdir()
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE runs (identity)")
+    connection.close()
+    check_refused(other, "another kind of SQLite file")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE runs SET loss = 'low'",
+        "UPDATE runs SET samples = '[1'",
+        "UPDATE runs SET steps = x'00'",
+        "UPDATE runs SET seconds = '" + "[" * 5000 + "'",
+        "ALTER TABLE runs RENAME TO moved",
+        "CREATE TRIGGER late AFTER INSERT ON runs BEGIN DELETE FROM runs; END",
+        "DROP TABLE members",
+    ],
+)
+def test_values_that_no_store_has_are_refused(tmp_path: Path, change: str) -> None:
+    path = filled(tmp_path / "lab.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute(change)
+    connection.close()
+    with pytest.raises(StoreError), Store.open(path) as store:
+        store.records()
+
+
+def test_a_view_in_the_place_of_a_table_is_not_read(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE runs RENAME TO moved")
+        endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
+        connection.execute(f"CREATE VIEW runs AS {endless}")
+    connection.close()
+    check_refused(path, "another kind")
+
+
+def test_no_store_is_told_with_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="microgpt sweep"):
+        Store.open(tmp_path / "lab.db")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(StoreError, match="choose another"):
+        Store.open(tmp_path / "none" / "lab.db", create=True)
+
+
+def test_a_damaged_store_is_read_rightly_or_refused(tmp_path: Path) -> None:
+    sound = filled(tmp_path / "lab.db", 40).read_bytes()
+    with Store.open(tmp_path / "lab.db") as store:
+        whole = len(store.records())
+    stream, refused = random.Random(0), 0
+    for number in range(150):
+        path = tmp_path / f"{number}" / "lab.db"
+        path.parent.mkdir()
+        data = bytearray(sound)
+        for _ in range(1 + number % 8):
+            data[stream.randrange(len(data))] ^= 1 << stream.randrange(8)
+        path.write_bytes(data if number % 5 else data[: stream.randrange(1, len(data))])
+        before = digest(path)
+        try:
+            with Store.open(path) as store:
+                assert len(store.records()) <= whole
+        except StoreError as error:
+            refused += "\n" not in str(error)
+        assert digest(path) == before
+    assert refused > 20
+
+
+def _write_for(path: Path, seconds: float) -> None:
+    with Store.open(path, create=True) as store:
+        deadline = time.monotonic() + seconds
+        number = 100
+        while time.monotonic() < deadline:
+            store.add(trained(number))
+            number += 1
+
+
+def test_a_reader_and_a_writer_do_not_notice_each_other(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db")
+    writer = threading.Thread(target=_write_for, args=(path, 1.0))
+    writer.start()
+    seen = []
+    while writer.is_alive():
+        with Store.open(path) as store:
+            seen.append(len(store.records("few")))
+            seen.append(len(store.records()))
+        time.sleep(0.005)
+    writer.join()
+    assert set(seen[::2]) == {3}
+    assert seen[1::2] == sorted(seen[1::2])
+    assert seen[-1] > 3
+
+
+def _hold(path: Path, ready: object) -> None:
+    with Store.open(path, create=True) as store:
+        store.add(trained(7))
+        store.commit()
+        ready.set()  # type: ignore[attr-defined]
+        time.sleep(60)
+
+
+def test_a_second_writer_waits_and_then_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = filled(tmp_path / "lab.db")
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_hold, args=(path, ready), daemon=True)
+    process.start()
+    try:
+        assert ready.wait(20)
+        monkeypatch.setattr(rooms, "PATIENCE", 0.2)
+        with pytest.raises(StoreError, match="another sweep at work"):
+            Store.open(path, create=True)
+    finally:
+        process.kill()
+        process.join()
+    with Store.open(path, create=True) as store:  # one that dies lets go
+        assert len(store.records()) == 4
+
+
+def test_a_lock_is_one_process_at_a_time(tmp_path: Path) -> None:
+    with held(tmp_path / "lab.db", 0), pytest.raises(StoreError), held(tmp_path / "lab.db", 0):
+        pass
+    with held(tmp_path / "lab.db", 0):
+        pass
+
+
+def _die_in_a_transaction(path: Path, ready: object) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit
+    connection.execute("BEGIN IMMEDIATE")
+    for _ in range(12):
+        connection.execute("INSERT INTO sweeps SELECT hex(randomblob(500)), 'x', 'y' FROM sweeps")
+    ready.set()  # type: ignore[attr-defined]
+    time.sleep(60)
+
+
+def test_a_reader_recovers_what_a_killed_writer_left(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db")
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_die_in_a_transaction, args=(path, ready), daemon=True)
+    process.start()
+    assert ready.wait(20)
+    process.kill()
+    process.join()
+    assert (tmp_path / "lab.db-journal").exists()
+    with Store.open(path) as store:
+        assert len(store.records("few")) == 3
+        assert list(store.sweeps()) == ["few"]

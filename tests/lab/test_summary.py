@@ -1,0 +1,52 @@
+"""The sentences of a report say what the intervals allow, and no more."""
+
+from dataclasses import replace
+
+import pytest
+
+from microgpt.lab.audit import Finding
+from microgpt.lab.record import RunRecord
+from microgpt.lab.series import STEPS
+from microgpt.lab.simulate import Design, Law, Noise, simulate
+from microgpt.lab.study import part
+from microgpt.lab.summary import sentences, warned
+
+pytest.importorskip("scipy", reason="intervals need SciPy")
+NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)
+
+
+def said(records: list[RunRecord]) -> str:
+    return " ".join(sentences([part("steps", records, [STEPS])], records))
+
+
+def test_a_fall_is_told_with_its_interval_and_the_rows_that_are_noise() -> None:
+    text = said(simulate(NAMES, Design(), Noise(), 1))
+    assert "Trained longer, from 1,000 to 21,000 steps, the held-out loss falls" in text
+    assert "differences can't be told from noise: 8,000 to 9,000" in text
+    assert "a model that knows nothing scores 3.296" in text
+
+
+def test_a_loss_that_does_not_move_is_not_said_to_fall() -> None:
+    text = said(simulate(Law(E=2.0, A=0.0, B=0.0), Design(), Noise(), 0))
+    assert "falls" not in text
+    assert "can't be told from noise" in text
+
+
+def test_a_rise_is_called_a_rise() -> None:
+    records = [replace(run, loss=5 - run.loss) for run in simulate(NAMES, Design(), Noise(), 1) if run.loss]
+    assert "rises from" in said(records)
+
+
+def test_one_seed_allows_no_verdict() -> None:
+    assert "with one seed nobody can say" in said(simulate(NAMES, Design(seeds=1), Noise(), 1))
+
+
+def test_the_noise_of_two_runs_is_that_of_the_simulation() -> None:
+    text = said(simulate(NAMES, Design(seeds=200, steps=(1000, 2000)), Noise(run=0.01, seed=0.0), 1))
+    assert "standard deviation of a run 0.0100" in text or "standard deviation of a run 0.009" in text
+
+
+def test_findings_are_counted_by_how_grave_they_are() -> None:
+    findings = [Finding("dead seed", "serious"), Finding("few seeds", "warning"), Finding("epochs", "warning")]
+    assert warned(findings) == "The audit found: 1 serious, 2 warnings."
+    assert warned([]) == "The audit found nothing to beware of."
