@@ -1,5 +1,6 @@
 """A time becomes a training: sizes by the table, steps by the clock, and a command that asks for the same."""
 
+import io
 import shlex
 import time
 from pathlib import Path
@@ -59,6 +60,22 @@ def test_what_is_given_is_kept() -> None:
     fitted = fit({"data": (str(FIXTURES / "chat.txt"),), "emb": 20, "lr": 0.02, "documents": "lines"}, 2.0)
     assert (fitted.request.settings.emb, fitted.request.settings.lr, fitted.request.documents) == (20, 0.02, "lines")
     assert fitted.request.settings.emb % fitted.request.settings.head == 0
+
+
+def test_a_number_of_heads_that_was_not_asked_for_gives_way() -> None:
+    fitted = fit({"data": (str(FIXTURES / "chat.txt"),), "emb": 50}, 2.0)
+    assert (fitted.request.settings.emb, fitted.request.settings.head) == (50, 2)
+
+
+def test_running_text_comes_through_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (FIXTURES / "chat.txt").open("rb") as pipe:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(pipe))
+        assert fit({"data": ("-",)}, 2.0).split.is_running
+
+
+def test_a_text_that_is_used_up_before_its_time_is_told_of() -> None:
+    fitted = fit({"data": (str(FIXTURES / "lyrics_pt.txt"),)}, 30.0)
+    assert "ends before its time" in fitted.told
 
 
 def test_paragraphs_are_taken_as_running_text_and_short_lines_as_lines() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from microgpt.errors import UsageError
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.loop import train
-from microgpt.training.records import Evaluated, Finished, Note
+from microgpt.training.records import Evaluated, Finished, Note, Progress
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.selection import lowest, spread, waited
@@ -85,6 +85,17 @@ def test_past_its_deadline_a_run_takes_no_step_and_is_finished(tmp_path: Path) -
     assert isinstance(end, Finished)
     assert 0 < end.result.steps_taken < 1_000_000
     assert time.perf_counter() - start < 5
+
+
+def test_a_slow_machine_gets_fewer_steps_whose_learning_rate_still_falls_to_zero(tmp_path: Path) -> None:
+    asked = request(tmp_path, steps=1_000_000, eval_every=50, lr=0.01)
+    records = list(train(asked, deadline=time.perf_counter() + 1.0))
+    end = records[-1]
+    assert isinstance(end, Finished)
+    assert end.result.steps == end.result.steps_taken < 1_000_000
+    rates = [record.lr for record in records if isinstance(record, Progress)]
+    assert rates[-1] < 0.05 * rates[0]
+    assert any("slower than measured" in record.text for record in records if isinstance(record, Note))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -68,7 +69,8 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in VERBS:
-            raise click.UsageError(f"There is no verb {args[0]!r}. {suggestion(args[0], list(VERBS))}")
+            hint = f"Did you mean --data {args[0]}?" if Path(args[0]).exists() else suggestion(args[0], list(VERBS))
+            raise click.UsageError(f"There is no verb {args[0]!r}. {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

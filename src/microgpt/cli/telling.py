@@ -3,11 +3,14 @@
 import sys
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from microgpt.training.pace import duration
+
+if TYPE_CHECKING:
+    from microgpt.training.records import Progress
 
 EVERY = 5.0  # seconds between plain lines
 
@@ -15,7 +18,7 @@ EVERY = 5.0  # seconds between plain lines
 class Teller(Protocol):
     """Who tells of steps on standard error."""
 
-    def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None:
+    def progress(self, done: "Progress", held_out: float | None) -> None:
         """So many steps are taken."""
 
     def note(self, text: str) -> None:
@@ -28,7 +31,7 @@ class Teller(Protocol):
 class Quiet:
     """Tells nothing."""
 
-    def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None: ...
+    def progress(self, done: "Progress", held_out: float | None) -> None: ...
 
     def note(self, text: str) -> None: ...
 
@@ -41,11 +44,11 @@ class Plain:
     def __init__(self) -> None:
         self.next = 0.0
 
-    def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None:
+    def progress(self, done: "Progress", held_out: float | None) -> None:
         now = time.monotonic()
-        if now >= self.next or step == steps:
+        if now >= self.next or done.step == done.steps:
             self.next = now + EVERY
-            self.note(describe(step, steps, loss, speed, left))
+            self.note(describe(done, held_out))
 
     def note(self, text: str) -> None:
         click.echo(text, err=True)
@@ -58,16 +61,16 @@ class Live:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
 
         columns = [BarColumn(bar_width=24), TextColumn("{task.description}", markup=False)]
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task("", total=None)
         self.bar.start()
 
-    def progress(self, step: int, steps: int, loss: float, speed: float, left: float) -> None:
-        text = describe(step, steps, loss, speed, left)
-        self.bar.update(self.task, completed=step, total=steps, description=text)
+    def progress(self, done: "Progress", held_out: float | None) -> None:
+        self.bar.update(self.task, completed=done.step, total=done.steps, description=describe(done, held_out))
 
     def note(self, text: str) -> None:
         self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -83,9 +86,14 @@ def teller(quiet: bool) -> Teller:
     return Live() if sys.stderr.isatty() else Plain()
 
 
-def describe(step: int, steps: int, loss: float, speed: float, left: float) -> str:
-    """`step 300/1000  loss 2.4321  4,310 steps/s  0 s left`."""
-    return f"step {step}/{steps}  loss {loss:.4f}  {pace(speed)}  {duration(left)} left"
+def describe(done: "Progress", held_out: float | None = None) -> str:
+    """`step 300/1000  loss 2.4321  4,310 steps/s  0 s left`. The first step alone tells nothing of the time."""
+    told = f"step {done.step}/{done.steps}  loss {done.loss:.4f}"
+    if held_out is not None:
+        told += f"  held-out {held_out:.4f}"
+    if done.step == 1 < done.steps:
+        return told
+    return f"{told}  {pace(done.steps_per_second)}  {duration(done.seconds_left)} left"
 
 
 def separated(samples: Sequence[str]) -> str:

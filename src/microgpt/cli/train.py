@@ -40,7 +40,7 @@ def command(
     with Stop() as stop:
         try:
             records = _within(budget, resume, chosen, tells, stop) if budget else _records(resume, chosen, stop)
-            last = _follow(records, tells, as_json)
+            last = _follow(records, tells, as_json, tell_looks=not budget)
         finally:
             tells.close()
     if losses_file:
@@ -73,8 +73,11 @@ def _within(budget: str, resume: str | None, chosen: dict[str, Any], tells: Tell
     if resume is not None:
         raise UsageError("--for chooses sizes, and --resume keeps those of its run; leave one of the two out.")
     fitted = fit(chosen, seconds, began=began)
-    tells.note(f"{fitted.speed / 1e9:,.0f} GFLOP/s measured; the same without a clock: {fitted.command}")
+    tells.note(f"at the {fitted.speed / 1e9:,.0f} GFLOP/s measured here, {fitted.told}")
     yield from train(fitted.request, stop=stop, split=fitted.split, deadline=fitted.deadline)
+    tells.note(f"the same without a clock: {fitted.command}")
+    if not stop():
+        tells.note("microgpt sample --stream writes more; microgpt export page.html makes a page that writes")
 
 
 def seconds_of(text: str) -> float:
@@ -88,11 +91,12 @@ def seconds_of(text: str) -> float:
         raise UsageError(f"--for takes a time such as 60s, 10m or 1h, found {text!r}.") from None
 
 
-def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool) -> "Finished | Interrupted":
-    """Tell what happens; the last record."""
+def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool, tell_looks: bool) -> "Finished | Interrupted":
+    """Tell what happens; the last record. Held-out losses in mid-run have lines of their own where `tell_looks`."""
     from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Sampled, Started
 
     ended: Finished | Interrupted | None = None
+    held_out: float | None = None
     for record in records:
         match record:
             case Started():
@@ -100,10 +104,12 @@ def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool) -> "Finis
             case Note(text, warning):
                 tells.note(f"warning: {text}" if warning else text)
             case Progress():
-                tells.progress(record.step, record.steps, record.loss, record.steps_per_second, record.seconds_left)
-            case Evaluated(step, held_out):
-                error = "" if held_out.se is None else f" ± {held_out.se:.4f}"
-                tells.note(f"step {step}  held-out loss {held_out.loss:.4f}{error}")
+                tells.progress(record, held_out)
+            case Evaluated(step, measured):
+                held_out = measured.loss
+                if tell_looks:
+                    error = "" if measured.se is None else f" ± {measured.se:.4f}"
+                    tells.note(f"step {step}  held-out loss {held_out:.4f}{error}")
             case Sampled(samples=samples) if samples:
                 tells.close()
             case Finished():

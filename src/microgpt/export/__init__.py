@@ -26,7 +26,9 @@ def export(checkpoint: Checkpoint, target: str | Path) -> None:
     elif path.suffix in WRITERS:
         files.replace(path, WRITERS[path.suffix](checkpoint))
     else:
-        raise UsageError(f"{target}: expected a file that ends in {' or '.join(WRITERS)}, found {path.suffix}.")
+        raise UsageError(
+            f"{target}: expected a file that ends in {' or '.join(WRITERS)}, or a folder (model/), found {path.suffix}."
+        )
 
 
 def _tensors(checkpoint: Checkpoint) -> bytes:

@@ -65,7 +65,9 @@ def sampler() -> None:
         parser.error(f"the prompt has unknown characters: {{unknown}}" if unknown else
                      f"expected a temperature above 0 and a prompt of fewer than {{CONFIG.ctx}} characters")
     model, stream = trained(), random.Random(chosen.seed)
-    for _ in range(chosen.count):
+    for number in range(chosen.count):
+        if number and KIND != "lines":
+            print()
         print(write(model, chosen.prompt, stream, chosen.temperature, chosen.length))
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from microgpt.model.settings import flag
 from microgpt.recipes import RECIPES, REQUESTED, SETTINGS, resolve
 from microgpt.recipes.rungs import Rung, rung
 from microgpt.training.evaluate import evaluations
-from microgpt.training.prepare import prepare, ready_engine, split_of
+from microgpt.training.prepare import prepare, ready_engine, split_of, text_of
 from microgpt.training.request import Request
 from microgpt.training.selection import spread
 
@@ -36,6 +36,7 @@ PATIENCE: Final = 8  # of them without a better one
 LOOKING: Final = 0.05  # share of the time for held-out losses in mid-run, and as much again for the last one
 HELD_OUT: Final = 100_000  # held-out tokens that are enough for an error of a hundredth
 SPARE: Final = 0.05  # share of the time that is left free: machines are not steady
+KINDS: Final = {"lines": "lines", "paragraphs": "paragraphs", "windows": "running text"}
 LONGEST_LINE: Final = 128  # characters; longer ones make ctx dear
 
 
@@ -47,7 +48,18 @@ class Fitted:
     request: Request
     split: Split
     deadline: float
+    used_up: bool  # whether it is the text, not the time, that ends it
     speed: float  # operations of useful work a second
+
+    @property
+    def told(self) -> str:
+        """What was chosen, and why it takes less than the time where it does."""
+        corpus, settings = self.split.corpus, self.request.settings
+        chosen = f"{corpus.name} is taken as {KINDS[corpus.kind]}, with {settings.steps:,} steps of emb {settings.emb} "
+        chosen += f"and layer {settings.layer}"
+        if self.used_up:
+            return f"{chosen}: more passes over so little text are of no use, so it ends before its time"
+        return chosen
 
     @property
     def command(self) -> str:
@@ -75,6 +87,8 @@ def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None)
     given = {"threads": _cores(), "recipe": "default", **given}
     documents, split = _split(given, seconds)
     given = {**given, "documents": documents, "holdout": split.holdout}
+    if split.is_running:  # which is 256 characters each
+        given = {"samples": 5, **given}
     flop, chosen = NOMINAL * given["threads"] * seconds, None
     while chosen is None or chosen != _rung(split, flop):
         chosen = _rung(split, flop)
@@ -120,8 +134,10 @@ def _cores() -> int:
 def _split(given: Mapping[str, Any], seconds: float) -> tuple[str, Split]:
     """The text as lines where they are short, else as running text: of paragraphs a small ctx would see the beginning
     alone; with what to ask for to have it so. No more is held out than can be evaluated in the time."""
-    request = resolve(given["recipe"], _settings(given))
-    split = split_of(request, request.documents)
+    about_the_text = {name: value for name, value in _settings(given).items() if name not in SETTINGS}
+    request = resolve(given["recipe"], about_the_text)
+    text = text_of(request)
+    split = split_of(request, request.documents, text)
     kind = split.corpus.kind
     if request.documents == "auto" and kind != "windows" and (kind != "lines" or _longest(split) > LONGEST_LINE):
         kind = "windows"
@@ -130,7 +146,7 @@ def _split(given: Mapping[str, Any], seconds: float) -> tuple[str, Split]:
     share = split.holdout if "holdout" in given or held_out <= 2 * enough else split.holdout * enough / held_out
     if (kind, share) == (split.corpus.kind, split.holdout):
         return request.documents, split
-    return kind, split_of(replace(request, holdout=float(f"{share:.1g}")), kind)
+    return kind, split_of(replace(request, holdout=float(f"{share:.1g}")), kind, text)
 
 
 def _longest(split: Split) -> int:
@@ -210,4 +226,4 @@ def _planned(
             **({"eval_documents": documents} if documents < dataset.holdout_documents else {}),
         },
     )
-    return Fitted(request, split, end, speed.flop)
+    return Fitted(request, split, end, steps == most, speed.flop)

@@ -93,6 +93,7 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
         _keep(session)
     while not session.complete and not halt():
         if session.evaluation_due:
+            session.keep_pace()
             if not (held_out := session.look(halt)):
                 return  # stopped in the midst of it
             yield Evaluated(session.step, held_out)
@@ -116,7 +117,7 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
         yield saved
     held_out = session.evaluate(halt)
     if held_out:
-        yield Evaluated(session.step, held_out)
+        yield Evaluated(session.kept_step, held_out)
     elif session.dataset.holdout_documents:  # stopped while evaluating
         yield from _interrupted(session)
         return
@@ -135,6 +136,8 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
 
 def _chosen(session: Session, halt: Stop) -> Iterator[Record]:
     """Why it ended early, if it did, and the best weights where they are asked for."""
+    if session.planned_steps > session.settings.steps:
+        yield Note(f"this machine was slower than measured: {session.settings.steps:,} steps were taken.", True)
     if session.worsening:
         yield Note(f"the held-out loss rises for good: training ends after step {session.step:,}.")
     elif session.late:
@@ -189,7 +192,7 @@ def remarks(prepared: Prepared) -> list[Note]:
         notes.append(Note(corpus.reason))
     if hint := own_text(prepared):
         notes.append(Note(hint))
-    if warning := too_small(prepared):
+    elif warning := too_small(prepared):
         notes.append(Note(warning, warning=True))
     if data.cropped_tokens:
         notes.append(

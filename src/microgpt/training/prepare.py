@@ -9,7 +9,7 @@ from pathlib import Path
 from microgpt.data.choices import BUILTINS, STANDARD_INPUT, Normalization
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
-from microgpt.data.reading import read
+from microgpt.data.reading import Text, read
 from microgpt.data.split import Split
 from microgpt.engines import available, choose, create
 from microgpt.engines.base import Engine, EngineConfig, Precision
@@ -128,10 +128,15 @@ def check_memory(settings: Settings, model: ModelConfig, available: int | None =
         )
 
 
-def split_of(request: Request, kind: str) -> Split:
-    """The text of a request, cut into documents of a kind, a share of them held out. Raises `DataError`."""
+def text_of(request: Request) -> Text:
+    """The text of a request. Standard input can be read but once. Raises `DataError`."""
     normalize: Normalization = request.normalize  # type: ignore[assignment]  # validated by Request
-    text = read(request.data, encoding=request.encoding, normalize=normalize)
+    return read(request.data, encoding=request.encoding, normalize=normalize)
+
+
+def split_of(request: Request, kind: str, text: Text | None = None) -> Split:
+    """The text of a request, cut into documents of a kind, a share of them held out. Raises `DataError`."""
+    text = text or text_of(request)
     return Split.of(Corpus.of(text, kind), request.holdout, request.split_seed)
 
 

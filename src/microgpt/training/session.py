@@ -28,6 +28,7 @@ from microgpt.training.stopwatch import Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES
 
 MEAN_OF: Final = 100  # steps whose mean loss is told: a single step's loss is that of one document
+SLACK: Final = 0.97  # of the planned steps: a little less is no reason to plan anew
 USUAL_RATE: Final = 0.01  # suits most small models
 Stop = Callable[[], bool]
 
@@ -63,6 +64,8 @@ class Session:
         self.saved_evaluations = len(self.evaluations)
         self.watch.before = past.seconds
         self.deadline = math.inf  # on the clock of time.perf_counter
+        self.planned_steps = self.settings.steps
+        self.kept_step = self.step  # that of the weights at hand
         self.best: Best | None = None
         self._best_saved = True
         self._held_out: list[Tokens] | None = None
@@ -71,6 +74,7 @@ class Session:
         """Hand the state to the engine, which may compile now."""
         with self.watch.measure("compile"):
             self.runner: Runner = self.engine.open(self.prepared.checkpoint.state)
+        self._opened = time.perf_counter()
         if self.folder and self.evaluations and self.request.select == "best":
             self._reopen_best(self.folder)
 
@@ -117,6 +121,7 @@ class Session:
             losses = self.runner.advance(batches, rates)
         self.losses.frombytes(np.ascontiguousarray(losses, np.float64).tobytes())
         self.step += len(losses)
+        self.kept_step = self.step
         if len(losses) < count:
             raise self._diverged(float(rates[len(losses)]))
         return Progress(
@@ -137,6 +142,22 @@ class Session:
     def late(self) -> bool:
         """Whether the time is up before the last step."""
         return self.step < self.settings.steps and time.perf_counter() >= self.deadline
+
+    def keep_pace(self) -> None:
+        """Plan fewer steps where the machine is slower than was thought, so that the learning rate falls to zero in
+        time. A run without a deadline keeps its plan."""
+        if math.isinf(self.deadline) or self.step == self.first_step:
+            return
+        now = time.perf_counter()
+        speed = (self.step - self.first_step) / max(now - self._opened, 1e-9)
+        steps = max(self.step + int((self.deadline - now) * speed), self.settings.warmup, self.step + 1)
+        if steps < SLACK * self.settings.steps:
+            self.append()  # with the rates that were
+            self.settings = replace(self.settings, steps=steps)
+            training = self.prepared.training
+            request = replace(training.request, settings=self.settings)
+            checkpoint = replace(self.prepared.checkpoint, training=replace(training, request=request))
+            self.prepared, self.request = replace(self.prepared, checkpoint=checkpoint), request
 
     @property
     def worsening(self) -> bool:
@@ -196,7 +217,7 @@ class Session:
         if self.best is None or self.best.step == self.step:
             return None
         self.append()
-        self.runner = self.engine.open(self.best.state)
+        self.runner, self.kept_step = self.engine.open(self.best.state), self.best.step
         return self.best
 
     def evaluate(self, stop: Stop, documents: int = 0) -> HeldOut | None:
@@ -242,7 +263,7 @@ class Session:
             precision=int(started.precision) if started.precision.isdigit() else started.precision,
             steps=self.settings.steps,
             steps_taken=self.step,
-            selected_step=self.runner.state().step,
+            selected_step=self.kept_step,
             batch=self.settings.batch,
             tokens=tokens_of(self.dataset, self.step, self.settings.batch),
             seconds=self.watch.seconds(),
