@@ -43,6 +43,9 @@ VERBS = {
     "sweep": Verb("sweep", "Study", "Carry out a planned set of runs, and keep them in a store."),
     "analyze": Verb("analyze", "Study", "Tables of a store: loss against steps, against size, return on investment."),
     "report": Verb("report", "Study", "Write one page of a store: tables, plots, curves, samples."),
+    "laws": Verb("laws", "Study", "Fit a scaling law to a store or a CSV file."),
+    "predict": Verb("predict", "Study", "Tell the loss that a law expects of a size and a length."),
+    "frontier": Verb("frontier", "Study", "Find the best size and length for a compute budget."),
 }
 
 

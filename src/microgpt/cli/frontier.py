@@ -1,0 +1,124 @@
+"""`microgpt frontier`"""
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microgpt.cli.law_options import fit_law, law_options
+from microgpt.cli.options import JSON
+
+if TYPE_CHECKING:
+    from microgpt.lab.laws.frontier import Optimum
+    from microgpt.lab.laws.recipe import Recipe
+    from microgpt.lab.laws.summary import Law
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+@click.command("frontier")
+@click.argument("budget")
+@law_options
+@click.option("--train", is_flag=True, help="Train the recipe, and hold its loss against the prediction.")
+@JSON
+def command(budget: str, train: bool, as_json: bool, **chosen: Any) -> None:
+    """The best size and length for a budget, in FLOP (1e12) or in time on this machine (90s, 5m, 2h).
+
+    Three methods stand side by side: the fitted law, parabolas at equal cost, and the envelope of the measured curves.
+    Runs of a store also give a recipe that is ready to train.
+    """
+    from microgpt.errors import DataError
+    from microgpt.lab.laws.doubts import of_length
+    from microgpt.lab.laws.frontier import frontier
+    from microgpt.lab.laws.price import price
+
+    amount, unit = _budget(budget)
+    if chosen["count"] != "all":
+        raise click.UsageError("frontier counts all parameters; --count is for laws and predict.")
+    law = fit_law(chosen)
+    if set(law.fit.form.axes) != {"params", "tokens"}:
+        raise click.UsageError(f"a frontier needs a law of size and length, found --form {chosen['form']}; try full.")
+    seconds = law.table.seconds
+    if unit == "seconds" and seconds is None:
+        raise DataError("A budget in time needs the seconds of the runs, found a CSV; give FLOP, or take a store.")
+    cost = price(law.fit.points, seconds if unit == "seconds" else None, unit)
+    rows = frontier(law.ensemble, cost, amount, law.level)
+    warnings = [*of_length(law.fit, rows[0].tokens or 0.0), *law.warnings]
+    ready = _recipe(law, rows[0])
+    trained = _train(law, ready) if train else None
+    if as_json:
+        click.echo(json.dumps(_told(amount, unit, rows, ready, warnings) | ({"trained": trained} if trained else {})))
+        return
+    _tell(rows, law)
+    if ready:
+        click.echo(f"ready to train, {ready.params:,} parameters on {ready.tokens:,.0f} tokens:\n  {ready.command}")
+    if trained:
+        click.echo(
+            f"predicted {trained['loss']:.4f} ({trained['low']:.4f} to {trained['high']:.4f}), found "
+            f"{trained['found']:.4f}: {'inside' if trained['inside'] else 'outside'} the interval"
+        )
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _budget(text: str) -> tuple[float, str]:
+    """A budget and its unit."""
+    scale = UNITS.get(text[-1:].lower())
+    try:
+        amount = float(text[:-1] if scale else text) * (scale or 1)
+    except ValueError:
+        amount = math.nan
+    if not (math.isfinite(amount) and amount > 0):
+        raise click.UsageError(f"BUDGET takes FLOP such as 1e12 or a time such as 90s, 5m, 2h; found {text!r}.")
+    return amount, "seconds" if scale else "FLOP"
+
+
+def _recipe(law: "Law", best: "Optimum") -> "Recipe | None":
+    """Settings for the law's best, where the runs have settings."""
+    from microgpt.lab.laws.recipe import recipe
+
+    if not law.table.records or best.params is None or best.tokens is None:
+        return None
+    return recipe(law.table.records, best.params, best.tokens)
+
+
+def _train(law: "Law", ready: "Recipe | None") -> dict[str, Any]:
+    """Predict, train, compare."""
+    from microgpt import library
+    from microgpt.errors import DataError
+    from microgpt.lab.laws.points import points
+    from microgpt.lab.laws.predict import predict
+
+    if ready is None:
+        raise DataError("--train needs the runs of a store, found a CSV; `microgpt sweep laws` makes a store.")
+    at = points([ready.params], [ready.tokens], [1.0], [float(law.fit.points.unique.max())])
+    said = predict(law.ensemble, law.backtest, at, law.level)[0]
+    run = library.train(ready.data, samples=0, **ready.settings)
+    found = run.result.loss.holdout if run.result else None
+    if found is None:
+        raise DataError("The run held nothing out, so nothing can be compared; sweep with --holdout above 0.")
+    return {**said.to_dict(), "found": found, "inside": said.low <= found <= said.high}
+
+
+def _told(
+    amount: float, unit: str, rows: "list[Optimum]", ready: "Recipe | None", warnings: list[str]
+) -> dict[str, Any]:
+    made = None
+    if ready:
+        made = {"command": ready.command, "params": ready.params, "tokens": ready.tokens, "settings": ready.settings}
+    methods = [row.to_dict() for row in rows]
+    return {"budget": amount, "unit": unit, "methods": methods, "recipe": made, "warnings": warnings}
+
+
+def _tell(rows: "list[Optimum]", law: "Law") -> None:
+    click.echo(f"{'method':10} {'params':>12} {law.level:>9.0%} interval {'':11} {'tokens':>14} {'loss':>8}")
+    for row in rows:
+        if row.params is None or row.tokens is None or row.loss is None:
+            click.echo(
+                f"{row.method:10} can't be read off these runs: too few sizes at one cost, or no lowest among them"
+            )
+            continue
+        span = "no interval" if row.low is None else f"{row.low:,.0f} to {row.high:,.0f}"
+        flag = "" if row.agrees else "  disagrees with the law"
+        click.echo(f"{row.method:10} {row.params:>12,.0f} {span:>30} {row.tokens:>14,.0f} {row.loss:>8.4f}{flag}")

@@ -1,0 +1,116 @@
+"""`microgpt laws`"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microgpt.cli.law_options import check_draws, fit_law, law_options, read_table
+from microgpt.cli.options import JSON
+
+if TYPE_CHECKING:
+    from microgpt.lab.laws.summary import Law
+
+MEANINGS = {
+    "E": "floor: what no size and no length removes",
+    "A": "of the size's term",
+    "B": "of the length's term",
+    "alpha": "how fast size pays",
+    "beta": "how fast length pays",
+    "R": "repeats after which a token is worth little",
+    "gamma": "below 1 a small model gains less from length",
+    "size_exponent": "best size grows as FLOP to this power",
+}
+
+
+@click.command("laws")
+@law_options
+@click.option("--plot", metavar="FILE", help="Draw the law, to a file that ends in .svg or .png.")
+@click.option("--compare", is_flag=True, help="Hold other forms against it, by how they predict the larger runs.")
+@click.option(
+    "--simulate", metavar="N", type=int, help="Fit N draws from a planted law instead: how often is it found?"
+)
+@click.option("--design", default="6x5x3", show_default=True, metavar="SxLxR", help="Simulated sizes, lengths, seeds.")
+@click.option("--scatter", default=0.005, show_default=True, metavar="X", help="Simulated spread of a run in nats.")
+@JSON
+def command(plot: str | None, compare: bool, simulate: int | None, as_json: bool, **chosen: Any) -> None:
+    """Fit L(N, D) = E + A/N^alpha + B/D^beta to a store or to any CSV.
+
+    Every number has an interval from drawing whole runs again, and what the runs can't carry is told as a warning. With
+    --simulate the tool proves itself, and tells how many sizes, lengths and seeds an interval takes.
+    """
+    if simulate is not None:
+        _simulate(simulate, as_json, chosen)
+        return
+    table = read_table(chosen)
+    found = fit_law(chosen, table)
+    rows = _compared(found) if compare else None
+    if plot:
+        from microgpt.lab.canvas import save
+        from microgpt.lab.laws.plot import law_plot
+
+        save(law_plot(found), Path(plot))
+    if as_json:
+        click.echo(json.dumps(found.to_dict() | ({"forms": rows} if rows else {})))
+        return
+    _tell(found)
+    for row in rows or ():
+        error = "not tested" if row["backtest_error"] is None else f"{row['backtest_error']:.2%}"
+        click.echo(f"{row['form']:16} objective {row['objective']:.4g}, error on larger runs {error}")
+
+
+def _tell(found: "Law") -> None:
+    told, law = found.to_dict(), found.fit
+    click.echo(f"{found.table.source}: {told['points']} runs, form {told['form']}, {found.level:.0%} intervals")
+    for name, (low, high) in told["intervals"].items():
+        click.echo(f"  {name:14} {told[name]:>11.5g}   {low:>11.5g} to {high:<11.5g}  {MEANINGS[name]}")
+    tested = "no larger runs to test it on"
+    if told["backtest_error"] is not None:
+        tested = f"fitted to the smaller runs it misses the larger by {told['backtest_error']:.2%} of their loss"
+    click.echo(
+        f"  a run scatters by {told['run_spread']:.2g} nats; {tested}; "
+        f"{law.agreeing} of {law.starts} starts agree on the best fit"
+    )
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _compared(found: "Law") -> list[dict[str, Any]]:
+    from microgpt.lab.laws.summary import compare
+
+    return compare(found.table)
+
+
+def _simulate(count: int, as_json: bool, chosen: dict[str, Any]) -> None:
+    from microgpt.lab.laws.simulate import Plan, summary, trials
+
+    check_draws(chosen["bootstrap"], chosen["level"])
+    if not 1 <= count <= 100_000:
+        raise click.UsageError(f"--simulate takes 1 to 100,000 draws of a design, found {count}.")
+    plan = Plan(*_design(chosen["design"]), scatter=chosen["scatter"])
+    told = summary(
+        list(trials(plan, count, chosen["bootstrap"], chosen["level"], chosen["seed"])), plan, chosen["level"]
+    )
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    click.echo(
+        f"{count} simulations of {chosen['design']} runs; the truth was inside the {chosen['level']:.0%} interval:"
+    )
+    for row in told["rows"]:
+        click.echo(
+            f"  {row['quantity']:14} {row['covered']:>5} of {count}; median width {row['median_width']:.4g}, "
+            f"median error {row['median_error']:.2%}, within 2%: {row['within_2_percent']}"
+        )
+
+
+def _design(text: str) -> tuple[int, int, int]:
+    """`6x5x3` as three numbers."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and 0 < int(part) <= 100 for part in parts):
+        raise click.UsageError(f"--design takes sizes, lengths and seeds such as 6x5x3, found {text!r}.")
+    sizes, lengths, seeds = map(int, parts)
+    if sizes < 3 or lengths < 3:
+        raise click.UsageError(f"--design takes 3 sizes and 3 lengths or more, found {text!r}; 4x4x2 would do.")
+    return sizes, lengths, seeds

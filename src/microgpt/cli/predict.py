@@ -1,0 +1,90 @@
+"""`microgpt predict`"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microgpt.cli.law_options import fit_law, law_options, read_table
+from microgpt.cli.options import JSON
+
+if TYPE_CHECKING:
+    from microgpt.lab.laws.predict import Prediction
+    from microgpt.lab.laws.register import Score
+    from microgpt.lab.laws.table import Table
+
+
+@click.command("predict")
+@click.argument("at", nargs=-1, type=float, metavar="[PARAMS TOKENS]...")
+@law_options
+@click.option("--register", metavar="FILE", help="Write the prediction down, with the time and a hash of the data.")
+@click.option("--score", metavar="FILE", help="Hold what was written down against the runs that came after.")
+@JSON
+def command(at: tuple[float, ...], register: str | None, score: str | None, as_json: bool, **chosen: Any) -> None:
+    """The law's loss for a run of so many parameters and tokens, with an interval for that one run.
+
+    The interval holds the uncertainty of the parameters, the spread of seeds, and how the law missed larger runs when
+    it was fitted to smaller ones. Several runs are several pairs: microgpt predict 2e5 1e7 8e5 1e7
+    """
+    if score:
+        _score(Path(score), read_table(chosen), as_json)
+        return
+    if not at or len(at) % 2:
+        raise click.UsageError(f"Expected pairs of PARAMS TOKENS, found {len(at)} numbers; try 2e5 1e7.")
+    from microgpt.lab.laws.doubts import of_length
+    from microgpt.lab.laws.points import points
+    from microgpt.lab.laws.predict import predict
+
+    law = fit_law(chosen)
+    unique = [float(law.fit.points.unique.max())] * (len(at) // 2)
+    runs = points(at[::2], at[1::2], [1.0] * (len(at) // 2), unique)
+    said = predict(law.ensemble, law.backtest, runs, law.level, chosen["seed"])
+    if register:
+        from datetime import UTC, datetime
+
+        from microgpt.lab.laws.register import register as write
+
+        write(Path(register), said, law.table.sha256, datetime.now(UTC))
+    _tell(said, as_json)
+    for warning in [*(line for tokens in at[1::2] for line in of_length(law.fit, tokens)), *law.warnings]:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _tell(said: "list[Prediction]", as_json: bool) -> None:
+    if as_json:
+        told = [prediction.to_dict() for prediction in said]
+        click.echo(json.dumps(told[0] if len(told) == 1 else {"predictions": told}))
+        return
+    for one in said:
+        where = "" if one.in_range else "; beyond the sizes or lengths of the runs"
+        click.echo(
+            f"N = {one.params:,.0f}, D = {one.tokens:,.0f}: loss {one.loss:.4f}, {one.level:.0%} of runs from "
+            f"{one.low:.4f} to {one.high:.4f} ({one.widening:.1f} times wider by misfit{where})"
+        )
+
+
+def _score(path: Path, table: "Table", as_json: bool) -> None:
+    from microgpt.lab.laws.register import registered, score
+
+    finished = [record.finished for record in table.records] or [""] * len(table.points)
+    scores = score(registered(path), table.points, finished)
+    if as_json:
+        click.echo(json.dumps(_told(scores)))
+        return
+    for one in scores:
+        said = f"N = {one.params:,.0f}, D = {one.tokens:,.0f}: said {one.loss:.4f} ({one.low:.4f} to {one.high:.4f})"
+        found = "no run yet" if one.found is None else f"found {one.found:.4f}, {one.inside} of {one.runs} runs inside"
+        click.echo(f"{said}, {found}")
+    told = _told(scores)
+    click.echo(f"{told['inside']} of {told['runs']} runs of {told['scored']} predictions inside their intervals")
+
+
+def _told(scores: "list[Score]") -> dict[str, Any]:
+    done = [one for one in scores if one.found is not None]
+    return {
+        "predictions": [one.to_dict() for one in scores],
+        "scored": len(done),
+        "runs": sum(one.runs for one in done),
+        "inside": sum(one.inside for one in done),
+    }

@@ -1,0 +1,156 @@
+"""What a law can't carry: designs that are refused, and warnings in plain words."""
+
+from typing import Final
+
+import numpy as np
+
+from microgpt.errors import DataError
+from microgpt.lab.laws.bootstrap import Ensemble
+from microgpt.lab.laws.fit import FEW, Fit, fit, fit_part
+from microgpt.lab.laws.form import Form
+from microgpt.lab.laws.points import Points, count_levels, levels
+from microgpt.lab.laws.table import Table
+
+LEAST_LEVELS, ENOUGH_LEVELS = 3, 4
+MOST_RUNS: Final = 10_000
+LEAST_RANGE: Final = 10.0
+MOST_EPOCHS: Final = 4.0  # beyond that repeated tokens are worth less (Muennighoff et al. 2023)
+MOST_MOVE: Final = 0.05  # of an exponent when parameters are counted another way
+SUSPECTS: Final = 3  # how many of the largest residuals are left out in turn
+WORDS: Final = {"params": "sizes", "tokens": "lengths"}
+
+
+def check_design(form: Form, found: Points) -> None:
+    """Refuse a design that can't carry a form. Raises `DataError`, with what to add."""
+    if len(found) > MOST_RUNS:
+        raise DataError(f"A law takes at most {MOST_RUNS:,} runs, found {len(found):,}; fit a part of them.")
+    for axis in form.axes:
+        count = count_levels(getattr(found, axis))
+        if count < LEAST_LEVELS:
+            raise DataError(
+                f"A law needs {LEAST_LEVELS} {WORDS[axis]} or more ({axis} that differ), found {count}; add "
+                f"{LEAST_LEVELS - count} more, or take `microgpt sweep laws`, which crosses 5 sizes with 5 lengths."
+            )
+    if len(form.axes) == 2 and not crossed(found):
+        raise DataError(
+            "The design is L-shaped: sizes vary at one length and lengths at one size, so that no run tells whether "
+            "the two add up; `microgpt sweep laws` crosses them."
+        )
+    if form.repeated and found.epochs.max() <= 1.5:
+        raise DataError(
+            f"--form repeated needs runs that see their documents more than once, found at most "
+            f"{found.epochs.max():.2g} epochs; take --form full."
+        )
+
+
+def crossed(found: Points) -> bool:
+    """Whether enough cells lie off the two lines that hold most of them: two sizes by two lengths at the least."""
+    pairs = np.unique(np.stack([levels(found.params), levels(found.tokens)], axis=1), axis=0)
+    size, length = (int(np.bincount(pairs[:, k]).argmax()) for k in (0, 1))
+    off = pairs[(pairs[:, 0] != size) & (pairs[:, 1] != length)]
+    return len(off) >= 2
+
+
+def doubts(table: Table, found: Ensemble, spans: dict[str, tuple[float, float]], counting: str = "all") -> list[str]:
+    """Every warning about a fitted law, as sentences."""
+    law = found.fit
+    return [
+        *table.notes,
+        *_of_design(law.form, law.points),
+        *_of_search(law),
+        *_of_scatter(found),
+        *_of_spans(law, spans),
+        *_of_outliers(law, spans),
+        *_of_counting(table, law, counting),
+    ]
+
+
+def of_length(law: Fit, tokens: float) -> list[str]:
+    """A warning where a run of so many tokens would read its text too often for the law."""
+    epochs = tokens / float(law.points.unique.max())
+    if epochs <= MOST_EPOCHS or law.form.repeated:
+        return []
+    return [
+        f"{tokens:,.0f} tokens read the text {epochs:.1f} times; beyond {MOST_EPOCHS:.0f} times repeated tokens are "
+        "worth less than this law says: --form repeated, or a longer text."
+    ]
+
+
+def _of_design(form: Form, found: Points) -> list[str]:
+    said = []
+    for axis in form.axes:
+        column = getattr(found, axis)
+        if (count := count_levels(column)) < ENOUGH_LEVELS:
+            said.append(f"Only {count} {WORDS[axis]}: {ENOUGH_LEVELS} or more tell a law from a chance curve.")
+        if (span := column.max() / column.min()) < LEAST_RANGE:
+            said.append(
+                f"The {WORDS[axis]} span only {span:.1f} times; {LEAST_RANGE:.0f} times or more fix an exponent."
+            )
+    many = int((found.epochs > MOST_EPOCHS).sum())
+    if many and not form.repeated:
+        said.append(
+            f"{many} runs see their documents more than {MOST_EPOCHS:.0f} times (up to {found.epochs.max():.1f}), "
+            "where repeated tokens are worth less: --form repeated fits that."
+        )
+    return said
+
+
+def _of_search(law: Fit) -> list[str]:
+    said = []
+    if law.agreeing < FEW * law.starts:
+        said.append(
+            f"Only {law.agreeing} of {law.starts} starts agree with the best fit: the law is poorly determined."
+        )
+    if law.form.floor and (lowest := float(law.points.loss.min())) < law.values["E"]:
+        said.append(f"A loss of {lowest:.4g} is below the fitted floor E = {law.values['E']:.4g}: the floor is wrong.")
+    return said
+
+
+def _of_scatter(found: Ensemble) -> list[str]:
+    scatter = found.scatter
+    if not scatter.miss:
+        return []
+    return [
+        f"The law misses the mean of a design cell by {scatter.miss * scatter.scale:.2g} nats beyond what seeds "
+        f"explain ({scatter.scale:.2g}), so the intervals count cells, not runs; --compare tries other forms."
+    ]
+
+
+def _of_spans(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
+    said = []
+    for axis, name in (("params", "alpha"), ("tokens", "beta")):
+        if name in spans and spans[name][0] <= 0:
+            said.append(f"{name} can't be told from zero: these runs do not show that the loss falls with {axis}.")
+    if "E" in spans and spans["E"][1] > 3 * spans["E"][0]:
+        low, high = spans["E"]
+        said.append(f"The floor E is hardly determined ({low:.2g} to {high:.2g}): larger and longer runs would tell.")
+    return said
+
+
+def _of_outliers(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
+    said = []
+    for i in np.argsort(-np.abs(law.residuals))[:SUSPECTS]:
+        others = np.arange(len(law.points)) != i
+        if others.sum() <= law.form.size:
+            break
+        without = fit_part(law, law.points.take(others)).values
+        for name in ("alpha", "beta"):
+            if name in spans and not spans[name][0] <= without[name] <= spans[name][1]:
+                run = f"N = {law.points.params[i]:,.0f}, D = {law.points.tokens[i]:,.0f}, loss {law.points.loss[i]:.4g}"
+                move = f"from {law.values[name]:.3f} to {without[name]:.3f}, beyond its interval"
+                said.append(f"One run moves {name} {move}: {run}.")
+    return said
+
+
+def _of_counting(table: Table, law: Fit, counting: str) -> list[str]:
+    said = []
+    for name in table.counts:
+        if name == counting or "params" not in law.form.axes or (table.counts[name] <= 0).any():
+            continue
+        other = fit(law.form, table.counted(name), law.delta).values["alpha"]
+        if abs(other - law.values["alpha"]) > MOST_MOVE:
+            said.append(
+                f"alpha is {law.values['alpha']:.3f} with parameters counted as {counting!r} and {other:.3f} as "
+                f"{name!r}: say which one you mean (--count)."
+            )
+    return said

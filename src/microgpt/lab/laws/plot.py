@@ -1,0 +1,89 @@
+"""A picture of a law: loss against one axis with the law and its band, and what the runs differ from it by."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from microgpt.lab.canvas import HUES, QUIET, Plot, drawing
+from microgpt.lab.laws.bootstrap import stretch
+from microgpt.lab.laws.form import Axis
+from microgpt.lab.laws.points import Floats, Points, levels
+from microgpt.lab.laws.summary import Law
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_LINES: Final = 6
+GRID: Final = 60
+HEIGHT: Final = 8.5  # inches, for three panels
+BEYOND: Final = 4.0  # how far past the runs the law is drawn
+OTHER: Final[dict[str, Axis]] = {"params": "tokens", "tokens": "params"}
+TITLES: Final = {"params": "parameters", "tokens": "tokens"}
+
+
+def law_plot(law: Law) -> Plot:
+    """Loss against size and against length, each level of the other axis a line with its band, and the residuals."""
+    both: tuple[Axis, Axis] = ("params", "tokens")
+    with drawing(HEIGHT) as (figure, first):
+        first.remove()
+        panels = figure.subplots(3, 1, height_ratios=(1, 1, 0.7))
+        for axes, axis in zip(panels, both, strict=False):
+            _losses(axes, law, axis)
+        _residuals(panels[2], law)
+    best = law.fit.values
+    said = ", ".join(f"{name} {value:.4g}" for name, value in best.items())
+    return Plot(
+        figure, f"{law.table.source}, {len(law.fit.points)} runs: {said}. Bands: {law.level:.0%} of the law itself."
+    )
+
+
+def _losses(axes: "Axes", law: Law, axis: Axis) -> None:
+    points, other = law.fit.points, OTHER[axis]
+    level = levels(getattr(points, other))
+    count = int(level.max()) + 1
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_LINES)).round().astype(int))
+    for number, k in enumerate(chosen):
+        hue, members = HUES[number % len(HUES)], level == k
+        value = float(np.median(getattr(points, other)[members]))
+        _line(axes, law, axis, value, hue)
+        axes.plot(
+            getattr(points, axis)[members], points.loss[members], "o", color=hue, markersize=3, label=_short(value)
+        )
+    _log_axis(axes)
+    axes.set_title("Held-out loss, nats per token")
+    axes.set_xlabel(f"{TITLES[axis]}, logarithmic scale")
+    axes.legend(title=TITLES[other], frameon=False, fontsize=7, title_fontsize=7, ncols=2)
+
+
+def _line(axes: "Axes", law: Law, axis: Axis, other: float, hue: str) -> None:
+    """The law and its band along an axis, at one level of the other."""
+    found, points = law.ensemble, law.fit.points
+    span = getattr(points, axis)
+    x = np.geomspace(span.min(), span.max() * BEYOND, GRID)
+    columns: dict[str, Any] = {axis: x, OTHER[axis]: np.full(GRID, other)}
+    same = np.ones(GRID)
+    at = Points(columns["params"], columns["tokens"], same, same * points.unique.max(), same)
+    middle: Floats = law.fit.form.loss(law.fit.theta, at)
+    swing = (law.fit.form.loss(found.theta, at) - middle) * stretch(found.scatter.freedom, law.level)
+    low, high = np.quantile(swing, [(1 - law.level) / 2, (1 + law.level) / 2], axis=0)
+    axes.plot(x, middle, color=hue, linewidth=1)
+    axes.fill_between(x, middle + low, middle + high, color=hue, alpha=0.2, linewidth=0)
+
+
+def _residuals(axes: "Axes", law: Law) -> None:
+    axes.axhline(0, color=QUIET, linewidth=0.9)
+    axes.plot(law.fit.points.flop, 1000 * law.fit.residuals, "o", color=HUES[0], markersize=3)
+    _log_axis(axes)
+    axes.set_title("Runs minus the law, thousandths of the loss")
+    axes.set_xlabel("FLOP of the training, logarithmic scale")
+
+
+def _log_axis(axes: "Axes") -> None:
+    """Powers of ten, written as a person types them."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+0", "e").replace("e+", "e"))
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.2g}".replace("e+0", "e").replace("e+", "e")

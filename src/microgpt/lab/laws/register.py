@@ -1,0 +1,91 @@
+"""Predictions written down before their runs, and scored after: the only test of a law that nobody can talk around."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from microgpt import __version__
+from microgpt.errors import CheckpointError, DataError
+from microgpt.files import parse_json, read_untrusted, replace
+from microgpt.lab.laws.points import Points
+from microgpt.lab.laws.predict import Prediction
+
+MOST_BYTES: Final = 4 << 20
+SAME: Final = 0.05  # a run is the predicted one when its size and its tokens are within this share
+FIELDS: Final = ("params", "tokens", "loss", "low", "high", "level")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A prediction held against the runs that came after: their mean loss, how many there were and how many of them
+    lay inside. `found` is None where there is none yet."""
+
+    params: float
+    tokens: float
+    loss: float
+    low: float
+    high: float
+    found: float | None
+    runs: int
+    inside: int
+
+    @property
+    def error(self) -> float | None:
+        return None if self.found is None else self.found - self.loss
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "error": self.error}
+
+
+def register(path: Path, said: Sequence[Prediction], data_sha256: str, now: datetime) -> None:
+    """Add predictions to a file, which is made if there is none. What stands there is never changed."""
+    entries = registered(path) if path.exists() else []
+    entry = {"time": now.isoformat(), "data_sha256": data_sha256, "version": __version__}
+    entries += [{**entry, **prediction.to_dict()} for prediction in said]
+    replace(path, (json.dumps({"predictions": entries}, indent=1) + "\n").encode())
+
+
+def registered(path: Path) -> list[dict[str, Any]]:
+    """The predictions of a file. Raises `DataError`."""
+    try:
+        entries = parse_json(read_untrusted(path, MOST_BYTES), str(path)).get("predictions")
+    except CheckpointError as error:
+        raise DataError(str(error)) from None
+    if not isinstance(entries, list) or not all(_sound(entry) for entry in entries):
+        raise DataError(f"{path}: expected predictions of `predict --register`, found other JSON; check the path.")
+    return entries
+
+
+def _sound(entry: Any) -> bool:
+    numbers = isinstance(entry, dict) and all(type(entry.get(name)) in (int, float) for name in FIELDS)
+    return numbers and isinstance(entry.get("time"), str) and isinstance(entry.get("data_sha256"), str)
+
+
+def score(entries: Sequence[dict[str, Any]], runs: Points, finished: Sequence[str]) -> list[Score]:
+    """Each prediction against the runs of its size and length that ended after it was written down. `finished` has a
+    time in ISO form for each run, or an empty text where that is not known."""
+    return [_score(entry, runs, finished) for entry in entries]
+
+
+def _score(entry: dict[str, Any], runs: Points, finished: Sequence[str]) -> Score:
+    near = np.abs(np.log(runs.params / entry["params"])) < SAME
+    near &= np.abs(np.log(runs.tokens / entry["tokens"])) < SAME
+    near &= np.array([_after(ended, entry["time"]) for ended in finished], dtype=bool)
+    losses = runs.loss[near]
+    inside = int(np.sum((losses >= entry["low"]) & (losses <= entry["high"])))
+    mean = float(losses.mean()) if len(losses) else None
+    params, tokens, loss, low, high = (float(entry[name]) for name in FIELDS[:-1])
+    return Score(params, tokens, loss, low, high, mean, len(losses), inside)
+
+
+def _after(ended: str, said: str) -> bool:
+    """Whether a run ended after a prediction; where its time is not known or not a time, it counts."""
+    try:
+        return datetime.fromisoformat(ended) >= datetime.fromisoformat(said)
+    except (TypeError, ValueError):  # naive against aware, or no time at all
+        return True

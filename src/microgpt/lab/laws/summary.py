@@ -1,0 +1,73 @@
+"""A law with everything that is said of it: what `microgpt laws` prints, as data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from microgpt.lab.laws.backtest import Backtest, backtest, folds
+from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, bootstrap, intervals, quantities
+from microgpt.lab.laws.doubts import check_design, doubts
+from microgpt.lab.laws.fit import Fit, fit
+from microgpt.lab.laws.form import FORMS, Form
+from microgpt.lab.laws.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """A fitted law, its draws, its backtest, its intervals and its warnings."""
+
+    table: Table
+    ensemble: Ensemble
+    backtest: Backtest
+    spans: dict[str, tuple[float, float]]
+    level: float
+    counting: str
+    warnings: tuple[str, ...]
+
+    @property
+    def fit(self) -> Fit:
+        return self.ensemble.fit
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `microgpt laws`."""
+        law = self.fit
+        return {
+            "form": law.form.name,
+            **{name: float(value) for name, value in quantities(law, law.theta).items()},
+            "objective": law.objective,
+            "points": len(law.points),
+            "dropped": self.table.dropped,
+            "starts": law.starts,
+            "starts_agreeing": law.agreeing,
+            "intervals": {name: list(span) for name, span in self.spans.items()},
+            "level": self.level,
+            "counting": self.counting,
+            "run_spread": self.ensemble.scatter.scale,
+            "misfit": self.backtest.misfit**0.5,
+            "backtest_error": None if not len(self.backtest.misses) else self.backtest.error,
+            "data_sha256": self.table.sha256,
+            "warnings": list(self.warnings),
+        }
+
+
+def law(
+    table: Table, form: Form, draws: int = DRAWS, level: float = LEVEL, seed: int = 0, counting: str = "all"
+) -> Law:
+    """Check the design, fit, draw, test on the larger runs, and say what is doubtful. Raises `DataError`."""
+    check_design(form, table.points)
+    found = bootstrap(fit(form, table.points), draws, seed)
+    spans = intervals(found, level)
+    said = tuple(doubts(table, found, spans, counting))
+    return Law(table, found, backtest(found.fit), spans, level, counting, said)
+
+
+def compare(
+    table: Table, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
+) -> list[dict[str, Any]]:
+    """Forms side by side: how each predicts the same larger runs from the same smaller ones."""
+    split = list(folds(fit(FORMS["full"], table.points)))
+    rows = []
+    for name in forms:
+        found = fit(FORMS[name], table.points)
+        error = backtest(found, split).error if split else None
+        rows.append({"form": name, "objective": found.objective, "backtest_error": error})
+    return rows

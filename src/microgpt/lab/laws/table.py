@@ -1,0 +1,93 @@
+"""From runs to the points of a law: which runs count, and how parameters are counted."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from microgpt.errors import DataError
+from microgpt.lab.audit import audit, sentence
+from microgpt.lab.laws.points import Floats, Points, points
+from microgpt.lab.record import RunRecord
+
+Counting = Literal["all", "no-embedding", "body"]
+# what the audit of a store finds too, and this module or doubts.py says of a law
+SAID_ELSEWHERE: Final = ("not held out", "mixed data", "few levels", "narrow range", "epochs", "few seeds")
+COUNTINGS: Final[tuple[Counting, ...]] = ("all", "no-embedding", "body")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Points with where they are from, the parameters under each way of counting, and what was left out."""
+
+    points: Points
+    source: str
+    counts: Mapping[str, Floats] = field(default_factory=dict)  # (points,) each
+    seconds: Floats | None = None  # (points,) of training
+    records: tuple[RunRecord, ...] = ()
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """What the law was fitted to, whatever the order of the runs: a hash of sizes, lengths and losses."""
+        rows = np.stack([self.points.params, self.points.tokens, self.points.loss], axis=1)
+        ordered = rows[np.lexsort(rows.T)]
+        return hashlib.sha256(np.ascontiguousarray(ordered, dtype="<f8").tobytes()).hexdigest()
+
+    def counted(self, counting: str) -> Points:
+        """The points with parameters counted another way."""
+        found = self.points
+        return Points(self.counts[counting], found.tokens, found.loss, found.unique, found.flop)
+
+
+def table(records: Sequence[RunRecord], counting: Counting = "all", drop_highest: int = 0) -> Table:
+    """The finished runs of a study, without those that only chose a learning rate. Raises `DataError`."""
+    study = [record for record in records if record.role == "study" and record.status == "done"]
+    held = [record for record in study if record.loss is not None]
+    if not held:
+        raise DataError(
+            f"Expected finished runs with a held-out loss, found {len(study)} finished runs without one of "
+            f"{len(records)}; `microgpt sweep laws` makes some."
+        )
+    texts = {record.data_sha256: record.data for record in held}
+    if len(texts) > 1:
+        named = ", ".join(sorted(texts.values()))
+        raise DataError(f"Expected runs on one text, found {len(texts)} ({named}); choose with --sweep or --data.")
+    notes = [f"{len(study) - len(held)} runs held nothing out and are left out."] if len(held) < len(study) else []
+    kept, losses = _without_highest(held, [float(record.loss or 0) for record in held], drop_highest)
+    counts: dict[str, Floats] = {
+        name: np.array([_count(record, name) for record in kept], dtype=float) for name in COUNTINGS
+    }
+    unique = np.array([record.unique_tokens or np.inf for record in kept], dtype=float)
+    flop = [record.flop for record in kept]
+    found = points(counts[counting], [record.tokens for record in kept], losses, unique, flop)
+    seconds = np.array([record.seconds.get("train", np.nan) for record in kept], dtype=float)
+    source = next(iter(texts.values()))
+    notes += [sentence(finding) for finding in audit(records) if finding.kind not in SAID_ELSEWHERE]
+    return Table(found, source, counts, seconds, tuple(kept), len(held) - len(kept), tuple(notes))
+
+
+def _count(record: RunRecord, counting: Counting) -> int:
+    """Parameters: all, without embeddings (Kaplan et al. 2020 leave them out), or of the blocks alone."""
+    left_out = {
+        "all": 0,
+        "no-embedding": record.params_embedding,
+        "body": record.params_embedding + record.params_head,
+    }[counting]
+    return record.params - left_out
+
+
+def _without_highest(records: list[RunRecord], losses: list[float], count: int) -> tuple[list[RunRecord], list[float]]:
+    chosen = kept_below(np.array(losses), count)
+    return [records[i] for i in chosen], [losses[i] for i in chosen]
+
+
+def kept_below(losses: Floats, count: int) -> list[int]:
+    """Which points stay, in their order, when the `count` highest losses go. Raises `DataError`."""
+    if not 0 <= count < len(losses):
+        raise DataError(f"--drop-highest takes 0 to {len(losses) - 1} here, found {count}.")
+    order = np.argsort(losses, kind="stable")
+    return sorted(int(i) for i in order[: len(losses) - count])

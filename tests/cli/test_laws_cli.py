@@ -1,0 +1,137 @@
+"""laws, predict and frontier from the command line: JSON, exit codes, files, and one line for what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from microgpt.cli.app import run
+from tests.lab.laws.planted import drawn
+
+pytest.importorskip("scipy")
+POINTS = Path(__file__).parents[1] / "fixtures" / "chinchilla_points.csv"
+QUICK = ["--bootstrap", "100"]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> str:
+    """A CSV of a planted law."""
+    found, path = drawn(), tmp_path / "runs.csv"
+    rows = zip(found.params, found.tokens, found.loss, strict=True)
+    path.write_text("params,tokens,loss\n" + "".join(f"{n!r},{d!r},{loss!r}\n" for n, d, loss in map(_plain, rows)))
+    return str(path)
+
+
+def _plain(row: tuple) -> tuple:
+    return tuple(map(float, row))
+
+
+def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    assert run([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = run(list(arguments))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return code, said
+
+
+def test_a_csv_from_elsewhere_gives_a_law_with_intervals_and_a_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    told = asked(
+        capsys, "laws", "--csv", str(POINTS), "--flop", "flop", "--drop-highest", "5", *QUICK,
+        "--plot", str(tmp_path / "law.svg"), "--compare",
+    )  # fmt: skip
+    assert round(told["E"], 4) == 1.8172
+    assert told["points"], told["dropped"] == (240, 5)
+    assert told["intervals"]["alpha"][0] < told["alpha"] < told["intervals"]["alpha"][1]
+    assert [row["form"] for row in told["forms"]] == ["full", "joint", "no-floor", "params", "tokens"]
+    assert "thousandths" in (tmp_path / "law.svg").read_text()
+
+
+def test_the_table_tells_every_parameter(capsys: pytest.CaptureFixture[str], runs: str) -> None:
+    assert run(["laws", "--csv", runs, *QUICK]) == 0
+    told = capsys.readouterr().out
+    for name in ("E ", "A ", "B ", "alpha", "beta", "size_exponent", "starts agree"):
+        assert name in told
+
+
+def test_a_prediction_is_registered_and_scored(capsys: pytest.CaptureFixture[str], runs: str, tmp_path: Path) -> None:
+    said = str(tmp_path / "said.json")
+    told = asked(capsys, "predict", "2e6", "2e8", "--csv", runs, "--register", said, *QUICK)
+    assert told["low"] < told["loss"] < told["high"]
+    assert not told["in_range"]
+    later = tmp_path / "later.csv"
+    later.write_text(f"params,tokens,loss\n2000000,200000000,{told['loss']}\n2000000,200000000,9\n")
+    scores = asked(capsys, "predict", "--score", said, "--csv", str(later))
+    assert (scores["runs"], scores["inside"]) == (2, 1)
+    two = asked(capsys, "predict", "1e4", "1e6", "1e5", "1e7", "--csv", runs, *QUICK)
+    assert [one["in_range"] for one in two["predictions"]] == [True, True]
+
+
+def test_the_frontier_has_three_methods(capsys: pytest.CaptureFixture[str], runs: str) -> None:
+    told = asked(capsys, "frontier", "1e13", "--csv", runs, *QUICK)
+    assert [row["method"] for row in told["methods"]] == ["law", "parabolas", "envelope"]
+    assert told["recipe"] is None
+    assert run(["frontier", "1e13", "--csv", runs, *QUICK]) == 0
+    assert "parabolas" in capsys.readouterr().out
+
+
+def test_a_simulation_tells_coverage(capsys: pytest.CaptureFixture[str]) -> None:
+    told = asked(capsys, "laws", "--simulate", "3", "--design", "4x4x2", *QUICK)
+    assert told["simulations"] == 3
+    assert {row["quantity"] for row in told["rows"]} >= {"alpha", "beta", "E", "size_exponent", "new_run"}
+    assert run(["laws", "--simulate", "2", "--design", "4x4x2", *QUICK]) == 0
+    assert "of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("params,tokens\n1,2\n", "expected a column 'loss'"),
+        ("params,tokens,loss\n1,x,3\n", "found 'x'"),
+        ("params,tokens,loss\n1,2,3\n2,3,4\n", "3 sizes or more"),
+        ("params,tokens,loss\n" + "".join(f"{n},{d},2\n" for n in (1, 9, 99) for d in (1, 9, 99)), "All 9 losses"),
+    ],
+)
+def test_bad_data_is_one_line_and_exit_3(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, rows: str, said: str
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(rows)
+    code, line = refused(capsys, "laws", "--csv", str(path))
+    assert code == 3
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["laws", "--csv", "x.csv", "--bootstrap", "5"], "--bootstrap takes 100"),
+        (["laws", "--csv", "x.csv", "--level", "1"], "--level takes"),
+        (["laws", "--csv", "x.csv", "--count", "body"], "--count is for a store"),
+        (["laws", "--simulate", "2", "--design", "2x2"], "--design takes"),
+        (["laws", "--simulate", "2", "--design", "2x4x1"], "3 sizes and 3 lengths"),
+        (["predict", "1e5", "--csv", "x.csv"], "pairs of PARAMS TOKENS"),
+        (["frontier", "soon", "--csv", "x.csv"], "BUDGET takes FLOP"),
+        (["frontier", "-1e3", "--csv", "x.csv"], "Try"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("params,tokens,loss\n1,2,3\n")
+    code, line = refused(capsys, *arguments)
+    assert code == 2
+    assert said in line
+
+
+def test_a_budget_in_time_needs_runs_with_times(capsys: pytest.CaptureFixture[str], runs: str) -> None:
+    code, line = refused(capsys, "frontier", "5m", "--csv", runs, *QUICK)
+    assert code == 3
+    assert "seconds" in line

@@ -1,0 +1,104 @@
+"""The best size for a budget, what a token costs, and the recipe that comes of it."""
+
+import numpy as np
+import pytest
+
+from microgpt import library
+from microgpt.errors import DataError
+from microgpt.lab.laws.bootstrap import bootstrap
+from microgpt.lab.laws.curves import crossing
+from microgpt.lab.laws.fit import fit
+from microgpt.lab.laws.form import FORMS
+from microgpt.lab.laws.frontier import frontier
+from microgpt.lab.laws.points import points
+from microgpt.lab.laws.price import price
+from microgpt.lab.laws.recipe import heads, recipe
+from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.table import table
+from microgpt.lab.simulate import Design, Law, Noise, simulate
+from microgpt.model.ledger import params
+from microgpt.model.settings import ModelConfig
+from tests.lab.laws.planted import drawn
+
+pytest.importorskip("scipy")
+
+
+def best_by_formula(plan: Plan, budget: float) -> float:
+    """N of Hoffmann et al. 2022, equation 4, for 6 N D FLOP."""
+    law = plan.law
+    both = law["alpha"] + law["beta"]
+    ratio = (law["alpha"] * law["A"] / (law["beta"] * law["B"])) ** (1 / both)
+    return ratio * (budget / 6) ** (law["beta"] / both)
+
+
+@pytest.mark.parametrize("budget", [1e11, 1e13, 1e15])
+def test_the_law_gives_the_size_of_the_formula(budget: float) -> None:
+    plan = Plan(seeds=1)
+    found = bootstrap(fit(FORMS["full"], drawn(plan, scatter=1e-6)), 50)
+    row = frontier(found, price(found.fit.points), budget)[0]
+    assert row.params == pytest.approx(best_by_formula(plan, budget), rel=1e-3)
+    assert row.tokens == pytest.approx(budget / 6 / row.params, rel=1e-9)
+
+
+def test_three_methods_agree_on_a_law_and_their_intervals_hold_the_truth() -> None:
+    plan = Plan(7, 7, 3)
+    found = bootstrap(fit(FORMS["full"], drawn(plan)), 300)
+    rows = frontier(found, price(found.fit.points), 1e13)
+    truth = best_by_formula(plan, 1e13)
+    assert [row.method for row in rows] == ["law", "parabolas", "envelope"]
+    for row in rows:
+        assert row.agrees
+        assert row.params == pytest.approx(truth, rel=0.1)
+        assert row.low <= row.params <= row.high
+
+
+def test_a_method_that_lacks_runs_says_nothing() -> None:
+    plan = Plan(3, 3, 3, tokens=(1e7, 1e8))  # so long that the largest size is always best
+    found = bootstrap(fit(FORMS["full"], drawn(plan)), 50)
+    rows = {row.method: row for row in frontier(found, price(found.fit.points), 1e15)}
+    assert rows["law"].params is not None
+    assert rows["envelope"].params is None
+
+
+def test_a_curve_gives_way_to_the_next_where_they_cross() -> None:
+    lead = np.array([[-1.0, 1.0], [-0.5, 1.0], [0.5, 1.0]])
+    assert crossing(np.array([1.0, 2.0, 3.0]), lead)[0] == pytest.approx(2.5)
+    assert np.isnan(crossing(np.array([1.0, 2.0, 3.0]), lead)[1])
+
+
+def test_the_price_is_that_of_the_runs_and_goes_on_beyond_them() -> None:
+    found = points([1e3, 1e4, 1e5], [1e6] * 3, [3.0, 2.5, 2.0])
+    assert price(found).token(np.array([1e2, 3e4, 1e7])) == pytest.approx([6e2, 18e4, 6e7])
+    seconds = price(found, np.array([1.0, 2.0, 8.0]), "seconds")
+    assert seconds.tokens(np.array([1e4]), 60.0) == pytest.approx([3e7])
+    with pytest.raises(DataError, match="two sizes or more with their seconds"):
+        price(found, np.array([1.0, np.nan, np.nan]), "seconds")
+
+
+def test_a_recipe_is_the_nearest_model_trained_as_the_runs_were() -> None:
+    design = Design(sizes=((16, 4, 1), (32, 4, 2), (64, 8, 4)), steps=(1000, 4000, 16000))
+    runs = table(simulate(Law(), design, Noise(), 0))
+    made = recipe(runs.records, 60_000, 4e5)
+    settings = made.settings
+    model = ModelConfig(27, settings["emb"], settings["head"], settings["layer"], settings["ctx"], settings["ff"])
+    assert made.params == params(model) == pytest.approx(60_000, rel=0.1)
+    assert made.tokens == pytest.approx(4e5, rel=1e-3)
+    assert settings["emb"] % settings["head"] == 0
+    assert f"--steps {settings['steps']}" in made.command
+    with pytest.raises(DataError, match="found a CSV"):
+        recipe((), 60_000, 4e5)
+
+
+def test_a_recipe_trains() -> None:
+    runs = table(simulate(Law(), Design(sizes=((8, 2, 1), (16, 4, 1)), steps=(1000, 4000)), Noise(), 0))
+    made = recipe(runs.records, 2_000, 150)
+    run = library.train(made.data, samples=0, engine="array", **made.settings)
+    assert params(run.model) == made.params
+    assert run.step == made.settings["steps"]
+    assert run.result is not None
+    assert run.result.loss.holdout is not None
+
+
+@pytest.mark.parametrize(("emb", "head_size", "count"), [(64, 8.0, 8), (60, 8.0, 6), (4, 4.0, 1), (100, 4.0, 25)])
+def test_heads_divide_the_embedding(emb: int, head_size: float, count: int) -> None:
+    assert heads(emb, head_size) == count
