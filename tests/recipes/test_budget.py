@@ -29,7 +29,7 @@ def asked_by(command: str) -> dict[str, Any]:
     from microgpt.cli.train import command as verb
 
     words = shlex.split(command)[1:]
-    with click.Context(verb) as context:
+    with click.Context(verb, help_option_names=["-h", "--help"]) as context:
         parsed = verb.make_parser(context).parse_args(words)[0]
     values = {
         parameter.name: parameter.type_cast_value(context, parsed[str(parameter.name)])
