@@ -106,12 +106,10 @@ def trained(name: str, flop: float, size: tuple[int, int, int], ctx: int, batch:
         "beta1": 0.9, "warmup": steps // 20, "samples": 0, "out": "", "engine": "fused", "select": "best",
         "eval_every": max(1, steps // EVALUATIONS), "eval_documents": 500,
     }  # fmt: skip
-    losses = dict[int, float]()
     for record in train(resolve("default", asked), split=split):
         if isinstance(record, Finished):
             result = record.result
             assert result.loss.holdout is not None
-            losses[result.selected_step] = result.loss.holdout
             last = result.loss.mean_last_100 or math.nan
             at = result.selected_step / steps
             return Row(

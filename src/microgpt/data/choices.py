@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from microgpt.errors import DataError
+
 Kind = Literal["lines", "paragraphs", "windows"]
 KINDS: Final[tuple[Kind, ...]] = ("lines", "paragraphs", "windows")
 
@@ -33,3 +35,37 @@ BUILTINS: Final[dict[str, Builtin]] = {
         Builtin("shakespeare", "windows", "6fde2f74b301fdac72514f6c897d87ea1b1cc370c2e418ba699b311dfb94a02b"),
     )
 }
+
+MARKOV: Final = "markov"  # the endless source: a text that is made and not shipped
+MARKOV_LENGTH: Final = 2_000_000  # characters of `markov`; those of `markov:1e7` are 10,000,000
+MARKOV_KIND: Final[Kind] = "windows"
+MOST_MADE: Final = 1_000_000_000  # characters: minutes to make
+NAMES: Final = (*BUILTINS, MARKOV)
+
+
+def is_built_in(source: str) -> bool:
+    """Whether a source is a text of the package's own, from whatever folder it is read."""
+    return source in NAMES or source.startswith(f"{MARKOV}:")
+
+
+def kind_of(source: str) -> Kind | None:
+    """The kind of document that a built-in text declares; None for what a person brings."""
+    return BUILTINS[source].kind if source in BUILTINS else MARKOV_KIND if is_built_in(source) else None
+
+
+def made_length(source: str) -> int | None:
+    """How many characters of the endless source `markov` or `markov:N` means; None for any other text. Raises
+    `DataError` for an N that is no whole number of 1 to MOST_MADE."""
+    if source in BUILTINS or not is_built_in(source):
+        return None
+    asked = source.removeprefix(MARKOV).removeprefix(":") if source != MARKOV else str(MARKOV_LENGTH)
+    try:
+        length = float(asked.replace(",", "_"))
+    except ValueError:
+        length = 0.0
+    if not (1 <= length <= MOST_MADE and length.is_integer()):
+        raise DataError(
+            f"{source}: expected markov:N with a whole number of 1 to {MOST_MADE:,} characters, found {asked!r}; try "
+            f"markov:1e7, or ./{source} for a file of that name"
+        )
+    return int(length)

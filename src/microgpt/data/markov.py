@@ -3,10 +3,12 @@
 The chain of order k draws each character given the k before it. No model can lose less than the entropy rate per
 character, in the long run, and a perfect one loses just that: it is the E that a scaling law should find.
 
-The same chain and seed give the same text; a longer text begins with the shorter one.
+The same chain and seed give the same text; a longer text begins with the shorter one. `--data markov` is the text of
+`Chain()`.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -105,20 +107,32 @@ class Chain:
         mean over positions of what can be known there. The E of a model that is scored so; above the entropy rate."""
         return float(np.mean([self.entropy_knowing(min(seen, self.order)) for seen in range(1, ctx + 1)]))
 
+    @property
+    def told(self) -> str:
+        """What to know of a loss on this source. Beyond the order, the floor of a ctx falls as 1 / ctx."""
+        ctx = max(16, self.order)
+        first = (self.floor(ctx) - self.entropy_rate) * ctx
+        return (
+            f"its entropy rate is {self.entropy_rate:.4f} nats per character; on the long average no model loses less "
+            f"than {self.entropy_rate:.4f} + {first:.4f} / ctx, which is {self.floor(ctx):.4f} at ctx {ctx}"
+        )
+
     def text(self, characters: int, seed: int = 0) -> str:
         """A text of so many characters that begins in the long run. Raises `DataError` for fewer than one."""
         if characters < 1:
             raise DataError(f"A text has 1 character or more, found {characters}.")
+        return "".join(self.parts(characters, seed))
+
+    def parts(self, characters: int, seed: int = 0) -> Iterator[str]:
+        """The same in parts of at most CHUNK characters, so that a long text need not be held."""
         stream = np.random.default_rng([self.seed, 1, seed])
         context = int(np.searchsorted(np.cumsum(self.stationary), stream.random(), side="right"))
         context = min(context, self.contexts - 1)
         borders = np.cumsum(self.probabilities, axis=1)[:, :-1].tolist()  # where one letter ends and the next begins
-        parts: list[str] = []
         for done in range(0, characters, CHUNK):
             draws = stream.random(CHUNK).tolist()[: characters - done]
             part, context = self._part(context, draws, borders)
-            parts.append(part)
-        return "".join(parts)
+            yield part
 
     def _part(self, context: int, draws: list[float], borders: list[list[float]]) -> tuple[str, int]:
         """A letter for each draw, and the context after the last."""

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.choices import BUILTINS, Kind, Normalization
+from microgpt.data.choices import NAMES, Kind, Normalization, kind_of
 from microgpt.data.decoding import BREAKS, MARKS, REPLACED, check, clean
+from microgpt.data.markov import Chain
 from microgpt.data.slices import Tokens, blocks, fitting
 from microgpt.data.sources import Source, chunks, locate
 from microgpt.errors import DataError, UsageError
@@ -49,7 +50,7 @@ def read(sources: Sequence[str], *, encoding: str = "utf-8", normalize: Normaliz
     """
     check(encoding, normalize)
     if not sources:
-        raise UsageError(f"--data: expected at least one source, found none; {' and '.join(BUILTINS)} are built in")
+        raise UsageError(f"--data: expected at least one source, found none; {', '.join(NAMES)} are built in")
     notes: list[str] = []
     found: list[Source] = []
     for name in sources:
@@ -60,6 +61,7 @@ def read(sources: Sequence[str], *, encoding: str = "utf-8", normalize: Normaliz
     changes: Counter[str] = Counter()
     gathered = _Symbols()
     for source in found:
+        notes += [f"{source.name}: {Chain().told}"] if source.made else []
         raw = _hashed(chunks(source), digest)
         pieces = clean(raw, name=source.name, encoding=encoding, normalize=normalize, changes=changes)
         if not gathered.add_file(pieces):
@@ -69,7 +71,7 @@ def read(sources: Sequence[str], *, encoding: str = "utf-8", normalize: Normaliz
     alphabet, symbols = gathered.sorted()
     if any("\ud800" <= character <= "\udfff" for character in alphabet):
         raise DataError(f"{', '.join(sources)}: expected {encoding}, found lone surrogates; try another --encoding")
-    kinds = {BUILTINS[source].kind if source in BUILTINS else None for source in sources}
+    kinds = set(map(kind_of, sources))
     return Text(
         name=_name(sources),
         sources=tuple(sources),

@@ -1,4 +1,4 @@
-"""Where text comes from: built-in texts, files, folders, standard input. Only this file opens anything."""
+"""Where text comes from: built-in texts, the endless source, files, folders, standard input. Only this file opens anything."""
 
 import difflib
 import os
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from microgpt.data.choices import BUILTINS, STANDARD_INPUT
+from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, made_length
+from microgpt.data.markov import Chain
 from microgpt.errors import DataError
 
 CHUNK: Final = 1 << 20  # bytes
@@ -18,28 +19,35 @@ _NAMED: Final = 3  # how many skipped files a note names
 
 @dataclass(frozen=True)
 class Source:
-    """One stream of bytes: the name that a person knows it by, and its path (None: standard input)."""
+    """One stream of bytes: the name that a person knows it by, and its path (None: standard input), or how many
+    characters of the endless source it is."""
 
     name: str
     path: Path | None
     in_folder: bool = False
+    made: int = 0
 
 
 def locate(source: str) -> tuple[list[Source], list[str]]:
     """The streams that a source means, in order, and notes on what was left out.
 
-    Raises DataError where a folder can't be listed or holds no text file.
+    Raises DataError where a folder can't be listed or holds no text file, and for a length that can't be made.
     """
     if source == STANDARD_INPUT:
         return [Source("standard input", None)], []
     if source in BUILTINS:
         return [Source(source, BUILTINS[source].path)], []
+    if length := made_length(source):
+        return [Source(source, None, made=length)], []
     path = Path(source)
     return _folder(path) if _is_folder(path) else ([Source(source, path)], [])
 
 
 def chunks(source: Source) -> Iterator[bytes]:
     """The raw bytes, CHUNK at a time. Raises DataError where the source is missing or can't be read."""
+    if source.made:
+        yield from (part.encode("ascii") for part in Chain().parts(source.made))
+        return
     try:
         with _opened(source) as stream:
             yield from iter(lambda: stream.read(CHUNK), b"")
@@ -95,8 +103,8 @@ def _missing(name: str) -> str:
     beside: list[str] = []
     with suppress(OSError):
         beside = [str(path.with_name(entry.name)) for entry in path.parent.iterdir()]
-    near = difflib.get_close_matches(name, [*BUILTINS, *beside], n=1)
-    advice = f"did you mean {near[0]}?" if near else f"check the path, or use a built-in text: {', '.join(BUILTINS)}"
+    near = difflib.get_close_matches(name, [*NAMES, *beside], n=1)
+    advice = f"did you mean {near[0]}?" if near else f"check the path, or use a built-in text: {', '.join(NAMES)}"
     return f"{name}: expected a text file, a folder or a built-in text, found nothing of that name; {advice}"
 
 

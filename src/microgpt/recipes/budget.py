@@ -31,6 +31,7 @@ LEAST: Final = 2.0  # seconds: below, reading and compiling leave nothing
 NOMINAL: Final = 5e10  # operations a second and thread, before anything is measured
 MEASURING: Final = 0.02  # share of the time that a measurement may take …
 SHORTEST: Final = 0.1  # … but at least so many seconds
+GUESSES: Final = 3  # of the sizes: each is measured, and its speed may speak for others
 LOOKS: Final = 24  # held-out losses in a training
 PATIENCE: Final = 8  # of them without a better one
 LOOKING: Final = 0.05  # share of the time for held-out losses in mid-run, and as much again for the last one
@@ -89,13 +90,14 @@ def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None)
     given = {**given, "documents": documents, "holdout": split.holdout}
     if split.is_running:  # which is 256 characters each
         given = {"samples": 5, **given}
-    flop, chosen = NOMINAL * given["threads"] * seconds, None
-    while chosen is None or chosen != _rung(split, flop):
-        chosen = _rung(split, flop)
+    chosen = _rung(split, NOMINAL * given["threads"] * seconds)
+    for _ in range(GUESSES):
         asked = _request(given, _sizes(chosen, split))
         speed = _measured(asked, split, max(SHORTEST, MEASURING * seconds))
-        flop = max(flop, speed.flop * seconds) if chosen == _rung(split, flop) else speed.flop * seconds
-    return _planned(given, split, chosen, speed, began, seconds)
+        measured, chosen = chosen, _rung(split, speed.flop * seconds)
+        if measured == chosen:
+            break
+    return _planned(given, split, measured, speed, began, seconds)
 
 
 def command(request: Request) -> str:
@@ -116,7 +118,7 @@ def _words(name: str, value: Any) -> list[str]:
         return [flag(name) if value else flag("no_" + name)]
     if isinstance(value, tuple):
         return [word for item in value for word in (flag(name), item)]
-    return [flag(name), f"{value:g}" if isinstance(value, float) else str(value)]
+    return [flag(name), str(value)]
 
 
 def _check(given: Mapping[str, Any], seconds: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from microgpt.data.choices import BUILTINS, STANDARD_INPUT, Normalization
+from microgpt.data.choices import STANDARD_INPUT, Normalization, is_built_in
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
 from microgpt.data.reading import Text, read
@@ -152,8 +152,10 @@ def _dataset(request: Request, split: Split, stream: random.Random | None) -> Da
 
 def absolute(sources: Sequence[str]) -> tuple[str, ...]:
     """Sources that mean the same from any folder."""
-    plain = (*BUILTINS, STANDARD_INPUT)
-    return tuple(source if source in plain else str(Path(source).absolute()) for source in sources)
+    return tuple(
+        source if is_built_in(source) or source == STANDARD_INPUT else str(Path(source).absolute())
+        for source in sources
+    )
 
 
 def _provenance(corpus: Corpus) -> Provenance:
