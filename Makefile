@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(CI),-W error)
 
-.PHONY: run test test-all long lint format docs build clean help
+.PHONY: run test test-all test-browser long lint format docs build clean help
 
 run: .venv/ready-to-run  ## train on the built-in names and print samples
 	$(BIN)/microgpt
@@ -17,6 +17,9 @@ long: .venv/ready-to-test  ## what the everyday suite leaves out
 	$(PYTEST) -m long
 
 test-all: test long  ## both
+
+test-browser: .venv/ready-to-browse  ## the studio and the exported page in a real Chromium, which must be installed
+	$(PYTEST) -m browser
 
 lint: .venv/ready-to-test  ## style and types
 	$(BIN)/ruff check .
@@ -53,3 +56,7 @@ help:  ## this list
 .venv/ready-to-test: .venv/made pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ .venv/ready-to-run
+
+.venv/ready-to-browse: .venv/ready-to-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	@touch $@ .venv/ready-to-test .venv/ready-to-run

@@ -37,6 +37,7 @@ VERBS = {
     "runs": Verb("runs", "Look", "List the runs there are."),
     "eval": Verb("evaluate", "Look", "Measure the held-out loss of a run, or its loss on another text."),
     "export": Verb("export", "Look", "Write a run's model alone, to share: a page, a program, .onnx, a folder."),
+    "studio": Verb("studio", "Look", "Open the local web page: see a model learn, and look inside."),
     "verify": Verb("verify", "Measure", "Prove that all engines compute the same function."),
     "bench": Verb("bench", "Measure", "Measure the speed of the engines on this machine."),
     "engines": Verb("engines", "Measure", "Say which engines this machine can run, and why not."),

@@ -23,7 +23,7 @@ from microgpt.training.report import report
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder, new_name
 from microgpt.training.run_folder import create as create_folder
-from microgpt.training.session import Past, Session, Stop, gentler, never
+from microgpt.training.session import Opener, Past, Session, Stop, gentler, never
 from microgpt.training.stopwatch import Stopwatch
 
 SAVE_AFTER: Final = 10.0  # seconds between saves where the request names no steps …
@@ -34,13 +34,19 @@ TELLING: Final = 100  # steps before which a high loss tells nothing about the l
 
 
 def train(
-    request: Request, *, stop: Stop = never, split: Split | None = None, deadline: float = math.inf
+    request: Request,
+    *,
+    stop: Stop = never,
+    split: Split | None = None,
+    deadline: float = math.inf,
+    opens: Opener = Session,
 ) -> Generator[Record, None, None]:
     """Train a new run: records from `Started` to `Finished` or, once `stop()` is true, `Interrupted` after a save.
 
     `split` is the text where it is at hand already; past the `deadline`, a time of `time.perf_counter`, no more steps
-    are taken. Raises the errors of `prepare`; `UsageError` for an engine that
-    can't do what is asked, or a name that is taken; `EnvironmentFault` where saving fails; `DivergedError`.
+    are taken. `opens` makes the session, for whoever wants to look in between. Raises the errors of `prepare`;
+    `UsageError` for an engine that can't do what is asked, or a name that is taken; `EnvironmentFault` where saving
+    fails; `DivergedError`.
     """
     watch = Stopwatch()
     with watch.measure("data"):
@@ -51,7 +57,7 @@ def train(
     notes = [*remarks(prepared), *notes]
     folder = new_folder(prepared, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
-        session = Session(prepared, engine, folder, Past(), watch)
+        session = opens(prepared, engine, folder, Past(), watch)
         session.deadline = deadline
         yield from records(session, stop, notes)
 

@@ -17,7 +17,7 @@ from microgpt.training.prepare import Prepared, absolute, ready_engine, restore,
 from microgpt.training.records import Note, Record
 from microgpt.training.request import COMPUTING, FREE, Request
 from microgpt.training.run_folder import RunFolder
-from microgpt.training.session import Past, Session, Stop, never
+from microgpt.training.session import Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES
 
@@ -25,7 +25,12 @@ _SETTINGS: Final = frozenset(declared.name for declared in dataclasses.fields(Se
 
 
 def resume(
-    run: Path, changes: Mapping[str, Any] | None = None, *, stop: Stop = never, split: Split | None = None
+    run: Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    stop: Stop = never,
+    split: Split | None = None,
+    opens: Opener = Session,
 ) -> Generator[Record, None, None]:
     """Go on with a run; records as those of `train`. `changes` are the settings that the person gave.
 
@@ -53,7 +58,7 @@ def resume(
             prepared, folder = _branch(prepared, origin)
             held.enter_context(folder.locked())
         past = _past(folder, rows, checkpoint.state.step, origin)
-        yield from records(Session(prepared, engine, folder, past, watch), stop, notes)
+        yield from records(opens(prepared, engine, folder, past, watch), stop, notes)
 
 
 def _training(checkpoint: Checkpoint) -> Training:

@@ -305,6 +305,10 @@ class Session:
         )
 
 
+# Makes a session: Session itself, or a kind of it that looks in between.
+Opener = Callable[[Prepared, Engine, RunFolder | None, Past, Stopwatch], Session]
+
+
 def gentler(lr: float) -> float:
     """The learning rate to try after one that was too high: a tenth, and nothing wild."""
     return min(lr / 10, USUAL_RATE)

@@ -1,0 +1,75 @@
+"""Weights of runs, opened once for all the questions that a page asks about them."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from microgpt.engines.array.engine import ArrayRunner
+from microgpt.engines.base import Runner
+from microgpt.errors import EnvironmentFault
+from microgpt.studio import xray
+from microgpt.studio.kept import Kept
+from microgpt.studio.parameters import whole
+from microgpt.studio.studio import Studio
+from microgpt.studio.xray import Reading
+from microgpt.training import checkpoint as checkpoints
+from microgpt.training.checkpoint import Checkpoint
+
+OPENED, READ = 6, 12  # weights and readings that stay in memory
+
+
+Stamp = tuple[str, int, int]  # a file's path, time and size: another one after every save
+
+
+@dataclass(eq=False)
+class Opened:
+    """The weights of one step of one run, on the engine `array` and, once asked for, on the run's own."""
+
+    stamp: Stamp
+    path: Path
+    checkpoint: Checkpoint
+    array: ArrayRunner
+    lock: threading.Lock = field(default_factory=threading.Lock)  # engines serve one thread at a time
+    _own: Runner | None = None
+
+    @property
+    def own(self) -> Runner:
+        self._own = self._own or xray.open_own(self.checkpoint)
+        return self._own
+
+
+class Opener:
+    """Opens what the parameters of a request name."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._opened: Kept[Opened] = Kept(OPENED)
+        self._read: Kept[Reading] = Kept(READ)
+
+    def open(self, parameters: dict[str, Any]) -> Opened:
+        """The run and the step that `run` and `step` name. Raises `CheckpointError`."""
+        path, file, stamp = weights(self._studio, parameters)
+
+        def make() -> Opened:
+            checkpoint = checkpoints.read(file)
+            return Opened(stamp, path, checkpoint, xray.open_array(checkpoint))
+
+        return self._opened.get(stamp, make)
+
+    def read(self, opened: Opened, parameters: dict[str, Any]) -> Reading:
+        """What happens when those weights read `prompt`."""
+        prompt = str(parameters.get("prompt", ""))
+        with opened.lock:
+            return self._read.get((opened.stamp, prompt), lambda: xray.read(opened.checkpoint, opened.array, prompt))
+
+
+def weights(studio: Studio, parameters: dict[str, Any]) -> tuple[Path, Path, Stamp]:
+    """The run, the file of weights and its stamp that `run` and `step` name. Raises `CheckpointError`."""
+    path = studio.find(str(parameters.get("run", "")))
+    file = xray.at_step(path, whole(parameters, "step"))
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise EnvironmentFault(f"{file.name}: expected to read it, found: {error.strerror}; check it.") from None
+    return path, file, (str(file), found.st_mtime_ns, found.st_size)

@@ -1,0 +1,81 @@
+"""What a training will take, said before it starts: parameters, operations, memory, and time by a short measurement."""
+
+import time
+from typing import Any, Final
+
+import numpy as np
+
+from microgpt.data.dataset import Dataset
+from microgpt.data.split import Split
+from microgpt.model.cost import activation_bytes, state_bytes, step_cost
+from microgpt.model.ledger import params
+from microgpt.model.settings import ModelConfig
+from microgpt.training.prepare import check_memory, prepare, ready_engine, settled
+from microgpt.training.request import Request
+
+# Operations a second before anything is measured: what the engines reach at small sizes on a usual core.
+NOMINAL: Final = {"fused": 5e9, "array": 3e8, "atomic": 4e6}
+MEASURING: Final = 0.1  # seconds
+TOO_SLOW: Final = 1.0  # seconds of a step that are not spent on measuring
+FORWARD: Final = 1 / 3  # share of the forward pass in a step
+
+_measured: dict[tuple[Any, ...], float] = {}  # operations a second, by engine and sizes
+
+
+def plan(request: Request, split: Split, *, measure: bool) -> dict[str, Any]:
+    """Sizes and cost of a training; with `measure`, its time by a few steps that are thrown away.
+
+    Raises `UsageError` for sizes beyond the machine's memory.
+    """
+    request = settled(request)
+    settings, model = request.settings, request.settings.model(split.corpus.tokenizer.vocabulary)
+    check_memory(settings, model)
+    dataset = Dataset.of(split, ctx=settings.ctx, seed=settings.seed, order="shuffled")
+    mean = max(1, round(dataset.tokens_in_epoch / dataset.documents))
+    flop = step_cost(model, [mean] * settings.batch).total
+    rate, known = _rate(request, split, model, flop, measure)
+    held_out = dataset.holdout_documents * step_cost(model, [mean]).forward * FORWARD
+    each = 4 if request.precision == "32" else 8
+    return {
+        "params": params(model),
+        "vocabulary": model.vocabulary,
+        "engine": request.engine,
+        "precision": request.precision,
+        "documents": dataset.documents,
+        "held_out": dataset.holdout_documents,
+        "flop_per_step": flop,
+        "flop": flop * settings.steps,
+        "tokens": mean * settings.batch * settings.steps,
+        "epochs": settings.steps * settings.batch / dataset.documents,
+        "memory": state_bytes(model, each) + activation_bytes(model, each, settings.batch),
+        "seconds": (flop * settings.steps + held_out) / rate,
+        "steps_per_second": rate / flop,
+        "measured": known,
+        "uniform": float(np.log(model.vocabulary)),
+    }
+
+
+def _rate(request: Request, split: Split, model: ModelConfig, flop: int, measure: bool) -> tuple[float, bool]:
+    """Operations a second, and whether they were measured."""
+    key = (request.engine, request.precision, request.threads, model, request.settings.batch)
+    slow = flop / NOMINAL.get(request.engine, 1e9) > TOO_SLOW
+    if key not in _measured and measure and not slow:
+        _measured[key] = flop / _seconds(request, split)
+    return _measured.get(key, NOMINAL.get(request.engine, 1e9) * request.threads), key in _measured
+
+
+def _seconds(request: Request, split: Split) -> float:
+    """Seconds of a step: the engine is opened and takes some, and all is thrown away."""
+    prepared = prepare(request, split)
+    prepared, engine, _ = ready_engine(prepared, request.engine, request.precision)
+    runner, batch = engine.open(prepared.checkpoint.state), request.settings.batch
+    taken, count, spent = 0, 1, 0.0
+    while spent < MEASURING and taken < 1 << 14:
+        batches = prepared.dataset.sequences_of(taken, count, batch)
+        start = time.perf_counter()
+        runner.advance(batches, np.full(count, 1e-6))
+        seconds = time.perf_counter() - start
+        # The first call is slower than all others, and is not counted where there are others.
+        taken, spent = (taken + count, spent + seconds) if taken > 1 or seconds > MEASURING else (2, 0.0)
+        count = 2 * count if seconds < MEASURING / 4 else count
+    return max(spent, 1e-9) / max(1, taken - 2)

@@ -1,0 +1,160 @@
+"""Run folders as JSON. They may come from anyone: what is not of the expected type is left out, never believed."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from microgpt import files
+from microgpt.errors import CheckpointError, EnvironmentFault, UsageError
+from microgpt.library import load
+from microgpt.model.ledger import params
+from microgpt.studio.answers import MissingError
+from microgpt.studio.looks import read_looks
+from microgpt.studio.studio import Studio
+from microgpt.training import checkpoint as checkpoints
+from microgpt.training import find
+from microgpt.training.run_folder import SAMPLES, RunFolder
+from microgpt.training.sample import Sampling
+from microgpt.training.tables import EVALUATIONS, LOSSES
+
+POINTS: Final = 1000  # of a curve
+SAMPLES_LIMIT: Final = 1 << 20  # bytes
+SHOWN: Final = 200  # samples
+MOST: Final = 100  # samples, …
+LONGEST: Final = 2000  # … or characters, at once
+
+
+def listing(studio: Studio) -> list[dict[str, Any]]:
+    """Every run that the studio can show, newest first."""
+    found = [vars(run) | {"path": str(run.path)} for run in find.listing(studio.run_folders)]
+    known = {Path(run["path"]).resolve() for run in found}
+    named = [(name, path) for name, path in studio.named.items() if path.resolve() not in known]
+    return [*(_named(name, path) for name, path in named), *found]
+
+
+def _named(name: str, path: Path) -> dict[str, Any]:
+    """A run from elsewhere: a folder beside its neighbours, or a lone weights file."""
+    told = {"name": name, "path": str(path), "status": "finished", "data": None, "date": "", "fault": None}
+    try:
+        description = checkpoints.describe(find.weights_of(path))
+    except (CheckpointError, EnvironmentFault) as fault:
+        return told | {"status": "unreadable", "fault": str(fault)}
+    training, status = description.training, RunFolder(path).status if path.is_dir() else "finished"
+    return told | {
+        "status": status,
+        "data": training.provenance.name if training else None,
+        "params": params(description.model),
+        "step": description.step,
+        "steps": training.request.settings.steps if training else None,
+        "holdout": _loss(_report(path), "holdout"),
+    }
+
+
+def detail(studio: Studio, name: str) -> dict[str, Any]:
+    """All that a page needs of a run. Raises `MissingError`, or `CheckpointError` for a damaged one."""
+    path = studio.find(name)
+    try:
+        description = checkpoints.describe(find.weights_of(path))
+    except CheckpointError:
+        if not path.exists():
+            raise MissingError(f"{name}: this run was deleted while it was shown; choose another.") from None
+        raise
+    training, report, step = description.training, _report(path), description.step
+    folder = path if path.is_dir() else None
+    request = training.request.to_dict() if training else {}
+    return {
+        "name": name,
+        "path": str(path),
+        "status": RunFolder(path).status if folder else "finished",
+        "data": training.provenance.name if training else None,
+        "kind": description.kind,
+        "model": asdict(description.model),
+        "params": params(description.model),
+        "settings": request.pop("settings", {}),
+        "request": request,
+        "step": step,
+        "steps": training.request.settings.steps if training else None,
+        "engine": report.get("engine") if isinstance(report.get("engine"), str) else request.get("engine"),
+        "uniform": math.log(description.model.vocabulary),
+        "unigram": _loss(report, "unigram"),
+        "holdout": _loss(report, "holdout"),
+        "holdout_se": _loss(report, "holdout_se"),
+        "seconds": _seconds(report),
+        "curve": _curve(folder, step) if folder else [],
+        "evaluations": EVALUATIONS.read(folder, step)[0] if folder else [],
+        "looks": read_looks(folder) if folder else [],
+        "samples": _samples(folder) if folder else [],
+    }
+
+
+def samples(studio: Studio, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What a run writes from a seed. Raises `UsageError`, `DataError`, or what `detail` raises."""
+    run = load(studio.find(str(parameters["name"])))
+    sampling = Sampling(
+        count=min(whole(parameters, "count", 8), MOST),
+        temperature=decimal(parameters, "temperature", 0.5),
+        top_k=whole(parameters, "top_k", 0),
+        prompt=str(parameters.get("prompt", "")),
+        length=min(whole(parameters, "length", 240), LONGEST),
+    )
+    written = run.write(sampling, seed=whole(parameters, "seed", 1), look_up=False)
+    return {"samples": written.texts, "step": run.step}
+
+
+def whole(parameters: dict[str, Any], name: str, usual: int) -> int:
+    """A whole number of an address. Raises `UsageError`."""
+    found = parameters.get(name, usual)
+    try:
+        return int(found)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: expected a whole number, found {str(found)[:40]!r}.") from None
+
+
+def decimal(parameters: dict[str, Any], name: str, usual: float) -> float:
+    """A number of an address. Raises `UsageError`."""
+    found = parameters.get(name, usual)
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: expected a number, found {str(found)[:40]!r}.") from None
+
+
+def _curve(folder: Path, step: int) -> list[tuple[int, float]]:
+    """Training losses in at most POINTS points: (last step, mean loss of the steps since the point before)."""
+    rows = LOSSES.read(folder, step)[0]
+    width = max(1, -(-len(rows) // POINTS))
+    groups = [rows[first : first + width] for first in range(0, len(rows), width)]
+    return [(int(group[-1][0]), sum(loss for _, loss, _ in group) / len(group)) for group in groups]
+
+
+def _report(path: Path) -> dict[str, Any]:
+    try:
+        return RunFolder(path).read_report() if path.is_dir() else {}
+    except (CheckpointError, EnvironmentFault):
+        return {}
+
+
+def _loss(report: dict[str, Any], name: str) -> float | None:
+    loss = report.get("loss")
+    return _number(loss.get(name)) if isinstance(loss, dict) else None
+
+
+def _seconds(report: dict[str, Any]) -> float | None:
+    seconds = report.get("seconds")
+    return _number(seconds.get("train")) if isinstance(seconds, dict) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _samples(folder: Path) -> list[str]:
+    """The samples that ended a run. Where one has several lines, a blank line stands between two."""
+    path = folder / SAMPLES
+    try:
+        text = files.read_untrusted(path, SAMPLES_LIMIT).decode("utf-8", "replace") if path.is_file() else ""
+    except (CheckpointError, EnvironmentFault):
+        return []
+    parts = text.removesuffix("\n").split("\n\n" if "\n\n" in text else "\n") if text else []
+    return parts[:SHOWN]

@@ -1,0 +1,176 @@
+"""Who may talk to the studio: this machine's browser, with the token that the terminal printed, and nobody else.
+
+Any web page that the person visits may try the loopback port, so every request is checked: the Host against DNS
+rebinding, the Origin against forged requests, the token in a header of its own. A cookie would be sent to every other
+port of 127.0.0.1 too, where another user of the machine may listen; a header is sent to nobody unless our page does.
+The page and its scripts hold nothing secret and are served without a token; all that is under /api/ wants it.
+"""
+
+import hmac
+import json
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TOKEN_HEADER: Final = b"x-studio-token"
+LOOPBACK: Final = ("127.0.0.1", "localhost")
+BODY_LIMIT: Final = 1 << 20  # bytes of a request …
+TEXT_LIMIT: Final = 20 << 20  # … and of a text that is handed over
+TEXTS: Final = "/api/texts"
+ENTER: Final = "/api/enter"
+METHODS: Final = ("GET", "HEAD", "POST")
+API: Final = "/api/"
+
+HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+
+
+@dataclass
+class Keys:
+    """The token, and codes that give it once: a browser's address can be seen in the list of processes, so what the
+    program opens there is worth nothing after its first use."""
+
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    _codes: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def code(self) -> str:
+        """A fresh code."""
+        code = secrets.token_urlsafe(32)
+        with self._lock:
+            self._codes.add(code)
+        return code
+
+    def redeem(self, code: object) -> str | None:
+        """The token for a code that nobody has used yet."""
+        with self._lock:
+            if not isinstance(code, str) or code not in self._codes:
+                return None
+            self._codes.remove(code)
+        return self.token
+
+    def fits(self, token: bytes) -> bool:
+        return hmac.compare_digest(token, self.token.encode())
+
+
+class Guard:
+    """Stands before the whole application and refuses what is not from our page."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, port: int, allowed: Iterable[str] = ()) -> None:
+        self.app, self.keys = app, keys
+        self._own = {f"{name}:{port}" for name in LOOPBACK}
+        self._allowed = {name.lower() for name in allowed}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        guarded = _with_headers(send)
+        if refused := self._refusal(scope):
+            await _refuse(guarded, *refused)
+            return
+        limit = TEXT_LIMIT if scope["path"] == TEXTS else BODY_LIMIT
+        try:
+            body = await _body(receive, limit)
+        except _TooLargeError:
+            await _refuse(guarded, 413, f"expected at most {limit:,} bytes, found more; send less.")
+            return
+        await self.app(scope, _Replay(body, receive), guarded)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """Status and sentence, where a request is refused."""
+        headers = scope["headers"]
+        if scope["type"] != "http" or scope["method"] not in METHODS:
+            return 405, f"expected {', '.join(METHODS)}, found another method."
+        hosts = _all(headers, b"host")
+        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+            return 403, "expected the address that the terminal printed as Host, found another; open that address."
+        if any(not self._is_our_origin(origin, hosts[0]) for origin in _all(headers, b"origin")):
+            return 403, "expected a request of the studio's own page, found one of another site."
+        if scope["path"].startswith(API) and scope["path"] != ENTER:
+            tokens = _all(headers, TOKEN_HEADER)
+            if len(tokens) != 1 or not self.keys.fits(tokens[0].encode("latin-1")):
+                return 403, "expected the token of this studio, found none or another; open the address it printed."
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        return host.lower() in self._own or _name(host) in self._allowed
+
+    def _is_our_origin(self, origin: str, host: str) -> bool:
+        """The page's own origin; behind a proxy it may be https, and the proxy may rewrite the Host."""
+        scheme, _, place = origin.lower().partition("://")
+        if _name(place) in self._allowed:
+            return scheme in ("http", "https")
+        return scheme == "http" and place in self._own and place == host.lower()
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _Replay:
+    """The body that was read, then what else the connection has to say."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    """The whole body of a request. Raises `_TooLargeError` as soon as it is beyond the limit."""
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            break
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _TooLargeError
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _with_headers(send: Send) -> Send:
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            message = {**message, "headers": [*message.get("headers", []), *own]}
+        await send(message)
+
+    return guarded
+
+
+async def _refuse(send: Send, status: int, sentence: str) -> None:
+    body = json.dumps({"error": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _all(headers: list[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in headers if key.lower() == name]
+
+
+def _name(host: str) -> str:
+    """The name of `name:port`."""
+    return host.lower().rpartition(":")[0] if ":" in host else host.lower()

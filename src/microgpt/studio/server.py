@@ -1,0 +1,162 @@
+"""The server: starlette and uvicorn on the loopback address, a page without a build step, and JSON beneath it."""
+
+import contextlib
+import gc
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from microgpt.errors import EnvironmentFault, UsageError
+from microgpt.studio.answers import MissingError, failure
+from microgpt.studio.security import Guard, Keys
+from microgpt.studio.studio import Studio
+
+STATIC: Final = Path(__file__).with_name("static")
+TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+ROUTES: Final = ("routes", "xray_routes", "atoms_routes")  # modules of this room, each with `routes(studio)`
+PORT: Final = 8613
+PORTS_TRIED: Final = 100
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a studio listens; `given` says that the person named the port."""
+
+    port: int = PORT
+    given: bool = False
+    allowed: tuple[str, ...] = ()
+
+
+def create(studio: Studio, keys: Keys, port: int, allowed: Iterable[str] = ()) -> Guard:
+    """The whole application behind its guard."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        threading.Thread(target=_import_ahead, daemon=True).start()
+        yield
+        studio.close()
+
+    routes = [_enter(keys), *(route for name in ROUTES for route in _routes(name, studio)), *_static()]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.add_exception_handler(404, _nothing)
+    return Guard(app, keys, port, allowed)
+
+
+def serve(studio: Studio, place: Place, ready: Callable[[str, str], None]) -> None:
+    """Serve until a signal ends it. `ready` is called with two addresses: one to print, one that opens once.
+
+    Raises `EnvironmentFault` where the port is taken.
+    """
+    keys, listening = Keys(), listen(place)
+    port = listening.getsockname()[1]
+    config = uvicorn.Config(
+        create(studio, keys, port, place.allowed),
+        log_level="critical",
+        access_log=False,
+        ws="none",
+        http="h11",
+        loop="asyncio",
+        server_header=False,
+        proxy_headers=False,  # what a proxy says of the sender is of no use here, and could be forged
+        timeout_graceful_shutdown=2,
+    )
+    address = f"http://127.0.0.1:{port}/"
+    ready(f"{address}#token={keys.token}", f"{address}#once={keys.code()}")
+    with listening:
+        _Server(config, studio).run(sockets=[listening])
+
+
+def listen(place: Place) -> socket.socket:
+    """A socket on the loopback address: the port itself or, unless the person named it, one of the next.
+
+    Raises `UsageError` for what is no port, `EnvironmentFault` where it is taken.
+    """
+    if not 0 <= place.port < 1 << 16:
+        raise UsageError(f"--port takes a number from 0 to 65535, found {place.port}.")
+    last = place.port if place.given else min(place.port + PORTS_TRIED, (1 << 16) - 1)
+    for port in range(place.port, last + 1):
+        # asyncio sends at once (TCP_NODELAY) only where the socket names its protocol; otherwise answers wait 40 ms
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", port))
+            listening.listen(128)
+        except OSError as error:
+            listening.close()
+            reason = error.strerror
+            continue
+        return listening
+    raise EnvironmentFault(f"--port {place.port}: expected a free port, found: {reason}; leave it out or name another.")
+
+
+class _Server(uvicorn.Server):
+    """Tells the studio as soon as a signal comes, so that open streams of events end and trainings are saved."""
+
+    def __init__(self, config: uvicorn.Config, studio: Studio) -> None:
+        super().__init__(config)
+        self._studio = studio
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        self._studio.closing = True
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn names a frame or None
+
+
+def _routes(name: str, studio: Studio) -> list[Route]:
+    if not find_spec(f"microgpt.studio.{name}"):
+        return []
+    module = import_module(f"microgpt.studio.{name}")
+    made: list[Route] = module.routes(studio)
+    return made
+
+
+def _import_ahead() -> None:
+    """What the first page needs of NumPy and the engines, while the browser is still drawing it."""
+    for name in ("form", "trainings", "runs"):
+        import_module(f"microgpt.studio.{name}")
+    gc.collect()
+    gc.freeze()  # what is loaded now stays: collecting garbage in mid-training need not look through it
+
+
+def _enter(keys: Keys) -> Route:
+    """The token for a code that opens once."""
+    from microgpt.studio.answers import post
+
+    def enter(parameters: dict[str, object]) -> dict[str, str]:
+        if token := keys.redeem(parameters.get("code")):
+            return {"token": token}
+        raise MissingError("This address opens once, and has been used; open the one that the terminal printed.")
+
+    return post("/api/enter", enter)
+
+
+def _static() -> list[Route]:
+    """A route for each file there is. A path is looked up, never joined, so none leads elsewhere."""
+    found = {f"/static/{path.name}": path for path in STATIC.iterdir() if path.suffix in TYPES}
+    return [_file("/", STATIC / "index.html"), *(_file(address, path) for address, path in found.items())]
+
+
+def _file(address: str, path: Path) -> Route:
+    async def endpoint(_: Request) -> Response:
+        return Response(path.read_bytes(), media_type=TYPES[path.suffix])
+
+    return Route(address, endpoint, methods=["GET"])
+
+
+async def _nothing(request: Request, error: Exception) -> Response:
+    return failure(MissingError("There is nothing at this address."))

@@ -1,0 +1,77 @@
+// What comes next at the chosen position: a bar for each token, at a temperature and among the top k.
+
+import { element, number } from "./elements.js";
+import { sign, spoken } from "./heat.js";
+
+const BARS = 12; // shown at first
+
+// p to p^(1/temperature) among the k most probable (of equals the lower id), summing to 1: what sampling draws from.
+export function tempered(chances, temperature, k) {
+  const order = chances.map((_, i) => i).sort((one, other) => chances[other] - chances[one] || one - other);
+  const kept = new Set(k > 0 ? order.slice(0, k) : order);
+  const logs = chances.map((chance) => Math.log(chance));
+  const peak = Math.max(...logs);
+  const weights = logs.map((log, i) => (kept.has(i) ? Math.exp((log - peak) / temperature) : 0));
+  const sum = weights.reduce((one, other) => one + other, 0);
+  return { order, drawn: weights.map((weight) => weight / sum) };
+}
+
+const percent = (share) => (share >= 0.9995 || share === 0 ? `${Math.round(100 * share)}%` : share < 0.0005 ? "<0.1%" : `${(100 * share).toFixed(1)}%`);
+
+export function chancesView(services, change) {
+  const temperature = element("input", { id: "xray-temperature", type: "range", min: 0.05, max: 2, step: 0.05 });
+  const topk = element("input", { id: "xray-topk", type: "range", min: 0, step: 1 });
+  const temperatureTold = element("output", { for: "xray-temperature" });
+  const topkTold = element("output", { for: "xray-topk" });
+  const after = element("p", { class: "after", translate: "no" });
+  const bars = element("ol", { class: "chances", translate: "no", "aria-labelledby": "chances-title" });
+  const more = element("button", { type: "button", class: "quiet", onclick: () => { whole = !whole; draw(shown); } });
+  const node = element("section", { "aria-labelledby": "chances-title" },
+    element("h2", { id: "chances-title" }, "What comes next"), after,
+    element("div", { class: "sliders" },
+      element("div", { class: "field" }, element("label", { for: "xray-temperature" }, services.glossary("temperature", "Temperature"), " ", temperatureTold), temperature),
+      element("div", { class: "field" }, element("label", { for: "xray-topk" }, services.glossary("top-k", "Top k"), " ", topkTold), topk)),
+    bars, more,
+    element("p", { class: "hint explain" }, "Bars: the chances at this temperature. Marks: the model's own, at temperature 1."));
+  let shown = null;
+  let whole = false;
+
+  // At once, before the address knows of it.
+  temperature.addEventListener("input", () => { paint(); change({ temperature: temperature.value }); });
+  topk.addEventListener("input", () => { paint(); change({ topk: Number(topk.value) || null }); });
+
+  function bar(token, own, now, most) {
+    const text = shown.about.characters[token] ?? "";
+    const name = token === shown.about.characters.length ? "end" : sign(text);
+    const filled = element("span", { class: "chance-bar" });
+    const mark = element("span", { class: "own" });
+    filled.style.width = `${(100 * now) / most}%`;
+    mark.style.left = `${(100 * own) / most}%`;
+    return element("li", { "data-token": token, "data-probability": own, "data-chance": now, "aria-label": `${name === "end" ? "the end" : spoken(text)}: ${percent(now)}` },
+      element("span", { class: name === "end" ? "sign named" : "sign" }, name), element("span", { class: "track", "aria-hidden": "true" }, filled, mark),
+      element("span", { class: "percent" }, percent(now)));
+  }
+
+  function paint() {
+    const k = Number(topk.value);
+    temperatureTold.textContent = Number(temperature.value).toFixed(2);
+    topkTold.textContent = k ? `the ${k} most likely` : "all";
+    const { order, drawn } = tempered(shown.chances, Number(temperature.value), k);
+    const most = Math.max(...drawn, ...shown.chances);
+    bars.replaceChildren(...order.slice(0, whole ? order.length : BARS).map((token) => bar(token, shown.chances[token], drawn[token], most)));
+    more.hidden = order.length <= BARS;
+    more.textContent = whole ? "Show fewer" : `Show all ${number(order.length)}`;
+  }
+
+  function draw(now) {
+    shown = now;
+    temperature.value = now.state.temperature ?? 1;
+    topk.max = now.chances.length;
+    topk.value = now.state.topk ?? 0;
+    const read = now.reading.texts.slice(0, now.at + 1).join("");
+    after.replaceChildren("after ", element("b", {}, read ? `“${read.length > 40 ? `… ${read.slice(-40)}` : read}”` : "the beginning"));
+    paint();
+  }
+
+  return { node, draw };
+}

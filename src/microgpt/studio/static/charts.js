@@ -1,0 +1,214 @@
+// A small chart: lines, dots with error bars, horizontal marks with their meaning, a cursor; linear or logarithmic.
+// It follows the width of its place, the theme's colours, the pointer and the arrow keys.
+
+import { drawn, element, number } from "./elements.js";
+
+const MARGIN = { left: 44, right: 24, top: 26, bottom: 38 };
+
+// options: { label, xTitle, yTitle, height, onPick(x), onStep(1 or -1) }: a press, and the arrow keys
+export function chart(options) {
+  const svg = drawn("svg", { role: "img", "aria-label": options.label });
+  const readout = element("p", { class: "readout", "aria-live": "off" });
+  const legend = element("div", { class: "legend" });
+  const box = element("div", { class: "chart", tabindex: options.onStep ? "0" : null }, svg);
+  const whole = element("figure", { class: "figure"}, box, legend, readout);
+  let data = { series: [], marks: [], cursor: null, xLog: false, yLog: false };
+  let scales = null;
+  let pending = false;
+
+  function set(changes) {
+    data = { ...data, ...changes };
+    if (!pending) requestAnimationFrame(draw);
+    pending = true;
+  }
+
+  function draw() {
+    pending = false;
+    const width = Math.max(240, box.clientWidth || 600);
+    const height = options.height ?? Math.max(220, Math.min(380, width * 0.45));
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.setAttribute("height", height);
+    scales = scalesOf(data, width, height);
+    svg.replaceChildren(
+      ...axes(scales, { ...options, xTitle: data.xTitle ?? options.xTitle }, width, height),
+      ...data.marks.flatMap((mark) => horizontal(mark, scales, width)),
+      ...data.series.flatMap((series) => seriesOf(series, scales)),
+      ...cursor(data.cursor, scales, height),
+    );
+    legend.replaceChildren(...data.series.filter((each) => each.name && each.points.length).map(legendOf));
+    svg.setAttribute("aria-label", `${options.label}. ${spoken(data)}`);
+  }
+
+  function read(event) {
+    if (!scales) return;
+    const place = svg.getBoundingClientRect();
+    const x = scales.x.back(((event.clientX - place.left) / place.width) * svg.viewBox.baseVal.width);
+    readout.textContent = told(data, x, data.xTitle ?? options.xTitle ?? "");
+    return x;
+  }
+
+  box.addEventListener("pointermove", (event) => read(event));
+  box.addEventListener("pointerleave", () => (readout.textContent = ""));
+  if (options.onPick) box.addEventListener("click", (event) => options.onPick(read(event)));
+  if (options.onStep) {
+    box.addEventListener("keydown", (event) => {
+      const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!direction) return;
+      event.preventDefault();
+      options.onStep(direction);
+    });
+  }
+  new ResizeObserver(() => set({})).observe(box);
+  return { element: whole, box, set };
+}
+
+function scalesOf({ series, marks, xLog, yLog, xRange }, width, height) {
+  const points = series.flatMap((each) => each.points).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
+  const xs = xRange ?? extent(points.map(([x]) => x));
+  const ys = extent([...points.map(([, y]) => y), ...marks.map((mark) => mark.y)]);
+  const pad = (ys[1] - ys[0]) * (yLog ? 0.02 : 0.06) || 0.5;
+  return {
+    x: scale(xs, [MARGIN.left, width - MARGIN.right], xLog),
+    y: scale([ys[0] - pad, ys[1] + pad], [height - MARGIN.bottom, MARGIN.top], yLog),
+  };
+}
+
+function extent(values) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  if (low > high) return [0, 1];
+  return low === high ? [low, low + 1] : [low, high];
+}
+
+// A logarithmic axis begins at 1 or above: steps are counted from 0, and 0 stands at its left end.
+function scale([low, high], [first, last], log) {
+  const floor = log ? Math.max(low, low > 0 ? low : 1) : low;
+  const change = log ? (value) => Math.log10(Math.max(value, floor)) : (value) => value;
+  const undo = log ? (value) => 10 ** value : (value) => value;
+  const [start, span] = [change(floor), change(high) - change(floor) || 1];
+  const at = (value) => first + ((change(value) - start) / span) * (last - first);
+  at.back = (place) => undo(start + ((place - first) / (last - first)) * span);
+  at.ticks = (count) => (log && high / floor > 8 ? powers(floor, high) : even(floor, high, count));
+  return at;
+}
+
+function even(low, high, count) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((each) => each * power).find((each) => each >= rough);
+  const ticks = [];
+  for (let place = Math.ceil(low / step); place * step <= high + step * 1e-9; place++) ticks.push(place * step);
+  return ticks;
+}
+
+function powers(low, high) {
+  const ticks = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
+    for (const part of high / low > 300 ? [1] : [1, 2, 5]) ticks.push(part * 10 ** power);
+  }
+  return ticks.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
+}
+
+function axes({ x, y }, options, width, height) {
+  const bottom = height - MARGIN.bottom;
+  const lines = y.ticks(height > 260 ? 6 : 4).flatMap((tick) => [
+    drawn("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }),
+    drawn("text", { x: MARGIN.left - 7, y: y(tick) + 4, "text-anchor": "end" }, short(tick)),
+  ]);
+  const below = x.ticks(Math.max(2, Math.floor(width / 110))).flatMap((tick) => [
+    drawn("line", { class: "grid", x1: x(tick), x2: x(tick), y1: bottom, y2: bottom + 4 }),
+    drawn("text", { x: x(tick), y: bottom + 17, "text-anchor": "middle" }, short(tick)),
+  ]);
+  const titles = [
+    drawn("text", { x: width - MARGIN.right, y: height - 4, "text-anchor": "end" }, options.xTitle ?? ""),
+    drawn("text", { x: 2, y: 13 }, options.yTitle ?? ""),
+  ];
+  return [...lines, ...below, ...titles];
+}
+
+function short(value) {
+  if (Math.abs(value) >= 1e6) return `${number(value / 1e6, 3)}M`;
+  if (Math.abs(value) >= 1e4) return `${number(value / 1e3, 3)}k`;
+  return number(Math.abs(value) < 1e-12 ? 0 : value, 3);
+}
+
+function horizontal(mark, { y }, width) {
+  return [
+    drawn("line", { class: "mark", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(mark.y), y2: y(mark.y) }),
+    drawn("text", { x: width - MARGIN.right - 4, y: y(mark.y) - 5, "text-anchor": "end" }, mark.label),
+  ];
+}
+
+function seriesOf(series, { x, y }) {
+  const sound = series.points.filter(([, value]) => Number.isFinite(value));
+  const stroke = `var(${series.colour})`;
+  const shapes = [];
+  if (series.line !== false) {
+    const points = sound.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+    const look = { stroke, "stroke-width": series.width ?? 1.8, "stroke-dasharray": series.dash, opacity: series.opacity };
+    shapes.push(drawn("polyline", { points, ...look }));
+  }
+  if (series.dots) {
+    for (const [at, value, error] of sound) {
+      if (error) {
+        const [low, high] = [y(value - 1.96 * error), y(value + 1.96 * error)];
+        shapes.push(drawn("line", { x1: x(at), x2: x(at), y1: low, y2: high, style: { stroke } }));
+      }
+      shapes.push(drawn("circle", { cx: x(at), cy: y(value), r: series.dots, style: { fill: stroke } }));
+    }
+  }
+  return shapes;
+}
+
+function cursor(place, { x }, height) {
+  if (place === null || place === undefined) return [];
+  const at = x(place);
+  return [drawn("line", { class: "cursor", x1: at, x2: at, y1: MARGIN.top, y2: height - MARGIN.bottom })];
+}
+
+function legendOf(series) {
+  const line = drawn("line", {
+    x1: 1, x2: 26, y1: 5, y2: 5, "stroke-width": 2.4, "stroke-dasharray": series.dash, opacity: series.opacity,
+    style: { stroke: `var(${series.colour})` },
+  });
+  const dot = drawn("circle", { cx: 13, cy: 5, r: 3.5, style: { fill: `var(${series.colour})` } });
+  return element("span", {}, drawn("svg", { viewBox: "0 0 27 10", "aria-hidden": "true" }, series.line === false ? dot : line), series.name);
+}
+
+// The values of all series nearest to a place.
+function told(data, x, title) {
+  const values = data.series.filter((series) => series.name && series.points.length).map((series) => {
+    const near = nearest(series.points, x);
+    return `${series.name} ${number(near[1], 4)} at ${number(Math.round(near[0]))}`;
+  });
+  return values.length ? `${title} ${number(Math.max(0, Math.round(x)))}: ${values.join(" · ")}` : "";
+}
+
+export function nearest(points, x) {
+  let best = points[0];
+  for (const point of points) if (Math.abs(point[0] - x) < Math.abs(best[0] - x)) best = point;
+  return best;
+}
+
+function spoken(data) {
+  return data.series
+    .filter((series) => series.name && series.points.length)
+    .map((series) => `${series.name}: from ${number(series.points[0][1], 3)} to ${number(series.points.at(-1)[1], 3)}`)
+    .join("; ");
+}
+
+// The mean of the last `count` values at each point.
+export function smoothed(points, count) {
+  const means = [];
+  let sum = 0;
+  for (let place = 0; place < points.length; place++) {
+    sum += points[place][1];
+    if (place >= count) sum -= points[place - count][1];
+    means.push([points[place][0], sum / Math.min(place + 1, count)]);
+  }
+  return means;
+}

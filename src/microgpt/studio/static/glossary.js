@@ -1,0 +1,84 @@
+// The words: each explained where it stands, on hover, on focus and on touch.
+
+import { element } from "./elements.js";
+
+export const WORDS = {
+  loss: "How surprised the model is by the next character, on average, in nats: the negative logarithm of the chance it gave to what came. 0 would be certainty; lower is better.",
+  "training loss": "The loss on the documents of the step itself. One step sees few documents, so it jumps; the bold line is the mean of the last 100 steps.",
+  "held-out loss": "The loss on documents that were kept aside and never trained on. It tells what the model has understood rather than remembered.",
+  uniform: "What a model scores that knows nothing and gives every character the same chance: the logarithm of the vocabulary's size.",
+  unigram: "What a model scores that knows only how often each character occurs, and nothing of what stands before.",
+  nat: "The unit of surprise: 1 nat is the surprise at something that had a chance of 1/e, about 37%.",
+  step: "One update of all weights by Adam, after looking at a batch of documents.",
+  steps: "How many updates of the weights (Adam steps) the training takes.",
+  lr: "The learning rate: how far a step moves each weight. Too small learns slowly, too large never settles.",
+  batch: "How many documents a step looks at before it changes the weights.",
+  emb: "Numbers that stand for a token: the width of the model.",
+  head: "Attention heads: each looks back at earlier characters in its own way. They share emb among them.",
+  layer: "Blocks of attention and MLP, one after another: the depth of the model.",
+  ctx: "The context: how many positions the model can look back on.",
+  ff: "The MLP of a block is ff times as wide as emb.",
+  engine: "What computes: atomic (one object for each number), array (NumPy) or fused (one C kernel). All compute the same function.",
+  recipe: "Named settings to begin with; what you change overrides them.",
+  parameters: "The numbers that are learned: all weights of the model together.",
+  FLOP: "Floating-point operations: additions and multiplications of useful work.",
+  memory: "Bytes for weights, gradients, Adam's two moments and what the backward pass needs of the forward pass.",
+  document: "One training text: a name, or a window of running text.",
+  token: "What the model reads and writes one of at a time: here a single character, or the mark of begin and end.",
+  vocabulary: "All tokens that the model knows.",
+  sample: "Text that the model wrote, each character drawn from the chances that it gave.",
+  temperature: "How daring the writing is: below 1 likely characters become likelier, above 1 unlikely ones do.",
+  "top-k": "Draw from the so many likeliest characters alone; 0 draws from all.",
+  seed: "The number that all chance is made from: the same seed gives the same run, bit by bit.",
+  run: "One training, from settings to held-out loss, kept in a folder of its own.",
+  warmup: "Steps over which the learning rate rises to its full height.",
+  decay: "How the learning rate falls afterwards.",
+  holdout: "The share of the text that is kept aside for the held-out loss.",
+  attention: "How much each position looks at each earlier one, in one head: shares that sum to 1.",
+  logits: "The model's raw score for each token; softmax turns them into chances.",
+  gradient: "How much the loss would change if this number grew a little, for each unit of growth.",
+  embedding: "The numbers that stand for a token inside the model.",
+  surprise: "The negative logarithm of the chance that the model gave to this character, in nats.",
+  beta1: "Adam's memory of the mean gradient.",
+  beta2: "Adam's memory of the mean squared gradient.",
+};
+
+let shown = null;
+let box = null;
+
+// A word with its meaning. `text` is what stands in the page, where that differs.
+export function glossary(term, text = term, meaning = WORDS[term]) {
+  if (!meaning) return document.createTextNode(text);
+  return element("span", { class: "term", tabindex: "0", "data-word": term, "aria-description": meaning }, text);
+}
+
+function show(word) {
+  if (shown === word) return;
+  hide();
+  shown = word;
+  box ??= document.body.appendChild(element("div", { id: "word", role: "tooltip" }));
+  box.textContent = word.getAttribute("aria-description");
+  box.hidden = false;
+  const place = word.getBoundingClientRect();
+  const left = Math.max(8, Math.min(place.left, innerWidth - box.offsetWidth - 8));
+  const below = place.bottom + 8 + box.offsetHeight < innerHeight || place.top < box.offsetHeight + 8;
+  box.style.left = `${left + scrollX}px`;
+  box.style.top = `${(below ? place.bottom + 6 : place.top - box.offsetHeight - 6) + scrollY}px`;
+}
+
+function hide() {
+  shown = null;
+  if (box) box.hidden = true;
+}
+
+const wordOf = (event) => (event.target instanceof Element ? event.target.closest(".term[data-word]") : null);
+document.addEventListener("pointerover", (event) => (wordOf(event) ? show(wordOf(event)) : hide()));
+document.addEventListener("focusin", (event) => (wordOf(event) ? show(wordOf(event)) : hide()));
+document.addEventListener("focusout", hide);
+document.addEventListener("click", (event) => {
+  const word = wordOf(event);
+  if (!word) return;
+  event.preventDefault(); // a word within a label must not press its switch
+  show(word);
+});
+document.addEventListener("keydown", (event) => event.key === "Escape" && hide());

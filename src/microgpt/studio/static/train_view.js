@@ -1,0 +1,254 @@
+// A training as it goes, or afterwards: its curve, its speed, what it writes, and a film of how that came about.
+
+import { chart, smoothed } from "./charts.js";
+import { duration, element, number } from "./elements.js";
+
+const FILM = 7000; // milliseconds of the whole film
+const GATHERED = 150; // milliseconds of news that are drawn at once
+const PHASES = {
+  preparing: "Reading the text and compiling …", measuring: "Measuring this machine, then choosing sizes …",
+  training: "Training", paused: "Paused", finished: "Finished", stopped: "Stopped and saved", failed: "Failed",
+};
+
+export function trainView(services, onLook) {
+  const { glossary } = services;
+  const phase = element("b", { role: "status", id: "phase" });
+  const facts = element("div", { class: "facts", id: "facts" });
+  const done = element("div");
+  const bar = element("div", { class: "bar", role: "progressbar", "aria-label": "Steps taken", "aria-valuemin": "0" }, done);
+  const picture = chart({ label: "Loss against steps", xTitle: "steps", yTitle: "loss, nats per token", onPick: (x) => pick(x), onStep: (direction) => turn(direction) });
+  picture.element.id = "curve";
+  const log = element("input", { type: "checkbox", id: "log-steps" });
+  const play = element("button", { type: "button", id: "play" }, "Play");
+  const range = element("input", { type: "range", id: "film", min: "0", max: "0", value: "0", "aria-label": "Step to look at" });
+  const where = element("output", { for: "film" });
+  const samples = element("ol", { class: "samples", id: "samples", "aria-label": "Samples", translate: "no" });
+  const result = element("p", { id: "result" });
+  const notes = element("ul", { class: "notes" });
+  const trouble = element("p", { class: "trouble", role: "alert", id: "view-trouble" });
+  const film = element("div", { id: "film-block" },
+    element("h2", {}, "What it writes"), element("div", { class: "scrub" }, play, range, where), samples);
+  const whole = element("div", { id: "view" },
+    element("div", { class: "line" }, phase), bar, facts, trouble, picture.element,
+    element("div", { class: "line hint" }, log, element("label", { for: "log-steps" }, "logarithmic steps: the first ones are the wildest")),
+    film, result, notes);
+
+  let data, following, playing, drawing;
+
+  function reset() {
+    data = { losses: [], looks: [], evaluations: [], perPoint: 1, steps: 0, step: 0, speed: null, uniform: null, unigram: null };
+    following = true;
+    stop();
+    for (const each of [facts, samples, notes, result]) each.replaceChildren();
+    trouble.textContent = phase.textContent = where.textContent = "";
+    draw();
+  }
+
+  // Drawing takes time from the training that it shows, so news are gathered first.
+  function drawSoon() {
+    drawing ??= setTimeout(draw, GATHERED);
+  }
+
+  function draw() {
+    clearTimeout(drawing);
+    drawing = null;
+    tell();
+    const look = data.looks[Number(range.value)];
+    const marks = [];
+    if (data.uniform) marks.push({ y: data.uniform, label: "knowing nothing (uniform)" });
+    if (data.unigram) marks.push({ y: data.unigram, label: "letter frequencies alone (unigram)" });
+    const window = Math.max(1, Math.round(100 / data.perPoint));
+    picture.set({
+      xLog: log.checked,
+      xRange: [log.checked ? 1 : 0, Math.max(2, data.steps || 2)],
+      marks,
+      cursor: look?.step ?? null,
+      series: [
+        { name: window > 1 ? (data.perPoint > 1 ? `mean of ${data.perPoint} steps` : "each step") : "", points: window > 1 ? data.losses : [], colour: "--bar", opacity: 0.28, width: 1 },
+        { name: `training loss, mean of ${Math.max(100, data.perPoint)} steps`, points: smoothed(data.losses, window), colour: "--accent", width: 2.2 },
+        { name: `held-out loss, ${number(data.looks.at(-1)?.documents ?? 0)} documents`, points: data.looks.filter((each) => each.loss !== null).map((each) => [each.step, each.loss]), colour: "--accent-2", dash: "6 3", dots: 2.2 },
+        { name: "held-out loss, all documents", points: data.evaluations, colour: "--accent-3", line: false, dots: 4.5 },
+      ],
+    });
+  }
+
+  function progress() {
+    const share = data.steps ? data.step / data.steps : 0;
+    done.style.width = `${100 * share}%`;
+    bar.setAttribute("aria-valuenow", String(data.step));
+    bar.setAttribute("aria-valuemax", String(data.steps || 1));
+  }
+
+  function tell() {
+    const { speed } = data;
+    const left = speed ? (data.steps - data.step) / speed : null;
+    const last = data.losses.slice(-Math.max(1, Math.round(100 / data.perPoint)));
+    const mean = last.reduce((sum, [, loss]) => sum + loss, 0) / last.length;
+    facts.replaceChildren(
+      ...(data.steps ? [
+        [glossary("step"), `${number(data.step)} of ${number(data.steps)}`],
+        [glossary("training loss"), last.length ? number(mean, 4) : "–"],
+        ["speed", speed ? `${number(speed, 3)} steps/s` : "–"],
+        ["left", data.step < data.steps && left !== null ? duration(left) : ""],
+      ] : []).filter(([, value]) => value !== "").map(([name, value]) => element("span", {}, name, " ", element("b", {}, value))),
+    );
+    progress();
+  }
+
+  function showLook(place) {
+    const look = data.looks[place];
+    if (!look) return;
+    range.value = String(place);
+    const loss = look.loss === null ? "" : `, held-out ${number(look.loss, 3)}`;
+    where.textContent = `step ${number(look.step)}${loss}`;
+    range.setAttribute("aria-valuetext", where.textContent);
+    samples.classList.toggle("many", look.samples.length > 1);
+    samples.replaceChildren(...look.samples.map((sample) => element("li", { dir: "auto" }, sample)));
+    onLook(look.step);
+  }
+
+  function moved(place) {
+    showLook(place);
+    draw();
+  }
+
+  function pick(x) {
+    if (!data.looks.length) return;
+    stop();
+    following = false;
+    let best = 0;
+    data.looks.forEach((look, place) => {
+      if (Math.abs(look.step - x) < Math.abs(data.looks[best].step - x)) best = place;
+    });
+    moved(best);
+  }
+
+  function turn(direction) {
+    stop();
+    following = false;
+    moved(Math.max(0, Math.min(data.looks.length - 1, Number(range.value) + direction)));
+  }
+
+  function start() {
+    stop();
+    following = false;
+    const first = Number(range.value) >= data.looks.length - 1 ? 0 : Number(range.value);
+    const began = performance.now();
+    play.textContent = "Halt";
+    moved(first);
+    playing = setInterval(() => {
+      const place = first + Math.floor(((performance.now() - began) / FILM) * data.looks.length);
+      moved(Math.min(place, data.looks.length - 1));
+      if (place >= data.looks.length - 1) stop();
+    }, 60);
+  }
+
+  function stop() {
+    clearInterval(playing);
+    playing = null;
+    play.textContent = "Play";
+  }
+
+  play.addEventListener("click", () => (playing ? stop() : start()));
+  range.addEventListener("input", () => {
+    stop();
+    following = Number(range.value) === data.looks.length - 1;
+    moved(Number(range.value));
+  });
+  log.addEventListener("input", draw);
+
+  const hear = {
+    phase(event) {
+      phase.textContent = PHASES[event.phase] ?? event.phase;
+      if (event.step) data.step = event.step;
+      draw();
+      if (event.error) trouble.textContent = event.error;
+    },
+    started({ about, per_point: perPoint }) {
+      data.perPoint = perPoint;
+      data.steps = about.settings.steps;
+      data.step = about.step;
+      data.uniform = about.uniform;
+      data.unigram = about.unigram;
+      const s = about.settings;
+      addNote(`${about.run}: ${number(about.params)} parameters (emb ${s.emb}, head ${s.head}, layer ${s.layer}, ctx ${s.ctx}, ff ${s.ff}) on ${about.engine}, ${about.data}`);
+      drawSoon();
+    },
+    losses(event) {
+      for (const point of event.points) data.losses.push(point);
+      data.step = event.step;
+      data.speed = event.steps_per_second ?? data.speed;
+      drawSoon();
+    },
+    look(event) {
+      const known = data.looks.findIndex((look) => look.step === event.step);
+      if (known >= 0) data.looks[known] = event;
+      else data.looks.push(event);
+      data.looks.sort((a, b) => a.step - b.step); // a fast training is looked at afterwards
+      range.max = String(data.looks.length - 1);
+      if (following) showLook(data.looks.indexOf(event));
+      drawSoon();
+    },
+    evaluated({ step, loss, se }) {
+      data.evaluations.push([step, loss, se]);
+      drawSoon();
+    },
+    note: ({ text, warning }) => addNote(text, warning),
+    finished: ({ result: found }) => conclude(found),
+    lost: ({ error }) => (trouble.textContent = error),
+    stopped: () => {},
+  };
+
+  function addNote(text, warning) {
+    notes.append(element("li", { class: warning ? "warning" : null }, warning ? `warning: ${text}` : text));
+  }
+
+  function conclude(found) {
+    const { loss } = found;
+    const parts = [];
+    if (loss.holdout !== null) {
+      const error = loss.holdout_se === null ? "" : ` ± ${number(loss.holdout_se, 1)}`;
+      parts.push(glossary("held-out loss", "Held-out loss"), ` ${number(loss.holdout, 4)}${error} nats per token; `,
+        glossary("unigram", "letter frequencies alone"), ` score ${number(loss.unigram, 4)}, `, glossary("uniform", "knowing nothing"), ` ${number(loss.uniform, 4)}. `);
+    }
+    if (found.seconds) parts.push(`${number(found.steps_taken)} steps took ${duration(found.seconds.train)}. `);
+    if (found.samples_copied !== null && found.samples.length) parts.push(`${found.samples_copied} of ${found.samples.length} samples stand in the training text.`);
+    result.replaceChildren(...parts);
+  }
+
+  // The film of a training that was too fast to watch.
+  function finale() {
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches && data.looks.length > 5) start();
+  }
+
+  reset();
+  return {
+    element: whole,
+    reset,
+    hear: (event) => hear[event.kind]?.(event),
+    finale,
+    seek: (step) => data.looks.length && pick(step),
+    current: () => data.looks[Number(range.value)]?.step,
+    lastStep: () => data.step,
+    stop,
+    // A run as its folder tells it.
+    show(run) {
+      reset();
+      data.steps = run.steps ?? run.step;
+      data.step = run.step;
+      data.uniform = run.uniform;
+      data.unigram = run.unigram;
+      data.losses = run.curve;
+      data.perPoint = run.curve.length > 1 ? run.curve[1][0] - run.curve[0][0] : 1;
+      data.evaluations = run.evaluations;
+      data.looks = run.looks.length ? run.looks : run.samples.length ? [{ step: run.step, loss: run.holdout, samples: run.samples.slice(0, 20) }] : [];
+      range.max = String(Math.max(0, data.looks.length - 1));
+      phase.textContent = run.status === "finished" ? "Finished" : run.status === "diverged" ? "Diverged" : "Unfinished";
+      data.speed = run.seconds ? run.step / run.seconds : null;
+      showLook(data.looks.length - 1);
+      addNote(run.path);
+      conclude({ loss: { holdout: run.holdout, holdout_se: run.holdout_se, unigram: run.unigram ?? run.uniform, uniform: run.uniform }, steps_taken: run.step, seconds: run.seconds === null ? null : { train: run.seconds }, samples_copied: null, samples: [] });
+      draw();
+    },
+  };
+}

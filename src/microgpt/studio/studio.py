@@ -1,0 +1,74 @@
+"""What a studio serves: a folder of runs, runs named on the command line, a store, and the trainings under way."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from microgpt.studio.answers import MissingError
+
+if TYPE_CHECKING:
+    from microgpt.studio.texts import Texts
+    from microgpt.studio.trainings import Trainings
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass
+class Studio:
+    """`named` are runs from anywhere, by the name that the page knows them by."""
+
+    run_folders: Path
+    store: Path | None = None
+    named: dict[str, Path] = field(default_factory=dict)
+    closing: bool = False
+
+    def find(self, run_name: str) -> Path:
+        """The run folder, or the lone weights file, of this name. Raises `MissingError`.
+
+        A name is no path: nothing outside the folder of runs and the runs named at the start can be reached.
+        """
+        if run_name in self.named:
+            path = self.named[run_name]
+            if path.exists():
+                return path
+        elif is_plain(run_name):
+            path = self.run_folders / run_name
+            if (path / WEIGHTS).is_file():
+                return path
+        raise MissingError(
+            f"{run_name[:100]}: expected a run of this name, found none; it may have been deleted. Choose another."
+        )
+
+    @cached_property
+    def trainings(self) -> "Trainings":
+        """The trainings of this studio."""
+        from microgpt.studio.trainings import Trainings
+
+        return Trainings(self.run_folders, self.texts)
+
+    @cached_property
+    def texts(self) -> "Texts":
+        """The texts to train on."""
+        from microgpt.studio.texts import Texts
+
+        return Texts(self.run_folders)
+
+    def close(self) -> None:
+        """Stop and save what is under way."""
+        self.closing = True
+        if "trainings" in self.__dict__:
+            self.trainings.close()
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name from outside can only mean something inside a folder."""
+    return (
+        0 < len(name) <= 200 and name.isprintable() and not name.startswith(".") and not any(c in name for c in "/\\:")
+    )
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,110 @@
+"""The texts to train on: the built-in ones, and those that a person hands to the page, kept in a private folder.
+
+A text is known by its id: a built-in name, or the beginning of its hash and its name. An id is looked up among the
+texts there are; it never becomes a path.
+"""
+
+import hashlib
+import os
+import re
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+from microgpt import files
+from microgpt.data.choices import BUILTINS
+from microgpt.data.corpus import Corpus
+from microgpt.data.reading import read
+from microgpt.data.split import Split
+from microgpt.errors import DataError, EnvironmentFault, MicrogptError
+from microgpt.studio.answers import MissingError
+from microgpt.training.prepare import split_of
+from microgpt.training.request import Request
+
+FOLDER: Final = ".texts"  # beside the runs, which know their text by its path; the dot keeps it out of their list
+DIGITS: Final = 16  # of a hash
+REMEMBERED: Final = 3  # splits
+SHOWN: Final = 8  # documents of a preview
+LETTERS: Final = 120  # of each
+
+
+class Texts:
+    """The texts of one folder of runs."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / FOLDER
+        self._splits: dict[tuple[Any, ...], Split] = {}
+        self._lock = threading.Lock()
+
+    def ids(self) -> list[str]:
+        """Built-in texts, then those that were handed over."""
+        return [*BUILTINS, *(f"{path.parent.name}/{path.name}" for path in self._own())]
+
+    def source(self, text_id: object) -> str:
+        """What `--data` would be given. Raises `MissingError` for a text that is not there."""
+        if isinstance(text_id, str) and text_id in BUILTINS:
+            return text_id
+        for path in self._own():
+            if f"{path.parent.name}/{path.name}" == text_id:
+                return str(path.resolve())
+        raise MissingError(f"{str(text_id)[:100]}: expected a text that is here, found none; choose or paste one.")
+
+    def add(self, name: str, data: bytes) -> str:
+        """Keep a text; its id. Raises `DataError` for one that can't be read: empty, blank or binary."""
+        stem = re.sub(r"[^\w .-]+", "-", Path(name).stem, flags=re.ASCII).strip(" .-")[:60] or "text"
+        folder = self.folder / hashlib.sha256(data).hexdigest()[:DIGITS]
+        path = folder / f"{stem}.txt"
+        self._make(folder)
+        files.replace(path, data)
+        path.chmod(0o600)
+        try:
+            read([str(path)])
+        except MicrogptError as error:
+            path.unlink(missing_ok=True)
+            raise DataError(str(error).replace(str(path), name[:80] or "the text")) from None
+        return f"{folder.name}/{path.name}"
+
+    def split(self, request: Request) -> Split:
+        """The text of a request in its two parts, from memory where it was just asked for. Raises `DataError`."""
+        key = (*request.data, request.documents, request.encoding, request.normalize, request.holdout)
+        key = (*key, request.split_seed)
+        with self._lock:
+            if key not in self._splits:
+                while len(self._splits) >= REMEMBERED:
+                    del self._splits[next(iter(self._splits))]
+                self._splits[key] = split_of(request, request.documents)
+            return self._splits[key]
+
+    def preview(self, text_id: object) -> dict[str, Any]:
+        """What a text is: its size, its characters, its first documents. Raises `DataError`."""
+        text = read([self.source(text_id)])
+        corpus = Corpus.of(text)
+        if corpus.kind == "windows":
+            shown = [corpus.tokenizer.decode(corpus.tokens[: SHOWN * LETTERS // 2])]
+        else:
+            shown = [corpus.document(place)[:LETTERS] for place in range(min(SHOWN, corpus.documents))]
+        return {
+            "id": text_id,
+            "characters": len(text),
+            "kind": corpus.kind,
+            "reason": corpus.reason,
+            "documents": corpus.documents,
+            "vocabulary": corpus.tokenizer.vocabulary,
+            "alphabet": corpus.tokenizer.characters[:400],
+            "shown": shown,
+            "notes": list(corpus.notes),
+        }
+
+    def _own(self) -> list[Path]:
+        try:
+            return sorted(self.folder.glob("*/*.txt"), key=lambda path: -path.stat().st_mtime)
+        except OSError:
+            return []
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for private in (self.folder, folder):
+                os.chmod(private, 0o700)  # noqa: PTH101 - a folder made by another umask is made private too
+        except OSError as error:
+            raise EnvironmentFault(f"{folder}: expected to keep the text here, found: {error.strerror}.") from None

@@ -1,0 +1,171 @@
+"""The trainings of a studio: what may start, what is under way, and all of them saved at the end."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from microgpt.data.split import Split
+from microgpt.errors import EnvironmentFault, UsageError
+from microgpt.recipes import resolve
+from microgpt.recipes.budget import fit
+from microgpt.studio.answers import MissingError
+from microgpt.studio.looks import read_looks
+from microgpt.studio.studio import cores
+from microgpt.studio.texts import Texts
+from microgpt.studio.training import Training
+from microgpt.studio.watched import Watched
+from microgpt.training import checkpoint as checkpoints
+from microgpt.training.loop import train
+from microgpt.training.prepare import check_memory
+from microgpt.training.records import Record
+from microgpt.training.request import Request
+from microgpt.training.resume import resume
+from microgpt.training.run_folder import WEIGHTS
+from microgpt.training.session import Opener, Session
+
+KEPT: Final = 30  # ended trainings whose events are remembered
+CLOSING: Final = 20.0  # seconds in which trainings are saved at the end
+DECIDED: Final = ("data", "out", "device")  # what the page can't say itself
+ACTIONS: Final = ("pause", "go_on", "step", "end")
+
+
+class Trainings:
+    """The trainings of one folder of runs."""
+
+    def __init__(self, out: Path, texts: Texts) -> None:
+        self._out, self._texts = out, texts
+        self._all: dict[str, Training] = {}
+        self._lock = threading.Lock()
+
+    def start(self, asked: Mapping[str, Any]) -> Training:
+        """Start what the page asks for. Raises `UsageError`, `DataError`, or `EnvironmentFault` beyond the cores."""
+        given = self.given(asked)
+        history, paused = asked.get("history", True) is True, asked.get("paused", False) is True
+        if asked.get("for") is None:
+            request = resolve(given.pop("recipe"), given)
+            split = self._texts.split(request)
+            check_memory(request.settings, request.settings.model(split.corpus.tokenizer.vocabulary))
+
+            def begin(training: Training) -> Iterator[Record]:
+                return _trained(training, request, split)
+
+            return self._launch(Training(_name(request), request.threads, begin, history=history, paused=paused))
+        seconds = asked["for"]
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            raise UsageError(f"--for takes a number of seconds, found {str(seconds)[:40]!r}.")
+        given = {"threads": max(1, cores() - self.busy()), **given}
+
+        def fitted(training: Training) -> Iterator[Record]:
+            return _fitted(training, given, float(seconds))
+
+        return self._launch(Training(_name(None), given["threads"], fitted, history=history))
+
+    def resume(self, run: Path, changes: Mapping[str, Any]) -> Training:
+        """Go on with a run that was stopped, or extend a finished one to more `steps`."""
+        description = checkpoints.describe(run / WEIGHTS)
+        if description.training is None:
+            raise UsageError(f"{run.name}: expected a run with its training, found weights to share; begin a new run.")
+        request = description.training.request
+        plain = {"steps": changes["steps"]} if changes.get("steps") is not None else {}
+
+        def begin(training: Training) -> Iterator[Record]:
+            yield from resume(run, plain, stop=training.control.stop, opens=_opener(training))
+
+        training = Training(run.name, request.threads, begin)
+        for look in read_looks(run):
+            training.publish("look", look)
+        return self._launch(training)
+
+    def find(self, training_id: object) -> Training:
+        """Raises `MissingError`."""
+        if isinstance(training_id, str) and (training := self._all.get(training_id)):
+            return training
+        raise MissingError("This training is not known here any more; its run is in the list of runs.")
+
+    def act(self, training_id: object, action: object) -> dict[str, Any]:
+        """Pause, go on, take one step or end. Raises `UsageError` for anything else."""
+        training = self.find(training_id)
+        if action not in ACTIONS:
+            raise UsageError(f"expected one of {', '.join(ACTIONS)}, found {str(action)[:40]!r}.")
+        getattr(training.control, str(action))()
+        return training.summary()
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return [training.summary() for training in reversed(self._all.values())]
+
+    def busy(self) -> int:
+        """Threads of the trainings that have not ended."""
+        return sum(training.threads for training in self._all.values() if not training.ended)
+
+    def given(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that the page gave, with the text and the folder as this machine knows them. Raises
+        `UsageError`, or `MissingError` for a text that is not there."""
+        settings = asked.get("settings", {})
+        if not isinstance(settings, dict):
+            raise UsageError("settings: expected a JSON object, found something else.")
+        if decided := [name for name in DECIDED if name in settings]:
+            raise UsageError(f"{decided[0]} is not the page's to decide; leave it out.")
+        recipe = asked.get("recipe", "default")
+        if not isinstance(recipe, str):
+            raise UsageError("recipe: expected a word, found something else.")
+        known = {name: value for name, value in settings.items() if value is not None}
+        text = self._texts.source(asked.get("text", "names"))
+        return {**known, "recipe": recipe, "data": (text,), "out": str(self._out)}
+
+    def close(self) -> None:
+        """End all trainings; each saves first."""
+        for training in self._all.values():
+            training.control.end()
+        until = time.monotonic() + CLOSING
+        for training in list(self._all.values()):
+            training.join(max(0.0, until - time.monotonic()))
+
+    def _launch(self, training: Training) -> Training:
+        with self._lock:
+            busy = self.busy()
+            if busy and busy + training.threads > cores():
+                names = ", ".join(known.run or known.name for known in self._all.values() if not known.ended)
+                raise EnvironmentFault(
+                    f"expected {training.threads} free of {cores()} cores, found {busy} busy with {names}; "
+                    "wait until a training ends, or stop one."
+                )
+            self._all[training.id] = training
+            for old in [known for known in self._all.values() if known.ended][:-KEPT]:
+                del self._all[old.id]
+        training.start()
+        return training
+
+
+def _opener(training: Training) -> Opener:
+    def opens(*parts: Any) -> Session:
+        watched = Watched(*parts).watch_with(training.control, training.publish, history=training.history)
+        training.at_end.append(watched.history.close)
+        return watched
+
+    return opens
+
+
+def _trained(training: Training, request: Request, split: Split) -> Iterator[Record]:
+    return train(request, stop=training.control.stop, split=split, opens=_opener(training))
+
+
+def _fitted(training: Training, given: Mapping[str, Any], seconds: float) -> Iterator[Record]:
+    """The training that makes the most of a time, after a short measurement."""
+    began = time.perf_counter()
+    training.tell_phase("measuring")
+    fitted = fit(given, seconds, began=began)
+    training.publish("note", {"text": f"the same without a clock: {fitted.command}", "warning": False})
+    yield from train(
+        fitted.request,
+        stop=training.control.stop,
+        split=fitted.split,
+        deadline=fitted.deadline,
+        opens=_opener(training),
+    )
+
+
+def _name(request: Request | None) -> str:
+    return (request.name if request else "") or "a training"

@@ -1,0 +1,96 @@
+"""A studio in memory, and one that really listens."""
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette", reason="needs the extra studio")
+pytest.importorskip("httpx", reason="needs the package httpx")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of one package of HTTP that starlette would rather have than another
+    from starlette.testclient import TestClient
+
+from microgpt.studio.security import Guard, Keys
+from microgpt.studio.server import create
+from microgpt.studio.studio import Studio
+
+PORT = 8613
+HOST = f"127.0.0.1:{PORT}"
+
+
+@dataclass
+class Visit:
+    """A browser's view of a studio: `client` sends what it is told, `get` and `post` with the token."""
+
+    studio: Studio
+    keys: Keys
+    guard: Guard
+    client: TestClient
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-studio-token": self.keys.token}
+
+    def get(self, path: str, status: int = 200) -> Any:
+        answer = self.client.get(path, headers=self.headers)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any = None, status: int = 200) -> Any:
+        answer = self.client.post(path, json=body or {}, headers=self.headers)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def wait(self, training: str, phases: tuple[str, ...] = ("finished", "stopped", "failed")) -> Any:
+        """The training once it is in one of these phases."""
+        return until(lambda: self.training(training)["phase"] in phases and self.training(training))
+
+    def training(self, training: str) -> Any:
+        return next(each for each in self.get("/api/trainings")["trainings"] if each["id"] == training)
+
+
+@contextlib.contextmanager
+def visit(studio: Studio, allowed: tuple[str, ...] = ()) -> Iterator[Visit]:
+    keys = Keys()
+    app = create(studio, keys, PORT, allowed)
+    with TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False) as client:
+        yield Visit(studio, keys, app, client)
+    studio.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """What a condition says once it is true."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.01)
+    return found
+
+
+@contextlib.contextmanager
+def listening(out: Path, *flags: str) -> Iterator[str]:
+    """A studio of its own process; the address that it printed."""
+    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--out", str(out), *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=out.parent)
+    assert process.stdout is not None
+    killer = threading.Timer(300, process.kill)
+    killer.start()
+    try:
+        line = process.stdout.readline()
+        assert "http" in line, "the studio did not start"
+        yield line.split()[-1]
+    finally:
+        killer.cancel()
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
