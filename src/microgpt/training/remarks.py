@@ -1,0 +1,76 @@
+"""What a text and its settings give cause to say before a training, and after one that went wrong."""
+
+from typing import Final
+
+from microgpt.model.ledger import params
+from microgpt.model.settings import Settings
+from microgpt.training.prepare import Prepared
+from microgpt.training.records import Note
+from microgpt.training.session import gentler
+
+USUAL: Final = Settings()
+BY_HEART: Final = 300  # epochs times parameters for each token of the text
+
+
+def remarks(prepared: Prepared) -> list[Note]:
+    """What the text gives cause to say."""
+    data, corpus, ctx = prepared.dataset, prepared.dataset.split.corpus, prepared.request.settings.ctx
+    notes = [Note(note) for note in corpus.notes]
+    if prepared.request.documents == "auto":
+        notes.append(Note(corpus.reason))
+    if hint := own_text(prepared):
+        notes.append(Note(hint))
+    elif warning := too_small(prepared):
+        notes.append(Note(warning, warning=True))
+    if data.cropped_tokens:
+        notes.append(
+            Note(
+                f"{data.cropped_documents:,} of {data.documents:,} documents are longer than --ctx {ctx}, which leaves "
+                f"out {data.cropped_tokens:,} of their characters; a larger --ctx or --documents windows would not.",
+                warning=True,
+            )
+        )
+    if unseen := data.holdout_unseen_characters:
+        notes.append(
+            Note(f"no model can expect what occurs only in the held-out part: {unseen} of its characters.", True)
+        )
+    if shared := data.held_out_in_training:
+        notes.append(Note(f"{shared:,} held-out lines stand in the training part too: their loss flatters.", True))
+    return notes
+
+
+def own_text(prepared: Prepared) -> str | None:
+    """A hint where the default sizes, made for names, meet a text of longer documents."""
+    data, settings = prepared.dataset, prepared.request.settings
+    sizes = ("emb", "layer", "ctx", "steps")
+    if prepared.request.recipe != "default" or any(getattr(settings, name) != getattr(USUAL, name) for name in sizes):
+        return None
+    if not data.split.is_running and data.cropped_tokens < data.tokens_in_epoch / 10:
+        return None
+    return f"{params(prepared.checkpoint.model):,} parameters suit short names; try --for 60s."
+
+
+def too_small(prepared: Prepared) -> str | None:
+    """A warning where the model is so large and sees the text so often that it will learn it by heart.
+
+    In the sweep of bench/budgets.py the held-out loss rose, on texts of 600 to 90,000 tokens, where epochs times
+    parameters for each token came to 30 to 300.
+    """
+    settings, tokens = prepared.request.settings, prepared.dataset.tokens_in_epoch
+    epochs = settings.steps * settings.batch / prepared.dataset.documents
+    size = params(prepared.checkpoint.model)
+    if prepared.request.select == "best" or epochs < 2 or epochs * size < BY_HEART * tokens:
+        return None
+    fewer = max(1, int(settings.steps * BY_HEART / 3 * tokens / (epochs * size)))
+    return (
+        f"{size:,} parameters see the {tokens:,} tokens of this text {epochs:,.0f} times and will learn them by heart; "
+        f"fewer --steps (such as {fewer:,}), a smaller --emb, more text, or --for 60s, which stops in time."
+    )
+
+
+def too_high(loss: float, uniform: float, lr: float) -> str:
+    """What to say of a training that ends worse than it began."""
+    return (
+        f"the loss of the last steps, {loss:.3f}, is above {uniform:.3f}, what a model "
+        f"that knows nothing scores: the learning rate is too high; try --lr {gentler(lr):g}."
+    )
