@@ -10,7 +10,7 @@ from microgpt.lab.audit import Finding, audit, sentence
 from microgpt.lab.audit.finding import SENTENCES
 from microgpt.lab.planted import FAULTS
 from microgpt.lab.record import RunRecord
-from microgpt.lab.series import PARAMS, series
+from microgpt.lab.series import PARAMS, STEPS, series
 from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
@@ -72,6 +72,65 @@ def test_a_failed_rate_beyond_the_best_one_is_no_edge(clean: list[RunRecord]) ->
         for run in rising
     ]
     assert "learning rate at the edge" not in kinds(diverged)
+
+
+def rates_of_batches(clean: list[RunRecord], rates: dict[int, float]) -> list[RunRecord]:
+    """The reported runs once for each batch, at its rate: the larger the batch, the better."""
+    study = [run for run in clean if run.role == "study" and run.loss]
+    return [
+        replace(run, settings={**run.settings, "batch": batch, "lr": rate}, loss=(run.loss or 0) - batch / 100)
+        for batch, rate in rates.items()
+        for run in study
+    ]
+
+
+def test_rates_of_different_batches_are_not_compared(clean: list[RunRecord]) -> None:
+    """Each batch has one rate, so none was tried against another, and the highest is at no edge."""
+    assert "learning rate at the edge" not in kinds(rates_of_batches(clean, {1: 0.01, 4: 0.02, 16: 0.04}))
+
+
+def test_rates_of_different_lengths_are_not_compared(clean: list[RunRecord]) -> None:
+    paired = [replace(run, settings={**run.settings, "lr": 1 / run.steps}) for run in clean if run.role == "study"]
+    assert "learning rate at the edge" not in kinds(paired)
+
+
+def test_an_edge_is_told_with_the_batch_that_it_is_of(clean: list[RunRecord]) -> None:
+    """The other batch was tried beyond that rate, which must not hide it."""
+    larger = [
+        replace(run, settings={**run.settings, "batch": 16, "lr": run.settings["lr"] / 4}, loss=2 - run.settings["lr"])
+        for run in clean
+        if run.role == "tuning"
+    ]
+    study = [replace(run, settings={**run.settings, "batch": 16}) for run in clean if run.role == "study"]
+    (found,) = [each for each in audit([*clean, *larger, *study]) if each.kind == "learning rate at the edge"]
+    assert found.rows[0] == "emb 16, head 4, layer 1, batch 16: 0.01"
+    assert len(found.rows) == len(SIZES)
+
+
+def test_levels_that_are_paired_are_no_curve_with_too_few(clean: list[RunRecord]) -> None:
+    """Every length has a batch of its own: four series of one level each."""
+    batches = dict(zip((1000, 3000, 5000, 10000), (8, 4, 2, 1), strict=True))
+    small = [run for run in clean if run.role == "study" and run.settings["emb"] == 16]
+    paired = [replace(run, settings={**run.settings, "batch": batches[run.steps]}) for run in small]
+    lines = series(paired, STEPS)
+    assert len(lines) == 4
+    assert "few levels" not in {finding.kind for finding in audit(paired, lines)}
+    single = [run for run in paired if run.seed == 0]
+    (few,) = [each for each in audit(single, series(single, STEPS)) if each.kind == "few seeds"]
+    assert few.numbers["levels"] == 4
+
+
+def test_what_is_so_in_many_series_is_found_once() -> None:
+    crossed = simulate(NAMES, Design(sizes=SIZES, steps=(1000, 2000, 4000), seeds=2, sweep="laws"), Noise(), 3)
+    risen = [replace(run, loss=run.loss + 1) if run.loss and run.steps == 2000 else run for run in crossed]
+    found = [(each.kind, each.numbers.get("axis")) for each in audit(risen)]
+    assert len(found) == len(set(found))
+    assert {("few levels", "steps"), ("narrow range", "steps"), ("rising loss", "steps")} <= set(found)
+    of_kind = {finding.kind: finding for finding in audit(risen)}
+    assert of_kind["few seeds"].numbers["levels"] == 3 * len(SIZES)  # once, though each lies along both axes
+    assert of_kind["rising loss"].numbers["rise"] == pytest.approx(1, abs=0.3)
+    for kind in ("few levels", "narrow range", "rising loss"):
+        assert f"in {len(SIZES)} series" in sentence(of_kind[kind])
 
 
 def test_one_seed_is_serious_and_two_are_a_warning(clean: list[RunRecord]) -> None:

@@ -1,6 +1,8 @@
 """What sweeps consist of, how learning rates are found, and files that describe a sweep."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -116,6 +118,53 @@ def test_conditions_and_drops_leave_levels_out(tmp_path: Path) -> None:
         few.planned(tmp_path, where=("steps > 1000",))
 
 
+def test_a_condition_that_is_wrong_leaves_nothing_out_but_is_told(tmp_path: Path) -> None:
+    axes = {"emb": (4, 5)}  # of which --emb 5 --head 2 can't be, for another reason
+    with pytest.raises(UsageError, match=r"found 'heads'\. Did you mean head\?"):
+        few.planned(tmp_path, axes=axes, where=("emb % heads == 0",))
+    with pytest.raises(UsageError, match="'emb % warmup == 0'; it divides by 0"):
+        few.planned(tmp_path, axes=axes, where=("emb % warmup == 0",))
+
+
+def test_a_drop_names_any_setting_the_text_and_the_engine_too(tmp_path: Path) -> None:
+    text = few.text(tmp_path)
+    asked = few.planned(tmp_path, axes={"data": ((text,), ("names",))}, drop=({"data": ("names",), "batch": 1},))
+    assert [level.data for level in asked.levels] == [(text,)]
+
+
+def test_rates_of_ones_own_are_for_settings_that_only_the_recipe_fills_in_too(tmp_path: Path) -> None:
+    rates = ({"layer": 1, "steps": 10, "lr": 0.5}, {"lr": 0.25})
+    asked = few.planned(tmp_path, rates=rates)
+    assert {(level.settings.steps, level.settings.lr) for level in asked.levels} == {(10, 0.5), (20, 0.25)}
+    with pytest.raises(UsageError, match=r"found none for layer = 7, lr = 0\.5"):
+        few.planned(tmp_path, rates=({"layer": 7, "lr": 0.5}, {"lr": 0.25}))
+
+
+def test_a_condition_on_the_learning_rate_sees_that_of_the_level(tmp_path: Path) -> None:
+    asked = few.planned(tmp_path, rates=({"steps": 10, "lr": 0.5},), where=("lr < 0.1",))
+    assert {level.settings.steps for level in asked.levels} == {20}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tuned": True, "rates": ({"lr": 0.5},)}, "leave one out"),
+        ({"tuned": True, "axes": {"lr": (0.1, 0.2)}}, "leave one out"),
+        ({"rates": ({"lr": 0.5},), "levels": ({"lr": 0.1},)}, "leave one out"),
+    ],
+)
+def test_learning_rates_come_from_one_place(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        few.planned(tmp_path, **changes)
+
+
+def test_a_group_is_called_by_its_size_and_by_what_tells_it_from_the_others(tmp_path: Path) -> None:
+    asked = few.planned(tmp_path, axes={"steps": (10, 20), "batch": (1, 2)}, tuned=True)
+    size = "emb 4, head 2, layer 1"
+    assert [group.name for group in asked.groups] == [f"{size}, batch 1", f"{size}, batch 2"]
+    assert [group.name for group in few.planned(tmp_path, tuned=True).groups] == [size]
+
+
 def test_paired_axes_go_side_by_side(tmp_path: Path) -> None:
     asked = few.planned(tmp_path, axes={"steps": (10, 20), "emb": (4, 8)}, mode="paired", levels=({}, {"layer": 2}))
     found = {(level.settings.steps, level.settings.emb, level.settings.layer) for level in asked.levels}
@@ -199,12 +248,23 @@ def test_a_file_describes_a_sweep(tmp_path: Path) -> None:
         ("levels = []", "line 1: levels takes tables"),
         ("where = 'emb'", "line 1: where takes a list"),
         ("[tuning]\nrates = [0.1]", "line 2: tuning takes"),
+        ("[tuning]\nseeds = [7]", r"line 1: \[tuning\] needs lr"),
+        ("where = [\n  'emb > 4',\n  'emb % heads == 0',\n]", r"line 3: .*'heads'\. Did you mean head\?"),
+        ("where = ['decay % 2 == 0']", "line 1: a condition compares numbers"),
+        ('lr = "tuned"\n\n[[rates]]\nlr = 0.02', "line 3: rates of one's own"),
+        ('lr = "tuned"\n[axes]\nlr = [0.1, 0.2]', 'line 1: lr is "tuned" or varies'),
+        ("lr = 0.1\n[base]\nlr = 0.2", r"line 1: lr stands under lr or in \[base\]"),
+        ("[[rates]]\nlr = 0.1\n[[rates]]\nemb = 4\nlr = 0.2", r"emb = 4, lr = 0\.2 never does"),
+        ("[[levels]]\nseed = 1", "line 2: seeds stand under seeds"),
+        ("recipe = 'defualt'", r"line 1: recipe takes .* Did you mean default\?"),
+        ("recipe = [1]", "line 1: recipe takes"),
     ],
 )
 def test_a_mistake_in_a_file_is_one_line_that_says_where(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(UsageError, match=told) as caught:
         read_design(written(tmp_path, text))
     assert "\n" not in str(caught.value)
+    assert re.search(r"[^.?][.?]$", str(caught.value))  # one stop
 
 
 @pytest.mark.parametrize("text", ["[axes\nemb = 3", "a = ", "\0"])
@@ -239,7 +299,8 @@ def test_an_estimate_counts_every_run_and_its_work(tmp_path: Path) -> None:
     assert (known.runs, known.tuning) == (2 * 3 + 10, 10)
     assert [row.runs for row in known.rows] == [3 + 10, 3]
     assert known.flop > 0
-    assert known.seconds > 0
+    assert known.start > 0.02  # a new Python that imports NumPy takes longer
+    assert known.seconds > known.start + sum(row.runs * row.seconds for row in known.rows) / 2 - 1e-9
     assert known.memory == 2 * known.rows[0].memory
 
 

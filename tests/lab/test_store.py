@@ -205,6 +205,27 @@ def test_no_store_is_told_with_the_command_that_makes_one(tmp_path: Path) -> Non
         Store.open(tmp_path / "none" / "lab.db", create=True)
 
 
+def test_an_empty_file_is_told_as_one_and_with_the_command_that_fills_it(tmp_path: Path) -> None:
+    path = tmp_path / "my lab.db"
+    path.touch()
+    with pytest.raises(
+        StoreError, match=r"found an empty file; `microgpt sweep steps --store '.*my lab\.db'` fills it"
+    ):
+        Store.open(path)
+    assert path.stat().st_size == 0
+    assert len(Store.open(filled(path)).records()) == 3
+
+
+def test_a_store_that_is_just_being_made_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "lab.db"
+    path.touch()
+    writer = threading.Timer(0.2, filled, [path])
+    writer.start()
+    with Store.open(path) as store:
+        assert len(store.records()) <= 3
+    writer.join()
+
+
 def test_a_damaged_store_is_read_rightly_or_refused(tmp_path: Path) -> None:
     sound = filled(tmp_path / "lab.db", 40).read_bytes()
     with Store.open(tmp_path / "lab.db") as store:

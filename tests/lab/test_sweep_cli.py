@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from microgpt.cli.sweeping import note
+from microgpt.lab.sweep import Tuned
+from microgpt.lab.tuning import Choice
 from tests.lab import few
 from tests.lab.test_sweep import FILE, place
 
@@ -61,6 +64,24 @@ def test_a_dry_run_tells_the_plan_and_makes_nothing(tmp_path: Path) -> None:
     assert told["runs"] == 19
     assert {row["settings"]["steps"] for row in told["rows"]} == {10, 20, 400}
     assert {path.name for path in folder.iterdir()} == {"few.txt", "few.toml"}
+
+
+def test_a_rate_is_told_with_the_batch_that_it_is_of(tmp_path: Path) -> None:
+    asked = few.planned(tmp_path, axes={"batch": (1, 2)}, base={"steps": 10}, tuned=True)
+    told = [note(Tuned(group, Choice(0.02, 2.0, at_edge=False))) for group in asked.groups]
+    assert told == [f"learning rate for emb 4, head 2, layer 1, batch {batch}: 0.02" for batch in (1, 2)]
+
+
+def test_what_a_look_at_the_store_will_need_is_told_before_the_sweep(tmp_path: Path) -> None:
+    program = "import sys; sys.modules.update(scipy=None, matplotlib=None);from microgpt.cli import main; main()"
+    command = [sys.executable, "-c", program, "sweep", "few.toml", "--jobs", "1", "--dry-run"]
+    folder = place(tmp_path / "lacking")
+    loud, quiet = (
+        subprocess.run([*command, *more], cwd=folder, capture_output=True, text=True, timeout=120, check=True).stderr
+        for more in ([], ["--quiet"])
+    )
+    assert "install SciPy and matplotlib: pip install 'microgpt-symmetry[lab]'" in loud
+    assert quiet == ""
 
 
 def test_run_folders_are_kept_where_asked_for(tmp_path: Path) -> None:

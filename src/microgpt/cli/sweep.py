@@ -8,7 +8,7 @@ import click
 
 from microgpt.cli.app import Stop, suggestion
 from microgpt.cli.options import JSON
-from microgpt.cli.sweeping import Teller, print_estimate, teller
+from microgpt.cli.sweeping import Teller, lacking, print_estimate, teller
 from microgpt.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def command(what: str, **given: Any) -> int:
     _check_executor(given["executor"], given["address"])
     design, texts, jobs = _design(what, given["seeds"], given["original"]), Texts(), given["jobs"] or cores()
     planned = plan(design, texts, **_computed(given["engine"], given["precision"]))
+    if not given["quiet"] and (note := lacking()):
+        click.echo(note, err=True)
     if given["dry_run"]:
         from microgpt.lab.estimate import estimate
 

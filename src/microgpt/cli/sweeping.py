@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
     from microgpt.lab.estimate import Estimate, Row
     from microgpt.lab.plan import Plan
-    from microgpt.lab.spec import Spec
     from microgpt.lab.sweep import Record, Status
 
 MOST_WORKERS = 16  # shown in the live table
+NEEDED_LATER = {"scipy": "SciPy", "matplotlib": "matplotlib"}  # by what looks at the store
 
 
 class Teller(Protocol):
@@ -106,7 +107,7 @@ def note(record: "Record") -> str:
             return f"{runs:,} runs to begin with{there}; {jobs} at a time"
         case Tuned(group, choice):
             edge = "; none was tried beyond it: take it with care" if choice.at_edge else ""
-            return f"learning rate for {size(group.trial)}: {choice.rate:g}{edge}"
+            return f"learning rate for {group.name}: {choice.rate:g}{edge}"
         case Done(run) if run.status == "failed":
             return f"failed: {described(run.settings)}: {run.error}"
         case Retried(spec, reason):
@@ -120,14 +121,20 @@ def progress(status: "Status") -> str:
     return f"{status.done:,} done, {status.failed:,} failed, {status.waiting:,} to go{left}"
 
 
-def size(spec: "Spec") -> str:
-    settings = spec.settings
-    return f"emb {settings.emb}, head {settings.head}, layer {settings.layer}"
-
-
 def described(settings: Any) -> str:
     """A run in a few words."""
     return "steps {steps}, emb {emb}, head {head}, layer {layer}, lr {lr:g}, seed {seed}".format(**settings)
+
+
+def lacking() -> str:
+    """A note of what is not installed that a sweep does without, but a look at its store does not; or nothing."""
+    missing = [name for module, name in NEEDED_LATER.items() if find_spec(module) is None]
+    if not missing:
+        return ""
+    return (
+        f"for `microgpt analyze` and `microgpt report` afterwards, install {' and '.join(missing)}: "
+        "pip install 'microgpt-symmetry[lab]'"
+    )
 
 
 def _table(status: "Status") -> "Table":
@@ -174,7 +181,7 @@ def _estimated(plan: "Plan", known: "Estimate") -> dict[str, Any]:
         {name: value for name, value in vars(row).items() if name != "spec"} | {"settings": row.spec.scientific}
         for row in known.rows
     ]
-    totals = {name: getattr(known, name) for name in ("runs", "tuning", "flop", "memory", "seconds", "jobs")}
+    totals = {name: getattr(known, name) for name in ("runs", "tuning", "flop", "memory", "start", "seconds", "jobs")}
     return totals | {"left_out": plan.left_out, "rows": rows}
 
 

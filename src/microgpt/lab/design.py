@@ -1,19 +1,29 @@
 """A sweep as a person describes it: what stays, what varies and how, which combinations are left out."""
 
+import difflib
 import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Final, Literal
 
 from microgpt.errors import UsageError
+from microgpt.lab.spec import AXES, SCIENTIFIC
 from microgpt.lab.tuning import Tuning
-from microgpt.model.settings import flag
+from microgpt.model.settings import Settings
+from microgpt.training.request import Request
 
 Mode = Literal["crossed", "paired"]
 Level = Mapping[str, Any]  # settings by name
 MOST_LEVELS: Final = 1_000_000
+NUMBERS: Final = tuple(  # the settings that a condition may name; every level has the same seeds
+    declared.name
+    for kind in (Settings, Request)
+    for declared in fields(kind)
+    if declared.name in SCIENTIFIC and declared.name != "seed" and isinstance(declared.default, int | float)
+)
 
 _NAME, _NUMBER = r"[a-z_][a-z0-9_]*", r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 _CONDITION: Final = re.compile(
@@ -36,14 +46,23 @@ _COMPUTED: Final = {
 }
 
 
+class DesignError(UsageError):
+    """A design that can't be: the key that is wrong and, where it is one text of several, that text."""
+
+    def __init__(self, key: str, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.key, self.text = key, text
+
+
 @dataclass(frozen=True)
 class Design:
-    """A sweep before its text is read.
+    """A sweep before its text is read. Raises `DesignError`.
 
     `base` are settings that all runs share, over those of `recipe`. `levels` are settings that vary together, and
     `axes` each by itself: every level is crossed with every combination of the axes or, `paired`, the axes go side by
     side. A combination that breaks a condition of `where`, or has all settings of one of `drop`, is left out. `rates`
-    are learning rates by level; with `tuned` each size's own is sought first.
+    are learning rates by level; with `tuned` each size's own is sought first. These two and `lr` as something that
+    varies exclude each other: one would silently win.
     """
 
     name: str
@@ -58,6 +77,19 @@ class Design:
     tuned: bool = True
     rates: tuple[Level, ...] = ()
     tuning: Tuning = field(default_factory=Tuning)
+
+    def __post_init__(self) -> None:
+        for condition in self.where:
+            try:
+                _parsed(condition)
+            except UsageError as error:
+                raise DesignError("where", str(error), condition) from None
+        varies = any("lr" in level for level in (self.axes, *self.levels))
+        if self.rates and (self.tuned or varies):
+            other = 'lr = "tuned"' if self.tuned else "lr among axes or levels"
+            raise DesignError("rates", f"rates of one's own take the place of {other}, found both; leave one out.")
+        if self.tuned and varies:
+            raise DesignError("lr", 'lr is "tuned" or varies among axes or levels, found both; leave one out.')
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Every combination that the design asks for, those of `where` and `drop` among them. Raises `UsageError`."""
@@ -75,11 +107,8 @@ class Design:
             rows = zip(*self.axes.values(), strict=True) if rows is not None else None
 
     def rate(self, settings: Level) -> float | None:
-        """The learning rate that the design's own table has for a combination."""
-        for entry in self.rates:
-            if all(settings.get(name) == value for name, value in entry.items() if name != "lr"):
-                return float(entry["lr"])
-        return None
+        """The learning rate that the design's own table has for a combination with all its settings."""
+        return next((float(entry["lr"]) for entry in self.rates if fits(entry, settings)), None)
 
     def keeps(self, settings: Level) -> bool:
         """Whether a combination, with all its settings, meets every condition and is not one of those to drop."""
@@ -87,19 +116,23 @@ class Design:
         return not dropped and all(holds(condition, settings) for condition in self.where)
 
 
+def fits(entry: Level, settings: Level) -> bool:
+    """Whether an entry of `rates` is for a combination with all its settings."""
+    return all(settings.get(name) == value for name, value in entry.items() if name != "lr")
+
+
 def holds(condition: str, settings: Level) -> bool:
     """Whether a condition such as `emb % head == 0` or `layer <= 2` is met. Raises `UsageError`."""
-    match = _CONDITION.fullmatch(condition)
-    if not match:
-        raise UsageError(f'a condition is such as "emb % head == 0" or "layer <= 2", found {condition[:80]!r}.')
-    left, operator, operand, comparison, right = match.groups()
+    left, operator, operand, comparison, right = _parsed(condition)
+    value = _value(left, settings)
     try:
-        value = _value(left, settings)
         if operator:
             value = _COMPUTED[operator](value, _value(operand, settings))
-        return bool(_COMPARED[comparison](value, _value(right, settings)))
-    except (ZeroDivisionError, TypeError):
-        raise UsageError(f"a condition compares numbers, found {condition[:80]!r}, which can't be computed.") from None
+    except ZeroDivisionError:
+        raise UsageError(
+            f"a condition divides by what is above 0, found {condition[:80]!r}; it divides by 0."
+        ) from None
+    return bool(_COMPARED[comparison](value, _value(right, settings)))
 
 
 def log_range(first: float, last: float, count: int) -> list[int]:
@@ -112,9 +145,27 @@ def log_range(first: float, last: float, count: int) -> list[int]:
     return list(dict.fromkeys(round(first * ratio**n) for n in range(count)))
 
 
+@cache
+def _parsed(condition: str) -> tuple[str, ...]:
+    """Left, operator, operand, comparison and right. Raises `UsageError` for what no settings could make right."""
+    match = _CONDITION.fullmatch(condition)
+    if not match:
+        raise UsageError(f'a condition is such as "emb % head == 0" or "layer <= 2", found {condition[:80]!r}.')
+    left, operator, operand, comparison, right = match.groups(default="")
+    for word in filter(_is_name, (left, operand, right)):
+        if word in AXES and word not in NUMBERS:
+            raise UsageError(f"a condition compares numbers in which levels may differ, found {word!r}.")
+        if word not in NUMBERS:
+            near = difflib.get_close_matches(word, NUMBERS, 1, 0)[0]
+            raise UsageError(f"a condition names settings, found {word[:40]!r}. Did you mean {near}?")
+    if operator in ("%", "/") and not _is_name(operand) and float(operand) == 0:
+        raise UsageError(f"a condition divides by what is above 0, found {condition[:80]!r}.")
+    return left, operator, operand, comparison, right
+
+
+def _is_name(word: str) -> bool:
+    return re.fullmatch(_NAME, word) is not None
+
+
 def _value(word: str, settings: Level) -> Any:
-    if not re.fullmatch(_NAME, word):
-        return float(word)
-    if word not in settings:
-        raise UsageError(f"a condition names settings, found {word!r}; {flag('emb')[2:]}, head and steps are some.")
-    return settings[word]
+    return settings[word] if _is_name(word) else float(word)

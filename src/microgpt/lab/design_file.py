@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from microgpt import files
 from microgpt.errors import CheckpointError, DataError, UsageError
-from microgpt.lab.design import Design, Level, log_range
+from microgpt.lab.design import Design, DesignError, Level, fits, log_range
 from microgpt.lab.spec import AXES, CHOOSING
 from microgpt.lab.tuning import Tuning
 from microgpt.model.settings import Settings, check
+from microgpt.recipes import find
 from microgpt.training.request import Request
 
 LIMIT: Final = 1 << 20  # bytes of a file
@@ -22,6 +23,7 @@ KEYS: Final = (
 )  # fmt: skip
 RANGE: Final = ("from", "to", "count")
 MOST_SEEDS: Final = 10_000
+_QUOTES: Final = ('"', "'")
 _FIELDS: Final = {field.name: field for kind in (Request, Settings) for field in dataclasses.fields(kind)}
 _IDLE: Final = (
     "threads",
@@ -65,21 +67,37 @@ class _Reader:
         mode = values.get("mode", "crossed")
         if mode not in ("crossed", "paired"):
             raise self._fault("mode", f"mode takes crossed or paired, found {mode!r}")
-        base = self._level("base", values.get("base", {})) | ({"lr": float(lr)} if _is_number(lr) else {})
-        return Design(
-            name=self._name(values.get("name", self.path.stem)),
-            recipe=values.get("recipe", "default"),
-            base=base,
-            levels=tuple(self._levels("levels", values.get("levels", [{}]))),
-            axes=self._axes(values.get("axes", {})),
-            mode=mode,
-            where=tuple(self._words("where", values.get("where", []))),
-            drop=tuple(self._levels("drop", values.get("drop", []))),
-            seeds=self._seeds("seeds", values.get("seeds", 3)),
-            tuned=lr == "tuned",
-            rates=self._rates(values.get("rates", [])),
-            tuning=self._tuning(values.get("tuning", {})),
-        )
+        base = self._level("base", values.get("base", {}))
+        if "lr" in values and "lr" in base:
+            raise self._fault("lr", "lr stands under lr or in [base], found both; leave one out")
+        tuning = self._tuning(values.get("tuning", {}))
+        if "tuning" in values and lr != "tuned":
+            raise self._fault("tuning", '[tuning] needs lr = "tuned", found none; add it above, or leave [tuning] out')
+        try:
+            return Design(
+                name=self._name(values.get("name", self.path.stem)),
+                recipe=self._recipe(values.get("recipe", "default")),
+                base=base | ({"lr": float(lr)} if _is_number(lr) else {}),
+                levels=tuple(self._levels("levels", values.get("levels", [{}]))),
+                axes=self._axes(values.get("axes", {})),
+                mode=mode,
+                where=tuple(self._words("where", values.get("where", []))),
+                drop=tuple(self._levels("drop", values.get("drop", []))),
+                seeds=self._seeds("seeds", values.get("seeds", 3)),
+                tuned=lr == "tuned",
+                rates=self._rates(values.get("rates", [])),
+                tuning=tuning,
+            )
+        except DesignError as error:
+            raise self._fault(error.key, str(error), error.text) from None
+
+    def _recipe(self, name: Any) -> str:
+        if not isinstance(name, str):
+            raise self._fault("recipe", f"recipe takes the name of one, found {name!r}")
+        try:
+            return find(name).name
+        except UsageError as error:
+            raise self._fault("recipe", str(error).removeprefix("--")) from None
 
     def _axes(self, values: Any) -> dict[str, tuple[Any, ...]]:
         self._known(self._table("axes", values), AXES, "an axis")
@@ -108,6 +126,8 @@ class _Reader:
 
     def _level(self, where: str, values: Any) -> dict[str, Any]:
         self._known(self._table(where, values), AXES, where)
+        if "seed" in values:
+            raise self._fault("seed", f"seeds stand under seeds, not in {where}")
         return {name: self._value(name, value) for name, value in values.items()}
 
     def _levels(self, where: str, values: Any) -> list[Level]:
@@ -119,6 +139,12 @@ class _Reader:
         levels = self._levels("rates", values)
         if any("lr" not in level for level in levels):
             raise self._fault("rates", "each of [[rates]] names the settings it is for and an lr, found one without lr")
+        for place, level in enumerate(levels):
+            if any(fits(before, level) for before in levels[:place]):
+                told = ", ".join(f"{name} = {value}" for name, value in level.items())
+                raise self._fault(
+                    "rates", f"the first of [[rates]] that fits counts, so {told} never does; put it first"
+                )
         return tuple(levels)
 
     def _value(self, name: str, value: Any) -> Any:
@@ -171,10 +197,15 @@ class _Reader:
                 near = difflib.get_close_matches(name, known, 1, 0)[0]
                 raise self._fault(name, f"{name!r} is no key of {where}. Did you mean {near}?")
 
-    def _fault(self, key: str, message: str) -> UsageError:
+    def _fault(self, key: str, message: str, text: str = "") -> UsageError:
+        """What is wrong with a key or, where it stands in the file as it is, with a text that the key has."""
         pattern = re.compile(rf"""^\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*(=|\])|[{{,]\s*{re.escape(key)}\s*=""")
-        line = next((f", line {n}" for n, line in enumerate(self.lines, 1) if pattern.search(line)), "")
-        return UsageError(f"{self.path}{line}: {message[:300]}.")
+        keys = [number for number, line in enumerate(self.lines, 1) if pattern.search(line)]
+        quoted = [quote + text + quote for quote in _QUOTES if text]
+        texts = [number for number, line in enumerate(self.lines, 1) if any(word in line for word in quoted)]
+        place = next((f", line {number}" for number in (*texts, *keys)), "")
+        stop = "" if message.endswith((".", "?")) else "."
+        return UsageError(f"{self.path}{place}: {message[:300]}{stop}")
 
 
 def _is_number(value: Any) -> bool:

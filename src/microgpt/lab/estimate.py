@@ -1,8 +1,8 @@
-"""What a sweep will take, before it starts: runs, operations, memory, and time from a short measurement."""
+"""What a sweep will take, before it starts: runs, operations, memory, and time from short measurements."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,13 +10,17 @@ import numpy as np
 from microgpt.engines import create
 from microgpt.engines.base import Runner
 from microgpt.lab.costs import params_by_part, seen, training_flop
+from microgpt.lab.executors import LocalProcesses, cores
 from microgpt.lab.plan import Plan
 from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Shared, Texts
+from microgpt.lab.worker import Broken, Outcome
 from microgpt.model.cost import activation_bytes, state_bytes
 from microgpt.training.prepare import Prepared, engine_config, prepare
 
 MEASURE: Final = 0.05  # seconds of steps for each size
+CROWD: Final = 0.4  # seconds of steps of all workers at once
+GENTLE: Final = 1e-4  # a learning rate low enough to diverge nowhere
 EVALUATED: Final = 256  # sequences of the measurement
 BESIDES: Final = 0.003  # seconds of a run that are neither steps nor evaluation
 BYTES: Final = {"32": 4, "64": 8, "bf16": 4}
@@ -34,7 +38,7 @@ class Row:
     epochs: float
     flop: float
     memory: int  # bytes
-    seconds: float
+    seconds: float  # with all workers at work
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Estimate:
 
     rows: tuple[Row, ...]
     jobs: int
+    start: float  # seconds until all workers are at their first runs
 
     @property
     def runs(self) -> int:
@@ -63,9 +68,9 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """All workers together; the longest run is the least there can be."""
+        """The start of the workers, and then all together; the longest run is the least there can be."""
         longest = max(row.seconds for row in self.rows)
-        return max(longest, sum(row.runs * row.seconds for row in self.rows) / self.jobs)
+        return self.start + max(longest, sum(row.runs * row.seconds for row in self.rows) / self.jobs)
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,13 @@ class _Pace:
     step: float
     evaluation: float
 
+    def seconds(self, steps: int) -> float:
+        """A whole run, alone on the machine."""
+        return steps * self.step + self.evaluation + BESIDES
+
 
 def estimate(plan: Plan, texts: Texts, jobs: int) -> Estimate:
-    """Measure each size for a moment, compiling what must be compiled, and add up."""
+    """Measure each size for a moment, compiling what must be compiled, then all workers at once, and add up."""
     runs: dict[str, list[int]] = {}
     for member in plan.outlook:
         counts = runs.setdefault(_level(member.spec), [0, 0])
@@ -86,11 +95,18 @@ def estimate(plan: Plan, texts: Texts, jobs: int) -> Estimate:
     paces: dict[str, _Pace] = {}
     rows = []
     for level in plan.levels:
-        size = level.with_settings(steps=1, warmup=0, lr=0.01, seed=0).identity
+        size = _size(level)
         if size not in paces:
             paces[size] = _measure(level, texts)
         rows.append(_row(level, texts.shared(level), paces[size], *runs[_level(level)]))
-    return Estimate(tuple(rows), jobs)
+    most = max(rows, key=lambda row: row.runs * row.seconds).spec
+    start, slower = _together(most, paces[_size(most)], jobs)
+    return Estimate(tuple(replace(row, seconds=slower * row.seconds) for row in rows), jobs, start)
+
+
+def _size(spec: Spec) -> str:
+    """What runs whose steps take equally long have in common."""
+    return spec.with_settings(steps=1, warmup=0, lr=0.01, seed=0).identity
 
 
 def _level(spec: Spec) -> str:
@@ -113,7 +129,7 @@ def _row(spec: Spec, shared: Shared, pace: _Pace, runs: int, tuning: int) -> Row
         epochs=tokens / shared.unique_tokens,
         flop=float(training_flop(model, lengths, settings.steps)),
         memory=state_bytes(model, size) + activation_bytes(model, size, settings.batch),
-        seconds=settings.steps * pace.step + pace.evaluation + BESIDES,
+        seconds=pace.seconds(settings.steps),
     )
 
 
@@ -131,8 +147,41 @@ def _measure(spec: Spec, texts: Texts) -> _Pace:
     return _Pace(taken / count, evaluation)
 
 
+def _together(spec: Spec, pace: _Pace, jobs: int) -> tuple[float, float]:
+    """Seconds to start so many workers, and how many times what it takes alone a run takes when all are at work.
+
+    Each worker is a new Python with all it imports, that reads the text, and they share cores, caches and what else the
+    machine is at. It is measured with as many as there are cores; more of them wait for each other. Raises
+    `EnvironmentFault` where no run can be carried out.
+    """
+    count = min(jobs, cores())
+    steps = max(1, round(CROWD / pace.step))
+    begin = time.perf_counter()
+    workers = LocalProcesses(count)
+    try:
+        _run_each(workers, spec, 1)
+        first = time.perf_counter() - begin
+        start = max(0.0, first - _timed(_run_each, workers, spec, 1))
+        took = _timed(_run_each, workers, spec, steps)
+    finally:
+        workers.close()
+    slower = max(1.0, took / pace.seconds(steps))  # a run that diverged is over at once
+    return start * jobs / count, slower * jobs / count
+
+
+def _run_each(workers: LocalProcesses, spec: Spec, steps: int) -> None:
+    for _ in range(workers.jobs):
+        workers.submit(spec.with_settings(steps=steps, warmup=0, lr=GENTLE))
+    found: list[Outcome] = []
+    while len(found) < workers.jobs:
+        found += workers.outcomes(1.0)
+    for outcome in found:
+        if isinstance(outcome, Broken):
+            raise outcome.error
+
+
 def _steps(prepared: Prepared, runner: Runner, count: int) -> None:
-    rates = np.full(count, 1e-4)  # low enough to diverge nowhere
+    rates = np.full(count, GENTLE)
     runner.advance(prepared.dataset.sequences_of(0, count, prepared.request.settings.batch), rates)
 
 

@@ -2,17 +2,17 @@
 time and on any machine."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from microgpt.errors import UsageError
-from microgpt.lab.design import Design, log_range
+from microgpt.lab.design import Design, Level, fits, log_range
 from microgpt.lab.record import Role
-from microgpt.lab.spec import SCIENTIFIC, Spec
+from microgpt.lab.spec import AXES, SCIENTIFIC, Spec
 from microgpt.lab.texts import Texts
 from microgpt.lab.tuning import Choice, Group, Losses, Tuning, choice, trials
-from microgpt.recipes import resolve
+from microgpt.recipes import find, resolve
 
 STEPS: Final = (1_000, 2_000, 3_000, 5_000, 8_000, 9_000, 13_000, 21_000)  # the original's
 SIZES: Final = (  # the original's small, medium, large
@@ -28,6 +28,8 @@ LAW_SIZES: Final = (  # from about 1,300 to 200,000 parameters, each some three 
     {"emb": 64, "head": 8, "layer": 4},
 )
 LAW_STEPS: Final = tuple(log_range(2_000, 64_000, 5))  # the longest sees the names two and a half times
+SIZE: Final = ("emb", "head", "layer")  # what a group of levels is called by in any case
+SHARED: Final = ("steps", "warmup", "lr", "seed")  # what tells no group from another
 
 BUILT_IN: Final[dict[str, Design]] = {
     "steps": Design("steps", axes={"steps": STEPS}),
@@ -95,27 +97,14 @@ class Plan:
 def plan(design: Design, texts: Texts, **computed: Any) -> Plan:
     """The plan of a design, with its text read. `computed` may name an engine and a precision.
 
-    Raises `UsageError` for a design of which no combination can be, or seeds that can't; `DataError` for its text.
+    Raises `UsageError` for a design of which no combination can be, a condition that can't be computed, a rate for
+    no combination, or seeds that can't be; `DataError` for its text.
     """
     _check_seeds(design)
-    found: dict[str, Spec] = {}
-    left_out, reason = 0, ""
-    for settings in design.combinations():
-        try:
-            spec = _level(design, settings, texts, computed)
-        except UsageError as error:
-            spec, reason = None, str(error)
-        if spec is None:
-            left_out += 1
-        else:
-            found.setdefault(spec.identity, spec)
-    if not found:
-        raise UsageError(f"{design.name}: expected one combination that can be run at least, found none. {reason}")
-    groups = _grouped(list(found.values()))
-    tuned = design.tuned and not design.rates and "lr" not in {name for level in _varied(design) for name in level}
-    if tuned and not all(level.holdout for level in found.values()):
+    levels, left_out = _levels(design, texts, computed)
+    if design.tuned and not all(level.holdout for level in levels):
         raise UsageError(f"{design.name}: a learning rate is tuned on held-out loss; hold something out, or name one.")
-    return Plan(design, groups, design.tuning if tuned else None, left_out)
+    return Plan(design, _grouped(levels), design.tuning if design.tuned else None, left_out)
 
 
 def original(design: Design) -> Design:
@@ -123,14 +112,45 @@ def original(design: Design) -> Design:
     return replace(design, name=f"{design.name}-original", tuned=False, rates=())
 
 
-def _level(design: Design, settings: Mapping[str, Any], texts: Texts, computed: Mapping[str, Any]) -> Spec | None:
-    """One combination as a run, or None where the design leaves it out. Raises `UsageError` where it can't be."""
-    rate = design.rate(settings)
-    request = resolve(design.recipe, {**settings, **computed, **({} if rate is None else {"lr": rate})})
-    asked = {name: getattr(request, name) for name in SCIENTIFIC if hasattr(request, name)}
-    if not design.keeps(vars(request.settings) | asked):
-        return None
-    spec = texts.spec(replace(request, settings=replace(request.settings, seed=design.seeds[0])))
+def _levels(design: Design, texts: Texts, computed: Level) -> tuple[list[Spec], int]:
+    """Every combination that can be run and that the design keeps, once, and how many are left out."""
+    found: dict[str, Spec] = {}
+    idle = list(design.rates)
+    left_out, reason = 0, "Conditions of where, or drop, leave all of them out."
+    for settings in _combinations(design, computed):
+        idle = [entry for entry in idle if not fits(entry, settings)]
+        if not design.keeps(settings):  # not within the try: a condition that is wrong leaves nothing out
+            left_out += 1
+            continue
+        try:
+            spec = _level(design, settings, texts)
+        except UsageError as error:
+            left_out, reason = left_out + 1, str(error)
+        else:
+            found.setdefault(spec.identity, spec)
+    if idle:
+        told = ", ".join(f"{name} = {value}" for name, value in idle[0].items())
+        raise UsageError(f"{design.name}: each of [[rates]] is for a level at least, found none for {told}; mend it.")
+    if not found:
+        raise UsageError(f"{design.name}: expected one combination that can be run at least, found none. {reason}")
+    return list(found.values()), left_out
+
+
+def _combinations(design: Design, computed: Level) -> Iterator[dict[str, Any]]:
+    """Every combination with all its settings, its own over those that the recipe fills in, and with its rate."""
+    request = find(design.recipe).request
+    filled = {name: value for part in (request.settings, request) for name, value in vars(part).items()}
+    filled = {name: filled[name] for name in (*SCIENTIFIC, *AXES)}
+    for settings in design.combinations():
+        whole = {**filled, **settings, **computed}
+        rate = design.rate(whole)
+        yield whole if rate is None else whole | {"lr": rate}
+
+
+def _level(design: Design, settings: Level, texts: Texts) -> Spec:
+    """One combination as a run. Raises `UsageError` where its settings can't be together."""
+    asked = {name: settings[name] for name in AXES}  # all but what a recipe alone decides
+    spec = texts.spec(resolve(design.recipe, asked | {"seed": design.seeds[0]}))
     texts.shared(spec)  # a text too short for its split is told now, and not by a worker
     return spec
 
@@ -139,11 +159,16 @@ def _grouped(levels: list[Spec]) -> tuple[Group, ...]:
     groups: dict[str, list[Spec]] = {}
     for level in levels:
         groups.setdefault(level.with_settings(steps=1, warmup=0).identity, []).append(level)
-    return tuple(Group(tuple(members)) for members in groups.values())
+    names = _names([members[0] for members in groups.values()])
+    return tuple(Group(tuple(members), name) for members, name in zip(groups.values(), names, strict=True))
 
 
-def _varied(design: Design) -> list[Mapping[str, Any]]:
-    return [design.axes, *design.levels]
+def _names(firsts: list[Spec]) -> list[str]:
+    """What groups are called: their size, and whatever else tells them apart."""
+    values = [spec.scientific | {name: getattr(spec, name) for name in ("engine", "precision")} for spec in firsts]
+    values = [{"data": " ".join(spec.data)} | each for spec, each in zip(firsts, values, strict=True)]
+    own = [name for name in values[0] if name not in (*SIZE, *SHARED) and len({each[name] for each in values}) > 1]
+    return [", ".join(f"{name} {each[name]}" for name in (*SIZE, *own)) for each in values]
 
 
 def _check_seeds(design: Design) -> None:

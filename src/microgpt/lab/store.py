@@ -8,6 +8,7 @@ crash and a loss of power; commits come every tenth of a second, since each cost
 import contextlib
 import gc
 import json
+import shlex
 import sqlite3
 import time
 from collections import defaultdict
@@ -25,6 +26,7 @@ from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, migrate, misfits, quoted, record_of, row_of
 
 PATIENCE: Final = 5.0  # seconds to wait for another sweep
+BIRTH: Final = 1.0  # seconds in which an empty file may become a store
 COMMIT_EVERY: Final = 0.1  # seconds between commits
 _NO_SWEEP: Final[list[tuple[str, Role]]] = [("", "study")]  # a run that no sweep claims any more
 _SELECTED: Final = ", ".join(f"runs.{quoted(name)}" for name in COLUMNS)
@@ -186,10 +188,21 @@ def _to_write(path: Path) -> Store:
 def _to_read(path: Path) -> Store:
     if not path.is_file():
         raise StoreError(f"{path}: expected a store of runs, found none; `microgpt sweep steps` makes one.")
+    if _stays_empty(path):
+        fill = f"`microgpt sweep steps --store {shlex.quote(str(path))}`"
+        raise StoreError(f"{path}: expected a store of runs, found an empty file; {fill} fills it.")
     with told(path):
         if check(path, "ro") < len(MIGRATIONS):
             _to_write(path).close()
         return Store(path, connect(path, "ro"), contextlib.ExitStack())
+
+
+def _stays_empty(path: Path) -> bool:
+    """Whether a file has no bytes, and is none that a sweep has made just now and is about to fill."""
+    deadline = time.monotonic() + BIRTH
+    while (empty := path.stat().st_size == 0) and time.monotonic() < deadline:
+        time.sleep(BIRTH / 20)
+    return empty
 
 
 @contextlib.contextmanager

@@ -41,9 +41,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Group:
-    """Levels that differ in their steps alone; each still with the seed and the rate of the plan's base."""
+    """Levels that differ in their steps alone; each still with the seed and the rate of the plan's base. `name` tells
+    the group from the others of its plan."""
 
     levels: tuple[Spec, ...]
+    name: str
 
     @property
     def trial(self) -> Spec:

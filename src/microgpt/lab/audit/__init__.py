@@ -25,22 +25,27 @@ def audit(records: Sequence[RunRecord], found: Sequence[Series] | None = None) -
     `found` are the series that are reported; without, those of the runs along each axis on which they vary.
     """
     every = [line for axis in AXES for line in series(records, axis)] if found is None else found
-    lines = [line for line in every if len(line.levels) > 1]
-    if found is not None:
-        lines = lines or list(found[:1])
     runs = [run for run in records if usable(run)]
+    lines = [line for line in every if len(line.levels) > 1]
+    shown = lines or every  # a row for each level; of a paired sweep, each is a series of its own
     findings = [
         *results.not_held_out(records),
         *results.failed(records),
         *results.mixed(runs),
         *results.learned_nothing(runs),
         *results.dead_axes(runs, every, lines),
-        *results.dead_seed(lines),
+        *results.dead_seed(shown),
         *results.rising(lines),
-        *design.levels(lines),
+        *design.levels(lines or _never_varied(runs, found or ())),
         *design.narrow(lines),
-        *design.few_seeds(lines),
+        *design.few_seeds(shown),
         *design.epochs(runs),
         *design.learning_rates(records),
     ]
     return sorted(findings, key=lambda finding: ORDER[finding.severity])
+
+
+def _never_varied(runs: Sequence[RunRecord], found: Sequence[Series]) -> Sequence[Series]:
+    """A series that is reported along an axis on which all runs are alike. Where they differ but each is a series of
+    its own, as in a paired sweep, there is no curve that could have too few levels."""
+    return [line for line in found[:1] if len({line.axis.key(run) for run in runs}) == 1]

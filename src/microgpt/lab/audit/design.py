@@ -2,45 +2,45 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from operator import attrgetter, itemgetter
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 from microgpt.lab.audit.finding import Finding, Severity
+from microgpt.lab.audit.gather import by_axis, once
 from microgpt.lab.record import RunRecord
-from microgpt.lab.series import SIZE_FIELDS, Series, size_name, usable
+from microgpt.lab.series import CIRCUMSTANCES, FOLLOWERS, Series, size_name, usable
 
 ENOUGH_LEVELS: Final = 4
 ENOUGH_RANGE: Final = 10.0
 ENOUGH_SEEDS: Final = 3
 MOST_EPOCHS: Final = 4.0  # up to it repeated text is nearly as good as new (Muennighoff et al. 2023)
+SHARED: Final = ("seed", "steps", *FOLLOWERS)  # settings in which runs that share a learning rate differ
 ENOUGH_RATES: Final = 3  # with fewer, the best is at the edge whatever the losses are
 
 
 def levels(lines: Iterable[Series]) -> list[Finding]:
-    """Too few levels to see a curve."""
-    return [
-        Finding("few levels", "warning", _names(line), {"axis": line.axis.name, "levels": len(line.levels)})
-        for line in lines
-        if len(line.levels) < ENOUGH_LEVELS
-    ]
+    """Too few levels to see a curve: one finding for all series of an axis."""
+    found = []
+    for axis, few in by_axis(line for line in lines if len(line.levels) < ENOUGH_LEVELS).items():
+        rows = tuple(line.name(level) for line in few for level in line.levels)
+        least = min(len(line.levels) for line in few)
+        found.append(Finding("few levels", "warning", rows, {"axis": axis, "levels": least, "series": len(few)}))
+    return found
 
 
 def narrow(lines: Iterable[Series]) -> list[Finding]:
-    """A range too small to say anything beyond it."""
+    """A range too small to say anything beyond it: one finding for all series of an axis."""
     found = []
-    for line in lines:
-        low, high = line.levels[0], line.levels[-1]
-        factor = high.value / low.value if low.value else math.inf
-        if len(line.levels) > 1 and factor < ENOUGH_RANGE:
-            rows = line.name(low), line.name(high)
-            found.append(Finding("narrow range", "warning", rows, {"axis": line.axis.name, "factor": factor}))
+    for axis, few in by_axis(line for line in lines if len(line.levels) > 1 and _range(line) < ENOUGH_RANGE).items():
+        rows = tuple(line.name(level) for line in few for level in (line.levels[0], line.levels[-1]))
+        numbers = {"axis": axis, "factor": min(map(_range, few)), "series": len(few)}
+        found.append(Finding("narrow range", "warning", rows, numbers))
     return found
 
 
 def few_seeds(lines: Iterable[Series]) -> list[Finding]:
-    """Levels with fewer seeds than an interval needs."""
-    few = {line.name(level): len(level.losses) for line in lines for level in line.levels}
-    few = {name: seeds for name, seeds in few.items() if seeds < ENOUGH_SEEDS}
+    """Levels with fewer seeds than an interval needs; one that lies on several series is told once."""
+    few = {name: len(level.losses) for name, level in once(lines) if len(level.losses) < ENOUGH_SEEDS}
     if not few:
         return []
     least = min(few.values())
@@ -60,31 +60,56 @@ def epochs(runs: Iterable[RunRecord]) -> list[Finding]:
 def learning_rates(records: Sequence[RunRecord]) -> list[Finding]:
     """Sizes whose learning rate was not tuned, or whose best one lies at the edge of those tried.
 
-    The tuning runs decide; a study in which the rate is an axis has tuned itself.
+    The tuning runs decide; a study in which the rate is an axis has tuned itself. Rates are compared only among runs
+    that can share one: a batch of 16 wants another than a batch of one.
     """
-    of_size: dict[tuple[int, ...], list[RunRecord]] = {}
-    size = itemgetter(*SIZE_FIELDS)
-    for run in sorted(records, key=attrgetter("params")):
-        of_size.setdefault(size(run.settings), []).append(run)
-    of_size = {size: runs for size, runs in of_size.items() if any(map(usable, runs))}
-    sizes = {size: size_name(runs[0]) for size, runs in of_size.items()}
-    tried = {size: _rates(runs) for size, runs in of_size.items()}
-    untuned = tuple(sizes[size] for size, rates in tried.items() if len(rates) < 2)
-    edge = {size: _edge(rates) for size, rates in tried.items() if len(rates) > 1}
-    rows = tuple(f"{sizes[size]}: {rate:g}" for size, rate in edge.items() if rate is not None)
+    tried = [(runs, _rates(runs)) for runs in _alike(records) if any(map(usable, runs))]
+    sizes = {size_name(runs[0]) for runs, _ in tried}
+    untuned = tuple(dict.fromkeys(size_name(runs[0]) for runs, rates in tried if len(rates) < 2))
+    edge = [(runs[0], _edge(rates)) for runs, rates in tried if len(rates) > 1]
+    told = _telling([runs[0] for runs, _ in tried])
+    rows = tuple(f"{_group_name(run, told)}: {rate:g}" for run, rate in edge if rate is not None)
     found = [Finding("learning rate not tuned", "warning", untuned)] if untuned and len(sizes) > 1 else []
     return found + ([Finding("learning rate at the edge", "warning", rows)] if rows else [])
 
 
+def _alike(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
+    """Runs that can share a learning rate: all is equal but seed, rate, steps and warmup, as in lab/tuning.py."""
+    groups: dict[Any, list[RunRecord]] = {}
+    around = attrgetter(*CIRCUMSTANCES)
+    for run in sorted(records, key=attrgetter("params")):
+        own = tuple(value for name, value in sorted(run.settings.items()) if name not in SHARED)
+        groups.setdefault((own, around(run)), []).append(run)
+    return list(groups.values())
+
+
+def _telling(firsts: Sequence[RunRecord]) -> list[str]:
+    """The settings, besides those of a size's name, that tell groups apart."""
+    names = sorted({name for run in firsts for name in run.settings} - {"emb", "head", "layer", *SHARED})
+    return [name for name in names if len({run.settings.get(name) for run in firsts}) > 1]
+
+
+def _group_name(run: RunRecord, told: Sequence[str]) -> str:
+    return ", ".join([size_name(run), *(f"{name} {run.settings.get(name)}" for name in told)])
+
+
 def _rates(runs: Sequence[RunRecord]) -> dict[float, float]:
-    """Mean loss of each learning rate that was tried for a size; a failed run makes it infinite."""
-    tuning = [run for run in runs if run.role == "tuning"] or list(runs)
+    """Mean loss of each learning rate that was tried; a failed run makes it infinite."""
+    tuning = [run for run in runs if run.role == "tuning"]
     losses: dict[float, list[float]] = {}
-    for run in tuning:
+    for run in tuning or _most_rates(runs):
         bad = run.status == "failed" or run.loss is None or not math.isfinite(run.loss)
         losses.setdefault(float(run.settings["lr"]), []).append(math.inf if bad or run.loss is None else run.loss)
-    tuned = any(run.role == "tuning" for run in runs) or len(losses) >= ENOUGH_RATES
+    tuned = tuning or len(losses) >= ENOUGH_RATES
     return {rate: sum(found) / len(found) for rate, found in losses.items()} if tuned else {}
+
+
+def _most_rates(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs of the length at which most rates were tried, the longest of several: a rate each is no comparison."""
+    lengths: dict[int, list[RunRecord]] = {}
+    for run in runs:
+        lengths.setdefault(run.steps, []).append(run)
+    return max(lengths.items(), key=lambda item: (len({run.settings["lr"] for run in item[1]}), item[0]))[1]
 
 
 def _edge(rates: dict[float, float]) -> float | None:
@@ -93,5 +118,7 @@ def _edge(rates: dict[float, float]) -> float | None:
     return best if best in (min(rates), max(rates)) else None
 
 
-def _names(line: Series) -> tuple[str, ...]:
-    return tuple(line.name(level) for level in line.levels)
+def _range(line: Series) -> float:
+    """How many times the first level the last one is."""
+    low, high = line.levels[0].value, line.levels[-1].value
+    return high / low if low else math.inf

@@ -67,7 +67,7 @@ SENTENCES: Final[dict[str, str]] = {
         "wrong. Check that the seed is an axis of the sweep."
     ),
     "rising loss": (
-        "The loss rises where it should fall, by {rise:.4f} nats and beyond noise, at {where}. More steps or "
+        "The loss rises where it should fall, beyond noise and by {rise:.4f} nats at most, at {where}. More steps or "
         "parameters should not do harm: look for a learning rate that is too high there, for overfitting, or for "
         "a broken run."
     ),
@@ -80,8 +80,8 @@ SENTENCES: Final[dict[str, str]] = {
         "straight, and nothing can be said of what lies beyond. Widen the sweep."
     ),
     "few seeds": (
-        "{levels} levels have fewer than 3 seeds, the least {least} ({where}). One seed gives no interval and two a "
-        "very wide one; run the sweep with --seeds 3 or more."
+        "Fewer than 3 seeds stand behind {levels} of the levels, the least {least} ({where}). One seed gives "
+        "no interval and two a very wide one; run the sweep with --seeds 3 or more."
     ),
     "epochs": (
         "{runs} runs saw the same documents more than 4 times, at most {epochs:.1f} times ({where}). Repeated text "
@@ -103,4 +103,6 @@ def sentence(finding: Finding) -> str:
     named = "; ".join(finding.rows[:MOST_NAMED])
     more = len(finding.rows) - MOST_NAMED
     where = f"{named}; and {more} more" if more > 0 else named
+    series = finding.numbers.get("series", 1)
+    where += f"; in {series} series" if series > 1 else ""
     return SENTENCES[finding.kind].format(where=where, **finding.numbers)

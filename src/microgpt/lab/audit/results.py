@@ -1,11 +1,13 @@
 """Checks of what came out: runs that failed or can't be compared, axes that do nothing, losses that rise."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
 from microgpt.lab.audit.finding import Finding
+from microgpt.lab.audit.gather import by_axis, once
 from microgpt.lab.intervals import f_above, t_above
 from microgpt.lab.record import RunRecord
 from microgpt.lab.returns import drop
@@ -64,35 +66,44 @@ def dead_axes(runs: Sequence[RunRecord], every: Sequence[Series], lines: Sequenc
     others = {name for each in settings for name, value in each.items() if settings[0].get(name) != value} - own
     more = [line for name in sorted(others) for line in series(runs, setting_axis(name)) if len(line.levels) > 1]
     found: list[Finding] = []
-    for line in (*lines, *more):
-        equal = [(before, after) for before, after in line.pairs if _equal(before, after)]
-        if equal:
-            rows = dict.fromkeys(line.name(level) for pair in equal for level in pair)
-            found.append(Finding("dead axis", "serious", tuple(rows), {"axis": line.axis.name}))
+    for axis, dead in by_axis(line for line in (*lines, *more) if _dead_levels(line)).items():
+        rows = dict.fromkeys(line.name(level) for line in dead for level in _dead_levels(line))
+        found.append(Finding("dead axis", "serious", tuple(rows), {"axis": axis, "series": len(dead)}))
     return found + _flat_axes(lines)
 
 
+def _dead_levels(line: Series) -> list[Level]:
+    """Levels whose losses are those of a neighbour."""
+    return [level for pair in line.pairs if _equal(*pair) for level in pair]
+
+
 def dead_seed(lines: Iterable[Series]) -> list[Finding]:
-    """Levels whose seeds all have one loss."""
-    bad = [line.name(level) for line in lines for level in line.levels if _one_loss(level)]
+    """Levels whose seeds all have one loss; one that lies on several series is told once."""
+    bad = [name for name, level in once(lines) if _one_loss(level)]
     return [Finding("dead seed", "serious", tuple(bad))] if bad else []
 
 
 def rising(lines: Sequence[Series]) -> list[Finding]:
-    """Neighbours between which the loss rises, beyond noise.
+    """Neighbours between which the loss rises, beyond noise: one finding for all of an axis, the surest rise first.
 
     One-sided t-tests of all neighbours in all series, with Holm's correction (1979) for their number. A row's spread
     is its own or that of its series pooled, whichever is larger: with three seeds a row's own is small by chance so
     often that no correction would help, and the pooled one alone would trust a noisy row too much.
     """
     tests = sorted(((*test, line) for line in lines for test in _tests(line)), key=itemgetter(0))
-    found: list[Finding] = []
-    for place, (chance, rise, before, after, line) in enumerate(tests):
-        if chance > FAMILY_ERROR / (len(tests) - place):
-            break
-        rows = (f"{line.name(before)} to {line.name(after)}",)
-        found.append(Finding("rising loss", "warning", rows, {"rise": rise, "chance": chance, "axis": line.axis.name}))
-    return found
+    beyond = itertools.takewhile(lambda held: held[1][0] <= FAMILY_ERROR / (len(tests) - held[0]), enumerate(tests))
+    of_axis: dict[str, list[tuple[float, float, Level, Level, Series]]] = {}
+    for _, test in beyond:
+        of_axis.setdefault(test[-1].axis.name, []).append(test)
+    return [_rise(axis, found) for axis, found in of_axis.items()]
+
+
+def _rise(axis: str, found: Sequence[tuple[float, float, Level, Level, Series]]) -> Finding:
+    """The finding of an axis from its tests: chance, rise, the two levels and their series, the surest first."""
+    rows = tuple(f"{line.name(before)} to {line.name(after)}" for _, _, before, after, line in found)
+    chances, rises, _, _, lines = zip(*found, strict=True)
+    numbers = {"rise": max(rises), "chance": chances[0], "axis": axis, "series": len({line.label for line in lines})}
+    return Finding("rising loss", "warning", rows, numbers)
 
 
 def _tests(line: Series) -> list[tuple[float, float, Level, Level]]:
