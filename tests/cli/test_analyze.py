@@ -39,11 +39,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ask(command: click.Command, *arguments: object) -> Result:
     """What a command prints; its errors pass through."""
-    return CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False, standalone_mode=False)
+    return CliRunner().invoke(
+        microgpt, ["analyze", *map(str, arguments)], catch_exceptions=False, standalone_mode=False
+    )
 
 
 def error(command: click.Command, *arguments: object) -> Exception:
-    found = CliRunner().invoke(command, list(map(str, arguments)), standalone_mode=False).exception
+    found = CliRunner().invoke(microgpt, ["analyze", *map(str, arguments)], standalone_mode=False).exception
     assert isinstance(found, Exception)
     return found
 
