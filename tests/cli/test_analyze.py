@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -37,15 +38,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+# What the group of all verbs hands down to each.
+AS_A_VERB: dict[str, Any] = {"standalone_mode": False, "help_option_names": ["-h", "--help"]}
+
+
 def ask(command: click.Command, *arguments: object) -> Result:
     """What a command prints; its errors pass through."""
-    return CliRunner().invoke(
-        microgpt, ["analyze", *map(str, arguments)], catch_exceptions=False, standalone_mode=False
-    )
+    return CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False, **AS_A_VERB)
 
 
 def error(command: click.Command, *arguments: object) -> Exception:
-    found = CliRunner().invoke(microgpt, ["analyze", *map(str, arguments)], standalone_mode=False).exception
+    found = CliRunner().invoke(command, list(map(str, arguments)), **AS_A_VERB).exception
     assert isinstance(found, Exception)
     return found
 
@@ -68,10 +71,10 @@ def test_tables_go_to_standard_output_and_warnings_to_standard_error(tmp_path: P
     fill(tmp_path / "lab.db", Design(seeds=2, steps=(1000, 2000)))
     found = ask(analyze.command, "steps", "--store", tmp_path / "lab.db")
     assert "Loss against steps" in found.stdout
-    assert "fewer than 3 seeds" in found.stderr
-    assert "fewer than 3 seeds" not in found.stdout
+    assert "One seed gives no interval" in found.stderr
+    assert "One seed gives no interval" not in found.stdout
     as_json = ask(analyze.command, "steps", "--json", "--store", tmp_path / "lab.db")
-    assert any("fewer than 3 seeds" in text for text in json.loads(as_json.stdout)["warnings"])
+    assert any("One seed gives no interval" in text for text in json.loads(as_json.stdout)["warnings"])
     assert {finding["kind"] for finding in json.loads(as_json.stdout)["findings"]} >= {"few seeds", "few levels"}
     assert as_json.stderr == ""
 

@@ -12,17 +12,6 @@ from microgpt.cli.options import JSON
 if TYPE_CHECKING:
     from microgpt.lab.laws.summary import Law
 
-MEANINGS = {
-    "E": "floor: what no size and no length removes",
-    "A": "of the size's term",
-    "B": "of the length's term",
-    "alpha": "how fast size pays",
-    "beta": "how fast length pays",
-    "R": "repeats after which a token is worth little",
-    "gamma": "below 1 a small model gains less from length",
-    "size_exponent": "best size grows as FLOP to this power",
-}
-
 
 @click.command("laws")
 @law_options
@@ -61,6 +50,8 @@ def command(plot: str | None, compare: bool, simulate: int | None, as_json: bool
 
 
 def _tell(found: "Law") -> None:
+    from microgpt.lab.laws.summary import MEANINGS
+
     told, law = found.to_dict(), found.fit
     click.echo(f"{found.table.source}: {told['points']} runs, form {told['form']}, {found.level:.0%} intervals")
     for name, (low, high) in told["intervals"].items():

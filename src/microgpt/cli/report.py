@@ -16,11 +16,13 @@ def command(store: str, out: str) -> None:
     It needs no network and no other file, so it can be sent or kept as it is.
     """
     from microgpt import files
+    from microgpt.lab.laws.section import section
     from microgpt.lab.page import page
     from microgpt.lab.report import report
     from microgpt.lab.store import Store
 
     with Store.open(store) as opened:
-        made = report(opened.records(), store, opened.curves())
+        records = opened.records()
+        made = report(records, store, opened.curves(), section(records, store))
     files.replace(Path(out), page(made).encode())
     click.echo(out)

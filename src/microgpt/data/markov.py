@@ -4,14 +4,14 @@ The chain of order k draws each character given the k before it. No model can lo
 character, in the long run, and a perfect one loses just that: it is the E that a scaling law should find.
 
 The same chain and seed give the same text; a longer text begins with the shorter one. `--data markov` is the text of
-`Chain()`.
+`ENDLESS`.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from microgpt.errors import DataError
 ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 MOST_CONTEXTS: Final = 1 << 16  # of which each has a row of probabilities
 CHUNK: Final = 1 << 16  # random numbers that are drawn at once
-TOLERANCE: Final = 1e-14  # of the stationary distribution, as the largest change of a probability
+TOLERANCE: Final = 1e-14  # of the stationary distribution, as the sum of what a step changes
 ROUNDS: Final = 100_000
 LEAST: Final = 1e-4  # so that every letter can follow every context
 
@@ -76,7 +76,8 @@ class Chain:
         now = np.full(self.contexts, 1 / self.contexts)
         for _ in range(ROUNDS):
             after = self.after(now)
-            if np.abs(after - now).max() < TOLERANCE / self.contexts:
+            after /= after.sum()  # which rounding would let drift
+            if np.abs(after - now).sum() < TOLERANCE:
                 return after
             now = after
         return now
@@ -97,15 +98,30 @@ class Chain:
     def entropy_knowing(self, letters: int) -> float:
         """Nats per character for a reader who sees only the last so many letters, at most `order`: what a model of
         shorter memory can reach, and with 0 letters the entropy of their frequencies. Falls to the entropy rate."""
+        joint = self._joint(letters)
+        return float(-(joint * np.log(joint / joint.sum(axis=1, keepdims=True))).sum())
+
+    def _joint(self, letters: int) -> NDArray[np.float64]:
+        """How often so many letters are followed by each one. (contexts of so many letters, letters)"""
         joint = (self.stationary[:, None] * self.probabilities).reshape(-1, self.letters**letters, self.letters)
-        joint = joint.sum(axis=0)  # (last letters, next letter)
-        seen = joint.sum(axis=1, keepdims=True)
-        return float(-(joint * np.log(joint / seen)).sum())
+        return np.asarray(joint.sum(axis=0))
 
     def floor(self, ctx: int) -> float:
         """Nats per character at the least for windows of so many predictions, the first of which sees one letter: the
         mean over positions of what can be known there. The E of a model that is scored so; above the entropy rate."""
-        return float(np.mean([self.entropy_knowing(min(seen, self.order)) for seen in range(1, ctx + 1)]))
+        first = sum(self.entropy_knowing(seen) for seen in range(1, min(ctx, self.order) + 1))
+        return (first + max(0, ctx - self.order) * self.entropy_rate) / ctx
+
+    def best_loss(self, windows: NDArray[np.integer[Any]]) -> float:
+        """Nats per prediction of a reader who knows the chain, for these windows of letters as numbers (windows, ctx +
+        1), each seen from its first letter on: what `floor` is on average."""
+        total, contexts = 0.0, windows[:, 0].astype(np.intp)
+        for place in range(1, windows.shape[1]):
+            joint = self._joint(min(place, self.order))
+            known = joint / joint.sum(axis=1, keepdims=True)
+            total -= float(np.log(known[contexts, windows[:, place]]).sum())
+            contexts = (contexts * self.letters + windows[:, place]) % int(self.letters ** min(place + 1, self.order))
+        return float(total / windows[:, 1:].size)
 
     @property
     def told(self) -> str:
@@ -142,3 +158,6 @@ class Chain:
             out.append(ALPHABET[letter])
             context = (context * letters + letter) % contexts
         return "".join(out), context
+
+
+ENDLESS: Final = Chain()

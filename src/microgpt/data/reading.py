@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from microgpt.data.choices import NAMES, Kind, Normalization, kind_of
 from microgpt.data.decoding import BREAKS, MARKS, REPLACED, check, clean
-from microgpt.data.markov import Chain
+from microgpt.data.markov import ENDLESS
 from microgpt.data.slices import Tokens, blocks, fitting
 from microgpt.data.sources import Source, chunks, locate
 from microgpt.errors import DataError, UsageError
@@ -61,7 +61,7 @@ def read(sources: Sequence[str], *, encoding: str = "utf-8", normalize: Normaliz
     changes: Counter[str] = Counter()
     gathered = _Symbols()
     for source in found:
-        notes += [f"{source.name}: {Chain().told}"] if source.made else []
+        notes += [f"{source.name}: {ENDLESS.told}"] if source.made else []
         raw = _hashed(chunks(source), digest)
         pieces = clean(raw, name=source.name, encoding=encoding, normalize=normalize, changes=changes)
         if not gathered.add_file(pieces):

@@ -1,4 +1,4 @@
-"""Where text comes from: built-in texts, the endless source, files, folders, standard input. Only this file opens anything."""
+"""Where text comes from: built-in texts, the endless source, files, folders, standard input. Nothing else opens any."""
 
 import difflib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, made_length
-from microgpt.data.markov import Chain
+from microgpt.data.markov import ENDLESS
 from microgpt.errors import DataError
 
 CHUNK: Final = 1 << 20  # bytes
@@ -46,7 +46,7 @@ def locate(source: str) -> tuple[list[Source], list[str]]:
 def chunks(source: Source) -> Iterator[bytes]:
     """The raw bytes, CHUNK at a time. Raises DataError where the source is missing or can't be read."""
     if source.made:
-        yield from (part.encode("ascii") for part in Chain().parts(source.made))
+        yield from (part.encode("ascii") for part in ENDLESS.parts(source.made))
         return
     try:
         with _opened(source) as stream:

@@ -1,7 +1,5 @@
 """What a run costs and sees, known before it is run: parameters, tokens, epochs, floating-point operations."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,7 +50,6 @@ def skeleton(spec: Spec, shared: Shared, dataset: Dataset) -> RunRecord:
         version=microgpt.__version__,
         commit=commit(),
         machine=machine(),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 

@@ -10,8 +10,9 @@ from microgpt.lab.canvas import Plot, embed, write_svg
 from microgpt.lab.plots import curves_plot, loss_plot, returns_plot
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import Column, Table
+from microgpt.lab.returns import Slope
 from microgpt.lab.series import PARAMS, STEPS, Axis, Series, size_name
-from microgpt.lab.study import UNTUNED, Part, part, varied
+from microgpt.lab.study import UNTUNED, Part, part, slopes, varied
 from microgpt.lab.summary import sentences, warned
 from microgpt.lab.tables import returns_table, size_table, steps_table
 
@@ -80,10 +81,11 @@ def report(
     names = sorted({name for run in records for name in run.sweeps}, key=_order)
     parts = [part(name, [run for run in records if name in run.sweeps], varied(name)) for name in names]
     findings = list({repr(found): found for each in parts for found in each.findings}.values())
+    slope = slopes(records)
     found = [
         Section("In short", [*sentences(parts, records), warned(findings)]),
         *([Section("Beware", findings=findings)] if findings else []),
-        *(_sweep(each, store, curves or {}) for each in parts),
+        *(_sweep(each, store, curves or {}, slope) for each in parts),
         *([laws] if laws else []),
         _settings(records),
         _citing(records, store, names),
@@ -102,7 +104,7 @@ def _order(name: str) -> tuple[int, str]:
     return list(TITLES).index(built_in) if built_in in TITLES else len(TITLES), name
 
 
-def _sweep(found: Part, store: str, curves: Curves) -> Section:
+def _sweep(found: Part, store: str, curves: Curves, slope: Slope | None) -> Section:
     """The pictures, tables and samples of one sweep."""
     pictures: list[Picture] = []
     tables: list[Table] = []
@@ -111,7 +113,7 @@ def _sweep(found: Part, store: str, curves: Curves) -> Section:
             continue
         sweep = shlex.quote(found.sweep)
         asked = f"microgpt analyze {axis.name} --sweep {sweep} --store {store}"
-        gains = returns_table(lines, axis)
+        gains = returns_table(lines, axis, slope)
         tables.append(steps_table(lines) if axis is STEPS else size_table(lines))
         caption = f"Held-out loss against {axis.unit}"
         pictures.append(_picture(loss_plot(lines), f"{found.sweep}-{axis.name}", caption, f"{asked} --plot loss.svg"))

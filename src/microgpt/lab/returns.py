@@ -4,7 +4,7 @@ Seeds that two neighbouring levels share are paired: they share first weights or
 share one held-out set, so that much of what moves one loss moves the other and leaves their difference alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,6 +13,7 @@ from microgpt.lab.record import RunRecord
 from microgpt.lab.series import Axis, Level, Series, series
 
 UNIT: Final = 1000  # a return is nats for so many steps or parameters
+Slope = Callable[[Axis, Level, Level], float | None]  # how steeply a law falls between two levels, in nats for UNIT
 Verdict = Literal["learning efficiently", "diminishing returns", "degradation or instability", "not measured"]
 MEANINGS: Final[dict[Verdict, str]] = {
     "learning efficiently": "the loss falls, and the interval leaves out zero",
@@ -49,6 +50,7 @@ class Return:
     per_1000_high: float | None
     verdict: Verdict
     more_seeds: int | None  # for each level, to settle the row; 0 where it is settled, None where out of reach
+    law_per_1000: float | None = None  # the slope of a fitted law in the middle between them; None where none is known
 
 
 def returns(records: Iterable[RunRecord], axis: Axis) -> list[Return]:
@@ -56,9 +58,9 @@ def returns(records: Iterable[RunRecord], axis: Axis) -> list[Return]:
     return [row for found in series(records, axis) for row in returns_of(found)]
 
 
-def returns_of(found: Series) -> list[Return]:
-    """The return between the neighbouring levels of one series."""
-    return [_row(found, before, after) for before, after in found.pairs]
+def returns_of(found: Series, slope: Slope | None = None) -> list[Return]:
+    """The return between the neighbouring levels of one series, and beside it the slope of a law."""
+    return [_row(found, before, after, slope) for before, after in found.pairs]
 
 
 def drop(before: Level, after: Level) -> tuple[Estimate, bool]:
@@ -96,7 +98,7 @@ def multiplicity(rows: Sequence[Return]) -> str:
     return MULTIPLICITY.format(rows=len(rows), wrong="one" if wrong == 1 else wrong) if len(rows) > 1 else ""
 
 
-def _row(found: Series, before: Level, after: Level) -> Return:
+def _row(found: Series, before: Level, after: Level, slope: Slope | None) -> Return:
     estimate, paired = drop(before, after)
     apart = after.value - before.value
 
@@ -119,6 +121,7 @@ def _row(found: Series, before: Level, after: Level) -> Return:
         per_1000_high=scaled(estimate.high),
         verdict=verdict(estimate),
         more_seeds=_more_seeds(estimate, paired),
+        law_per_1000=slope(found.axis, before, after) if slope else None,
     )
 
 

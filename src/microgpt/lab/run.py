@@ -7,6 +7,7 @@ between runs what is the same for many: the text, the held-out sequences, the en
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,15 +74,16 @@ class Workshop:
             prepared = prepare(spec.request(), shared.split)
             record = skeleton(spec, shared, prepared.dataset)
         try:
-            return self._kept(spec, shared, record) if self._out else self._plain(prepared, shared, record, watch)
+            done = self._kept(spec, shared, record) if self._out else self._plain(prepared, shared, record, watch)
         except DivergedError as error:
-            return Trained(replace(record, status="failed", error=str(error)))
+            done = Trained(replace(record, status="failed", error=str(error)))
+        return replace(done, record=replace(done.record, finished=_now()))
 
     def lost(self, spec: Spec, error: str) -> Trained:
         """The record of a run that could not be carried out."""
         shared = self.texts.shared(spec)
         record = skeleton(spec, shared, prepare(spec.request(), shared.split).dataset)
-        return Trained(replace(record, status="failed", error=error))
+        return Trained(replace(record, status="failed", error=error, finished=_now()))
 
     def _plain(self, prepared: Prepared, shared: Shared, record: RunRecord, watch: Stopwatch) -> Trained:
         with watch.measure("compile"):
@@ -174,3 +176,7 @@ def _samples(prepared: Prepared, runner: Runner) -> tuple[str, ...]:
     stream = random_stream(state) if state else samples_stream(settings.seed)
     writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, settings.ctx)
     return writer.write(Sampling(SAMPLES, prepared.request.temperature), stream).texts
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -8,6 +8,7 @@ from microgpt.errors import StoreError, UsageError
 from microgpt.lab.audit import Finding, audit
 from microgpt.lab.record import Role, RunRecord
 from microgpt.lab.render import Table, plain
+from microgpt.lab.returns import Slope
 from microgpt.lab.series import AXES, PARAMS, STEPS, Axis, Series, series
 from microgpt.lab.tables import returns_table, runs_table, size_table, steps_table
 
@@ -65,7 +66,8 @@ def answer(store: Source, question: Question, sweep: str | None = None) -> Answe
         return Answer(question, [Part(sweep or "", records, [], [])], [runs_table(records)])
     found = _some(store, [sweep] if sweep else SWEEPS[question], question)
     parts = [part(name or "", records, _axes(name or "", question)) for name, records in found]
-    tables = [table for each in parts for table in _tables(each, question)]
+    slope = slopes(store.records()) if question == "returns" else None
+    tables = [table for each in parts for table in _tables(each, question, slope)]
     return Answer(question, parts, [table for table in tables if table.rows] or tables[:1])
 
 
@@ -98,9 +100,16 @@ def _axes(sweep: str, question: Question) -> Sequence[Axis]:
     return varied(sweep) if question == "returns" else ASKED[question]
 
 
-def _tables(found: Part, question: Question) -> list[Table]:
+def slopes(records: Sequence[RunRecord]) -> Slope | None:
+    """The slopes of the law that the crossed runs of a store carry; None where there are no such runs."""
+    from microgpt.lab.laws.slopes import law_slopes
+
+    return law_slopes(records)
+
+
+def _tables(found: Part, question: Question, slope: Slope | None) -> list[Table]:
     if question == "returns":
-        return [returns_table(lines, axis) for axis, lines in found.lines]
+        return [returns_table(lines, axis, slope) for axis, lines in found.lines]
     return [steps_table(lines) if axis is STEPS else size_table(lines) for axis, lines in found.lines]
 
 

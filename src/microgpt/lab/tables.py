@@ -14,7 +14,7 @@ from typing import Any, Final
 from microgpt.lab.intervals import Estimate, mean
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import MISSING, Column, Table, number, span
-from microgpt.lab.returns import Return, explained, multiplicity, returns_of
+from microgpt.lab.returns import Return, Slope, explained, multiplicity, returns_of
 from microgpt.lab.series import Axis, Level, Series
 
 SAMPLES: Final = 4  # first samples in a row
@@ -22,6 +22,9 @@ KEPT: Final = tuple(each.name for each in fields(RunRecord) if each.name not in 
 NOTE: Final = (
     "Held-out loss in nats per token: the mean over seeds, with its 90% interval. ± held-out: the standard error that "
     "all rows share, since they are measured on the same documents."
+)
+LAW: Final = (
+    "The law's slope is that of the law fitted to the crossed runs of this store, in the middle between the two levels."
 )
 
 _kept = attrgetter(*KEPT)
@@ -123,9 +126,10 @@ def size_table(lines: Iterable[Series]) -> Table:
     return Table("Loss against size", SizeRow, rows, columns, NOTE)
 
 
-def returns_table(lines: Iterable[Series], axis: Axis) -> Table:
-    """Return on investment, of series along one axis."""
-    rows = [row for found in lines for row in returns_of(found)]
+def returns_table(lines: Iterable[Series], axis: Axis, slope: Slope | None = None) -> Table:
+    """Return on investment, of series along one axis; beside it the slope of a law, where one is known."""
+    rows = [row for found in lines for row in returns_of(found, slope)]
+    fitted = any(row.law_per_1000 is not None for row in rows)
     columns = [
         *_series_column(rows),
         Column(f"{axis.name} from", lambda row: f"{row.from_level:,}"),
@@ -134,11 +138,13 @@ def returns_table(lines: Iterable[Series], axis: Axis) -> Table:
         Column("loss drop", lambda row: number(row.drop, 4, sign=True)),
         Column("90% interval", lambda row: span(row.low, row.high, 4, sign=True)),
         Column(f"per 1,000 {axis.unit}", lambda row: significant(row.per_1000)),
+        *([Column("law's slope per 1,000", lambda row: significant(row.law_per_1000))] if fitted else []),
         Column("verdict", lambda row: row.verdict, number=False),
         Column("seeds to add", _seeds_to_add),
     ]
     title = f"Return on investment: the next {axis.unit}"
-    return Table(title, Return, rows, columns, f"{explained(rows)} {multiplicity(rows)}".strip())
+    notes = [explained(rows), multiplicity(rows), LAW if fitted else ""]
+    return Table(title, Return, rows, columns, " ".join(filter(None, notes)))
 
 
 def runs_table(records: Sequence[RunRecord]) -> Table:

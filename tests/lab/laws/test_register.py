@@ -1,6 +1,6 @@
 """Predictions are written down before and scored after; what was written is never changed."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,14 @@ def test_runs_that_came_after_are_scored(tmp_path: Path) -> None:
     (later,) = score(registered(path), runs.take([4]), times[4:])
     assert later.found is None
     assert later.error is None
+
+
+def test_a_run_of_the_same_second_counts_since_a_store_keeps_whole_seconds(tmp_path: Path) -> None:
+    register(tmp_path / "said.json", [SAID], "a" * 64, NOW.replace(microsecond=400_000))
+    runs = points([1000], [2e6], [2.95])
+    for ended, count in ((NOW, 1), (NOW - timedelta(seconds=1), 0)):
+        (found,) = score(registered(tmp_path / "said.json"), runs, [ended.isoformat(timespec="seconds")])
+        assert found.runs == count
 
 
 @pytest.mark.parametrize(

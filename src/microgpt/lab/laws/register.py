@@ -84,8 +84,9 @@ def _score(entry: dict[str, Any], runs: Points, finished: Sequence[str]) -> Scor
 
 
 def _after(ended: str, said: str) -> bool:
-    """Whether a run ended after a prediction; where its time is not known or not a time, it counts."""
+    """Whether a run ended after a prediction, to the second, which is how a store keeps time; where its time is not
+    known or not a time, it counts."""
     try:
-        return datetime.fromisoformat(ended) >= datetime.fromisoformat(said)
+        return datetime.fromisoformat(ended) >= datetime.fromisoformat(said).replace(microsecond=0)
     except (TypeError, ValueError):  # naive against aware, or no time at all
         return True

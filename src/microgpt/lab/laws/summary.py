@@ -1,7 +1,7 @@
 """A law with everything that is said of it: what `microgpt laws` prints, as data."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from microgpt.lab.laws.backtest import Backtest, backtest, folds
 from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, bootstrap, intervals, quantities
@@ -9,6 +9,17 @@ from microgpt.lab.laws.doubts import check_design, doubts
 from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS, Form
 from microgpt.lab.laws.table import Table
+
+MEANINGS: Final = {
+    "E": "floor: what no size and no length removes",
+    "A": "of the size's term",
+    "B": "of the length's term",
+    "alpha": "how fast size pays",
+    "beta": "how fast length pays",
+    "R": "repeats after which a token is worth little",
+    "gamma": "below 1 a small model gains less from length",
+    "size_exponent": "best size grows as FLOP to this power",
+}
 
 
 @dataclass(frozen=True, eq=False)
