@@ -82,6 +82,22 @@ def replace(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A new file that is written piece by piece and synced at its end, for what fills a folder of `make_folder`.
+
+    Raises `OSError`, which `make_folder` turns into an error for a person.
+    """
+    with _operation("create", path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        yield lambda data: _write_all(descriptor, path, data)
+        with _operation("sync", path):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def append(path: Path, data: bytes) -> None:
     """Add to the end of a file, which is made if there is none, and sync it. Raises `EnvironmentFault`."""
     with _faults(path):
@@ -212,14 +228,18 @@ def parse_json(data: bytes | str, where: str) -> dict[str, Any]:
 
 def _write(descriptor: int, path: Path, data: bytes) -> None:
     try:
-        view = memoryview(data)
-        while len(view):
-            with _operation("write", path):
-                view = view[os.write(descriptor, view[:CHUNK]) :]
+        _write_all(descriptor, path, data)
         with _operation("sync", path):
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write_all(descriptor: int, path: Path, data: bytes) -> None:
+    view = memoryview(data)
+    while len(view):
+        with _operation("write", path):
+            view = view[os.write(descriptor, view[:CHUNK]) :]
 
 
 def _remove(path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt import recipes
-from microgpt.data.reading import read
+from microgpt.data.reading import read, read_bytes
 from microgpt.engines import choose, create
 from microgpt.engines.base import EngineConfig, Runner
 from microgpt.errors import DataError, EnvironmentFault, UsageError
@@ -178,7 +178,8 @@ class Run:
         if data is None:
             sequences = dataset_of(self.checkpoint).held_out()
         else:
-            text = read(_sources(data), normalize=tokenizer.normalize)
+            names = _sources(data)
+            text = read_bytes(names) if tokenizer.unit == "bytes" else read(names, normalize=tokenizer.normalize)
             sequences = evaluate.sequences_of(text, tokenizer, kind, ctx)
         if not sequences:
             raise UsageError("this run held nothing out; give a text with --data.")

@@ -34,6 +34,7 @@ class Verb:
 VERBS = {
     "train": Verb("train", "Start", "Train a model on a text, and read what it writes. The bare command trains."),
     "sample": Verb("sample", "Start", "Write text with a trained model."),
+    "prepare": Verb("prepare", "Start", "Write a long text as token files, to train on it without loading it."),
     "runs": Verb("runs", "Look", "List the runs there are."),
     "eval": Verb("evaluate", "Look", "Measure the held-out loss of a run, or its loss on another text."),
     "export": Verb("export", "Look", "Write a run's model alone, to share: a page, a program, .onnx, a folder."),
@@ -41,6 +42,7 @@ VERBS = {
     "verify": Verb("verify", "Measure", "Prove that all engines compute the same function."),
     "bench": Verb("bench", "Measure", "Measure the speed of the engines on this machine."),
     "engines": Verb("engines", "Measure", "Say which engines this machine can run, and why not."),
+    "plan": Verb("plan", "Measure", "Tell what a training beyond this machine would take: time, memory, devices."),
     "sweep": Verb("sweep", "Study", "Carry out a planned set of runs, and keep them in a store."),
     "analyze": Verb("analyze", "Study", "Tables of a store: loss against steps, against size, return on investment."),
     "report": Verb("report", "Study", "Write one page of a store: tables, plots, curves, samples."),

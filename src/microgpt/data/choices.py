@@ -12,6 +12,9 @@ KINDS: Final[tuple[Kind, ...]] = ("lines", "paragraphs", "windows")
 Normalization = Literal["nfc", "none"]
 NORMALIZATIONS: Final[tuple[Normalization, ...]] = ("nfc", "none")
 
+Unit = Literal["characters", "bytes"]  # what one token stands for
+UNITS: Final[tuple[Unit, ...]] = ("characters", "bytes")
+
 STANDARD_INPUT: Final = "-"
 
 

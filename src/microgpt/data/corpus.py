@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microgpt.data.choices import Kind
 from microgpt.data.documents import choose_kind, documents_of, find_lines
@@ -17,7 +18,8 @@ class Corpus:
 
     `tokens` (read-only) is, for lines and paragraphs, BOS document BOS document … BOS: neighbours share a BOS, and
     `edges`, shape (documents + 1,), are the places of BOS. For windows it is the running text without BOS, and
-    `edges` is (0, tokens). `reason` says in one sentence why `kind` was chosen.
+    `edges` is (0, tokens). `reason` says in one sentence why `kind` was chosen. `counts`, (vocabulary,), is how often
+    each token occurs, where that is known of a text too long to be counted.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Corpus:
     tokenizer: Tokenizer
     tokens: Tokens
     edges: Positions
+    counts: NDArray[np.int64] | None = None
 
     @staticmethod
     def of(text: Text, kind: str = "auto") -> "Corpus":
@@ -43,8 +46,10 @@ class Corpus:
         else:
             characters, tokens, edges = _wrapped(text, *documents_of(find_lines(text.symbols, text.alphabet), chosen))
         tokens.flags.writeable = False
-        tokenizer = Tokenizer(characters, text.normalize)
-        return Corpus(text.name, text.sources, text.sha256, chosen, reason, text.notes, tokenizer, tokens, edges)
+        tokenizer = Tokenizer(characters, text.normalize, text.unit)
+        counts = None if text.counts is None else np.append(text.counts, 0)  # no BOS in running text
+        about = (text.name, text.sources, text.sha256, chosen, reason, text.notes)
+        return Corpus(*about, tokenizer, tokens, edges, counts)
 
     @property
     def documents(self) -> int:

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from microgpt.data.corpus import Corpus
 from microgpt.data.reading import Text
-from microgpt.data.slices import Positions, Tokens, count, joined
+from microgpt.data.scattering import ROUNDS, scattered
+from microgpt.data.slices import Positions, Tokens, Views, count, joined
 from microgpt.data.split import Split
 from microgpt.errors import UsageError
 
 ORDER_STREAM: Final = 1
+LISTED: Final = 1 << 16  # slices that are kept as a list; more are made when they are asked for
+DRAWN: Final = 1 << 22  # documents whose order is drawn as an array; the order of more is computed place by place
 
 Order = Literal["shuffled", "fixed"] | Sequence[int]
 
@@ -92,16 +95,19 @@ class Dataset:
         starts, stops = zip(*pairs, strict=True) if pairs else ([np.empty(0, np.intp)], [np.empty(0, np.intp)])
         return np.concatenate(starts), np.concatenate(stops)
 
-    def held_out(self) -> list[Tokens]:
+    def held_out(self) -> Sequence[Tokens]:
         """The sequences of the evaluation, in file order.
 
         Windows are the same for every order, and predict each held-out token but the first once; the last may be
         short. Documents are not cropped here.
         """
-        return self._views(*self._held_out_spans())
+        starts, stops = self._held_out_spans()
+        return self._views(starts, stops) if len(starts) <= LISTED else Views(self.tokens, starts, stops)
 
     def predictions(self, first_step: int, steps: int, batch: int) -> int:
         """How many tokens these steps predict, after cropping to ctx."""
+        if self.split.is_running and self.documents > 1:
+            return steps * batch * self.ctx  # every phase leaves room for whole windows
         starts, stops = self.spans(first_step, steps, batch)
         return int(np.minimum(stops - starts - 1, self.ctx).sum(dtype=np.int64))
 
@@ -172,16 +178,24 @@ class Dataset:
         """Starts and stops of places first … last - 1 of an epoch."""
         training = self.split.training
         if not self.split.is_running:
-            chosen = self._permutation(epoch, 1)[1][first:last]
+            chosen = self._order(epoch, 1, first, last)[1]
             return training.starts[chosen], training.stops[chosen]
         # Every phase below this leaves room for all the windows of an epoch.
         room = max(1, min(self.ctx, int(training.stops[0]) - self.documents * self.ctx))
-        phase, order = self._permutation(epoch, room)
-        starts = phase + order[first:last] * self.ctx
+        phase, places = self._order(epoch, room, first, last)
+        starts = phase + places * self.ctx
         return starts, np.minimum(starts + self.ctx + 1, training.stops[0])
 
-    def _permutation(self, epoch: int, room: int) -> tuple[int, NDArray[np.intp]]:
-        return _shuffled(self.seed, epoch, room, self.documents) if self.fixed is None else (0, self.fixed)
+    def _order(self, epoch: int, room: int, first: int, last: int) -> tuple[int, NDArray[np.signedinteger[Any]]]:
+        """The phase of an epoch, and which documents stand at places first … last - 1 of it."""
+        if self.fixed is not None:
+            return 0, self.fixed[first:last]
+        if self.documents <= DRAWN:
+            phase, order = _shuffled(self.seed, epoch, room, self.documents)
+            return phase, order[first:last]
+        generator = _generator(self.seed, epoch)
+        phase, keys = int(generator.integers(room)), generator.integers(1 << 64, size=ROUNDS, dtype=np.uint64)
+        return phase, scattered(np.arange(first, last), self.documents, keys)
 
     def _held_out_spans(self) -> tuple[Positions, Positions]:
         part = self.split.held_out
@@ -191,6 +205,10 @@ class Dataset:
         return starts, np.minimum(starts + self.ctx + 1, part.stops[0])
 
     def _held_out_counts(self) -> NDArray[np.int64]:
+        if self.split.is_running:  # all but the first are predicted once
+            counts = self.split.counts(self.split.held_out)
+            counts[self.tokens[self.split.held_out.starts[0]]] -= 1
+            return counts
         starts, stops = self._held_out_spans()
         return count(joined(self.tokens, starts + 1, np.minimum(stops, starts + 1 + self.ctx)), self.vocabulary)
 
@@ -198,10 +216,14 @@ class Dataset:
         return np.zeros_like(lengths) if self.split.is_running else np.maximum(lengths - 1 - self.ctx, 0)
 
 
+def _generator(seed: int, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, ORDER_STREAM, epoch])))
+
+
 @lru_cache(maxsize=2)
 def _shuffled(seed: int, epoch: int, room: int, size: int) -> tuple[int, NDArray[np.intp]]:
     """A phase in [0, room) and a permutation of `size`: a pure function, remembered for calls within an epoch."""
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, ORDER_STREAM, epoch])))
+    generator = _generator(seed, epoch)
     phase = int(generator.integers(room))
     order = generator.permutation(size)
     order.flags.writeable = False

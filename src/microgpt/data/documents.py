@@ -75,8 +75,16 @@ def choose_kind(text: Text, kind: str = "auto") -> tuple[Kind, str]:
     """The kind of document, and one sentence that says why and which flag overrides it.
 
     A kind that is not "auto" stands; then comes what a built-in text declares; else lengths, blank lines and
-    repetition in the first four million characters decide. Raises UsageError for an unknown kind.
+    repetition in the first four million characters decide. Raises UsageError for an unknown kind, or one that a text
+    prepared as token files can't have.
     """
+    if text.counts is not None and kind in ("auto", "windows"):
+        return "windows", "documents are windows, as the text was prepared"
+    if text.counts is not None and kind in KINDS:
+        raise UsageError(
+            f"--documents: expected windows for {text.name}, which was prepared as token files, found {kind}; name the "
+            "text itself instead"
+        )
     for known in KINDS:
         if kind == known:
             return known, f"documents are {known}, as asked"

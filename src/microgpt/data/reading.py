@@ -2,18 +2,20 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.choices import NAMES, Kind, Normalization, kind_of
+from microgpt.data.choices import NAMES, Kind, Normalization, Unit, kind_of
 from microgpt.data.decoding import BREAKS, MARKS, REPLACED, check, clean
 from microgpt.data.markov import ENDLESS
-from microgpt.data.slices import Tokens, blocks, fitting
+from microgpt.data.slices import Tokens, blocks
 from microgpt.data.sources import Source, chunks, locate
+from microgpt.data.symbols import Symbols, codes_of, text_of
+from microgpt.data.token_folder import BYTES, is_token_folder, open_folder
 from microgpt.errors import DataError, UsageError
 
 
@@ -23,6 +25,9 @@ class Text:
 
     The type of `symbols`, shape (characters,), also holds the number len(alphabet), which is free for BOS. `sha256`
     is that of the raw bytes of all files in order. `declared_kind` is what a built-in text says of itself.
+
+    `unit` is what a symbol stands for; the alphabet of bytes is BYTES. A text that was prepared as token files stays on
+    disk: `symbols` is a map of them, `sha256` is theirs, and `counts`, (alphabet,), how often each symbol occurs.
     """
 
     name: str
@@ -33,6 +38,8 @@ class Text:
     declared_kind: Kind | None = None
     normalize: Normalization = "nfc"
     notes: tuple[str, ...] = ()
+    unit: Unit = "characters"
+    counts: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -45,48 +52,117 @@ class Text:
 def read(sources: Sequence[str], *, encoding: str = "utf-8", normalize: Normalization = "nfc") -> Text:
     """Reads built-in texts, files, folders (every .txt below, sorted) or `-`, one after another, as one text.
 
-    A blank line stands between two files. Memory: the symbols, and a few megabytes. Raises UsageError for an unknown
-    encoding or normalisation; DataError for what is missing, unreadable, undecodable, empty or blank.
+    A blank line stands between two files. Memory: the symbols, and a few megabytes; a folder of tokens, which stands
+    alone, is mapped and not loaded. Raises UsageError for an unknown encoding or normalisation; DataError for what is
+    missing, unreadable, undecodable, empty or blank.
     """
     check(encoding, normalize)
-    if not sources:
-        raise UsageError(f"--data: expected at least one source, found none; {', '.join(NAMES)} are built in")
-    notes: list[str] = []
-    found: list[Source] = []
-    for name in sources:
-        streams, left_out = locate(name)
-        found += streams
-        notes += left_out
-    digest = hashlib.sha256()
-    changes: Counter[str] = Counter()
-    gathered = _Symbols()
-    for source in found:
-        notes += [f"{source.name}: {ENDLESS.told}"] if source.made else []
-        raw = _hashed(chunks(source), digest)
-        pieces = clean(raw, name=source.name, encoding=encoding, normalize=normalize, changes=changes)
-        if not gathered.add_file(pieces):
-            notes.append(_blank(source))
-    if not gathered.has_ink:
-        raise DataError(f"{', '.join(sources)}: expected text, found only blank files; give a file with text")
+    if any(map(is_token_folder, sources)):
+        return _prepared(sources, encoding, normalize)
+    gathered = Symbols()
+    sha256, notes = gather(sources, gathered, encoding=encoding, normalize=normalize)
     alphabet, symbols = gathered.sorted()
-    if any("\ud800" <= character <= "\udfff" for character in alphabet):
-        raise DataError(f"{', '.join(sources)}: expected {encoding}, found lone surrogates; try another --encoding")
     kinds = set(map(kind_of, sources))
     return Text(
-        name=_name(sources),
+        name=name_of(sources),
         sources=tuple(sources),
         alphabet=alphabet,
         symbols=symbols,
-        sha256=digest.hexdigest(),
+        sha256=sha256,
         declared_kind=kinds.pop() if len(kinds) == 1 else None,
         normalize=normalize,
-        notes=(*notes, *_remarks(changes)),
+        notes=tuple(notes),
     )
+
+
+def read_bytes(sources: Sequence[str]) -> Text:
+    """The same as bytes, which stay as they are. Raises DataError for what is missing, unreadable or empty."""
+    if any(map(is_token_folder, sources)):
+        return _prepared(sources)
+    pieces, notes = raw(sources)
+    symbols = np.frombuffer(b"".join(pieces), np.uint8)
+    if not len(symbols):
+        raise DataError(f"{', '.join(sources)}: expected bytes, found empty files; give a file with text")
+    sha256 = hashlib.sha256(symbols.data).hexdigest()
+    return Text(name_of(sources), tuple(sources), BYTES, symbols, sha256, "windows", "none", tuple(notes), "bytes")
+
+
+def _prepared(sources: Sequence[str], encoding: str = "utf-8", normalize: Normalization = "nfc") -> Text:
+    """A folder of tokens as a Text. Raises DataError where it is damaged, UsageError for what it can't be asked."""
+    folder = next(filter(is_token_folder, sources))
+    if len(sources) > 1:
+        raise UsageError(f"--data: expected the tokens {folder} alone, found {len(sources)} texts; prepare them as one")
+    header, symbols = open_folder(Path(folder))
+    if encoding != "utf-8" or (normalize == "none" and header.normalize != "none" and header.unit == "characters"):
+        flag = f"--encoding {encoding}" if encoding != "utf-8" else f"--normalize {normalize}"
+        raise UsageError(f"{flag}: {folder} was decoded when it was prepared; leave it out, or prepare the text so")
+    return Text(
+        name=header.name,
+        sources=tuple(sources),
+        alphabet=header.characters,
+        symbols=symbols,
+        sha256=header.sha256,
+        declared_kind="windows",
+        normalize=header.normalize,
+        unit=header.unit,
+        counts=header.counts,
+    )
+
+
+def gather(
+    sources: Sequence[str],
+    symbols: Symbols,
+    *,
+    encoding: str,
+    normalize: Normalization,
+    listener: Callable[[int], None] = lambda _: None,
+) -> tuple[str, list[str]]:
+    """Adds all sources to `symbols`; the SHA-256 of their raw bytes, and notes. `listener` hears of each chunk.
+
+    Raises DataError for what is missing, unreadable, undecodable, empty or blank.
+    """
+    found, notes = _located(sources)
+    digest = hashlib.sha256()
+    changes: Counter[str] = Counter()
+    for source in found:
+        notes += [f"{source.name}: {ENDLESS.told}"] if source.made else []
+        heard = _hashed(chunks(source), digest, listener)
+        pieces = clean(heard, name=source.name, encoding=encoding, normalize=normalize, changes=changes)
+        if not symbols.add_file(pieces):
+            notes.append(_blank(source))
+    if not symbols.has_ink:
+        raise DataError(f"{', '.join(sources)}: expected text, found only blank files; give a file with text")
+    if symbols.has_lone_surrogates:
+        raise DataError(f"{', '.join(sources)}: expected {encoding}, found lone surrogates; try another --encoding")
+    return digest.hexdigest(), [*notes, *_remarks(changes)]
+
+
+def raw(sources: Sequence[str]) -> tuple[Iterator[bytes], list[str]]:
+    """The bytes of all sources, with a blank line between two files, and notes on what was left out."""
+    found, notes = _located(sources)
+    return _with_blank_lines(map(chunks, found)), notes
+
+
+def _with_blank_lines(streams: Iterator[Iterator[bytes]]) -> Iterator[bytes]:
+    tail = b""
+    for stream in streams:
+        missing = b"\n" * (2 - len(tail) + len(tail.rstrip(b"\n"))) if tail else b""
+        for chunk in stream:
+            yield missing + chunk
+            tail, missing = (tail + missing + chunk)[-2:], b""
+
+
+def _located(sources: Sequence[str]) -> tuple[list[Source], list[str]]:
+    """The streams that the sources mean, in order, and notes on what was left out."""
+    if not sources:
+        raise UsageError(f"--data: expected at least one source, found none; {', '.join(NAMES)} are built in")
+    located = [locate(source) for source in sources]
+    return [stream for streams, _ in located for stream in streams], [note for _, notes in located for note in notes]
 
 
 def text_from(string: str, name: str = "text") -> Text:
     """A Text of a string as it stands: nothing is normalised. Raises DataError where it is blank."""
-    gathered = _Symbols()
+    gathered = Symbols()
     if not gathered.add_file(iter([string])):
         raise DataError(f"{name}: expected text, found a blank string; give at least one character")
     alphabet, symbols = gathered.sorted()
@@ -94,72 +170,10 @@ def text_from(string: str, name: str = "text") -> Text:
     return Text(name, (name,), alphabet, symbols, sha256, normalize="none")
 
 
-def codes_of(text: str) -> NDArray[np.uint32]:
-    """The code point of each character. Shape (characters,)."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-
-
-def text_of(codes: NDArray[np.uint32]) -> str:
-    """The inverse of `codes_of`."""
-    return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-
-
-class _Symbols:
-    """Characters as they come, numbered in the order of their first appearance until all are known."""
-
-    def __init__(self) -> None:
-        self.has_ink = False
-        self._codes = np.empty(0, dtype=np.uint32)
-        self._numbers = np.zeros(0x110000, dtype=np.uint32)  # by code point; untouched pages cost no memory
-        self._known = np.zeros(0x110000, dtype=np.bool_)
-        self._type = fitting(0)
-        self._buffer = bytearray()  # grows in place, where a list of arrays would be held twice on joining
-        self._joint = ""
-        self._tail = ""
-
-    def add_file(self, pieces: Iterator[str]) -> bool:
-        """Whether the file holds more than blanks. A blank line is set before it if a file came before."""
-        self._joint = "\n" * (2 - len(self._tail) + len(self._tail.rstrip("\n"))) if self._buffer else ""
-        ink = False
-        for piece in pieces:
-            if piece:
-                self._add(self._joint + piece)
-                self._tail = (self._tail + piece)[-2:]
-                self._joint = ""
-                ink = ink or not piece.isspace()
-        self.has_ink |= ink
-        return ink
-
-    def _add(self, piece: str) -> None:
-        codes = codes_of(piece)
-        present = np.zeros(int(codes.max()) + 1, dtype=np.bool_)
-        present[codes] = True
-        fresh = np.flatnonzero(present & ~self._known[: len(present)]).astype(np.uint32)
-        self._known[fresh] = True
-        self._numbers[fresh] = np.arange(len(self._codes), len(self._codes) + len(fresh))
-        self._codes = np.concatenate([self._codes, fresh])
-        self._widen(fitting(len(self._codes)))
-        self._buffer += self._numbers[codes].astype(self._type).tobytes()
-
-    def _widen(self, wanted: np.dtype[np.unsignedinteger]) -> None:
-        if wanted != self._type:
-            self._buffer = bytearray(np.frombuffer(self._buffer, dtype=self._type).astype(wanted).tobytes())
-            self._type = wanted
-
-    def sorted(self) -> tuple[str, Tokens]:
-        """The sorted alphabet, and the symbols as places in it (read-only)."""
-        order = np.argsort(self._codes)
-        table = np.argsort(order).astype(self._type)
-        symbols: Tokens = np.frombuffer(self._buffer, dtype=self._type)
-        for block in blocks(symbols):
-            block[:] = table[block]
-        symbols.flags.writeable = False
-        return text_of(self._codes[order]), symbols
-
-
-def _hashed(raw: Iterator[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
-    for chunk in raw:
+def _hashed(stream: Iterator[bytes], digest: "hashlib._Hash", listener: Callable[[int], None]) -> Iterator[bytes]:
+    for chunk in stream:
         digest.update(chunk)
+        listener(len(chunk))
         yield chunk
 
 
@@ -170,7 +184,8 @@ def _blank(source: Source) -> str:
     return f"{source.name} is empty or blank"
 
 
-def _name(sources: Sequence[str]) -> str:
+def name_of(sources: Sequence[str]) -> str:
+    """What a text of these sources is called."""
     first = "standard input" if sources[0] == "-" else Path(sources[0]).name or sources[0]
     return first if len(sources) == 1 else f"{first} and {len(sources) - 1} more"
 

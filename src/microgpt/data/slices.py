@@ -3,8 +3,9 @@
 Everything works block by block, so that no temporary grows with the text: an index costs eight bytes a character.
 """
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,34 @@ Positions = NDArray[np.signedinteger[Any]]
 
 BLOCK: Final = 1 << 20  # elements
 _SLICES: Final = 1 << 16  # slices whose ends are Python numbers at one time
+
+
+@dataclass(frozen=True, eq=False)
+class Views(Sequence[Tokens]):
+    """The slices `tokens[start:stop]` as a sequence, each made when it is asked for; with a table, `table[slice]`.
+
+    A list of them would need a hundred bytes for each.
+    """
+
+    tokens: Tokens
+    starts: Positions
+    stops: Positions
+    table: Tokens | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, place: int) -> Tokens: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Views": ...
+
+    def __getitem__(self, place: int | slice) -> "Tokens | Views":
+        if isinstance(place, slice):
+            return Views(self.tokens, self.starts[place], self.stops[place], self.table)
+        tokens = self.tokens[self.starts[place] : self.stops[place]]
+        return tokens if self.table is None else self.table[tokens]
 
 
 def fitting(largest: int) -> np.dtype[np.unsignedinteger[Any]]:

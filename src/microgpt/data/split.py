@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from microgpt.data.corpus import Corpus
 from microgpt.data.documents import find_lines
-from microgpt.data.slices import Positions, count, digests, joined, matching
+from microgpt.data.slices import BLOCK, Positions, blocks, count, digests, joined, matching
 from microgpt.errors import DataError, UsageError
 
 SPLIT_STREAM: Final = 2
@@ -64,16 +64,27 @@ class Split:
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:
         """How often each token is predicted in the training part, uncropped. Shape (vocabulary,)."""
+        corpus = self.corpus
+        if self.is_running:
+            counts = self.counts(self.training) if corpus.counts is None else corpus.counts - self.counts(self.held_out)
+            counts[corpus.tokens[0]] -= 1  # nothing predicts the first
+            return counts
         tokens = joined(self.corpus.tokens, self.training.starts + 1, self.training.stops)
         return count(tokens, self.corpus.tokenizer.vocabulary)
+
+    def counts(self, part: Part) -> NDArray[np.int64]:
+        """How often each token stands in a part. Shape (vocabulary,)."""
+        corpus = self.corpus
+        if self.is_running:  # one slice: no index is needed to read it
+            whole = (corpus.tokens[start:stop] for start, stop in zip(part.starts, part.stops, strict=True))
+            return count((block for tokens in whole for block in blocks(tokens)), corpus.tokenizer.vocabulary)
+        return count(joined(corpus.tokens, part.starts, part.stops), corpus.tokenizer.vocabulary)
 
     @cached_property
     def unseen_characters(self) -> int:
         """How many distinct characters only the held-out part has."""
-        seen = np.zeros(self.corpus.tokenizer.vocabulary, dtype=np.int64)
-        met = seen.copy()
-        for part, counts in ((self.training, seen), (self.held_out, met)):
-            counts += count(joined(self.corpus.tokens, part.starts, part.stops), len(counts))
+        met = self.counts(self.held_out)
+        seen = self.counts(self.training) if self.corpus.counts is None else self.corpus.counts - met
         return int(((met > 0) & (seen == 0)).sum())
 
     @cached_property
@@ -81,9 +92,9 @@ class Split:
         """How much held-out text stands in the training part too.
 
         Of lines as documents none can. Of paragraphs and windows: the held-out lines of 20 or more characters that
-        are also a line of the training part, such as a refrain.
+        are also a line of the training part, such as a refrain. It is not looked for in a text that stays on disk.
         """
-        if self.corpus.kind == "lines" or not len(self.held_out):
+        if self.corpus.kind == "lines" or not len(self.held_out) or self.corpus.counts is not None:
             return 0
         alphabet = self.corpus.tokenizer.characters + "\0"
         lines = find_lines(self.corpus.tokens, alphabet, breaks="\n\0")
@@ -100,9 +111,10 @@ class Split:
         ids = tokenizer.encode(text)
         starts, stops = self.training.starts, self.training.stops
         if self.is_running:
-            candidates = np.flatnonzero(tokens[: max(0, stops[0] - len(ids) + 1)] == ids[0])
-        else:
-            candidates = starts[stops - starts == len(ids) + 2] + 1
+            parts = blocks(tokens[: max(0, int(stops[0]) - len(ids) + 1)])
+            found = (np.flatnonzero(part == ids[0]) + place * BLOCK for place, part in enumerate(parts))
+            return any(len(matching(tokens, candidates, ids)) > 0 for candidates in found)
+        candidates = starts[stops - starts == len(ids) + 2] + 1
         return len(matching(tokens, candidates, ids)) > 0
 
 

@@ -18,9 +18,15 @@ WARNING: Final = "a model can repeat its training text: share it only where that
 
 def export(checkpoint: Checkpoint, target: str | Path) -> None:
     """Write a model to share: a file by its ending, or a folder for Hugging Face's transformers where the target has no
-    ending, has a slash at its end, or is a folder. Raises `UsageError` for another ending or a folder that is not
-    empty, `EnvironmentFault` where it can't be written or a package is missing."""
+    ending, has a slash at its end, or is a folder. Raises `UsageError` for another ending, a folder that is not empty
+    or a model of bytes in what writes characters; `EnvironmentFault` where it can't be written or a package is missing.
+    """
     path = Path(target)
+    if checkpoint.tokenizer.unit == "bytes" and path.suffix != ".safetensors":
+        raise UsageError(
+            f"{target}: expected a file that ends in .safetensors, since this model's tokens are bytes and the other "
+            "formats write characters; export it so, or train on --tokens characters."
+        )
     if not path.suffix or str(target).endswith(("/", os.sep)) or path.is_dir():
         write_folder(checkpoint, path)
     elif path.suffix in WRITERS:

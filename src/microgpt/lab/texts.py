@@ -1,5 +1,6 @@
 """Texts that are read once and kept: what all runs of a process on one text share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ class Shared:
     """What all runs on one split with one ctx share: the held-out sequences, and what knowing little would score."""
 
     split: Split
-    held_out: list[Tokens]
+    held_out: Sequence[Tokens]
     unigram: float
     uniform: float
     unique_tokens: int  # predictions of one epoch

@@ -35,6 +35,17 @@ def forward_flop(model: ModelConfig, predictions: int) -> int:
     return 2 * (products * predictions + attention)
 
 
+def flop_per_token(model: ModelConfig, *, whole_squares: bool = False) -> float:
+    """Operations to learn from one token of a full sequence: forward and backward, without Adam's.
+
+    With `whole_squares` attention counts every pair of positions, also those that the mask leaves out, as does whoever
+    counts the products that are carried out: the 6 params + 12 layer · ctx · emb of Chowdhery et al. 2022, appendix B,
+    but for the embeddings, which are looked up and not multiplied.
+    """
+    masked = model.layer * model.emb * model.ctx * (model.ctx - 1) if whole_squares else 0  # half of both products
+    return 3 * (forward_flop(model, model.ctx) + 2 * masked) / model.ctx
+
+
 def step_cost(model: ModelConfig, predictions: Iterable[int]) -> StepCost:
     """Cost of one step on a batch, given the number of predictions of each sequence (at most ctx)."""
     forward = sum(forward_flop(model, count) for count in predictions)

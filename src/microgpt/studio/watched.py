@@ -8,7 +8,7 @@ weights, bit by bit, as one that nobody looked at.
 
 import bisect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -159,7 +159,7 @@ def written(session: Session, runner: Runner) -> tuple[str, ...]:
     return writer.write(sampling, samples_stream(session.settings.seed)).texts
 
 
-def affordable(runner: Runner, sequences: list[Tokens]) -> int:
+def affordable(runner: Runner, sequences: Sequence[Tokens]) -> int:
     """How many held-out documents a look may take, by the time that a few of them take."""
     few = spread(sequences, FEWEST)
     runner.evaluate(few)  # the first is slower than all others

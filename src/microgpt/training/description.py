@@ -16,7 +16,7 @@ from microgpt.files import parse_json
 from microgpt.model.settings import ModelConfig
 from microgpt.training.request import Request, revive
 
-SCHEMA: Final = 1
+SCHEMAS: Final = (1, 2)  # a file has the lowest that can tell it: 2 has tokens that are bytes, 1 characters alone
 _FIXED_TENSORS, _LAYER_TENSORS = 3, 6  # wte, wpe, lm_head; four of attention and two of the MLP
 _WORDS: Final = 624  # of the state of Python's generator, the Mersenne twister
 
@@ -59,7 +59,7 @@ def to_json(description: Description) -> str:
     """The inverse of `from_json`."""
     training = description.training
     values = {
-        "schema": SCHEMA,
+        "schema": 2 if description.tokenizer.unit == "bytes" else 1,
         "model": asdict(description.model),
         "tokenizer": description.tokenizer.to_dict(),
         "kind": description.kind,
@@ -78,15 +78,17 @@ def to_json(description: Description) -> str:
 def from_json(text: str, shapes: Shapes) -> Description:
     """A description from untrusted text, of a file whose weights have these shapes. Raises `CheckpointError`."""
     values = parse_json(text, "metadata")
-    if values.get("schema") != SCHEMA:
+    if values.get("schema") not in SCHEMAS:
         raise CheckpointError(
-            f"expected a checkpoint of schema {SCHEMA}, found {str(values.get('schema'))[:40]!r}; "
-            "a newer version of microgpt may read it."
+            f"expected a checkpoint of schema {' or '.join(map(str, SCHEMAS))}, found "
+            f"{str(values.get('schema'))[:40]!r}; a newer version of microgpt may read it."
         )
     _expect_keys(values, "schema model tokenizer kind step training", "metadata")
     if values["kind"] not in KINDS:
         raise _odd("kind", f"one of {', '.join(KINDS)}", values["kind"])
     tokenizer = Tokenizer.from_dict(_section(values["tokenizer"], "tokenizer"))
+    if tokenizer.unit == "bytes" and values["schema"] == 1:
+        raise _odd("tokenizer", "characters, which is all that schema 1 has", "bytes")
     model = _model(_section(values["model"], "model"), shapes)
     if tokenizer.vocabulary != model.vocabulary:
         raise _odd("vocabulary", f"{model.vocabulary} tokens", tokenizer.vocabulary)

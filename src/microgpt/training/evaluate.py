@@ -12,10 +12,11 @@ from microgpt.data.choices import Kind
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import Text
-from microgpt.data.slices import Tokens, fitting
+from microgpt.data.slices import Tokens, Views, fitting
 from microgpt.data.split import Part, Split
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines.base import Runner
+from microgpt.errors import DataError
 
 CLUSTERS: Final = 32  # of windows: so many that their spread is known to an eighth, so few that each is long
 _AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
@@ -91,17 +92,22 @@ def contiguous(values: NDArray[Any]) -> NDArray[Any]:
     return np.add.reduceat(values, edges[:-1])
 
 
-def sequences_of(text: Text, tokenizer: Tokenizer, kind: Kind, ctx: int) -> list[Tokens]:
-    """Another text as sequences for the model of this tokenizer. Raises `DataError` for unknown characters."""
+def sequences_of(text: Text, tokenizer: Tokenizer, kind: Kind, ctx: int) -> Sequence[Tokens]:
+    """Another text as sequences for the model of this tokenizer; those of running text are made as they are asked for.
+
+    Raises `DataError` for unknown characters, or a text of characters for a model of bytes or the other way round.
+    """
+    if text.unit != tokenizer.unit:
+        raise DataError(f"{text.name}: expected {tokenizer.unit}, as this model has, found {text.unit}; prepare it so.")
     corpus = Corpus.of(text, kind)
-    known = corpus.tokenizer.characters
-    table = np.append(tokenizer.encode(known), tokenizer.bos).astype(fitting(tokenizer.bos))
-    tokens = table[corpus.tokens]
+    known, table = corpus.tokenizer.characters, None
+    if known != tokenizer.characters:
+        table = np.append(tokenizer.encode(known), tokenizer.bos).astype(fitting(tokenizer.bos))
+    if kind == "windows":
+        starts = np.arange(0, len(corpus.tokens) - 1, ctx)
+        return Views(corpus.tokens, starts, np.minimum(starts + ctx + 1, len(corpus.tokens)), table)
+    tokens = corpus.tokens if table is None else table[corpus.tokens]
     corpus = replace(corpus, tokenizer=tokenizer, tokens=tokens)
-    whole, nothing = Part(corpus.edges[:-1], corpus.edges[1:] + (kind != "windows")), corpus.edges[:0]
+    whole, nothing = Part(corpus.edges[:-1], corpus.edges[1:] + 1), corpus.edges[:0]
     split = Split(corpus, 0.0, 0, nothing, Part(nothing, nothing), whole)
-    return Dataset.of(split, ctx=ctx, order="fixed").held_out() if kind != "windows" else _windows(tokens, ctx)
-
-
-def _windows(tokens: Tokens, ctx: int) -> list[Tokens]:
-    return [tokens[start : start + ctx + 1] for start in range(0, len(tokens) - 1, ctx)]
+    return Dataset.of(split, ctx=ctx, order="fixed").held_out()

@@ -123,10 +123,8 @@ class Writer:
         return tokens
 
     def _pieces(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[str]:
-        texts = [*self.tokenizer.characters, ""]  # by token id
         yield self.tokenizer.decode(prompt)
-        for token in self._continuation(prompt, sampling, stream):
-            yield texts[token]
+        yield from self.tokenizer.pieces(self._continuation(prompt, sampling, stream))
 
     def _continuation(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
         draw = self._document if self.kind != "windows" else self._running

@@ -68,7 +68,7 @@ class Session:
         self.kept_step = self.step  # that of the weights at hand
         self.best: Best | None = None
         self._best_saved = True
-        self._held_out: list[Tokens] | None = None
+        self._held_out: Sequence[Tokens] | None = None
 
     def open(self) -> None:
         """Hand the state to the engine, which may compile now."""
