@@ -18,7 +18,9 @@ def test_quick_checks_are_ok() -> None:
     checks = list(parity.verify())
     assert [check for check in checks if not check.ok] == []
     others = [one.name for one in available() if one.usable and one.name != "atomic"]
-    expected = {("atomic", "64")} | {(name, precision) for name in others for precision in ("64", "32")}
+    expected = {("atomic", "64")} | {
+        (name, each) for name in others for each in create(name, EngineConfig()).precisions
+    }
     assert {(check.engine, check.precision) for check in checks} == expected
 
 

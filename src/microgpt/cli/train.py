@@ -35,9 +35,13 @@ def command(
     Text, sizes and settings come from a recipe; flags override it. The weights, the losses and the samples go into a
     run folder. Ctrl-C saves, and --resume goes on from there.
     """
+    from microgpt.engines.ranks import joined
+
     chosen = {name: value for name, value in given.items() if value is not None and value != ()}
-    tells = teller(quiet)
-    with Stop() as stop:
+    with Stop() as stop, joined(chosen | {"resume": resume, "for": budget}) as followed:
+        if followed is not None:  # one of several ranks, and not the one that leads
+            return followed
+        tells = teller(quiet)
         try:
             records = _within(budget, resume, chosen, tells, stop) if budget else _records(resume, chosen, stop)
             last = _follow(records, tells, as_json, tell_looks=not budget)

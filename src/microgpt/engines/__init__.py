@@ -32,7 +32,21 @@ def _fused(config: "EngineConfig") -> "Engine":
     return FusedEngine(config)
 
 
-_MAKERS: dict[str, Callable[["EngineConfig"], "Engine"]] = {"atomic": _atomic, "array": _array, "fused": _fused}
+def _torch(config: "EngineConfig") -> "Engine":
+    from microgpt.engines.torch import require_torch
+
+    require_torch()
+    from microgpt.engines.torch.distributed import make
+
+    return make(config)
+
+
+_MAKERS: dict[str, Callable[["EngineConfig"], "Engine"]] = {
+    "atomic": _atomic,
+    "array": _array,
+    "fused": _fused,
+    "torch": _torch,
+}
 ENGINES = tuple(_MAKERS)  # in the order of the ladder
 
 
@@ -46,27 +60,47 @@ class Availability:
 
 
 def available() -> list[Availability]:
-    """Every engine of the ladder. `atomic` and `array` need nothing but the package, `fused` a C compiler."""
-    from microgpt.engines.fused.compiler import reason_unavailable
+    """Every engine of the ladder. `atomic` and `array` need nothing but the package, `fused` a C compiler, `torch`
+    PyTorch, which is looked for and not imported."""
+    from microgpt.engines.fused.compiler import reason_unavailable as no_compiler
+    from microgpt.engines.torch import reason_unavailable as no_torch
 
-    reason = reason_unavailable()
-    return [
-        Availability("atomic", usable=True),
-        Availability("array", usable=True),
-        Availability("fused", usable=reason is None, reason=reason or ""),
-    ]
+    reasons = {"fused": no_compiler(), "torch": no_torch()}
+    return [Availability(name, reasons.get(name) is None, reasons.get(name) or "") for name in ENGINES]
 
 
 def choose(name: str = "auto") -> str:
-    """The engine that a name means: `auto` is the fastest usable one. Raises `UsageError` for a name that is none."""
+    """The engine that a name means: `auto` is the fastest usable one on a processor, so never `torch`. Raises
+    `UsageError` for a name that is none."""
     if name == "auto":
-        return "fused" if all(found.usable for found in available()) else "array"
+        return "array" if why_not_fused() else "fused"
     if name not in ENGINES:
         near = difflib.get_close_matches(name, ["auto", *ENGINES], 1, 0)[0]
         raise UsageError(f"--engine takes auto, {', '.join(ENGINES)}; found {name!r}. Did you mean {near}?")
     return name
 
 
+def why_not_fused() -> str | None:
+    """Why `auto` does not mean `fused` here, or None where it does."""
+    from microgpt.engines.fused.compiler import reason_unavailable
+
+    return reason_unavailable()
+
+
+def device(engine: str, name: str) -> str:
+    """The device that a name means to an engine: `auto` is the processor, but for `torch` a card where there is one.
+    Raises `EnvironmentFault` without torch."""
+    if name != "auto" or engine != "torch":
+        return "cpu" if name == "auto" else name
+    from microgpt.engines.torch import require_torch
+
+    require_torch()
+    from microgpt.engines.torch.devices import settled
+
+    return settled(name)
+
+
 def create(name: str, config: "EngineConfig") -> "Engine":
-    """The engine of this name, set up. Raises `UsageError` where it can't do what the configuration asks."""
+    """The engine of this name, set up. Raises `UsageError` where it can't do what the configuration asks, and
+    `EnvironmentFault` where the machine lacks what it needs."""
     return _MAKERS[choose(name)](config)

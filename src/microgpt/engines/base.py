@@ -79,14 +79,20 @@ class Engine(Protocol):
         ...
 
 
-def require(engine: str, config: EngineConfig, precisions: tuple[Precision, ...], most_threads: int) -> None:
+def require(
+    engine: str,
+    config: EngineConfig,
+    precisions: tuple[Precision, ...],
+    most_threads: int,
+    any_device: bool = False,
+) -> None:
     """Raise `UsageError` where an engine can't do what the configuration asks: no setting is silently ignored."""
     if config.precision not in precisions:
         raise UsageError(f"--engine {engine} takes --precision {' or '.join(precisions)}, found {config.precision}.")
     if not 1 <= config.threads <= most_threads:
         limit = "1" if most_threads == 1 else f"1 to {most_threads}"
         raise UsageError(f"--engine {engine} takes --threads {limit}, found {config.threads}.")
-    if config.device != "cpu":
+    if config.device != "cpu" and not any_device:
         raise UsageError(f"--engine {engine} takes --device cpu, found {config.device}.")
 
 

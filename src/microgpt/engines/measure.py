@@ -75,7 +75,11 @@ class Peak:
 
 
 def peak(precision: Precision) -> Peak:
-    """The peak of one core by independent chains of multiply-adds or, without a compiler, by a product of matrices."""
+    """The peak of one core by independent chains of multiply-adds or, without a compiler, by a product of matrices.
+
+    That of bfloat16 is told as float32's: a core without instructions for it computes in those.
+    """
+    precision = "32" if precision == "bf16" else precision
     try:
         run = chains(precision)
     except EnvironmentFault:

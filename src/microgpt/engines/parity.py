@@ -4,9 +4,9 @@ Each engine gets the same weights and the same documents as `atomic`: one loss, 
 `atomic` itself is held against central differences, which know nothing of derivatives.
 
 The error between two engines is the largest over tensors of max|a - b| / max|reference|. What is exactly zero in one
-must be zero in the other. A gradient that is zero would verify nothing: the weights are drawn so wide that it is not
-(normal, deviation 0.5, where a training begins at 0.08), the documents reach every position, and a check of a tensor
-whose whole reference is zero is refused.
+must be zero in the other, but in bfloat16. A gradient that is zero would verify nothing: the weights are drawn so wide
+that it is not (normal, deviation 0.5, where a training begins at 0.08), the documents reach every position, and a check
+of a tensor whose whole reference is zero is refused.
 """
 
 import math
@@ -38,7 +38,19 @@ class Tolerance:
     ten_steps: float
 
 
-TOLERANCES: dict[Precision, Tolerance] = {"64": Tolerance(1e-12, 1e-11), "32": Tolerance(1e-5, 2e-3)}
+TOLERANCES: dict[Precision, Tolerance] = {
+    "64": Tolerance(1e-12, 1e-11),
+    "32": Tolerance(1e-5, 2e-3),
+    "bf16": Tolerance(0.8, 0.3),  # 8 bits of a number, at weights far wilder than a training begins with
+}
+# PyTorch's float32 products over a vocabulary of 4,000 add up less exactly: 2e-5 was seen where `array` has 1e-6.
+WIDER: dict[tuple[str, Precision], float] = {("torch", "32"): 5}
+
+
+def tolerance_of(engine: str, precision: Precision) -> Tolerance:
+    """The largest errors that pass for an engine."""
+    usual = TOLERANCES[precision]
+    return Tolerance(usual.once * WIDER.get((engine, precision), 1), usual.ten_steps)
 
 
 @dataclass(frozen=True)
@@ -129,26 +141,29 @@ def answers(engine: Engine, case: Case) -> Answers:
     return Answers(loss, gradient, losses, runner.state().weights)
 
 
-def tensor_errors(model: ModelConfig, reference: NDArray[Any], found: NDArray[Any]) -> dict[str, float]:
+def tensor_errors(
+    model: ModelConfig, reference: NDArray[Any], found: NDArray[Any], same_zeros: bool = True
+) -> dict[str, float]:
     """The relative error of each tensor; infinite where zeros don't coincide, or where there is nothing but zeros."""
     right, mine = tensors(model, reference), tensors(model, found.astype(np.float64))
-    return {name: _error(right[name], mine[name]) for name in right}
+    return {name: _error(right[name], mine[name], same_zeros) for name in right}
 
 
-def _error(reference: NDArray[Any], found: NDArray[Any]) -> float:
+def _error(reference: NDArray[Any], found: NDArray[Any], same_zeros: bool = True) -> float:
     largest = float(np.abs(reference).max())
-    if largest == 0.0 or not np.array_equal(reference == 0.0, found == 0.0):
+    if largest == 0.0 or (same_zeros and not np.array_equal(reference == 0.0, found == 0.0)):
         return math.inf
     return float(np.abs(reference - found).max()) / largest
 
 
 def compare(engine: str, precision: Precision, case: Case, reference: Answers, found: Answers) -> Check:
     """The errors of one engine's answers."""
-    tolerance = TOLERANCES[precision]
-    gradients = tensor_errors(case.model, reference.gradient, found.gradient)
+    tolerance = tolerance_of(engine, precision)
+    same_zeros = precision != "bf16"  # so coarse that ReLU passes what is zero in the reference, and the reverse
+    gradients = tensor_errors(case.model, reference.gradient, found.gradient, same_zeros)
     finished = len(found.losses) == len(reference.losses)
     steps = {"losses": _error(reference.losses, found.losses) if finished else math.inf}
-    steps |= tensor_errors(case.model, reference.weights, found.weights)
+    steps |= tensor_errors(case.model, reference.weights, found.weights, same_zeros)
     loss_error = abs(found.loss - reference.loss) / reference.loss
     wrong = [f"gradient of {name}" for name, error in gradients.items() if not error <= tolerance.once]
     wrong += [f"{name} after ten steps" for name, error in steps.items() if not error <= tolerance.ten_steps]

@@ -10,7 +10,7 @@ from microgpt.training.prepare import Prepared
 
 LONG: Final = 60.0  # seconds: shorter trainings are not worth a word
 # Shares of a core's peak that the engines reach at the sizes of long trainings (docs/BENCHMARKS.md).
-SHARES: Final = {"fused": 0.65, "array": 0.3, "atomic": 1e-4}
+SHARES: Final = {"fused": 0.65, "array": 0.3, "torch": 0.25, "atomic": 1e-4}
 
 
 def flop(prepared: Prepared) -> float:

@@ -11,8 +11,9 @@ from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
 from microgpt.data.reading import Text, read
 from microgpt.data.split import Split
-from microgpt.engines import available, choose, create
+from microgpt.engines import choose, create, device, why_not_fused
 from microgpt.engines.base import Engine, EngineConfig, Precision
+from microgpt.engines.ranks import require_one
 from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes, state_bytes
 from microgpt.model.settings import ModelConfig, Settings
@@ -81,10 +82,12 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
 
 
 def settled(request: Request) -> Request:
-    """The request with the engine and the precision that `auto` means here, so that a resumed run keeps them."""
+    """The request with the engine, the precision and the device that `auto` means here, so that a resumed run keeps
+    them. Raises `EnvironmentFault` where PyTorch is to choose the device and is not installed."""
     engine = choose(request.engine)
-    automatic = "32" if engine == "fused" else "64"  # where 32 bits are the faster ones
-    return replace(request, engine=engine, precision=automatic if request.precision == "auto" else request.precision)
+    automatic = "32" if engine in ("fused", "torch") else "64"  # where 32 bits are the faster ones
+    precision = automatic if request.precision == "auto" else request.precision
+    return replace(request, engine=engine, precision=precision, device=device(engine, request.device))
 
 
 def ready_engine(prepared: Prepared, asked: str, precision: str) -> tuple[Prepared, Engine, str | None]:
@@ -94,8 +97,9 @@ def ready_engine(prepared: Prepared, asked: str, precision: str) -> tuple[Prepar
     the engine that was named can't be had.
     """
     request = prepared.request
+    require_one(request.engine)
     engine = create(request.engine, engine_config(request))
-    reason = next((found.reason for found in available() if found.reason), None) if asked == "auto" else None
+    reason = why_not_fused() if asked == "auto" else None
     try:
         engine.ready(prepared.checkpoint.model)
     except EnvironmentFault as fault:

@@ -50,7 +50,7 @@ class Request:
     engine: str = setting("auto", "What computes; `microgpt engines` lists them.")
     precision: str = setting("auto", "Bits of a number.", choices=("auto", "32", "64", "bf16"))
     threads: int = setting(1, "Threads of the engine.", low=1)
-    device: str = setting("cpu", "Device of the engine.")
+    device: str = setting("cpu", "Device of the engine torch: cpu, cuda, cuda:N, mps, or auto for the best there is.")
     name: str = setting("", "Name of the run folder (default: date, time and text).")
     out: str = setting("runs", "Folder of the run folders.")
     save_every: int = setting(0, "Steps between saves (default: every few seconds).", low=0)

@@ -32,15 +32,15 @@ class Rectangle(NamedTuple):
     shares: Array  # (B, T) of each prediction in the loss: 1 / (documents · predictions of the document), or 0
 
 
-def parts(model: ModelConfig, documents: Sequence[Tokens]) -> list[list[int]]:
-    """Indices of the documents that go together, the longest first."""
+def parts(model: ModelConfig, documents: Sequence[Tokens], at_once: int = AT_ONCE) -> list[list[int]]:
+    """Indices of the documents that go together, the longest first: at most so many predictions, or one document."""
     if len(documents) == 1:
         return [[0]]
     counts = [predictions(model, tokens) for tokens in documents]
     order = sorted(range(len(counts)), key=lambda i: -counts[i])
     together, start = [], 0
     while start < len(order):
-        stop = start + max(1, AT_ONCE // counts[order[start]])
+        stop = start + max(1, at_once // counts[order[start]])
         together.append(order[start:stop])
         start = stop
     return together

@@ -1,0 +1,210 @@
+"""The engine `torch` behind the contract of engines."""
+
+import math
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from microgpt.engines.array.batching import Rectangle, parts, rectangle
+from microgpt.engines.base import (
+    Batch,
+    EngineConfig,
+    Precision,
+    Tokens,
+    checked,
+    checked_batch,
+    checked_prefix,
+    predictions,
+    require,
+    reusable,
+)
+from microgpt.engines.torch.adam import adam
+from microgpt.engines.torch.devices import DTYPES, at_once, computing, device_of
+from microgpt.engines.torch.net import Cache, Net, logits, losses, net
+from microgpt.model.ledger import params
+from microgpt.model.settings import ModelConfig
+from microgpt.model.state import State
+
+NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+
+
+class Ranks(Protocol):
+    """The processes that share a batch; distributed.py has those of torchrun."""
+
+    rank: int
+    count: int
+    local: int  # its number among those of this machine
+
+    def add_up(self, total: Tensor) -> None:
+        """Replace a tensor by its sum over the ranks."""
+        ...
+
+
+class Alone:
+    """One process."""
+
+    rank, count, local = 0, 1, 0
+
+    def add_up(self, total: Tensor) -> None:
+        """The sum over one rank is there already."""
+
+
+class Moment(NamedTuple):
+    """A state in native form. A step writes the next moment into spare memory, and one assignment makes it the
+    present one: a step is whole or not done, whatever interrupts it."""
+
+    numbers: Tensor  # (3, params): weights, Adam's m, Adam's v
+    weights: Net
+    step: int
+
+
+class TorchRunner:
+    """A state on a device."""
+
+    def __init__(
+        self, config: EngineConfig, state: State, device: torch.device, ranks: Ranks, passing: int, compiled: bool
+    ) -> None:
+        self._config, self._model, self._device, self._ranks = config, state.model, device, ranks
+        self._dtype, self._passing = DTYPES[config.precision], passing
+        self._losses = torch.compile(losses, dynamic=True) if compiled else losses
+        self._cached: list[int] = []
+        with self._computing():
+            kind: dict[str, Any] = {"dtype": self._dtype, "device": device}
+            self._total = torch.zeros(params(self._model) + 1, **kind)  # the gradient and, behind it, the loss
+            self._moments = self._moment(state, kind), self._moment(state, kind)
+            shape = self._model.layer, self._model.head, self._model.ctx, self._model.head_size
+            self._cache = Cache(torch.empty(shape, **kind), torch.empty(shape, **kind), 0)
+
+    def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        told: list[float] = []
+        self._cached = []
+        sound = [checked_batch(self._model, batch) for batch in batches]
+        with self._computing():
+            for batch, lr in zip(sound, learning_rates.tolist(), strict=True):
+                self._backward(batch)
+                after = self._updated(lr)
+                loss, finite = self._outcome(after)
+                if not finite:
+                    break
+                self._moments = after, self._moments[0]
+                told.append(loss)
+        return np.array(told, np.float64)
+
+    def state(self) -> State:
+        now = self._moments[0]
+        weights, adam_m, adam_v = now.numbers.to("cpu", copy=True).numpy()
+        return State(self._model, weights, adam_m, adam_v, now.step)
+
+    def gradient(self, batch: Batch) -> tuple[float, NDArray[Any]]:
+        with self._computing():
+            self._backward(checked_batch(self._model, batch))
+            total: NDArray[Any] = self._total.to("cpu", copy=True).numpy()
+        return float(total[-1]), total[:-1]
+
+    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        counts = np.array([predictions(self._model, checked(self._model, tokens)) for tokens in sequences], np.int64)
+        sums = np.zeros(len(sequences))
+        mine = range(self._ranks.rank, len(sequences), self._ranks.count)
+        with self._computing(), torch.no_grad():
+            for part in parts(self._model, [sequences[i] for i in mine], self._passing):
+                rows = [mine[i] for i in part]
+                block = rectangle(self._model, [sequences[i] for i in rows], NUMPY[self._dtype], len(rows))
+                with self._narrow():
+                    found = losses(self._model, self._moments[0].weights, *self._tokens(block))  # (B, T)
+                sums[rows] = np.where(block.shares > 0.0, found.cpu().numpy(), 0.0).sum(axis=1, dtype=np.float64)
+            self._ranks.add_up(torch.from_numpy(sums))
+        return sums, counts
+
+    def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+        tokens = checked_prefix(self._model, prefix)
+        kept = reusable(self._cached, tokens)
+        self._cached = tokens[:kept]
+        with self._computing(), torch.no_grad():
+            new = torch.tensor([tokens[kept:]], device=self._device)  # (1, T)
+            with self._narrow():
+                found = logits(self._model, self._moments[0].weights, new, self._cache._replace(filled=kept))
+            probabilities: NDArray[np.float64] = torch.softmax(found[0, -1].cpu().double(), -1).numpy()
+        self._cached = tokens
+        return probabilities
+
+    def _moment(self, state: State, kind: dict[str, Any]) -> Moment:
+        numbers = torch.empty(3, len(state.weights), **kind)
+        for row, part in zip(numbers, (state.weights, state.adam_m, state.adam_v), strict=True):
+            row.copy_(torch.tensor(part))
+        return Moment(numbers, net(self._model, numbers[0], self._total[:-1]), state.step)
+
+    def _computing(self) -> AbstractContextManager[None]:
+        return computing(self._device, self._config.threads)
+
+    def _narrow(self) -> AbstractContextManager[Any]:
+        """Matrix products in bfloat16 where that is asked for; sums, norms and weights stay in float32."""
+        narrow = self._config.precision == "bf16"
+        context: AbstractContextManager[Any] = torch.autocast(self._device.type, torch.bfloat16, enabled=narrow)
+        return context
+
+    def _backward(self, batch: Batch) -> None:
+        """The gradient of a batch and its loss, over all ranks, into `total`. Each rank takes every so manieth
+        document and divides by the whole batch, so that the sum over ranks is the mean over documents."""
+        self._total.zero_()
+        mine = batch[self._ranks.rank :: self._ranks.count]
+        for part in parts(self._model, mine, self._passing):
+            block = rectangle(self._model, [mine[i] for i in part], NUMPY[self._dtype], len(batch))
+            with self._narrow():
+                found = self._losses(self._model, self._moments[0].weights, *self._tokens(block))  # (B, T)
+            loss = (found * torch.tensor(block.shares, device=self._device)).sum()
+            loss.backward()
+            self._total[-1] += loss.detach()
+        self._ranks.add_up(self._total)
+
+    def _tokens(self, block: Rectangle) -> tuple[Tensor, Tensor]:
+        """Inputs and targets on the device, (B, T) each. They are copied: a text may be memory that is read-only."""
+        return torch.tensor(block.inputs, device=self._device), torch.tensor(block.targets, device=self._device)
+
+    def _updated(self, lr: float) -> Moment:
+        """The moment after Adam's step, in the spare memory."""
+        now, spare = self._moments
+        with torch.no_grad():
+            spare.numbers.copy_(now.numbers)
+            adam(spare.numbers, self._total[:-1], now.step, lr, (self._config.beta1, self._config.beta2))
+        return spare._replace(step=now.step + 1)
+
+    def _outcome(self, after: Moment) -> tuple[float, bool]:
+        """The loss, and whether it and the moment are finite: the one time in a step that the device is waited for.
+
+        The extremes show whatever is not finite, NaN too, in a twentieth of the time of asking each number.
+        """
+        loss, low, high = torch.stack([self._total[-1], *torch.aminmax(after.numbers)]).tolist()
+        return loss, all(map(math.isfinite, (loss, low, high)))
+
+
+class TorchEngine:
+    """PyTorch: float64, float32, or bfloat16 products with float32 weights; on a processor or a card.
+
+    `passing` is how many predictions go through the model at once, by default what the device's memory allows; larger
+    batches are added up from several passes. `compiled` has torch.compile fuse the passes: on a processor it takes
+    longer to compile than most trainings last, so it is off unless asked for.
+    """
+
+    name = "torch"
+    precisions: tuple[Precision, ...] = ("64", "32", "bf16")
+
+    def __init__(
+        self, config: EngineConfig, ranks: Ranks | None = None, passing: int | None = None, compiled: bool = False
+    ) -> None:
+        require(self.name, config, self.precisions, most_threads=os.cpu_count() or 1, any_device=True)
+        self.config, self._ranks = config, ranks or Alone()
+        self.device = device_of(config, self._ranks.local)
+        self._passing, self._compiled = passing, compiled
+
+    def ready(self, model: ModelConfig) -> None:
+        """There is nothing to prepare."""
+
+    def open(self, state: State) -> TorchRunner:
+        passing = self._passing or at_once(state.model, self.device, self.config.precision)
+        return TorchRunner(self.config, state, self.device, self._ranks, passing, self._compiled)

@@ -1,0 +1,117 @@
+"""The model in PyTorch: the flat vector as leaves of autograd, tokens to logits and losses.
+
+Shapes: B documents, T positions, P positions that attention looks back on (T and those of a cache), V vocabulary,
+H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is symmetry.py's; attention is one call
+(`scaled_dot_product_attention`), for which PyTorch has a kernel that never writes the (T, P) scores down.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, embedding, linear, rms_norm, scaled_dot_product_attention
+
+from microgpt.engines.base import EPSILON_NORM
+from microgpt.model.ledger import Entry, ledger
+from microgpt.model.settings import ModelConfig
+
+
+class LayerNet(NamedTuple):
+    """One block of attention and MLP."""
+
+    qkv: Tensor  # (3 emb, emb) attn_wq, attn_wk and attn_wv, neighbours in the ledger: one matrix product for the three
+    wo: Tensor  # (emb, emb)
+    fc1: Tensor  # (wide, emb)
+    fc2: Tensor  # (emb, wide)
+
+
+class Net(NamedTuple):
+    """All of the model, as views: they share the memory of the flat vector."""
+
+    wte: Tensor  # (V, emb)
+    wpe: Tensor  # (ctx, emb)
+    lm_head: Tensor  # (V, emb)
+    layers: tuple[LayerNet, ...]
+
+
+class Cache(NamedTuple):
+    """Keys and values of the positions before this pass, with room for its own."""
+
+    key: Tensor  # (layer, H, ctx, S)
+    value: Tensor  # (layer, H, ctx, S)
+    filled: int
+
+
+def net(model: ModelConfig, flat: Tensor, gradient: Tensor) -> Net:
+    """Leaves of autograd over a flat vector (params,), whose gradients gather in another (params,).
+
+    Each matrix is a leaf of its own. Slicing one large leaf instead would cost a vector of all parameters for each
+    matrix in every backward pass.
+    """
+
+    def leaf(first: Entry, last: Entry) -> Tensor:
+        span, shape = slice(first.offset, last.offset + last.size), (-1, first.columns)
+        matrix = flat[span].view(shape).requires_grad_()
+        matrix.grad = gradient[span].view(shape)
+        return matrix
+
+    entries = iter(ledger(model))
+    wte, wpe, lm_head = (leaf(entry, entry) for entry in (next(entries), next(entries), next(entries)))
+    return Net(wte, wpe, lm_head, tuple(LayerNet(*leaves) for leaves in _layers(entries, leaf, model.layer)))
+
+
+def _layers(
+    entries: Iterator[Entry], leaf: Callable[[Entry, Entry], Tensor], count: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    for _ in range(count):
+        query, _key, value, wo, fc1, fc2 = (next(entries) for _ in range(6))
+        yield leaf(query, value), leaf(wo, wo), leaf(fc1, fc1), leaf(fc2, fc2)
+
+
+def logits(model: ModelConfig, weights: Net, inputs: Tensor, cache: Cache | None = None) -> Tensor:
+    """Logits (B, T, V) of tokens (B, T); with a cache, of one document's tokens after the cached ones."""
+    start, positions = cache.filled if cache else 0, inputs.shape[1]
+    x = embedding(inputs, weights.wte) + weights.wpe[start : start + positions]  # (B, T, emb)
+    if model.norm_embeddings:
+        x = rmsnorm(x)
+    for index, layer in enumerate(weights.layers):
+        x = x + linear(_attention(model, layer, rmsnorm(x), index, cache), layer.wo)  # (B, T, emb)
+        x = x + linear(torch.relu(linear(rmsnorm(x), layer.fc1)), layer.fc2)  # (B, T, emb)
+    if model.norm_head:
+        x = rmsnorm(x)
+    return linear(x, weights.lm_head)  # (B, T, V)
+
+
+def rmsnorm(x: Tensor) -> Tensor:
+    """y = x / sqrt(mean(x²) + ε), without a gain (Zhang & Sennrich 2019, eq. 4)."""
+    return rms_norm(x, x.shape[-1:], eps=EPSILON_NORM)
+
+
+def losses(model: ModelConfig, weights: Net, inputs: Tensor, targets: Tensor) -> Tensor:
+    """-log p(target) of each token, (B, T)."""
+    flat = logits(model, weights, inputs).flatten(0, 1)  # (B·T, V)
+    return cross_entropy(flat, targets.flatten(), reduction="none").view(targets.shape)
+
+
+def _attention(model: ModelConfig, weights: LayerNet, x: Tensor, index: int, cache: Cache | None) -> Tensor:
+    """What the heads answer, (B, T, emb): softmax(Q Kᵀ / √S) V (Vaswani et al. 2017, eq. 1), looking only back."""
+    shape = (*x.shape[:2], 3, model.head, model.head_size)
+    query, key, value = linear(x, weights.qkv).view(shape).permute(2, 0, 3, 1, 4)  # (B, H, T, S) each
+    if cache is None or not cache.filled:
+        if cache:
+            _keep(cache, index, key, value)
+        answer = scaled_dot_product_attention(query, key, value, is_causal=True)  # (B, H, T, S)
+    else:
+        key, value = _keep(cache, index, key, value)  # (1, H, P, S) each
+        seen = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=x.device).tril(cache.filled)
+        answer = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (1, H, T, S)
+    return answer.transpose(1, 2).flatten(2)
+
+
+def _keep(cache: Cache, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Write the keys and values of one document behind the cached ones; all of them, (1, H, P, S)."""
+    stop = cache.filled + key.shape[-2]
+    cache.key[index, :, cache.filled : stop] = key[0]
+    cache.value[index, :, cache.filled : stop] = value[0]
+    return cache.key[index, None, :, :stop], cache.value[index, None, :, :stop]
