@@ -26,6 +26,7 @@ from microgpt.studio.studio import Studio
 
 PORT = 8613
 HOST = f"127.0.0.1:{PORT}"
+REFUSED = 0  # in place of a status: 200 with a sentence, since what a person typed is no fault of the page
 
 
 @dataclass
@@ -42,14 +43,10 @@ class Visit:
         return {"x-studio-token": self.keys.token}
 
     def get(self, path: str, status: int = 200) -> Any:
-        answer = self.client.get(path, headers=self.headers)
-        assert answer.status_code == status, answer.text
-        return answer.json()
+        return _value(self.client.get(path, headers=self.headers), status)
 
     def post(self, path: str, body: Any = None, status: int = 200) -> Any:
-        answer = self.client.post(path, json=body or {}, headers=self.headers)
-        assert answer.status_code == status, answer.text
-        return answer.json()
+        return _value(self.client.post(path, json=body or {}, headers=self.headers), status)
 
     def wait(self, training: str, phases: tuple[str, ...] = ("finished", "stopped", "failed")) -> Any:
         """The training once it is in one of these phases."""
@@ -57,6 +54,14 @@ class Visit:
 
     def training(self, training: str) -> Any:
         return next(each for each in self.get("/api/trainings")["trainings"] if each["id"] == training)
+
+
+def _value(answer: Any, status: int) -> Any:
+    assert answer.status_code == (status or 200), answer.text
+    value = answer.json()
+    if status in (200, REFUSED) and isinstance(value, dict):
+        assert ("error" in value) == (status == REFUSED), answer.text
+    return value
 
 
 @contextlib.contextmanager

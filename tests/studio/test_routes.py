@@ -9,7 +9,7 @@ import pytest
 from microgpt.studio.server import STATIC
 from microgpt.studio.studio import Studio
 from microgpt.training.run_folder import REPORT, SAMPLES
-from tests.studio.serving import Visit, visit
+from tests.studio.serving import REFUSED, Visit, visit
 from tests.training.small import finish, request
 
 HTML = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -76,17 +76,17 @@ def test_a_plan_counts_what_the_training_will_take(here: Visit) -> None:
 @pytest.mark.parametrize(
     ("asked", "status", "says"),
     [
-        ({"settings": {"emb": 16, "head": 5}}, 422, "--head 4 would do"),
-        ({"settings": {"steps": 0}}, 422, "--steps must be 1 or more"),
-        ({"settings": {"steps": "many"}}, 422, "--steps takes a whole number"),
-        ({"settings": {"stepps": 3}}, 422, "Did you mean --steps?"),
-        ({"settings": {"emb": 1 << 30, "head": 1}}, 422, "GB of memory"),
-        ({"settings": {"data": ["/etc/passwd"]}}, 422, "not the page's to decide"),
-        ({"settings": {"out": "/tmp"}}, 422, "not the page's to decide"),
-        ({"settings": {"name": "../x"}}, 422, "--name takes a plain name"),
-        ({"settings": []}, 422, "expected a JSON object"),
-        ({"recipe": "none"}, 422, "Did you mean"),
-        ({"recipe": ["default"]}, 422, "expected a word"),
+        ({"settings": {"emb": 16, "head": 5}}, REFUSED, "--head 4 would do"),
+        ({"settings": {"steps": 0}}, REFUSED, "--steps must be 1 or more"),
+        ({"settings": {"steps": "many"}}, REFUSED, "--steps takes a whole number"),
+        ({"settings": {"stepps": 3}}, REFUSED, "Did you mean --steps?"),
+        ({"settings": {"emb": 1 << 30, "head": 1}}, REFUSED, "GB of memory"),
+        ({"settings": {"data": ["/etc/passwd"]}}, REFUSED, "not the page's to decide"),
+        ({"settings": {"out": "/tmp"}}, REFUSED, "not the page's to decide"),
+        ({"settings": {"name": "../x"}}, REFUSED, "--name takes a plain name"),
+        ({"settings": []}, REFUSED, "expected a JSON object"),
+        ({"recipe": "none"}, REFUSED, "Did you mean"),
+        ({"recipe": ["default"]}, REFUSED, "expected a word"),
         ({"text": "/etc/passwd"}, 404, "expected a text that is here"),
         ({"text": ["names"]}, 404, "expected a text that is here"),
     ],
@@ -114,7 +114,7 @@ def test_a_text_is_kept_privately_and_read(here: Visit, tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"  \n \n", b"\x00\x01binary\x00", b"\xff\xfe\xfa\xfb"])
 def test_an_empty_or_binary_text_is_a_sentence_and_is_not_kept(here: Visit, data: bytes, tmp_path: Path) -> None:
     answer = here.client.post("/api/texts?name=odd.bin", content=data, headers=here.headers)
-    assert answer.status_code == 422
+    assert answer.status_code == 200
     assert answer.json()["error"].startswith("odd.bin: expected")
     assert not list(tmp_path.rglob("*.txt"))
 
@@ -147,7 +147,7 @@ def test_samples_of_the_same_seed_are_the_same(there: Visit) -> None:
     ],
 )
 def test_samples_that_can_not_be_are_a_sentence(there: Visit, query: str, says: str) -> None:
-    assert says in there.get(f"/api/runs/small/samples?{query}", 422)["error"]
+    assert says in there.get(f"/api/runs/small/samples?{query}", REFUSED)["error"]
 
 
 def test_a_run_from_elsewhere_and_a_lone_file_are_shown_too(trained: Path, tmp_path: Path) -> None:
@@ -186,7 +186,3 @@ def test_what_a_hostile_folder_says_stays_text_and_numbers(trained: Path, tmp_pa
         run = answer.json()
     assert (run["samples"], run["holdout"], run["unigram"], run["seconds"]) == ([HTML], None, None, None)
     assert (run["looks"], run["curve"], run["engine"]) == ([], [], run["request"]["engine"])
-
-
-def test_scaling_says_how_to_make_a_store(here: Visit) -> None:
-    assert "microgpt sweep steps" in here.get("/api/scaling")["sentence"]

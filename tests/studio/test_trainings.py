@@ -13,7 +13,7 @@ from microgpt.studio.training import _Curve
 from microgpt.studio.watched import due
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.tables import LOSSES
-from tests.studio.serving import Visit, until, visit
+from tests.studio.serving import REFUSED, Visit, until, visit
 from tests.training.small import finish
 
 SMALL = {"engine": "array", "emb": 8, "head": 2, "ctx": 8, "samples": 3, "holdout": 0.005}
@@ -142,7 +142,7 @@ def test_closing_the_studio_saves_what_is_trained(tmp_path: Path) -> None:
 @pytest.mark.parametrize("action", ["explode", None, 3, "__init__", "stop"])
 def test_an_unknown_action_or_training_is_a_sentence(here: Visit, action: object) -> None:
     training = start(here, 5)
-    assert "expected one of" in here.post(f"/api/trainings/{training}", {"action": action}, 422)["error"]
+    assert "expected one of" in here.post(f"/api/trainings/{training}", {"action": action}, REFUSED)["error"]
     assert "not known" in here.post("/api/trainings/none", {"action": action}, 404)["error"]
     for query, status in (
         ("none/events", 404),

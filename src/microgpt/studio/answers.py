@@ -14,13 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from microgpt.errors import CheckpointError, MicrogptError, UsageError
+from microgpt.errors import CheckpointError, DataError, MicrogptError, UsageError
 from microgpt.files import parse_json
 
 Handler = Callable[[dict[str, Any]], Any]
 
 GONE: Final = 404
 UNPROCESSABLE: Final = 422  # settings or a text that can't be
+TYPED: Final = (UsageError.exit_code, DataError.exit_code)  # faults of settings, texts and prompts
 CONFLICT: Final = 409  # the machine or a file stands against it
 
 
@@ -53,12 +54,25 @@ def failure(error: Exception) -> Response:
     if isinstance(error, MissingError):
         status = GONE
     elif isinstance(error, MicrogptError):
-        status = UNPROCESSABLE if error.exit_code in (2, 3) else CONFLICT
+        status = UNPROCESSABLE if error.exit_code in TYPED else CONFLICT
     elif isinstance(error, MemoryError):
         error, status = MemoryError("There is not enough memory for this; smaller sizes need less."), CONFLICT
     else:
         error, status = RuntimeError(f"unexpected {type(error).__name__}: {error}"), 500
-    return answer({"error": " ".join(str(error).split())}, status)
+    return answer({"error": _line(error)}, status)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def refusal(error: Exception) -> Response:
+    """The same sentence; with status 200 where it is about what a person typed, which is no fault of the page.
+
+    A browser writes every other status into its console as an error, at each key that makes no sense yet.
+    """
+    typed = isinstance(error, MicrogptError) and error.exit_code in TYPED and not isinstance(error, MissingError)
+    return answer({"error": _line(error)}) if typed else failure(error)
 
 
 def get(path: str, handler: Handler) -> Route:
@@ -88,4 +102,4 @@ async def _answered(handler: Handler, parameters: dict[str, Any]) -> Response:
     try:
         return answer(await run_in_threadpool(handler, parameters))
     except Exception as error:  # whatever it is, the page gets a sentence
-        return failure(error)
+        return refusal(error)

@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from microgpt.errors import UsageError
-from microgpt.studio.answers import answer, failure, finite, get, post
+from microgpt.studio.answers import answer, failure, finite, get, post, refusal
 from microgpt.studio.studio import Studio, cores
 
 TOGETHER: Final = 0.15  # seconds over which events are gathered: drawing more often would cost the training time
@@ -35,7 +35,8 @@ def routes(studio: Studio) -> list[Route]:
         post("/api/trainings", lambda values: studio.trainings.start(values).summary()),
         post("/api/trainings/{id}", lambda values: studio.trainings.act(values["id"], values.get("action"))),
         _events(studio),
-        get("/api/scaling", lambda _: _scaling(studio)),
+        get("/api/scaling", lambda values: studio.scaling.show(values.get("sweep", ""), values.get("seen", ""))),
+        get("/api/scaling/law", lambda values: studio.scaling.law(values.get("sweep", ""))),
     ]
 
 
@@ -76,12 +77,6 @@ def _plan(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
     return plan(request, studio.texts.split(request), measure=values.get("measure") is True)
 
 
-def _scaling(studio: Studio) -> dict[str, Any]:
-    from microgpt.studio.scaling import scaling
-
-    return scaling(studio.store)
-
-
 def _add_text(studio: Studio) -> Route:
     """A text as the raw bytes of a body, its name in the address."""
 
@@ -90,7 +85,7 @@ def _add_text(studio: Studio) -> Route:
         try:
             return answer({"id": await run_in_threadpool(studio.texts.add, name, data)})
         except Exception as error:
-            return failure(error)
+            return refusal(error)
 
     return Route("/api/texts", endpoint, methods=["POST"])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from microgpt.studio.answers import MissingError
 
 if TYPE_CHECKING:
+    from microgpt.studio.scaling import Scaling
     from microgpt.studio.texts import Texts
     from microgpt.studio.trainings import Trainings
 
@@ -54,6 +55,13 @@ class Studio:
         from microgpt.studio.texts import Texts
 
         return Texts(self.run_folders)
+
+    @cached_property
+    def scaling(self) -> "Scaling":
+        """What the store tells."""
+        from microgpt.studio.scaling import Scaling
+
+        return Scaling(self.store)
 
     def close(self) -> None:
         """Stop and save what is under way."""

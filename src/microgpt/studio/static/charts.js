@@ -1,22 +1,29 @@
 // A small chart: lines, dots with error bars, horizontal marks with their meaning, a cursor; linear or logarithmic.
 // It follows the width of its place, the theme's colours, the pointer and the arrow keys.
+// A series is { name, points: [[x, y, [low, high] or nothing, key or nothing], …], colour, line, dots, dash, … }.
 
 import { drawn, element, number } from "./elements.js";
 
 const MARGIN = { left: 44, right: 24, top: 26, bottom: 38 };
 
-// options: { label, xTitle, yTitle, height, onPick(x), onStep(1 or -1) }: a press, and the arrow keys
+const NEAR = 28; // pixels from a dot that still mean it
+
+// options: { label, xTitle, yTitle, height, onPick(x, key), onStep(1 or -1), onNear(dot or null) }: a press, the arrow
+// keys, and the dot with a key that the pointer is near to: { key, left, top } in pixels of the box
 export function chart(options) {
   const svg = drawn("svg", { role: "img", "aria-label": options.label });
   const readout = element("p", { class: "readout", "aria-live": "off" });
   const legend = element("div", { class: "legend" });
   const box = element("div", { class: "chart", tabindex: options.onStep ? "0" : null }, svg);
   const whole = element("figure", { class: "figure"}, box, legend, readout);
-  let data = { series: [], marks: [], cursor: null, xLog: false, yLog: false };
+  const ring = drawn("circle", { class: "ring", r: 7, visibility: "hidden" });
+  let data = { series: [], marks: [], cursor: null, chosen: null, xLog: false, yLog: false };
   let scales = null;
+  let dots = []; // { key, left, top } of all that have a key
   let pending = false;
 
   function set(changes) {
+    if (scales && Object.keys(changes).join() === "chosen") return choose(changes.chosen);
     data = { ...data, ...changes };
     if (!pending) requestAnimationFrame(draw);
     pending = true;
@@ -34,9 +41,33 @@ export function chart(options) {
       ...data.marks.flatMap((mark) => horizontal(mark, scales, width)),
       ...data.series.flatMap((series) => seriesOf(series, scales)),
       ...cursor(data.cursor, scales, height),
+      ring,
     );
+    dots = dotsOf(data.series, scales);
+    choose(data.chosen);
     legend.replaceChildren(...data.series.filter((each) => each.name && each.points.length).map(legendOf));
     svg.setAttribute("aria-label", `${options.label}. ${spoken(data)}`);
+  }
+
+  // Rings a dot; nothing else is drawn anew, however many there are.
+  function choose(key) {
+    data.chosen = key;
+    const dot = dots.find((each) => each.key === key);
+    ring.setAttribute("visibility", dot ? "visible" : "hidden");
+    if (dot) ring.setAttribute("cx", dot.left), ring.setAttribute("cy", dot.top);
+  }
+
+  function near(event) {
+    const place = svg.getBoundingClientRect();
+    const size = svg.viewBox.baseVal.width / place.width;
+    const [left, top] = [(event.clientX - place.left) * size, (event.clientY - place.top) * size];
+    let best = null;
+    let least = NEAR;
+    for (const dot of dots) {
+      const distance = Math.hypot(dot.left - left, dot.top - top);
+      if (distance < least) [best, least] = [dot, distance];
+    }
+    return best;
   }
 
   function read(event) {
@@ -47,9 +78,12 @@ export function chart(options) {
     return x;
   }
 
-  box.addEventListener("pointermove", (event) => read(event));
-  box.addEventListener("pointerleave", () => (readout.textContent = ""));
-  if (options.onPick) box.addEventListener("click", (event) => options.onPick(read(event)));
+  box.addEventListener("pointermove", (event) => (options.onNear ? options.onNear(near(event)) : read(event)));
+  box.addEventListener("pointerleave", () => {
+    readout.textContent = "";
+    options.onNear?.(null);
+  });
+  if (options.onPick) box.addEventListener("click", (event) => options.onPick(read(event), near(event)?.key));
   if (options.onStep) {
     box.addEventListener("keydown", (event) => {
       const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -65,7 +99,7 @@ export function chart(options) {
 function scalesOf({ series, marks, xLog, yLog, xRange }, width, height) {
   const points = series.flatMap((each) => each.points).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
   const xs = xRange ?? extent(points.map(([x]) => x));
-  const ys = extent([...points.map(([, y]) => y), ...marks.map((mark) => mark.y)]);
+  const ys = extent([...points.flatMap(([, y, span]) => (span ? [y, ...span] : [y])), ...marks.map((mark) => mark.y)]);
   const pad = (ys[1] - ys[0]) * (yLog ? 0.02 : 0.06) || 0.5;
   return {
     x: scale(xs, [MARGIN.left, width - MARGIN.right], xLog),
@@ -153,15 +187,16 @@ function seriesOf(series, { x, y }) {
     shapes.push(drawn("polyline", { points, ...look }));
   }
   if (series.dots) {
-    for (const [at, value, error] of sound) {
-      if (error) {
-        const [low, high] = [y(value - 1.96 * error), y(value + 1.96 * error)];
-        shapes.push(drawn("line", { x1: x(at), x2: x(at), y1: low, y2: high, style: { stroke } }));
-      }
+    for (const [at, value, span] of sound) {
+      if (span) shapes.push(drawn("line", { x1: x(at), x2: x(at), y1: y(span[0]), y2: y(span[1]), style: { stroke } }));
       shapes.push(drawn("circle", { cx: x(at), cy: y(value), r: series.dots, style: { fill: stroke } }));
     }
   }
   return shapes;
+}
+
+function dotsOf(series, { x, y }) {
+  return series.flatMap((each) => each.points.filter((point) => point[3]).map(([at, value, , key]) => ({ key, left: x(at), top: y(value) })));
 }
 
 function cursor(place, { x }, height) {
@@ -186,6 +221,11 @@ function told(data, x, title) {
     return `${series.name} ${number(near[1], 4)} at ${number(Math.round(near[0]))}`;
   });
   return values.length ? `${title} ${number(Math.max(0, Math.round(x)))}: ${values.join(" · ")}` : "";
+}
+
+// The span that holds the truth 19 times in 20, from a standard error; nothing where there is none.
+export function spanned(value, error) {
+  return error ? [value - 1.96 * error, value + 1.96 * error] : null;
 }
 
 export function nearest(points, x) {

@@ -1,6 +1,6 @@
 // The page Compare: all runs there are, and the chosen ones side by side.
 
-import { chart, smoothed } from "./charts.js";
+import { chart, smoothed, spanned } from "./charts.js";
 import { duration, element, number } from "./elements.js";
 
 const COLOURS = ["--accent", "--accent-2", "--accent-3", "--accent-4", "--accent-5"];
@@ -113,7 +113,7 @@ export async function mount(root, state, services) {
       const width = run.curve.length > 1 ? run.curve[1][0] - run.curve[0][0] : 1;
       const colour = COLOURS[run.place];
       const looks = run.looks.filter((look) => look.loss !== null).map((look) => [look.step, look.loss]);
-      const last = run.holdout === null ? [] : [[run.step, run.holdout, run.holdout_se]];
+      const last = run.holdout === null ? [] : [[run.step, run.holdout, spanned(run.holdout, run.holdout_se)]];
       return [
         { name: run.name, points: smoothed(run.curve, Math.max(1, Math.round(100 / width))), colour, dash: DASHES[run.place], width: 2 },
         { name: "", points: looks, colour, line: false, dots: 1.6 },

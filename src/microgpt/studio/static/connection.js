@@ -50,15 +50,22 @@ async function ask(path, options) {
   throw new Refused(told.error ?? `The studio answered ${answer.status}.`, answer.status);
 }
 
+// The JSON of an answer. A refusal of what a person typed comes with status 200, so that the console stays clean.
+async function valueOf(answer) {
+  const value = await answer.json();
+  if (typeof value?.error === "string") throw new Refused(value.error, 422);
+  return value;
+}
+
 export async function get(path, params = {}, options = {}) {
   const given = Object.entries(params).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const query = new URLSearchParams(given);
-  return (await ask(given.length ? `${path}?${query}` : path, options)).json();
+  return valueOf(await ask(given.length ? `${path}?${query}` : path, options));
 }
 
 export async function post(path, body = {}, options = {}) {
   const plain = body instanceof Blob ? body : JSON.stringify(body);
-  return (await ask(path, { method: "POST", body: plain, ...options })).json();
+  return valueOf(await ask(path, { method: "POST", body: plain, ...options }));
 }
 
 let watching = false;

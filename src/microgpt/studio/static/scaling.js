@@ -1,136 +1,219 @@
-// The page Scaling: the store of a sweep. Held-out loss against an axis, with error bars and fitted laws; tables below.
+// The page Scaling: the store of a sweep. Held-out loss against steps or parameters, with intervals over seeds and the
+// fitted law; tables below. The store is looked at every few seconds, and drawn anew only when it has changed.
 
-import { chart, nearest } from "./charts.js";
+import { chart } from "./charts.js";
 import { element, number } from "./elements.js";
 
 const COLOURS = ["--accent", "--accent-2", "--accent-3", "--accent-4", "--accent-5"];
 const DASHES = [null, "7 3", "2 3", "10 3 2 3", "4 2"];
-const AGAIN = 3000; // milliseconds between two looks at the store while a sweep may run
-const LINES = 12; // groups that a legend can tell apart
+const AGAIN = 3000; // milliseconds between two looks at the store
+const PATIENCE = 30_000; // and between two fits of a law while a sweep runs: each takes seconds
+const LINES = 12; // that a legend can tell apart
+const MANY = 300; // points beyond which dots are small and without bars
+const AXES = { steps: "steps", params: "parameters" };
 
 export async function mount(root, state, services) {
-  const { get, navigate, glossary } = services;
-  let found = { points: [], laws: [], tables: [], warnings: [] };
-  let seen = "";
-  let timer = null;
-  let gone = false;
+  const page = new Page(root, state, services);
+  await page.look();
+  return page;
+}
 
-  const axis = element("select", { id: "axis" });
-  const log = element("input", { type: "checkbox", id: "scaling-log", checked: state.linear !== "1" });
-  const picture = chart({ label: "Held-out loss against the axis of the sweep", xTitle: "", yTitle: "held-out loss, nats per token", onPick: (x) => pick(x), onStep: (direction) => turn(direction) });
-  const point = element("div", { id: "point", "aria-live": "polite" });
-  const warnings = element("ul", { class: "notes", id: "warnings" });
-  const tables = element("div", { id: "tables" });
-  const body = element("div", {}, element("div", { class: "line block" }, element("label", { for: "axis" }, "Against"), element("span", {}, axis), log, element("label", { for: "scaling-log" }, "logarithmic")), picture.element, point, warnings, tables);
-  const empty = element("p", { class: "empty" });
-  root.append(element("h1", {}, "Scaling"), element("p", { class: "lead" }, "What more steps or more ", glossary("parameters"), " bring: the ", glossary("held-out loss"), " of every run of a sweep, over several seeds."), empty, body);
-
-  axis.addEventListener("input", () => navigate("scaling", { axis: axis.value, at: null }, { replace: true }));
-  log.addEventListener("input", () => navigate("scaling", { linear: log.checked ? null : "1" }, { replace: true }));
-
-  // A number that a point has on an axis: a level of the sweep, or the number of parameters.
-  const level = (each, name) => (name === "params" ? each.params : each.levels[name]);
-
-  function axes() {
-    const names = new Set(found.points.flatMap((each) => Object.keys(each.levels)));
-    const numeric = [...names].filter((name) => found.points.every((each) => typeof each.levels[name] === "number"));
-    return [...numeric, "params"].filter((name) => new Set(found.points.map((each) => level(each, name))).size > 1);
+class Page {
+  constructor(root, state, services) {
+    Object.assign(this, { state, services, found: { points: [], lines: [], sweeps: [] }, law: {}, stamp: "", fitted: 0 });
+    this.change = (changes) => services.navigate("scaling", changes, { replace: true });
+    this.build(root, services.glossary);
   }
 
-  // Points that differ in nothing but the axis make a line.
-  function groups(name) {
-    const made = new Map();
-    const varying = Object.keys(found.points[0]?.levels ?? {}).filter((other) => other !== name && new Set(found.points.map((each) => each.levels[other])).size > 1);
-    const sizes = new Set(["emb", "head", "layer", "ctx", "ff"]);
-    for (const each of found.points) {
-      const key = varying.filter((other) => name !== "params" || !sizes.has(other)).map((other) => `${other} ${each.levels[other]}`).join(", ");
-      if (!made.has(key)) made.set(key, []);
-      made.get(key).push(each);
+  build(root, glossary) {
+    this.sweep = element("select", { id: "sweep", oninput: () => this.change({ sweep: this.sweep.value, at: null, axis: null }) });
+    this.axis = element("select", { id: "axis", oninput: () => this.change({ axis: this.axis.value }) });
+    this.log = element("input", { type: "checkbox", id: "scaling-log", checked: this.state.linear !== "1", oninput: () => this.change({ linear: this.log.checked ? null : "1" }) });
+    this.picture = chart({ label: "Held-out loss of a sweep", yTitle: "held-out loss, nats per token", onPick: (_, key) => key && this.change({ at: key }), onStep: (direction) => this.turn(direction), onNear: (dot) => this.hover(dot) });
+    this.card = element("div", { class: "hover-card", hidden: true });
+    this.picture.box.append(this.card);
+    this.point = element("div", { id: "point", "aria-live": "polite" });
+    this.told = element("p", { class: "hint", id: "store-told", "aria-live": "polite" });
+    this.warnings = element("ul", { class: "notes", id: "warnings" });
+    this.tables = element("div", { id: "tables" });
+    this.lawful = element("div", { id: "law", "aria-live": "polite" });
+    this.empty = element("p", { class: "empty" });
+    this.body = element("div", { hidden: true },
+      element("div", { class: "line block" },
+        element("label", { for: "sweep" }, "Sweep"), this.sweep, element("label", { for: "axis" }, "against"), this.axis,
+        this.log, element("label", { for: "scaling-log" }, "logarithmic")),
+      this.told, this.picture.element, this.point, this.warnings, this.lawful, this.tables);
+    root.append(
+      element("h1", {}, "Scaling"),
+      element("p", { class: "lead" }, "What more ", glossary("steps"), " or more ", glossary("parameters"), " bring: the ", glossary("held-out loss"), " of every ", glossary("run"), " of a ", glossary("sweep"), ", over several seeds."),
+      this.empty, this.body);
+  }
+
+  update(state) {
+    const other = state.sweep !== this.state.sweep;
+    const alone = Object.keys({ ...state, ...this.state }).filter((key) => state[key] !== this.state[key]);
+    this.state = state;
+    if (other) this.look(true);
+    else if (alone.join() === "at") this.pinned();
+    else this.draw();
+  }
+
+  unmount() {
+    this.gone = true;
+    clearTimeout(this.timer);
+  }
+
+  async look(anew = false) {
+    clearTimeout(this.timer);
+    const asked = this.state.sweep;
+    try {
+      const next = await this.services.get("/api/scaling", { sweep: asked, seen: anew ? "" : this.stamp });
+      if (this.gone || asked !== this.state.sweep) return;
+      const quiet = next.points === undefined;
+      if (!quiet) this.take(next, anew);
+      if (this.found.points.length && this.due(quiet, anew)) this.fit(asked);
+    } catch (error) {
+      this.trouble(error.message);
     }
-    return [...made].map(([key, points]) => [key, points.sort((a, b) => level(a, name) - level(b, name))]);
+    if (!this.gone) this.timer = setTimeout(() => this.look(), AGAIN);
   }
 
-  function draw() {
-    empty.hidden = found.points.length > 0;
-    body.hidden = !found.points.length;
-    empty.textContent = found.sentence ?? "";
+  take(next, anew) {
+    if (!next.points.length && this.found.points.length && !anew) return this.trouble(next.sentence); // in use just now: what is shown stays
+    this.found = next;
+    this.stamp = next.stamp;
+    this.unfitted = true;
+    if (anew) this.law = {};
+    this.draw();
+  }
+
+  trouble(sentence) {
+    this.empty.hidden = !sentence;
+    this.empty.textContent = sentence ?? "";
+  }
+
+  // A law is fitted once the store rests, at once for a new page, and now and then while it grows.
+  due(quiet, anew) {
+    return this.unfitted && (quiet || anew || !this.fitted || Date.now() - this.fitted > PATIENCE);
+  }
+
+  async fit(sweep) {
+    this.unfitted = false;
+    this.fitted = Date.now();
+    if (!this.law.sentence) this.lawful.replaceChildren(element("p", { class: "hint" }, "Fitting the law …"));
+    try {
+      const law = await this.services.get("/api/scaling/law", { sweep });
+      if (this.gone || sweep !== this.state.sweep) return;
+      this.law = law;
+      this.draw();
+    } catch (error) {
+      this.lawful.replaceChildren(element("p", { class: "trouble" }, error.message));
+    }
+  }
+
+  draw() {
+    const { found } = this;
+    this.trouble(found.sentence);
+    this.body.hidden = !found.points.length;
     if (!found.points.length) return;
-    const names = axes();
-    const chosen = names.includes(state.axis) ? state.axis : names[0] ?? "params";
-    if ([...axis.options].map((each) => each.value).join() !== names.join()) axis.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
-    axis.value = chosen;
-    const lines = groups(chosen);
-    const series = lines.map(([key, points], place) => ({
-      name: lines.length > LINES ? "" : key || "mean over seeds",
-      points: points.map((each) => [level(each, chosen), each.mean, each.high === null ? null : (each.high - each.low) / 2 / 1.96]),
+    const axes = [...new Set(found.lines.map((line) => line.axis))];
+    const axis = axes.includes(this.state.axis) ? this.state.axis : axes[0];
+    options(this.sweep, found.sweeps.length ? found.sweeps : [""], found.sweep);
+    options(this.axis, axes, axis, AXES);
+    this.lines = found.lines.filter((line) => line.axis === axis);
+    this.told.textContent = `${number(found.runs)} runs${found.data ? ` on ${found.data}` : ""}, ${number(found.points.length)} points; bars are 90% intervals over seeds. Point at one for its runs and samples.`;
+    this.picture.set({ series: this.series(axis), marks: [], xTitle: AXES[axis], xLog: this.log.checked, yLog: this.log.checked });
+    this.warnings.replaceChildren(...found.warnings.map(({ severity, text }) => element("li", { class: severity === "note" ? null : "warning" }, `${capital(severity)}: ${text}`)));
+    this.tables.replaceChildren(...found.tables.flatMap((table) => this.tabled(table)));
+    if (this.law.reason !== undefined) this.legal();
+    this.pinned();
+  }
+
+  series(axis) {
+    const { points } = this.found;
+    const many = points.length > MANY;
+    const curves = (this.law.curves ?? []).filter((curve) => curve.axis === axis);
+    const lawful = new Set(curves.map((curve) => curve.label));
+    const shown = this.lines.map((line, place) => ({
+      name: this.lines.length > LINES ? "" : line.label || "mean over seeds",
+      points: line.at.map(([x, at]) => [x, points[at].mean, many || points[at].low === null ? null : [points[at].low, points[at].high], points[at].id]),
       colour: COLOURS[place % COLOURS.length],
       dash: DASHES[place % DASHES.length],
-      dots: found.points.length > 300 ? 1.8 : 3.2,
+      line: !lawful.has(line.label),
+      dots: many ? 1.8 : 3.4,
       opacity: 0.75,
       width: 1.2,
     }));
-    for (const law of found.laws.filter((each) => each.axis === chosen)) series.push({ name: law.name, points: law.points, colour: "--ink", dash: "6 4", width: 1.6 });
-    picture.set({ series, xTitle: chosen, xLog: log.checked, yLog: log.checked, cursor: state.at ? Number(state.at) : null });
-    warnings.replaceChildren(...found.warnings.map((text) => element("li", { class: "warning" }, text)));
-    tables.replaceChildren(...found.tables.flatMap(tabled));
-    if (state.at) about(chosen, Number(state.at));
-    else point.replaceChildren(element("p", { class: "hint" }, "Press a point for its runs and samples."));
+    const colours = new Map(shown.map((each, place) => [this.lines[place].label, each]));
+    return [...shown, ...curves.map((curve, place) => ({ name: place ? "" : "the law", points: curve.points, colour: colours.get(curve.label)?.colour ?? "--ink", width: 1.5 }))];
   }
 
-  function pick(x) {
-    const near = nearest(found.points.map((each) => [level(each, axis.value)]), x);
-    navigate("scaling", { at: String(near[0]) }, { replace: true });
+  // All points of the axis from left to right, and from high to low at one place.
+  turn(direction) {
+    const { points } = this.found;
+    const all = this.lines.flatMap((line) => line.at).sort((a, b) => a[0] - b[0] || points[b[1]].mean - points[a[1]].mean).map(([, at]) => points[at].id);
+    const place = all.indexOf(this.state.at);
+    this.change({ at: all[place < 0 ? 0 : Math.max(0, Math.min(all.length - 1, place + direction))] });
   }
 
-  function turn(direction) {
-    const levels = [...new Set(found.points.map((each) => level(each, axis.value)))].sort((a, b) => a - b);
-    const place = state.at ? levels.indexOf(Number(state.at)) + direction : 0;
-    navigate("scaling", { at: String(levels[Math.max(0, Math.min(levels.length - 1, place))]) }, { replace: true });
+  hover(dot) {
+    const point = dot && this.found.points.find((each) => each.id === dot.key);
+    this.card.hidden = !point;
+    this.picture.set({ chosen: point?.id ?? this.state.at ?? null });
+    if (!point) return;
+    if (this.card.dataset.point !== point.id) this.card.replaceChildren(...this.about(point));
+    this.card.dataset.point = point.id;
+    const room = this.picture.box.clientWidth;
+    this.card.style.left = `${Math.max(0, Math.min(dot.left + 14, room - this.card.offsetWidth))}px`;
+    this.card.style.top = `${dot.top + 16}px`;
   }
 
-  function about(name, at) {
-    const here = found.points.filter((each) => level(each, name) === at).slice(0, 6);
-    point.replaceChildren(element("div", { class: "side" }, here.map((each) => element("div", {},
-      element("h2", {}, Object.entries(each.levels).map(([key, value]) => `${key} ${value}`).join(", ")),
-      element("p", { class: "small" }, `${number(each.mean, 4)} (${number(each.low, 4)} to ${number(each.high, 4)}), ${each.seeds} seeds, ${number(each.params)} parameters`),
-      element("ul", { class: "samples", translate: "no" }, (each.samples ?? []).slice(0, 8).map((sample) => element("li", { dir: "auto" }, sample)))))));
+  pinned() {
+    const point = this.found.points.find((each) => each.id === this.state.at);
+    this.picture.set({ chosen: point?.id ?? null });
+    this.point.replaceChildren(...(point ? this.about(point) : []));
   }
 
-  function tabled({ title, columns, rows }) {
+  about({ levels, params, mean, low, high, seeds, runs, samples }) {
+    const named = Object.entries(levels).map(([key, value]) => `${key} ${typeof value === "number" ? number(value) : value}`).join(", ");
+    const span = low === null ? "one seed, so nobody knows how far another would lie" : `${number(low, 4)} to ${number(high, 4)} with 90% confidence`;
+    const rest = seeds > runs.length ? ` and ${number(seeds - runs.length)} more` : "";
     return [
-      element("h2", { style: { "margin-top": "2rem" } }, title),
-      element("div", { class: "table" }, element("table", {},
-        element("thead", {}, element("tr", {}, columns.map((column) => element("th", { scope: "col" }, glossary(column))))),
-        element("tbody", {}, rows.map((row) => element("tr", {}, row.map((cell) => element("td", {}, typeof cell === "number" ? number(cell, 4) : String(cell ?? "–")))))))),
+      element("h2", {}, named || `${number(params)} parameters`),
+      element("p", { class: "small" }, `Loss ${number(mean, 4)} (${span}), ${number(params)} parameters.`),
+      element("p", { class: "small" }, `Runs: ${runs.map(([seed, loss]) => `seed ${seed} ${number(loss, 4)}`).join(", ")}${rest}.`),
+      element("ul", { class: "samples", translate: "no" }, samples.map((sample) => element("li", { dir: "auto" }, sample))),
     ];
   }
 
-  async function look() {
-    try {
-      const next = await get("/api/scaling");
-      const text = JSON.stringify(next);
-      if (gone) return;
-      if (text !== seen) {
-        seen = text;
-        found = next;
-        draw();
-      }
-    } catch (error) {
-      empty.hidden = false;
-      empty.textContent = error.message;
-    }
-    if (!gone) timer = setTimeout(look, AGAIN);
+  legal() {
+    const { sentence, reason, warnings = [], numbers, frontier } = this.law;
+    this.lawful.replaceChildren(
+      ...(sentence ? [element("p", { id: "law-told" }, sentence)] : []),
+      ...(reason ? [element("p", { class: "hint", id: "law-reason" }, reason)] : []),
+      element("ul", { class: "notes" }, warnings.map((text) => element("li", { class: "warning" }, `Beware: ${text}`))),
+      ...(numbers ? this.tabled(numbers) : []), ...(frontier ? this.tabled(frontier) : []));
   }
 
-  await look();
-  return {
-    update(next) {
-      state = next;
-      draw();
-    },
-    unmount() {
-      gone = true;
-      clearTimeout(timer);
-    },
-  };
+  tabled({ title, columns, numbers, rows, note }) {
+    const { glossary } = this.services;
+    const side = (place) => (numbers[place] ? "right" : null);
+    return [
+      element("h2", { style: { "margin-top": "2rem" } }, title),
+      element("div", { class: "table", tabindex: "0", role: "region", "aria-label": title }, element("table", {},
+        element("thead", {}, element("tr", {}, columns.map((column, place) => element("th", { scope: "col", class: side(place) }, glossary(column))))),
+        element("tbody", {}, rows.map((row) => element("tr", {}, row.map((cell, place) => element("td", { class: side(place) }, cell))))))),
+      note ? element("p", { class: "hint" }, note) : null,
+    ].filter(Boolean);
+  }
 }
+
+// Fills a choice, unless it has these words already.
+function options(choice, values, chosen, names = {}) {
+  if ([...choice.options].map((each) => each.value).join() !== values.join()) {
+    choice.replaceChildren(...values.map((value) => element("option", { value }, names[value] ?? (value || "all runs"))));
+  }
+  choice.value = chosen;
+}
+
+const capital = (word) => word[0].toUpperCase() + word.slice(1);

@@ -4,14 +4,14 @@ import { element } from "./elements.js";
 
 const SEEN = "microgpt-studio-tour";
 const STOPS = [
-  { page: "train", point: "#text-block", title: "A text", text: "A language model learns from examples. Here they are 29,910 first names. It sees nothing else: no dictionary, no rules, only characters." },
-  { page: "train", point: "#start", title: "Train", text: "Press Train. At each step the model guesses the next character of a name, and all its numbers are moved a little so that the right guess becomes likelier. A thousand steps take milliseconds here." },
-  { page: "train", point: "#curve", title: "Loss", text: "The curve is its surprise at what comes next: lower is better. The dashed lines tell what it means: knowing nothing, and knowing only how often each letter occurs. Below the second line it has learned how letters follow each other." },
-  { page: "train", point: "#film-block", title: "From babble to names", text: "Drag the slider, or press Play: this is what the model wrote after so many steps. First noise, then vowels in the right places, then names that nobody has written down." },
-  { page: "xray", point: "main", title: "X-ray: look inside", text: "Type the beginning of a name. For each position you see the chances of the next character, and where each attention head looks back to. Every number is computed by the run that you have just trained." },
-  { page: "atoms", point: "main", title: "Atoms: how it learns", text: "All of it is additions, multiplications and a few curves. Click an atom: its value, its gradient, and the chain of products that leads from the loss to it. Stepping backwards through them is all that learning needs." },
-  { page: "scaling", point: "main", title: "Scaling: what more would bring", text: "Many runs, from small to large: loss falls with steps and with parameters along lawful curves. A sweep from the command line fills this page." },
-  { page: "train", point: "#sizes", title: "Your turn", text: "Change a size or the learning rate, paste a text of your own, or let 60 seconds be made the most of. Every underlined word explains itself when you point at it." },
+  { page: "train", point: "#text-block", title: "A text", text: "A language model learns from examples alone. These are 29,910 first names. The model is given no rules and no dictionary: it only ever sees one letter after the other." },
+  { page: "train", point: "#start", title: "Practice", text: "It reads a name and guesses each next letter before it sees it. After every name all of its numbers are moved a little, so that the right letters become likelier. That is one step. Press Train for a thousand of them, or Next, which presses it for you. Here they take a few milliseconds." },
+  { page: "train", point: "#curve", trained: true, title: "Loss", text: "The curve is its surprise at the next letter: lower is better. The thin line is single names, the bold one their mean. The upper dashed line is guessing blindly; the lower one knows only that some letters are more frequent than others. Below that, it has learned which letters follow which." },
+  { page: "train", point: "#film-block", trained: true, title: "From babble to names", text: "Drag the slider to the left, and then slowly to the right, or press Play: this is what the model wrote after so many steps. First noise, then vowels in the right places, then names. Most of them stand nowhere in the text that it read." },
+  { page: "xray", point: ".xray-controls", title: "X-ray: look inside", text: "Type the beginning of a name. The number below a letter is the surprise at it. Further down stand the chances of the next letter, and squares that show which earlier letters the model looks back at to decide. These are the numbers of your own run." },
+  { page: "atoms", point: ".graph-frame", title: "Atoms: how it learns", text: "Underneath there is only arithmetic. Each box is one number. Click one: its gradient, written ∂, says how much the result at the right would change if this number grew a little. Learning is nothing else: find the gradient of every number, and move each one a little, the way that lowers the loss." },
+  { page: "scaling", point: "main", title: "Scaling: what more would bring", text: "Would a larger model write better, or a longer training? Many runs answer that: the loss falls along smooth curves, so one can say beforehand what the next run will reach. “microgpt sweep steps” in a terminal fills this page while you watch." },
+  { page: "train", point: "#sizes", title: "Your turn", text: "Change a number and train again: 5000 steps, or 2 layers. Or use a text of your own, at the top. Every underlined word explains itself when you point at it." },
 ];
 
 let panel = null;
@@ -34,11 +34,13 @@ function open(...content) {
   panel = element("aside", { class: "tour", role: "dialog", "aria-label": "Tour", tabindex: "-1" }, content);
   panel.addEventListener("keydown", (event) => event.key === "Escape" && close());
   document.body.append(panel);
+  document.body.classList.add("touring");
 }
 
 function close() {
   localStorage.setItem(SEEN, "yes");
   pointed?.classList.remove("pointed");
+  document.body.classList.remove("touring");
   panel?.remove();
   panel = pointed = null;
 }
@@ -57,14 +59,27 @@ async function begin(navigate, place = 0) {
       place ? element("button", { type: "button", onclick: () => begin(navigate, place - 1) }, "Back") : null,
       element("button", { type: "button", id: "tour-end", onclick: close }, "Skip the rest")),
   );
+  const mine = panel;
   next.focus({ preventScroll: true });
   if (new URLSearchParams(location.search).get("page") !== stop.page) await navigate(stop.page, await newest(stop.page, navigate));
-  if (!panel) return;
-  pointed = stop.point === "main" ? null : document.querySelector(stop.point);
+  if (stop.trained && !new URLSearchParams(location.search).get("run")) document.getElementById("start")?.click();
+  const found = await shown(stop.point);
+  if (panel !== mine) return; // the person is further on, or has closed the tour
+  pointed = found;
   pointed?.classList.add("pointed");
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if (pointed?.offsetParent) pointed.scrollIntoView({ block: "center", behavior: still ? "auto" : "smooth" });
+  if (pointed) pointed.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
   else scrollTo(0, 0);
+}
+
+// What a stop points at, once it can be seen: a training that has just begun has no curve yet.
+async function shown(selector) {
+  for (let tries = 0; selector !== "main" && tries < 40; tries++) {
+    const found = document.querySelector(selector);
+    if (found?.offsetParent) return found;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  return null;
 }
 
 // The pages that look at a run begin with the newest.

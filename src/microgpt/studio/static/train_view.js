@@ -1,6 +1,6 @@
 // A training as it goes, or afterwards: its curve, its speed, what it writes, and a film of how that came about.
 
-import { chart, smoothed } from "./charts.js";
+import { chart, smoothed, spanned } from "./charts.js";
 import { duration, element, number } from "./elements.js";
 
 const FILM = 7000; // milliseconds of the whole film
@@ -67,7 +67,7 @@ export function trainView(services, onLook) {
         { name: window > 1 ? (data.perPoint > 1 ? `mean of ${data.perPoint} steps` : "each step") : "", points: window > 1 ? data.losses : [], colour: "--bar", opacity: 0.28, width: 1 },
         { name: `training loss, mean of ${Math.max(100, data.perPoint)} steps`, points: smoothed(data.losses, window), colour: "--accent", width: 2.2 },
         { name: `held-out loss, ${number(data.looks.at(-1)?.documents ?? 0)} documents`, points: data.looks.filter((each) => each.loss !== null).map((each) => [each.step, each.loss]), colour: "--accent-2", dash: "6 3", dots: 2.2 },
-        { name: "held-out loss, all documents", points: data.evaluations, colour: "--accent-3", line: false, dots: 4.5 },
+        { name: "held-out loss, all documents", points: data.evaluations.map(([step, loss, se]) => [step, loss, spanned(loss, se)]), colour: "--accent-3", line: false, dots: 4.5 },
       ],
     });
   }

@@ -1,0 +1,158 @@
+"""The law of a sweep as curves, numbers and warnings, and the best size for each budget. It takes seconds."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from microgpt.errors import DataError
+from microgpt.lab.laws.crossed import around, crossed_sweeps
+from microgpt.lab.laws.form import FORMS
+from microgpt.lab.laws.frontier import Optimum, frontier
+from microgpt.lab.laws.points import Points, count_levels, points
+from microgpt.lab.laws.price import price
+from microgpt.lab.laws.summary import MEANINGS, Law, law
+from microgpt.lab.laws.table import Table, table
+from microgpt.lab.record import RunRecord
+from microgpt.lab.render import MISSING
+from microgpt.lab.series import STEPS, Axis, Series
+from microgpt.lab.study import part, varied
+
+LINES: Final = 12  # of an axis that get a curve
+PLACES: Final = 40  # of a curve
+BUDGETS: Final = 4  # at even ratios over the costs of the runs
+COLUMNS: Final = ("FLOP", "best parameters", "90% interval", "tokens", "loss", "by parabolas", "by envelope")
+NOTE: Final = (
+    "The last row is ten times beyond the longest run. The last two columns read the best size off the runs themselves "
+    "and need no law. “microgpt frontier 1e12” tells more, and gives a recipe."
+)
+BEYOND: Final = 10.0  # and one so many times above the highest
+UNCROSSED: Final = "The best size for a budget takes a law of size and length: “microgpt sweep laws” crosses them."
+
+
+def law_of(sweep: str, records: Sequence[RunRecord]) -> dict[str, Any]:
+    """{"curves", "numbers", "sentence", "warnings", "frontier", "reason"}: what can be said, and why not the rest."""
+    try:
+        found = _fitted(records)
+    except DataError as error:
+        return {"reason": f"No law was fitted. {str(error).rstrip('.')}."}
+    crossed = len(found.fit.form.axes) == 2
+    return {
+        "curves": _curves(sweep, records, found),
+        "numbers": _numbers(found),
+        "sentence": _sentence(sweep, found),
+        "warnings": [each for each in found.warnings if each not in found.table.notes],  # the audit tells those
+        "frontier": _frontier(found) if crossed else None,
+        "reason": "" if crossed else UNCROSSED,
+    }
+
+
+def _fitted(records: Sequence[RunRecord]) -> Law:
+    """The full law where sizes and lengths are crossed, else that of the one axis that varies. Raises `DataError`."""
+    crossed, reason = crossed_sweeps(records)
+    for found in crossed.values():
+        return law(found, FORMS["full"])
+    return law(*_along_one(records, reason))
+
+
+def _along_one(records: Sequence[RunRecord], reason: str) -> tuple[Table, Any]:
+    """A table with the form of its only axis. Raises `DataError`."""
+    found = table(records)
+    sizes, lengths = count_levels(found.points.params), count_levels(found.points.tokens)
+    alike = all(around(run) == around(found.records[0]) for run in found.records)
+    if not alike or min(sizes, lengths) > 1 or sizes == lengths:
+        raise DataError(reason)
+    return found, FORMS["tokens" if sizes == 1 else "params"]
+
+
+def _curves(sweep: str, records: Sequence[RunRecord], found: Law) -> list[dict[str, Any]]:
+    like, curves = around(found.table.records[0]), list[dict[str, Any]]()
+    for axis, lines in part(sweep, records, varied(sweep)).lines:
+        if (axis.name if axis is not STEPS else "tokens") not in found.fit.form.axes:
+            continue
+        for line in [line for line in lines[:LINES] if around(line.levels[0].first) == like and line.pairs]:
+            curves.append({"axis": axis.name, "label": line.label, "points": _curve(axis, line, found)})
+    return curves
+
+
+def _curve(axis: Axis, line: Series, found: Law) -> list[tuple[float, float]]:
+    """The law between the ends of a line: (place on the axis, loss) each."""
+    places = np.geomspace(line.levels[0].value, line.levels[-1].value, PLACES)  # (PLACES,)
+    at = _along(axis, line, places, float(found.fit.points.unique.max()))
+    losses = found.fit.form.loss(found.fit.theta, at)  # (PLACES,)
+    return list(zip(places.tolist(), losses.tolist(), strict=True))
+
+
+def _along(axis: Axis, line: Series, places: Any, unique: float) -> Points:
+    runs = [run for level in line.levels for run in level.runs]
+    same = np.ones(len(places))
+    if axis is STEPS:
+        each = float(np.median([run.tokens / run.steps for run in runs]))
+        return points(same * runs[0].params, places * each, same, same * unique)
+    return points(places, same * float(np.median([run.tokens for run in runs])), same, same * unique)
+
+
+def _numbers(found: Law) -> dict[str, Any]:
+    values = found.to_dict()
+    rows = [
+        [name, f"{values[name]:.4g}", f"{low:.4g} to {high:.4g}", MEANINGS[name]]
+        for name, (low, high) in found.spans.items()
+    ]
+    columns = ["number", "value", f"{found.level:.0%} interval", "meaning"]
+    return {"title": "The law", "columns": columns, "numbers": [False, True, True, False], "rows": rows, "note": ""}
+
+
+def _sentence(sweep: str, found: Law) -> str:
+    terms = {"params": "A / N^alpha", "tokens": "B / D^beta"}
+    form = " + ".join(["E", *(terms[axis] for axis in found.fit.form.axes)])
+    error = found.to_dict()["backtest_error"]
+    tested = "no larger runs were there to test it on"
+    if error is not None:
+        tested = f"fitted to the smaller runs, it misses the larger ones by {error:.2%} of their loss"
+    runs = f"{len(found.fit.points):,} runs of {sweep or 'the store'}"
+    return (
+        f"loss = {form}, for N parameters and D tokens, fitted to {runs}; {tested}. "
+        f"A run scatters by {found.ensemble.scatter.scale:.2g} nats."
+    )
+
+
+def _frontier(found: Law) -> dict[str, Any]:
+    """A row for each budget: the best size by each of the three methods, and what it would reach."""
+    known = found.fit.points
+    cost = price(known)
+    low, high = float(known.flop.min()), float(known.flop.max())
+    budgets = [*np.geomspace(low, high, BUDGETS + 2)[1:-1].tolist(), high, high * BEYOND]
+    rows = [_best(budget, frontier(found.ensemble, cost, budget, found.level)) for budget in map(_round, budgets)]
+    return {
+        "title": "The best size for a budget",
+        "columns": COLUMNS,
+        "numbers": [True] * len(COLUMNS),
+        "rows": rows,
+        "note": NOTE,
+    }
+
+
+def _best(budget: float, optima: Sequence[Optimum]) -> list[str]:
+    best = optima[0]
+    span = MISSING if best.low is None or best.high is None else f"{_short(best.low)} to {_short(best.high)}"
+    loss = MISSING if best.loss is None else f"{best.loss:.3f}"
+    return [
+        f"{budget:.1e}",
+        _short(best.params),
+        span,
+        _short(best.tokens),
+        loss,
+        *(_short(each.params) for each in optima[1:]),
+    ]
+
+
+def _short(count: float | None) -> str:
+    """A count with three digits that count."""
+    if count is None:
+        return MISSING
+    return f"{round(count, -max(0, math.floor(math.log10(max(count, 1))) - 2)):,.0f}"
+
+
+def _round(budget: float) -> float:
+    return float(f"{budget:.1e}")
