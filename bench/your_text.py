@@ -57,7 +57,7 @@ class Torch:
         flat = torch.from_numpy(draw_weights(request.settings, model).astype(np.float32))
         parts = flat.split([entry.size for entry in ledger(model)])
         self.weights = {
-            entry.name: part.reshape(entry.shape).clone().requires_grad_()
+            entry.name: part.reshape(entry.rows, entry.columns).clone().requires_grad_()
             for entry, part in zip(ledger(model), parts, strict=True)
         }
         settings = request.settings

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from microgpt.cli.app import STOPS
 from microgpt.cli.options import OUT
 from microgpt.errors import EnvironmentFault, UsageError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 )
 def command(
     runs: tuple[str, ...], out: str, store: str | None, port: int | None, no_browser: bool, allow_host: tuple[str, ...]
-) -> None:
+) -> int:
     """Open the local web page: train, look inside, compare.
 
     RUNS are names, folders or weights files to show besides those in --out. It listens on 127.0.0.1 alone, asks for
@@ -48,7 +49,8 @@ def command(
             _open(once)
 
     place = Place(allowed=allow_host) if port is None else Place(port, given=True, allowed=allow_host)
-    serve(_studio(runs, out, store), place, ready)
+    ended_by = serve(_studio(runs, out, store), place, ready)
+    return STOPS.get(ended_by, 0)
 
 
 def _studio(runs: tuple[str, ...], out: str, store: str | None) -> "Studio":

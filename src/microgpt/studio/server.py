@@ -58,8 +58,9 @@ def create(studio: Studio, keys: Keys, port: int, allowed: Iterable[str] = ()) -
     return Guard(app, keys, port, allowed)
 
 
-def serve(studio: Studio, place: Place, ready: Callable[[str, str], None]) -> None:
-    """Serve until a signal ends it. `ready` is called with two addresses: one to print, one that opens once.
+def serve(studio: Studio, place: Place, ready: Callable[[str, str], None]) -> int:
+    """Serve until a signal ends it, and say which. `ready` is called with two addresses: one to print, one that opens
+    once.
 
     Raises `EnvironmentFault` where the port is taken.
     """
@@ -78,8 +79,10 @@ def serve(studio: Studio, place: Place, ready: Callable[[str, str], None]) -> No
     )
     address = f"http://127.0.0.1:{port}/"
     ready(f"{address}#token={keys.token}", f"{address}#once={keys.code()}")
-    with listening:
-        _Server(config, studio).run(sockets=[listening])
+    server = _Server(config, studio)
+    with listening, contextlib.suppress(KeyboardInterrupt):  # which it may raise once more when all is saved
+        server.run(sockets=[listening])
+    return server.ended_by
 
 
 def listen(place: Place) -> socket.socket:
@@ -110,10 +113,10 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, studio: Studio) -> None:
         super().__init__(config)
-        self._studio = studio
+        self._studio, self.ended_by = studio, 0
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        self._studio.closing = True
+        self._studio.closing, self.ended_by = True, sig
         super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn names a frame or None
 
 
