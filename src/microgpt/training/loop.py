@@ -22,7 +22,7 @@ from microgpt.training.report import report
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder, new_name
 from microgpt.training.run_folder import create as create_folder
-from microgpt.training.session import Opener, Past, Session, Stop, never
+from microgpt.training.session import SLACK, Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import Stopwatch
 
 SAVE_AFTER: Final = 10.0  # seconds between saves where the request names no steps …
@@ -144,7 +144,8 @@ def _chosen(session: Session, halt: Stop) -> Iterator[Record]:
     if session.worsening:
         yield Note(f"the held-out loss rises for good: training ends after step {session.step:,}.")
     elif session.late:
-        yield Note(f"the time is up: training ends after step {session.step:,} of {session.settings.steps:,}.", True)
+        cut_short = session.step < SLACK * session.settings.steps
+        yield Note(f"the time is up after step {session.step:,} of {session.settings.steps:,}.", warning=cut_short)
     if session.request.select == "best":
         session.look(halt)
         if best := session.take_best():
