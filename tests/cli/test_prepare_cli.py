@@ -19,11 +19,11 @@ PREPARED = 120  # MB at the most, of which Python and numpy are 40
 TRAINED = 120
 
 _MEASURED = """
-import resource, sys
+import sys
 from microgpt.cli.app import run
 code = run(sys.argv[1:])
-anonymous = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))
-print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} anonymous {anonymous}", file=sys.stderr)
+told = dict(line.split(":") for line in open("/proc/self/status"))  # ru_maxrss would be that of the parent before exec
+print(f"peak {told['VmHWM'].split()[0]} anonymous {told['RssAnon'].split()[0]}", file=sys.stderr)
 sys.exit(code)
 """
 
