@@ -9,36 +9,22 @@ Chromium.
 import argparse
 import io
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from studio import CHROMIUM, studio
+
 OUT: Final = Path(__file__).parents[1] / "docs" / "pictures"
-CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 LIMIT: Final = 150_000  # bytes of a picture
 WIDTH: Final = 1200
 COLOURS: Final = 256  # enough for flat colours and their edges
 NAME: Final = "isabella"
 EXPRESSION: Final = "((a*b + c).relu() - 1) ** 2"
-
-
-@contextmanager
-def studio(folder: Path) -> Iterator[str]:
-    """A studio of its own process; the address that it printed."""
-    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--port", "0"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout
-        try:
-            yield server.stdout.readline().split()[-1]
-        finally:
-            server.terminate()
 
 
 def train(tab: Any, page: Callable[..., None]) -> None:
