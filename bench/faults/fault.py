@@ -1,5 +1,6 @@
 """What a fault is to this bench: something that is done to the program, so many times, and what survived it."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def _counts(output: str) -> dict[str, int]:
     """How many tests passed, failed and were skipped, from pytest's last line."""
     counts = dict.fromkeys(("passed", "failed", "skipped", "error", "errors"), 0)
     words = (output.strip().splitlines() or [""])[-1].replace(",", " ").replace("=", " ").split()
-    for amount, word in zip(words, words[1:], strict=False):
+    for amount, word in itertools.pairwise(words):
         if word in counts and amount.isdigit():
             counts[word] = int(amount)
     return counts
