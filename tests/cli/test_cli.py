@@ -216,7 +216,7 @@ def test_runs_lists_what_there_is_and_what_is_broken(home: Path) -> None:
         "first": False,
         "broken": True,
     }
-    assert "1328" in succeeded(microgpt("runs", cwd=home)).stdout
+    assert "1,328" in succeeded(microgpt("runs", cwd=home)).stdout
 
 
 def test_engines_says_what_this_machine_can_run(home: Path) -> None:

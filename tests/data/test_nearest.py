@@ -89,6 +89,10 @@ def test_a_refusal_says_what_to_write_instead() -> None:
     assert refusal("\u0301", "a") == ("the model doesn't know '\\u0301'; leave it out or train on a text that has it.")
 
 
+def test_a_refused_backslash_comes_with_how_to_type_a_new_line() -> None:
+    assert refusal("\\", "an\n").endswith("A backslash stands for itself: in most shells $'a\\nb' types a new line.")
+
+
 def test_a_refusal_names_eight_at_most() -> None:
     assert "more" not in refusal("ABCDEFGH", "")
     assert "'H' and 2 more; leave" in refusal("ABCDEFGHIJ", "")

@@ -26,7 +26,7 @@ def command(out: str, as_json: bool) -> None:
         click.echo(f"There are no runs in {out} yet; `microgpt train` makes one.", err=True)
         return
     width = max(len(run.name) for run in found)
-    click.echo(f"{'name':{width}}  {'date':19}  {'text':12} {'params':>9} {'steps':>13}  held-out loss")
+    click.echo(f"{'name':{width}}  {'date':19}  {'text':12} {'params':>11} {'steps':>13}  held-out loss")
     for run in found:
         click.echo(_line(run, width))
 
@@ -36,7 +36,12 @@ def _line(run: "RunSummary", width: int) -> str:
         return f"{run.name:{width}}  {run.date:19}  {run.fault}"
     steps = f"{run.step}" if run.step == run.steps else f"{run.step}/{run.steps}"
     loss = "" if run.holdout is None else f"{run.holdout:.4f}"
-    return f"{run.name:{width}}  {run.date:19}  {run.data or '':12} {run.params or '':>9} {steps:>13}  {loss}".rstrip()
+    sizes = f"{_grouped(run.params):>11} {steps:>13}"
+    return f"{run.name:{width}}  {run.date:19}  {run.data or '':12} {sizes}  {loss}".rstrip()
+
+
+def _grouped(params: int | None) -> str:
+    return f"{params:,}" if params else ""
 
 
 def _values(run: "RunSummary") -> dict[str, object]:

@@ -38,7 +38,9 @@ def refusal(unknown: str, known: Collection[str]) -> str:
     names = [_named(character, nearest(character, known)) for character in unknown[:_NAMED]]
     more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
     them = "them" if len(unknown) > 1 else "it"
-    return f"the model doesn't know {', '.join(names)}{more}; leave {them} out or train on a text that has {them}."
+    typed = " A backslash stands for itself: in most shells $'a\\nb' types a new line." if "\\" in unknown else ""
+    advice = f"leave {them} out or train on a text that has {them}."
+    return f"the model doesn't know {', '.join(names)}{more}; {advice}{typed}"
 
 
 def _stands_for(form: str, character: str, known: Collection[str]) -> bool:

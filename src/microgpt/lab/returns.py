@@ -26,8 +26,8 @@ TO_ADD: Final = (
     "is the one measured."
 )
 MULTIPLICITY: Final = (
-    "Each interval misses the truth one time in ten, so among {rows} rows about {wrong} may err; a surprising row is "
-    "a reason to add seeds, not yet a finding."
+    "Each interval misses the truth one time in ten, on average {wrong} of these {rows}; a surprising row is a "
+    "reason to add seeds, not yet a finding."
 )
 
 
@@ -94,8 +94,7 @@ def explained(rows: Sequence[Return]) -> str:
 
 def multiplicity(rows: Sequence[Return]) -> str:
     """What a reader of many rows must bear in mind; empty for a single one."""
-    wrong = max(1, round(len(rows) / 10))
-    return MULTIPLICITY.format(rows=len(rows), wrong="one" if wrong == 1 else wrong) if len(rows) > 1 else ""
+    return MULTIPLICITY.format(rows=len(rows), wrong=f"{len(rows) / 10:.2g}") if len(rows) > 1 else ""
 
 
 def _row(found: Series, before: Level, after: Level, slope: Slope | None) -> Return:

@@ -23,6 +23,7 @@ SWEEPS: Final[dict[Question, tuple[str, ...]]] = {  # where the answer is looked
     "returns": ("steps", "params"),
     "runs": (),
 }
+BUILT_IN: Final = ("steps", "params", "laws")  # sweeps that need no file
 UNTUNED: Final = "-original"  # ends the name of a built-in sweep whose learning rate is the recipe's
 ASKED: Final[dict[Question, tuple[Axis, ...]]] = {"steps": (STEPS,), "params": (PARAMS,), "returns": AXES, "runs": ()}
 
@@ -121,9 +122,10 @@ def _some(store: Source, names: Sequence[str | None], question: Question) -> lis
             return found
     there = sorted({name for run in store.records() for name in run.sweeps})
     wanted = " or ".join(name for name in names if name) or "any sweep"
-    built_in = [name for name in names if name in ("steps", "params", "laws")] or list(SWEEPS[question]) or ["steps"]
-    make = " or ".join(f"`microgpt sweep {name}`" for name in built_in)
+    known = [name for name in names if name in BUILT_IN]
+    make = " or ".join(f"`microgpt sweep {name}`" for name in known or SWEEPS[question] or BUILT_IN[:1])
     if not there:
-        raise StoreError(f"expected runs of {wanted}, found an empty store; {make} makes them.")
+        raise StoreError(f"expected runs of {wanted}, found an empty store; {make} makes some.")
     named, first = plain(", ".join(there)), plain(there[0])
-    raise StoreError(f"expected runs of {wanted}, found those of {named}; {make} makes them, or name --sweep {first}.")
+    made = f"{make} makes them, or " if known else ""
+    raise StoreError(f"expected runs of {wanted}, found those of {named}; {made}name --sweep {first}.")
