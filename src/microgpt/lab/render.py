@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -64,7 +65,14 @@ def to_csv(table: Table) -> str:
     values = table.values
     names = list(values[0]) if table.rows else [field.name for field in dataclasses.fields(table.kind)]
     writer.writerow(names)
-    writer.writerows([value if type(value) in PLAIN else _cell(value) for value in row.values()] for row in values)
+    written = lru_cache(maxsize=1 << 16)(_cell)  # most texts of a column are the same
+    writer.writerows(
+        [
+            value if type(value) in PLAIN else written(value) if type(value) is str else _cell(value)
+            for value in row.values()
+        ]
+        for row in values
+    )
     return text.getvalue()
 
 

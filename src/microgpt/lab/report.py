@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Final
 
 from microgpt.lab.audit import Finding
@@ -183,10 +184,9 @@ def _settings(records: Sequence[RunRecord]) -> Section:
     """Every setting, with the values that the reported runs have."""
     runs = [run for run in records if run.role == "study"]
     names = list(dict.fromkeys(name for run in runs for name in run.settings))
-    values = {name: sorted({run.settings.get(name) for run in runs}, key=repr) for name in names}
-    values |= {
-        name: sorted({getattr(run, name) for run in runs}) for name in ("data", "engine", "precision", "machine")
-    }
+    settings = [run.settings for run in runs]
+    values = {name: sorted(set(map(methodcaller("get", name), settings)), key=repr) for name in names}
+    values |= {name: sorted(set(map(attrgetter(name), runs))) for name in ("data", "engine", "precision", "machine")}
     rows = [Setting(name, _listed(found)) for name, found in values.items()]
     columns = [
         Column("setting", lambda row: row.setting, number=False),

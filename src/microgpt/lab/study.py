@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from microgpt.errors import StoreError, UsageError
 from microgpt.lab.audit import Finding, audit
@@ -33,6 +33,12 @@ class Source(Protocol):
 
     def records(self, sweep: str | None = None, role: Role | None = None) -> list[RunRecord]:
         """The runs of a sweep, or all."""
+
+    def sweeps(self) -> dict[str, dict[str, Any]]:
+        """The plan of every sweep by its name."""
+
+    def outcomes(self) -> dict[str, tuple[float | None, str]]:
+        """The held-out loss and the error of every run by identity."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def answer(store: Source, question: Question, sweep: str | None = None) -> Answe
         return Answer(question, [Part(sweep or "", records, [], [])], [runs_table(records)])
     found = _some(store, [sweep] if sweep else SWEEPS[question], question)
     parts = [part(name or "", records, _axes(name or "", question)) for name, records in found]
-    slope = slopes(store.records()) if question == "returns" else None
+    slope = slopes(_every(store, found)) if question == "returns" else None
     tables = [table for each in parts for table in _tables(each, question, slope)]
     return Answer(question, parts, [table for table in tables if table.rows] or tables[:1])
 
@@ -114,13 +120,19 @@ def _tables(found: Part, question: Question, slope: Slope | None) -> list[Table]
     return [steps_table(lines) if axis is STEPS else size_table(lines) for axis, lines in found.lines]
 
 
+def _every(store: Source, found: Sequence[tuple[str | None, list[RunRecord]]]) -> list[RunRecord]:
+    """All runs of a store: not read a second time where one sweep is all of it."""
+    whole = len(found) == len(store.sweeps()) == 1 and len(found[0][1]) == len(store.outcomes())
+    return found[0][1] if whole else store.records()
+
+
 def _some(store: Source, names: Sequence[str | None], question: Question) -> list[tuple[str | None, list[RunRecord]]]:
     """The runs of those sweeps that are there, at least one. An untuned sweep stands in where no tuned one is there."""
     for choice in (names, [f"{name}{UNTUNED}" for name in names if name]):
         found = [(name, records) for name in choice if (records := store.records(name))]
         if found:
             return found
-    there = sorted({name for run in store.records() for name in run.sweeps})
+    there = sorted(store.sweeps())
     wanted = " or ".join(name for name in names if name) or "any sweep"
     known = [name for name in names if name in BUILT_IN]
     make = " or ".join(f"`microgpt sweep {name}`" for name in known or SWEEPS[question] or BUILT_IN[:1])

@@ -1,8 +1,9 @@
 """Checks of how a sweep was laid out: levels, range, seeds, epochs, learning rates. Exact, so without false alarms."""
 
 import math
-from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from microgpt.lab.audit.finding import Finding, Severity
@@ -78,9 +79,15 @@ def _alike(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
     groups: dict[Any, list[RunRecord]] = {}
     around = attrgetter(*CIRCUMSTANCES)
     for run in sorted(records, key=attrgetter("params")):
-        own = tuple(value for name, value in sorted(run.settings.items()) if name not in SHARED)
-        groups.setdefault((own, around(run)), []).append(run)
+        groups.setdefault((_own(tuple(run.settings))(run.settings), around(run)), []).append(run)
     return list(groups.values())
+
+
+@lru_cache
+def _own(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
+    """What reads the settings that runs with a common rate must have alike."""
+    own = sorted(set(names) - set(SHARED))
+    return itemgetter(*own) if own else lambda settings: ()
 
 
 def _telling(firsts: Sequence[RunRecord]) -> list[str]:
