@@ -66,7 +66,7 @@ def test_the_originals_flags_and_short_forms_work_unchanged(tmp_path: Path) -> N
 def test_json_is_one_object_with_the_keys_of_the_contract(tmp_path: Path) -> None:
     told = json.loads(succeeded(microgpt(*SMALL, "--json", cwd=tmp_path)).stdout)
     assert set(told) == {
-        "run", "recipe", "engine", "precision", "threads", "params", "steps", "steps_taken", "selected_step",
+        "run", "recipe", "engine", "precision", "threads", "ranks", "params", "steps", "steps_taken", "selected_step",
         "batch", "tokens", "documents", "cropped_tokens", "vocabulary", "seconds", "loss", "holdout_unseen_characters",
         "samples", "samples_copied",
         "resumed_from",

@@ -1,20 +1,26 @@
 """The engine `torch` beyond what every engine promises (test_contract.py) and `verify` proves (test_parity.py)."""
 
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'microgpt-symmetry[torch]'")
 
+from microgpt.cli.app import run  # noqa: E402
 from microgpt.engines import create, parity  # noqa: E402
 from microgpt.engines.base import EngineConfig, Precision  # noqa: E402
-from microgpt.engines.torch.devices import at_once, computing, device_of  # noqa: E402
+from microgpt.engines.torch import engine  # noqa: E402
+from microgpt.engines.torch.devices import at_once, computing, device_of, require_memory  # noqa: E402
 from microgpt.engines.torch.engine import TorchEngine  # noqa: E402
 from microgpt.errors import EnvironmentFault, UsageError  # noqa: E402
+from microgpt.model.cost import activation_bytes  # noqa: E402
 from microgpt.model.ledger import params, tensors  # noqa: E402
 from microgpt.model.settings import ModelConfig  # noqa: E402
 from microgpt.model.state import State, fresh  # noqa: E402
+from microgpt.training import checkpoint as checkpoints  # noqa: E402
 from microgpt.training.prepare import settled  # noqa: E402
 from microgpt.training.request import Request  # noqa: E402
 from tests.engines.golden import golden  # noqa: E402
@@ -140,6 +146,35 @@ def test_out_of_memory_is_one_plain_line() -> None:
     with pytest.raises(EnvironmentFault, match="not enough memory") as caught, computing(CPU, 1):
         torch.empty(1 << 55)
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_is_too_small_is_refused_by_name() -> None:
+    card, needed = torch.device("cuda", 1), 4 * 7 * params(MODEL) + activation_bytes(MODEL, 4)
+    require_memory(MODEL, card, "bf16", free=needed)
+    with pytest.raises(EnvironmentFault, match=r"--device cuda:1: --emb 8 .* of this card's memory, found 0.0 GB free"):
+        require_memory(MODEL, card, "bf16", free=needed - 1)
+    require_memory(MODEL, CPU, "64", free=0)  # main memory is not its business
+
+
+def test_memory_that_runs_out_in_mid_training_leaves_the_last_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps, rightly = iter(range(1000)), engine.adam
+
+    def adam(*arguments: Any) -> None:
+        if next(steps) == 25:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a capacity of")
+        rightly(*arguments)
+
+    monkeypatch.setattr(engine, "adam", adam)
+    asked = ["train", "--engine", "torch", "--emb", "4", "--head", "1", "--steps", "50", "--save-every", "10"]
+    assert run([*asked, "--samples", "1", "--name", "run", "--quiet"]) == 5
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("microgpt: --device cpu has not enough memory for this; smaller sizes")
+    assert checkpoints.read(tmp_path / "runs/run/weights.safetensors").state.step == 20
+    assert run(["train", "--resume", "run", "--quiet"]) == 0
 
 
 def test_other_errors_stay_what_they_are() -> None:

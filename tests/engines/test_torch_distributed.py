@@ -1,9 +1,11 @@
 """Several ranks, as torchrun starts them: the same training as one, and an end to all when one is lost."""
 
+import contextlib
 import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ import pytest
 
 from microgpt.training.find import find
 from microgpt.training.loop import train
-from microgpt.training.records import Finished, Progress, Record
+from microgpt.training.records import Finished, Note, Progress, Record
 from microgpt.training.request import Request
 from microgpt.training.resume import resume
 
@@ -77,6 +79,9 @@ def test_two_ranks_train_as_one_does(tmp_path: Path) -> None:
     assert two["samples"] == list(one.result.samples)
     assert err.count("step 40/40") == 1
     assert not [path for path in (tmp_path / "runs").iterdir() if path.name not in ("one", "two")]
+    assert [two["ranks"], one.result.ranks] == [2, 1]
+    notes = [each.text for each in resume(tmp_path / "runs/two", {"steps": 41}) if isinstance(each, Note)]
+    assert [text.startswith("ranks 2 -> 1: the same state goes on") for text in notes] == [False, True]
 
 
 @pytest.mark.long
@@ -131,7 +136,28 @@ def test_ranks_that_disagree_end_with_one_line(tmp_path: Path) -> None:
     assert len(said) == 1
     assert "found emb 16 on rank 0 and 32 on rank 1" in said[0]
     assert "exitcode: 2" in err
+    assert f"traceback : {said[0].removeprefix('microgpt: ')}" in err.splitlines()[-2]  # the end of torchrun's report
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.long
+def test_while_ranks_meet_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "microgpt", "train", "--engine", "torch", "--steps", "5"]
+    environment = os.environ | place | {"TORCHELASTIC_RUN_ID": "one of two"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as waiting:
+        wait_for(lambda: answers(port))
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(10) == -signal.SIGINT
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 @pytest.mark.long

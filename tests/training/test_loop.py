@@ -196,7 +196,7 @@ def test_running_text_trains_and_writes(tmp_path: Path) -> None:
 def test_the_result_is_the_json_of_the_contract(tmp_path: Path) -> None:
     told = finish(request(tmp_path)).result.to_dict()
     assert " ".join(told) == (
-        "run recipe engine precision threads params steps steps_taken selected_step batch tokens documents "
+        "run recipe engine precision threads ranks params steps steps_taken selected_step batch tokens documents "
         "cropped_tokens vocabulary seconds loss holdout_unseen_characters samples samples_copied resumed_from"
     )
     assert " ".join(told["seconds"]) == "total data compile train evaluate sample"

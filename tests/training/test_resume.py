@@ -9,7 +9,9 @@ import pytest
 
 from microgpt.engines import create
 from microgpt.errors import CheckpointError, DataError, UsageError
+from microgpt.model.ledger import ledger
 from microgpt.training import checkpoint as checkpoints
+from microgpt.training.description import Description, Training, from_json, to_json
 from microgpt.training.loop import train
 from microgpt.training.prepare import engine_config
 from microgpt.training.records import Note, Progress, Saved
@@ -229,3 +231,20 @@ def test_the_files_of_two_equal_runs_are_equal(tmp_path: Path) -> None:
         finish(request(tmp_path, name=name))
     for file in ("weights.safetensors", "losses.csv", "evaluations.csv", "samples.txt"):
         assert (tmp_path / "runs" / "one" / file).read_bytes() == (tmp_path / "runs" / "two" / file).read_bytes()
+
+
+def test_a_checkpoint_says_how_many_ranks_computed_it_and_one_needs_no_word(tmp_path: Path) -> None:
+    kept = finish(request(tmp_path)).checkpoint
+    assert kept.training
+    shapes = {entry.name: (entry.rows, entry.columns) for entry in ledger(kept.model)}
+    one = Description(kept.model, kept.tokenizer, kept.kind, kept.state.step, kept.training)
+    two = replace(one, training=replace(kept.training, ranks=2))
+    assert "ranks" not in to_json(one)  # as in the files of earlier versions
+    assert [_training(from_json(to_json(each), shapes)).ranks for each in (one, two)] == [1, 2]
+    with pytest.raises(CheckpointError, match="ranks: expected a whole number"):
+        from_json(to_json(two).replace('"ranks": 2', '"ranks": 0'), shapes)
+
+
+def _training(description: Description) -> Training:
+    assert description.training
+    return description.training

@@ -36,12 +36,13 @@ class Provenance:
 @dataclass(frozen=True)
 class Training:
     """What only a training needs; a file to share has none of it. `random_state` is that of a golden run's stream,
-    `origin` the run that this one extends."""
+    `origin` the run that this one extends, `ranks` how many processes computed what was done last."""
 
     request: Request
     provenance: Provenance
     random_state: RandomState | None
     origin: str | None
+    ranks: int = 1
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,19 @@ def to_json(description: Description) -> str:
         "tokenizer": description.tokenizer.to_dict(),
         "kind": description.kind,
         "step": description.step,
-        "training": training
-        and {
-            "request": training.request.to_dict(),
-            "provenance": asdict(training.provenance),
-            "random_state": training.random_state,
-            "origin": training.origin,
-        },
+        "training": training and _training_values(training),
     }
     return json.dumps(values, allow_nan=False)
+
+
+def _training_values(training: Training) -> dict[str, Any]:
+    """Of several ranks alone it says how many: other files are what they were before there were ranks."""
+    return {
+        "request": training.request.to_dict(),
+        "provenance": asdict(training.provenance),
+        "random_state": training.random_state,
+        "origin": training.origin,
+    } | ({"ranks": training.ranks} if training.ranks > 1 else {})
 
 
 def from_json(text: str, shapes: Shapes) -> Description:
@@ -117,7 +122,8 @@ def _model(values: dict[str, Any], shapes: Shapes) -> ModelConfig:
 
 
 def _training(values: dict[str, Any], model: ModelConfig) -> Training:
-    _expect_keys(values, "request provenance random_state origin", "training")
+    values = {"ranks": 1} | values
+    _expect_keys(values, "request provenance random_state origin ranks", "training")
     settings = _section(_section(values["request"], "request").get("settings"), "settings")
     if any(settings.get(name) != size for name, size in asdict(model).items() if name != "vocabulary"):
         raise _odd("settings", "the sizes of the model", settings)
@@ -135,6 +141,7 @@ def _training(values: dict[str, Any], model: ModelConfig) -> Training:
         ),
         random_state=None if values["random_state"] is None else _random_state(values["random_state"]),
         origin=None if values["origin"] is None else _text(values["origin"], "origin"),
+        ranks=_whole(values["ranks"], "ranks", least=1),
     )
 
 
@@ -160,8 +167,8 @@ def _expect_keys(values: dict[str, Any], keys: str, where: str) -> None:
         raise _odd(where, f"the keys {keys}", " ".join(values))
 
 
-def _whole(value: object, name: str) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 63:
+def _whole(value: object, name: str, least: int = 0) -> int:
+    if type(value) is not int or not least <= value < 1 << 63:
         raise _odd(name, "a whole number", value)
     return value
 

@@ -13,7 +13,7 @@ from microgpt.data.reading import Text, read
 from microgpt.data.split import Split
 from microgpt.engines import choose, create, device, why_not_fused
 from microgpt.engines.base import Engine, EngineConfig, Precision
-from microgpt.engines.ranks import require_one
+from microgpt.engines.ranks import ranks, require_one
 from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes, state_bytes
 from microgpt.model.settings import ModelConfig, Settings
@@ -48,12 +48,12 @@ def prepare(request: Request, split: Split | None = None) -> Prepared:
     request = settled(request)
     split = split or split_of(request, request.documents)
     model = request.settings.model(split.corpus.tokenizer.vocabulary)
-    check_memory(request.settings, model)
+    check_memory(request.settings, model, device=request.device)
     stream = random.Random(request.settings.seed) if request.golden else None
     dataset = _dataset(request, split, stream)
     settings, corpus = request.settings, split.corpus
     weights = draw_weights_golden(settings, model, stream) if stream else draw_weights(settings, model)
-    training = Training(request, _provenance(corpus), stream.getstate() if stream else None, origin=None)
+    training = Training(request, _provenance(corpus), stream.getstate() if stream else None, origin=None, ranks=ranks())
     return Prepared(dataset, Checkpoint(fresh(model, weights), corpus.tokenizer, corpus.kind, training))
 
 
@@ -61,7 +61,8 @@ def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None
     """The text of a run that goes on. Raises `DataError` where it has changed since."""
     assert checkpoint.training is not None
     dataset = dataset_of(checkpoint, split)
-    return Prepared(dataset, replace(checkpoint, training=replace(checkpoint.training, request=settled(request))))
+    training = replace(checkpoint.training, request=settled(request), ranks=ranks())
+    return Prepared(dataset, replace(checkpoint, training=training))
 
 
 def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
@@ -120,15 +121,19 @@ def engine_config(request: Request) -> EngineConfig:
     return EngineConfig(precision, request.threads, settings.beta1, settings.beta2, request.device)
 
 
-def check_memory(settings: Settings, model: ModelConfig, available: int | None = None) -> None:
-    """Raise `UsageError` for sizes whose weights, moments and activations can't fit into this machine's memory."""
+def check_memory(settings: Settings, model: ModelConfig, available: int | None = None, device: str = "cpu") -> None:
+    """Raise `UsageError` for sizes whose weights, moments and activations can't fit into this machine's main memory.
+    A card has memory of its own for activations, and the engine looks at it."""
     one, two = (state_bytes(replace(model, layer=layer), 8) for layer in (1, 2))
-    needed = one + (model.layer - 1) * (two - one) + activation_bytes(model, 8, settings.batch)
+    needed = one + (model.layer - 1) * (two - one)
+    if not device.startswith("cuda"):
+        needed += activation_bytes(model, 8, settings.batch)
     memory = available or _memory()
     if needed > memory:
         raise UsageError(
             f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --batch {settings.batch} need about "
-            f"{needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f}; choose smaller ones."
+            f"{needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f} of main memory; "
+            "choose smaller ones."
         )
 
 

@@ -21,6 +21,7 @@ class Started:
     engine: str
     precision: str
     threads: int
+    ranks: int
     params: int
     settings: Settings
     step: int
@@ -130,6 +131,7 @@ class Result:
     engine: str
     precision: int | str
     threads: int
+    ranks: int
     params: int
     steps: int
     steps_taken: int

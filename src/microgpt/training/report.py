@@ -26,6 +26,7 @@ def report(
         "request": training.request.to_dict(),
         "data": {"name": provenance.name, "sha256": provenance.sha256, "kind": kind},
         "origin": training.origin,
+        "ranks": training.ranks,
         "versions": {"microgpt": microgpt.__version__, "python": platform.python_version(), "numpy": np.__version__},
         "machine": machine(),
         "began": began or datetime.now().isoformat(sep=" ", timespec="seconds"),

@@ -52,7 +52,7 @@ def resume(
             asked, precision = changes.get("engine", request.engine), changes.get("precision", request.precision)
             prepared, engine, note = ready_engine(prepared, asked, precision)
         notes = [_note(origin, prepared, finished), *_recovered(origin, checkpoint.state.step, len(rows), broken_off)]
-        notes += [*([Note(note)] if note else []), *_computed(training.request, prepared.request)]
+        notes += [*([Note(note)] if note else []), *_computed(training, prepared.training)]
         folder = origin
         if finished:
             prepared, folder = _branch(prepared, origin)
@@ -162,10 +162,11 @@ def _recovered(folder: RunFolder, step: int, rows: int, broken_off: int) -> Iter
         yield Note(message, warning=True)
 
 
-def _computed(before: Request, now: Request) -> Iterator[Note]:
-    """A note where another engine, precision or number of threads goes on."""
-    before = settled(before)
-    changed = [name for name in COMPUTING if getattr(before, name) != getattr(now, name)]
-    if changed:
-        what = ", ".join(f"{name} {getattr(before, name)} -> {getattr(now, name)}" for name in changed)
+def _computed(before: Training, now: Training) -> Iterator[Note]:
+    """A note where another engine, precision or number of threads or ranks goes on."""
+    then, asked = settled(before.request), now.request
+    pairs = {name: (getattr(then, name), getattr(asked, name)) for name in COMPUTING}
+    pairs["ranks"] = before.ranks, now.ranks
+    if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
+        what = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changed.items())
         yield Note(f"{what}: the same state goes on, within the tolerances of `microgpt verify`, not bit by bit.")

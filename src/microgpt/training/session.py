@@ -93,6 +93,7 @@ class Session:
             engine=request.engine,
             precision=request.precision,
             threads=request.threads,
+            ranks=self.prepared.training.ranks,
             params=params(self.prepared.checkpoint.model),
             settings=self.settings,
             step=self.step,
@@ -255,11 +256,10 @@ class Session:
     def result(self, held_out: HeldOut | None, samples: Samples) -> Result:
         """All that the finished run has to say."""
         started = self.started()
-        told = {name: getattr(started, name) for name in ("run", "recipe", "engine", "threads", "params", "documents")}
-        also = {name: getattr(started, name) for name in ("cropped_tokens", "vocabulary", "holdout_unseen_characters")}
+        names = "run recipe engine threads ranks params documents cropped_tokens vocabulary holdout_unseen_characters"
+        told = {name: getattr(started, name) for name in names.split()}
         return Result(
             **told,
-            **also,
             precision=int(started.precision) if started.precision.isdigit() else started.precision,
             steps=self.settings.steps,
             steps_taken=self.step,

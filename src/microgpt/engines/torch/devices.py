@@ -10,6 +10,7 @@ import torch
 from microgpt.engines.base import EngineConfig, Precision
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes
+from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 
 KINDS: Final = ("cpu", "cuda", "mps")
@@ -17,6 +18,7 @@ DTYPES: Final[dict[Precision, torch.dtype]] = {"64": torch.float64, "32": torch.
 SHARE_OF_MEMORY: Final = 4  # a pass may take a quarter of the device's memory; weights and moments need the rest
 MOST_ON_CPU: Final = 2048  # predictions in a pass: at emb 64 and at emb 256 more were no faster
 MOST_ON_CARD: Final = 1 << 17
+KEPT: Final = 7  # numbers for each parameter: weights and two moments, now and after the step, and the gradient
 NO_MEMORY: Final = ("out of memory", "can't allocate memory")  # how a device says so
 
 
@@ -45,9 +47,10 @@ def device_of(config: EngineConfig, local_rank: int = 0) -> torch.device:
     index = int(number) if number else local_rank
     if kind != "cpu" and index >= there:
         asked = "" if number or not index else f" for rank {index} of this machine"
+        built = kind != "cuda" or torch.backends.cuda.is_built()
         raise EnvironmentFault(
-            f"--device {config.device}{asked}: expected a device that is there, found {there} of the kind {kind}; "
-            "--device auto takes what there is."
+            f"--device {config.device}{asked}: expected a device that is there, found {there} of the kind {kind}"
+            f"{'' if built else ', for which this PyTorch was not built'}; --device auto takes what there is."
         )
     return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
 
@@ -58,6 +61,22 @@ def at_once(model: ModelConfig, device: torch.device, precision: Precision) -> i
     each = activation_bytes(model, 8 if precision == "64" else 4) // model.ctx
     most = MOST_ON_CARD if device.type == "cuda" else MOST_ON_CPU
     return max(model.ctx, min(most, _memory(device) // SHARE_OF_MEMORY // each))
+
+
+def require_memory(model: ModelConfig, device: torch.device, precision: Precision, free: int | None = None) -> None:
+    """Raise `EnvironmentFault` where a card has less memory free than the weights and one document need. A batch asks
+    for no more: it is taken in as many passes as it has to be. Of main memory, `training` says beforehand."""
+    if device.type != "cuda":
+        return
+    each = DTYPES[precision].itemsize
+    needed = KEPT * each * params(model) + activation_bytes(model, each)
+    left = _free(device) if free is None else free
+    if needed > left:
+        raise EnvironmentFault(
+            f"--device {device}: --emb {model.emb} --layer {model.layer} --ctx {model.ctx} need at least "
+            f"{needed / 1e9:,.1f} GB of this card's memory, found {left / 1e9:,.1f} GB free; choose smaller sizes or "
+            "another --device."
+        )
 
 
 @contextmanager
@@ -72,10 +91,16 @@ def computing(device: torch.device, threads: int) -> Iterator[None]:
             raise
         raise EnvironmentFault(
             f"--device {device} has not enough memory for this; smaller sizes (--emb, --layer, --ctx) or another "
-            "--device would do."
+            "--device would do. What a run has saved is whole."
         ) from None
     finally:
         torch.set_num_threads(before)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of a card that nobody uses, or that this process keeps for its next tensors."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def _memory(device: torch.device) -> int:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 import microgpt
 from microgpt.engines.base import Batch, Engine, EngineConfig, Precision, Runner, Tokens
+from microgpt.engines.ranks import RankLost, report
 from microgpt.engines.torch.engine import TorchEngine
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.model.settings import ModelConfig
@@ -35,6 +36,14 @@ MEETING: Final = 300.0  # seconds that ranks may come one after another: a cold 
 PATIENCE: Final = 25.0  # seconds of silence after which a rank counts as dead; torchrun may take 30 more to end all
 SIGN_OF_LIFE: Final = 5.0  # seconds between two commands at most
 PAUSE: Final = 0.5  # seconds that rank 0 has to say its last line
+LOST: Final = (
+    "another rank of this training was lost, or could not be reached; what was saved last is whole, and --resume goes "
+    "on from it, on any number of ranks."
+)
+ABSENT: Final = (
+    "expected to meet the other ranks, found that they can't be reached; on several machines, GLOO_SOCKET_IFNAME names "
+    "the network interface that leads to the others, and no firewall may stand between them."
+)
 LEADERS: Final = ("data", "name", "out")  # what only rank 0 reads: ranks may differ in it
 
 _team: "Team | None" = None
@@ -49,8 +58,7 @@ class Team:
         self._speaking = threading.Lock()
         self._ended = threading.Event()
         self._broken = False  # whether a command ended in the midst, so that the ranks are no longer in step
-        with _lost():
-            self._commands = dist.new_group(backend="gloo", timeout=timedelta(seconds=PATIENCE))
+        self._commands = dist.new_group(backend="gloo", timeout=timedelta(seconds=PATIENCE))
         self._gradients = self._commands  # on cards, the group that adds up gradients
 
     def agree(self, asked: Mapping[str, Any]) -> None:
@@ -108,7 +116,7 @@ class Team:
                 case "alive":
                     continue
                 case "dismiss":
-                    return self.leave(arguments[0])
+                    return self.leave(*arguments)
                 case "open":
                     config, state = arguments
                     runner = self.opens(config).open(state)
@@ -116,20 +124,22 @@ class Team:
                     with contextlib.suppress(UsageError):  # rank 0 meets the same, and tells it
                         getattr(runner, command)(*arguments)
 
-    def leave(self, code: int) -> int:
-        """The other ranks: the exit code. After an error rank 0 leaves first, for torchrun reports who did."""
+    def leave(self, code: int, told: str = "") -> int:
+        """The other ranks: the exit code. After an error rank 0 leaves first, for torchrun reports who did; on another
+        machine, torchrun hears from here what rank 0 told."""
         if code:
-            with contextlib.suppress(EnvironmentFault):
+            with contextlib.suppress(RankLost):
                 self._receive()  # ends when rank 0's connections close
             time.sleep(PAUSE)
+            report(told)
         return code
 
-    def dismiss(self, code: int) -> None:
-        """Rank 0: let the others go, with this exit code."""
+    def dismiss(self, code: int, told: str) -> None:
+        """Rank 0: let the others go, with this exit code and the error behind it."""
         self._ended.set()
         if self._broken:
             return  # they hear it from the connections that close
-        with contextlib.suppress(EnvironmentFault), self.send("dismiss", code):
+        with contextlib.suppress(RankLost), self.send("dismiss", code, told):
             pass
 
     def _tell(self, *command: Any) -> None:
@@ -145,7 +155,7 @@ class Team:
 
     def _live(self) -> None:
         """Say that rank 0 is alive while it has nothing to ask, until it dismisses the others or one is lost."""
-        with contextlib.suppress(EnvironmentFault):
+        with contextlib.suppress(RankLost):
             while not self._ended.wait(SIGN_OF_LIFE):
                 with self._speaking:
                     if not self._ended.is_set():
@@ -187,14 +197,15 @@ class LeadingEngine:
 
     def __init__(self, team: Team, config: EngineConfig) -> None:
         self._team, self.config = team, config
-        engine = TorchEngine(config, ranks=team)  # what can't be is refused before the others hear of it
+        self._engine = TorchEngine(config, ranks=team)  # what can't be is refused before the others hear of it
         if ":" in config.device:
             raise UsageError(f"--device {config.device} names one card, found {team.count} ranks; use --device cuda.")
-        if engine.device.type == "mps":
+        if self._engine.device.type == "mps":
             raise UsageError(f"--device mps computes in one process, found {team.count} ranks; use cpu or cuda.")
 
     def ready(self, model: ModelConfig) -> None:
-        """There is nothing to prepare."""
+        """What rank 0's card can't hold, the others' can't either."""
+        self._engine.ready(model)
 
     def open(self, state: State) -> LeadingRunner:
         return LeadingRunner(self._team, self.config, state)
@@ -207,11 +218,14 @@ def make(config: EngineConfig) -> Engine:
 
 @contextlib.contextmanager
 def join() -> Iterator[Team]:
-    """Meet the other ranks, where torchrun says. Raises `EnvironmentFault` where they don't come."""
+    """Meet the other ranks, where torchrun says. Raises `EnvironmentFault` where they can't be reached."""
     global _team
-    with _lost():
-        dist.init_process_group("gloo", timeout=timedelta(seconds=MEETING))
-    _team = Team()
+    try:
+        with _leaving_at_once():
+            dist.init_process_group("gloo", timeout=timedelta(seconds=MEETING))
+            _team = Team()
+    except RuntimeError:
+        raise EnvironmentFault(f"rank {_rank()}: {ABSENT}") from None
     try:
         yield _team
     finally:
@@ -221,13 +235,24 @@ def join() -> Iterator[Team]:
 
 
 @contextlib.contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end this process: while it waits for others, within a long call, there is nothing to save."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def _lost() -> Iterator[None]:
     """A connection that broke, or a silence, as one plain line."""
     try:
         yield
     except RuntimeError:  # gloo's, NCCL's and the meeting place's errors are of this kind
-        rank = os.environ.get("RANK", "?")
-        raise EnvironmentFault(
-            f"rank {rank}: another rank of this training was lost, or could not be reached; what was saved last is "
-            "whole, and --resume goes on from it, on any number of ranks."
-        ) from None
+        raise RankLost(f"rank {_rank()}: {LOST}") from None
+
+
+def _rank() -> str:
+    return os.environ.get("RANK", "?")

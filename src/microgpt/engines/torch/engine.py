@@ -25,7 +25,7 @@ from microgpt.engines.base import (
     reusable,
 )
 from microgpt.engines.torch.adam import adam
-from microgpt.engines.torch.devices import DTYPES, at_once, computing, device_of
+from microgpt.engines.torch.devices import DTYPES, at_once, computing, device_of, require_memory
 from microgpt.engines.torch.net import Cache, Net, logits, losses, net
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
@@ -203,7 +203,8 @@ class TorchEngine:
         self._passing, self._compiled = passing, compiled
 
     def ready(self, model: ModelConfig) -> None:
-        """There is nothing to prepare."""
+        """Refuse, before a run folder is made, what can't fit on the card."""
+        require_memory(model, self.device, self.config.precision)
 
     def open(self, state: State) -> TorchRunner:
         passing = self._passing or at_once(state.model, self.device, self.config.precision)
