@@ -41,13 +41,13 @@ def command(what: str, **given: Any) -> int:
     steps and params are the original's two sweeps, laws is one to fit a law to; FILE.toml describes any other. What is
     in the store already is not run again: after Ctrl-C, a crash or a loss of power the same command goes on.
     """
-    from microgpt.lab.executors import cores
     from microgpt.lab.plan import plan
     from microgpt.lab.texts import Texts
 
     _check_executor(given["executor"], given["address"])
-    design, texts, jobs = _design(what, given["seeds"], given["original"]), Texts(), given["jobs"] or cores()
+    design, texts = _design(what, given["seeds"], given["original"]), Texts()
     planned = plan(design, texts, **_computed(given["engine"], given["precision"]))
+    jobs = given["jobs"] or _jobs(planned)
     if not given["quiet"] and (note := lacking()):
         click.echo(note, err=True)
     if given["dry_run"]:
@@ -67,7 +67,7 @@ def _carry_out(planned: "Plan", texts: "Texts", jobs: int, given: dict[str, Any]
 
     tells: Teller = teller(given["quiet"])
     with Store.open(given["store"], create=True) as store:
-        executor = _executor(jobs, given["keep_runs"])
+        executor = _executor(planned, texts, jobs, given["keep_runs"])
         try:
             for record in sweep(planned, store, executor, texts, stop):
                 tells.tell(record)
@@ -102,9 +102,23 @@ def _computed(engine: str, precision: str) -> dict[str, str]:
     return {name: value for name, value in (("engine", engine), ("precision", precision)) if value != "auto"}
 
 
-def _executor(jobs: int, keep_runs: bool) -> "Executor":
-    from microgpt.lab.executors import LocalProcesses
+def _jobs(planned: "Plan") -> int:
+    """As many as there are cores; where a card computes, one, which has all of it."""
+    from microgpt.engines import device
+    from microgpt.lab.executors import cores
 
+    on_cards = all(device(level.engine, "auto") != "cpu" for level in planned.levels)
+    return 1 if on_cards else cores()
+
+
+def _executor(planned: "Plan", texts: "Texts", jobs: int, keep_runs: bool) -> "Executor":
+    """Processes; where several runs can train together, such as take groups. A run with a folder trains alone."""
+    from microgpt.lab.ensemble import shape
+    from microgpt.lab.executors import LocalProcesses
+    from microgpt.lab.groups import InGroups
+
+    if not keep_runs and any(map(shape, planned.levels)):
+        return InGroups(jobs, texts)
     return LocalProcesses(jobs, "runs" if keep_runs else "")
 
 

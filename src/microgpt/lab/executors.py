@@ -119,9 +119,13 @@ class LocalProcesses:
         worker.connection.close()
         worker.process.join()
         self.workers[self.workers.index(worker)] = self._start()
-        if worker.queue:
-            yield Lost(worker.queue.popleft(), _reason(worker.process.exitcode))
-        self._waiting.extend(worker.queue)
+        yield from self._lost(worker.queue, _reason(worker.process.exitcode))
+
+    def _lost(self, queue: deque[Spec], reason: str) -> Iterator[Outcome]:
+        """Of the runs that a dead worker was handed the first was under way; the others wait for another worker."""
+        if queue:
+            yield Lost(queue.popleft(), reason)
+        self._waiting.extend(queue)
 
     def _start(self) -> _Worker:
         here, there = self._context.Pipe()

@@ -22,6 +22,7 @@ from microgpt.lab.record import RunRecord
 from microgpt.lab.spec import SAMPLES, Spec
 from microgpt.lab.texts import Shared, Texts
 from microgpt.model.schedule import learning_rates
+from microgpt.model.settings import Settings
 from microgpt.training.evaluate import contiguous, standard_error
 from microgpt.training.loop import train
 from microgpt.training.prepare import Prepared, engine_config, prepare
@@ -33,6 +34,8 @@ from microgpt.training.stopwatch import Stopwatch
 AT_ONCE: Final = 1 << 16  # sequences in a call of the engine
 NAMED: Final = 16  # characters of an identity that name a run folder
 POINTS: Final = 200  # at most, of a curve
+
+HeldOut = tuple[float | None, float | None]  # the held-out loss and its standard error
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,13 @@ class Workshop:
             done = self._kept(spec, shared, record) if self._out else self._plain(prepared, shared, record, watch)
         except DivergedError as error:
             done = Trained(replace(record, status="failed", error=str(error)))
-        return replace(done, record=replace(done.record, finished=_now()))
+        return replace(done, record=replace(done.record, finished=now()))
 
     def lost(self, spec: Spec, error: str) -> Trained:
         """The record of a run that could not be carried out."""
         shared = self.texts.shared(spec)
         record = skeleton(spec, shared, prepare(spec.request(), shared.split).dataset)
-        return Trained(replace(record, status="failed", error=error, finished=_now()))
+        return Trained(replace(record, status="failed", error=error, finished=now()))
 
     def _plain(self, prepared: Prepared, shared: Shared, record: RunRecord, watch: Stopwatch) -> Trained:
         with watch.measure("compile"):
@@ -91,18 +94,10 @@ class Workshop:
         with watch.measure("train"):
             losses = _advance(prepared, runner)
         with watch.measure("evaluate"):
-            loss, se = _evaluate(runner, shared)
+            held_out = _evaluate(runner, shared)
         with watch.measure("sample"):
-            samples = _samples(prepared, runner)
-        measured = replace(
-            record,
-            loss=loss,
-            loss_se=se,
-            training_loss=float(np.mean(losses[-MEAN_OF:])),
-            samples=samples,
-            seconds=asdict(watch.seconds()),
-        )
-        return Trained(measured, curve(losses))
+            samples = samples_of(prepared, runner)
+        return measured(record, losses, held_out, samples, asdict(watch.seconds()))
 
     def _kept(self, spec: Spec, shared: Shared, record: RunRecord) -> Trained:
         """The same through a run folder. One that a sweep which was killed has left keeps its name."""
@@ -111,15 +106,8 @@ class Workshop:
         *_, last = train(spec.request(out=self._out, name=name), split=shared.split)
         assert isinstance(last, Finished)  # nobody stops it
         result = last.result
-        measured = replace(
-            record,
-            loss=result.loss.holdout,
-            loss_se=result.loss.holdout_se,
-            training_loss=result.loss.mean_last_100,
-            samples=result.samples,
-            seconds=asdict(result.seconds),
-        )
-        return Trained(measured, curve(last.losses))
+        held_out = result.loss.holdout, result.loss.holdout_se
+        return measured(record, last.losses, held_out, result.samples, asdict(result.seconds))
 
     def _engine(self, prepared: Prepared) -> Engine:
         config = engine_config(prepared.request)
@@ -127,6 +115,18 @@ class Workshop:
         if key not in self._engines:
             self._engines[key] = create(*key)
         return self._engines[key]
+
+
+def measured(
+    record: RunRecord,
+    losses: NDArray[np.float64],
+    held_out: HeldOut,
+    samples: tuple[str, ...],
+    seconds: dict[str, float],
+) -> Trained:
+    """What came of a run that finished, with what it measured in its record."""
+    told: dict[str, Any] = {"training_loss": float(np.mean(losses[-MEAN_OF:])), "samples": samples, "seconds": seconds}
+    return Trained(replace(record, loss=held_out[0], loss_se=held_out[1], **told), curve(losses))
 
 
 def curve(losses: NDArray[np.float64]) -> Curve:
@@ -147,36 +147,48 @@ def _advance(prepared: Prepared, runner: Runner) -> NDArray[np.float64]:
         rates = learning_rates(settings, first, count)
         parts.append(runner.advance(dataset.sequences_of(first, count, settings.batch), rates))
         if len(parts[-1]) < count:
-            step = first + len(parts[-1]) + 1
-            raise DivergedError(
-                f"step {step}: expected a finite loss and finite weights, found others at a learning rate of "
-                f"{rates[len(parts[-1])]:g}; try --lr {gentler(settings.lr):g}."
-            )
+            raise diverged(settings, first + len(parts[-1]), rates[len(parts[-1])])
     return np.concatenate(parts)
 
 
-def _evaluate(runner: Runner, shared: Shared) -> tuple[float | None, float | None]:
-    """The held-out loss and its standard error by training/evaluate.py; None where nothing is held out."""
+def diverged(settings: Settings, steps: int, rate: float) -> DivergedError:
+    """What a run says whose next step, after so many, would not be finite."""
+    return DivergedError(
+        f"step {steps + 1}: expected a finite loss and finite weights, found others at a learning rate of "
+        f"{rate:g}; try --lr {gentler(settings.lr):g}."
+    )
+
+
+def _evaluate(runner: Runner, shared: Shared) -> HeldOut:
+    """The held-out loss by training/evaluate.py; None where nothing is held out."""
     if not shared.held_out:
         return None, None
-    parts = [runner.evaluate(part) for part in _stretches(shared.held_out)]
+    parts = [runner.evaluate(part) for part in stretches(shared.held_out)]
     sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return summed_up(sums, counts, shared)
+
+
+def summed_up(sums: NDArray[np.float64], counts: NDArray[np.int64], shared: Shared) -> HeldOut:
+    """The held-out loss, of the summed losses and the numbers of predictions of all that is held out, (n,) each."""
     clusters: tuple[NDArray[Any], NDArray[Any]] = (sums, counts)
     if shared.split.is_running:
         clusters = contiguous(sums), contiguous(counts)
     return float(sums.sum() / counts.sum()), standard_error(*clusters)
 
 
-def _stretches(sequences: Sequence[Any]) -> list[Any]:
+def stretches(sequences: Sequence[Any]) -> list[Any]:
+    """Sequences in as many parts as an engine is called with."""
     return [sequences[first : first + AT_ONCE] for first in range(0, len(sequences), AT_ONCE)]
 
 
-def _samples(prepared: Prepared, runner: Runner) -> tuple[str, ...]:
+def samples_of(prepared: Prepared, runner: Runner) -> tuple[str, ...]:
+    """The texts that a run of a sweep writes."""
     checkpoint, state, settings = prepared.checkpoint, prepared.training.random_state, prepared.request.settings
     stream = random_stream(state) if state else samples_stream(settings.seed)
     writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, settings.ctx)
     return writer.write(Sampling(SAMPLES, prepared.request.temperature), stream).texts
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, as a record tells it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,18 +1,20 @@
 """One process that carries out runs, one after another, and keeps between them what they share.
 
-It hears specifications from a pipe and answers each with what came of it. It ends when the pipe closes, and at once
-when the process that started it is gone; Ctrl-C is that one's to decide.
+It hears specifications from a pipe, one or a group that trains together, and answers each with what came of it. It ends
+when the pipe closes, and at once when the process that started it is gone; Ctrl-C is that one's to decide.
 """
 
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
 from microgpt.errors import MicrogptError, UsageError
+from microgpt.lab.ensemble import carry_out_together
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
 
@@ -47,10 +49,23 @@ def work(connection: Connection, out: str) -> None:
     with threadpool_limits(1):  # the cores belong to the jobs
         while True:
             try:
-                spec = connection.recv()
+                asked: Spec | list[Spec] = connection.recv()
             except (EOFError, OSError):
                 return
-            connection.send(outcome_of(workshop, spec))
+            for outcome in outcomes_of(workshop, asked if isinstance(asked, list) else [asked]):
+                connection.send(outcome)
+
+
+def outcomes_of(workshop: Workshop, specs: list[Spec]) -> Iterator[Outcome]:
+    """What comes of runs in their order: of a group together or, where that can't be, of each alone."""
+    if len(specs) > 1:
+        try:
+            yield from carry_out_together(workshop, specs)
+            return
+        except Exception:  # what it was, a run alone meets too, and tells
+            pass
+    for spec in specs:
+        yield outcome_of(workshop, spec)
 
 
 def outcome_of(workshop: Workshop, spec: Spec) -> Outcome:

@@ -60,7 +60,7 @@ def at_once(model: ModelConfig, device: torch.device, precision: Precision) -> i
     free, so that a resumed run computes the same sums."""
     each = activation_bytes(model, 8 if precision == "64" else 4) // model.ctx
     most = MOST_ON_CARD if device.type == "cuda" else MOST_ON_CPU
-    return max(model.ctx, min(most, _memory(device) // SHARE_OF_MEMORY // each))
+    return max(model.ctx, min(most, memory(device) // SHARE_OF_MEMORY // each))
 
 
 def require_memory(model: ModelConfig, device: torch.device, precision: Precision, free: int | None = None) -> None:
@@ -103,12 +103,12 @@ def _free(device: torch.device) -> int:
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
-def _memory(device: torch.device) -> int:
+def memory(device: torch.device) -> int:
     """Bytes of the device's memory."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     if device.type == "mps":
-        return int(torch.mps.recommended_max_memory())
+        return int(torch.mps.recommended_maxmemory())
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
