@@ -98,7 +98,6 @@ def test_run_folders_are_kept_where_asked_for(tmp_path: Path) -> None:
     [
         (["stps"], 2, "Did you mean steps"),
         (["none.toml"], 3, "none.toml"),
-        (["steps", "--executor", "ray"], 5, "later version"),
         (["steps", "--executor", "rya"], 2, "Did you mean ray"),
         (["steps", "--address", "here"], 2, "--executor local"),
         (["steps", "--seeds", "0"], 2, "--seeds"),

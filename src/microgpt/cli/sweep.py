@@ -9,9 +9,12 @@ import click
 from microgpt.cli.app import Stop, suggestion
 from microgpt.cli.options import JSON
 from microgpt.cli.sweeping import Teller, lacking, print_estimate, teller
-from microgpt.errors import EnvironmentFault, UsageError
+from microgpt.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from microgpt.lab.cluster.asked import Asked
     from microgpt.lab.design import Design
     from microgpt.lab.executors import Executor
     from microgpt.lab.plan import Plan
@@ -31,7 +34,15 @@ STORE = click.option("--store", default="lab.db", show_default=True, metavar="FI
 @click.option("--engine", default="auto", show_default=True, metavar="WORD", help="What computes.")
 @click.option("--precision", default="auto", show_default=True, metavar="WORD", help="Bits of a number.")
 @click.option("--executor", default="local", show_default=True, metavar="local|ray", help="Where runs are computed.")
-@click.option("--address", metavar="TEXT", help="Address of the cluster.")
+@click.option(
+    "--address", metavar="HOST:PORT", help="A Ray cluster this machine belongs to.  [default: start one here]"
+)
+@click.option(
+    "--cores-per-run", type=click.IntRange(1, 1024), metavar="N", help="On Ray: cores of a run.  [default: 1]"
+)
+@click.option(
+    "--gpus-per-run", type=click.FloatRange(0, 64), metavar="F", help="On Ray: GPUs of a run, or a share of one."
+)
 @click.option("--keep-runs", is_flag=True, help="Write a run folder for each run too, into runs/.")
 @JSON
 @click.option("--quiet", is_flag=True, help="No progress and no notes on standard error.")
@@ -44,10 +55,12 @@ def command(what: str, **given: Any) -> int:
     from microgpt.lab.plan import plan
     from microgpt.lab.texts import Texts
 
-    _check_executor(given["executor"], given["address"])
+    asked = _asked(given)
     design, texts = _design(what, given["seeds"], given["original"]), Texts()
     planned = plan(design, texts, **_computed(given["engine"], given["precision"]))
     jobs = given["jobs"] or _jobs(planned)
+    if asked:
+        _check_gpus(asked, planned)
     if not given["quiet"] and (note := lacking()):
         click.echo(note, err=True)
     if given["dry_run"]:
@@ -56,18 +69,22 @@ def command(what: str, **given: Any) -> int:
         print_estimate(planned, estimate(planned, texts, jobs), given["as_json"])
         return 0
     with Stop() as stop:
-        end = _carry_out(planned, texts, jobs, given, stop)
+        end = _carry_out(
+            planned, texts, lambda: _executor(asked, planned, texts, jobs, given["keep_runs"]), given, stop
+        )
         _print_end(end, given["store"], given["as_json"])
     return stop.code
 
 
-def _carry_out(planned: "Plan", texts: "Texts", jobs: int, given: dict[str, Any], stop: Stop) -> "Finished":
+def _carry_out(
+    planned: "Plan", texts: "Texts", begin: "Callable[[], Executor]", given: dict[str, Any], stop: Stop
+) -> "Finished":
     from microgpt.lab.store import Store
     from microgpt.lab.sweep import Finished, sweep
 
     tells: Teller = teller(given["quiet"])
     with Store.open(given["store"], create=True) as store:
-        executor = _executor(planned, texts, jobs, given["keep_runs"])
+        executor = begin()
         try:
             for record in sweep(planned, store, executor, texts, stop):
                 tells.tell(record)
@@ -111,8 +128,13 @@ def _jobs(planned: "Plan") -> int:
     return 1 if on_cards else cores()
 
 
-def _executor(planned: "Plan", texts: "Texts", jobs: int, keep_runs: bool) -> "Executor":
-    """Processes; where several runs can train together, such as take groups. A run with a folder trains alone."""
+def _executor(asked: "Asked | None", planned: "Plan", texts: "Texts", jobs: int, keep_runs: bool) -> "Executor":
+    """A cluster, or processes; where several runs can train together, such as take groups. A run with a folder trains
+    alone."""
+    if asked:
+        from microgpt.lab.cluster.executor import RayCluster
+
+        return RayCluster(asked)
     from microgpt.lab.ensemble import shape
     from microgpt.lab.executors import LocalProcesses
     from microgpt.lab.groups import InGroups
@@ -122,13 +144,36 @@ def _executor(planned: "Plan", texts: "Texts", jobs: int, keep_runs: bool) -> "E
     return LocalProcesses(jobs, "runs" if keep_runs else "")
 
 
-def _check_executor(name: str, address: str | None) -> None:
+def _asked(given: dict[str, Any]) -> "Asked | None":
+    """What is asked of a cluster; None for processes of this machine. Raises `EnvironmentFault` without Ray."""
+    name, resources = given["executor"], (given["cores_per_run"], given["gpus_per_run"])
     if name not in ("local", "ray"):
         raise UsageError(f"--executor takes local or ray, found {name!r}. {suggestion(name, ['local', 'ray'])}")
-    if name == "ray":
-        raise EnvironmentFault("--executor ray comes with a later version; leave it out to use this machine's cores.")
-    if address:
-        raise UsageError("--address is that of a cluster, which --executor local does not use; leave it out.")
+    if name == "local":
+        for flag, value in zip(
+            ("address", "cores-per-run", "gpus-per-run"), (given["address"], *resources), strict=True
+        ):
+            if value:
+                raise UsageError(f"--{flag} is for a cluster, which --executor local does not use; add --executor ray.")
+        return None
+    from microgpt.lab.cluster.asked import Asked, check_installed
+
+    check_installed()
+    if given["address"] and given["keep_runs"]:
+        raise UsageError(
+            "--keep-runs writes folders where runs are computed, with --address on many machines; leave it out."
+        )
+    asked_cores, gpus = resources
+    out = "runs" if given["keep_runs"] else ""
+    return Asked(given["address"] or "", given["jobs"] or 0, asked_cores or 1, gpus or 0.0, out, str(Path.cwd()))
+
+
+def _check_gpus(asked: "Asked", planned: "Plan") -> None:
+    others = {level.engine for level in planned.levels} - {"torch"}
+    if asked.gpus and others:
+        raise UsageError(
+            f"--gpus-per-run is for the engine torch, found runs with {', '.join(sorted(others))}; add --engine torch."
+        )
 
 
 def _print_end(end: "Finished", store: str, as_json: bool) -> None:

@@ -110,7 +110,7 @@ class LocalProcesses:
             while worker.connection.poll():
                 outcome: Outcome = worker.connection.recv()
                 worker.queue.popleft()
-                worker.quick = isinstance(outcome, Trained) and _seconds(outcome) < QUICK
+                worker.quick = quick(outcome)
                 yield outcome
         except (EOFError, OSError):
             yield from self._bury(worker)
@@ -130,7 +130,7 @@ class LocalProcesses:
     def _start(self) -> _Worker:
         here, there = self._context.Pipe()
         process = self._context.Process(target=work, args=(there, self._out), daemon=True)
-        with _interrupts_held_back():
+        with interrupts_held_back():
             process.start()
         there.close()
         return _Worker(process, here)
@@ -142,7 +142,7 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
+def interrupts_held_back() -> Iterator[None]:
     """A new process begins deaf to Ctrl-C, as this one is for that moment; it hears of it right afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -154,8 +154,9 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _seconds(trained: Trained) -> float:
-    return trained.record.seconds.get("total", QUICK)
+def quick(outcome: Outcome) -> bool:
+    """Whether a run took so little that its worker should be handed the next one while it is at the last."""
+    return isinstance(outcome, Trained) and outcome.record.seconds.get("total", QUICK) < QUICK
 
 
 def _reason(exit_code: int | None) -> str:

@@ -60,10 +60,10 @@ class Trained:
 
 
 class Workshop:
-    """What a process keeps between its runs."""
+    """What a process keeps between its runs. `out` is where it writes run folders, if at all."""
 
-    def __init__(self, texts: Texts | None = None, out: str = "") -> None:
-        self.texts, self._out = texts or Texts(), out
+    def __init__(self, texts: Texts | None = None, out: str = "", device: str = "cpu") -> None:
+        self.texts, self._out, self._device = texts or Texts(), out, device
         self._engines: dict[tuple[str, EngineConfig], Engine] = {}
 
     def carry_out(self, spec: Spec) -> Trained:
@@ -74,7 +74,7 @@ class Workshop:
         watch = Stopwatch()
         with watch.measure("data"):
             shared = self.texts.shared(spec)
-            prepared = prepare(spec.request(), shared.split)
+            prepared = prepare(spec.request(device=self._device), shared.split)
             record = skeleton(spec, shared, prepared.dataset)
         try:
             done = self._kept(spec, shared, record) if self._out else self._plain(prepared, shared, record, watch)
@@ -103,7 +103,7 @@ class Workshop:
         """The same through a run folder. One that a sweep which was killed has left keeps its name."""
         names = (spec.identity[:NAMED] + (f"-{n}" if n > 1 else "") for n in itertools.count(1))
         name = next(name for name in names if not (Path(self._out) / name).exists())
-        *_, last = train(spec.request(out=self._out, name=name), split=shared.split)
+        *_, last = train(spec.request(out=self._out, name=name, device=self._device), split=shared.split)
         assert isinstance(last, Finished)  # nobody stops it
         result = last.result
         held_out = result.loss.holdout, result.loss.holdout_se

@@ -63,11 +63,12 @@ class Spec:
         """The same run with other settings of the training."""
         return replace(self, settings=replace(self.settings, **changes))
 
-    def request(self, *, out: str = "", name: str = "") -> Request:
+    def request(self, *, out: str = "", name: str = "", device: str = "cpu") -> Request:
         """What a training is asked for: a held-out loss at the end, a few samples, no folder unless one is named."""
         texts: dict[str, Any] = {name: getattr(self, name) for name in TEXT_SETTINGS}
         computed: dict[str, Any] = {"engine": self.engine, "precision": self.precision, "threads": 1}
-        return Request(self.settings, data=self.data, out=out, name=name, samples=SAMPLES, **texts, **computed)
+        places: dict[str, Any] = {"data": self.data, "out": out, "name": name, "device": device}
+        return Request(self.settings, samples=SAMPLES, **places, **texts, **computed)
 
 
 def spec_of(request: Request, data_sha256: str, kind: str) -> Spec:

@@ -53,24 +53,32 @@ class Texts:
 
     def shared(self, spec: Spec) -> Shared:
         """What the run shares with others. Raises `DataError` where the text is no longer the one that was planned."""
-        asked = (*_reading(spec), spec.holdout, spec.split_seed)
+        asked = (*reading(spec), spec.holdout, spec.split_seed)
         if asked not in self._splits:
-            corpus = self._corpus(spec)
-            if corpus.sha256 != spec.data_sha256:
-                raise DataError(
-                    f"{', '.join(spec.data)}: expected the text of the plan (SHA-256 {spec.data_sha256[:12]}…), found "
-                    f"another ({corpus.sha256[:12]}…); start the sweep again."
-                )
-            self._splits[asked] = Split.of(corpus, spec.holdout, spec.split_seed)
+            self._splits[asked] = Split.of(self.corpus(spec), spec.holdout, spec.split_seed)
         key = (*asked, spec.settings.ctx)
         if key not in self._shared:
             self._shared[key] = Shared.of(self._splits[asked], spec.settings.ctx)
         return self._shared[key]
 
+    def corpus(self, spec: Spec) -> Corpus:
+        """The text of a run, as tokens. Raises `DataError` where it is no longer the one that was planned."""
+        corpus = self._corpus(spec)
+        if corpus.sha256 != spec.data_sha256:
+            raise DataError(
+                f"{', '.join(spec.data)}: expected the text of the plan (SHA-256 {spec.data_sha256[:12]}…), found "
+                f"another ({corpus.sha256[:12]}…); start the sweep again."
+            )
+        return corpus
+
+    def give(self, spec: Spec, corpus: Corpus) -> None:
+        """Take the text of a run from who has read it, so that it need not be read here."""
+        self._corpora[reading(spec)] = corpus
+
     def _corpus(self, asked: Request | Spec) -> Corpus:
         if STANDARD_INPUT in asked.data:
             raise UsageError("A sweep reads its text many times, so --data - can't be; write it to a file.")
-        key = _reading(asked)
+        key = reading(asked)
         if key not in self._corpora:
             normalize: Normalization = asked.normalize  # type: ignore[assignment]  # validated by Request
             text = read(asked.data, encoding=asked.encoding, normalize=normalize)
@@ -78,5 +86,6 @@ class Texts:
         return self._corpora[key]
 
 
-def _reading(asked: Request | Spec) -> tuple[object, ...]:
+def reading(asked: Request | Spec) -> tuple[object, ...]:
+    """Which text is meant, and how it is read: runs that agree on it share a text."""
     return asked.data, asked.encoding, asked.normalize, asked.documents
