@@ -1,6 +1,7 @@
 """What every engine promises (engines/base.py), asked of each in each of its precisions."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,18 @@ def test_a_vocabulary_of_one_or_two(name: str, precision: Precision, size: int) 
     assert len(losses) == 5
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0] if size == 2 else (losses == 0.0).all()
+
+
+@every_kind
+@pytest.mark.parametrize("heads", [2, 8])
+def test_a_lone_prediction_teaches_attention_nothing(name: str, precision: Precision, heads: int) -> None:
+    """One token looks at itself alone: the gradient is exactly zero, or Adam would make a step of a rounding error."""
+    model = replace(MODEL, head=heads)
+    _, gradient = opened(name, precision, model).gradient([np.array([8, 3]), np.array([8, 1])])
+    named = tensors(model, gradient)
+    assert not named["layer0.attn_wq"].any()
+    assert not named["layer1.attn_wk"].any()
+    assert named["layer0.attn_wv"].any()
 
 
 @every_kind

@@ -117,6 +117,12 @@ def test_a_run_that_diverges_is_a_failed_record(tmp_path: Path) -> None:
     assert "expected a finite loss" in record.error
 
 
+def test_a_run_whose_held_out_loss_is_not_finite_is_a_failed_record(tmp_path: Path) -> None:
+    record = Workshop().carry_out(spec(tmp_path, lr=1e150, steps=1)).record
+    assert (record.status, record.loss) == ("failed", None)
+    assert "expected a finite held-out loss" in record.error
+
+
 def test_a_curve_has_the_mean_of_each_stretch() -> None:
     found = curve(np.arange(1001.0))
     assert found.every == 6

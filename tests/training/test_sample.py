@@ -149,7 +149,7 @@ def test_a_temperature_must_be_above_zero(temperature: float) -> None:
         Sampling(temperature=temperature)
 
 
-@pytest.mark.parametrize("wrong", [{"count": -1}, {"top_k": -1}, {"top_k": 1.5}, {"length": 0}])
+@pytest.mark.parametrize("wrong", [{"count": -1}, {"count": 10**6}, {"top_k": -1}, {"top_k": 1.5}, {"length": 0}])
 def test_other_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="must be a whole number"):
         Sampling(**wrong)

@@ -67,13 +67,15 @@ def fit_law(chosen: dict[str, Any], table: "Table | None" = None) -> "Law":
     from microgpt.lab.laws.form import form
     from microgpt.lab.laws.summary import law
 
-    check_draws(chosen["bootstrap"], chosen["level"])
+    check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
     found = read_table(chosen) if table is None else table
     return law(found, form(chosen["form"]), chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"])
 
 
-def check_draws(draws: int, level: float) -> None:
-    """Refuse what gives no interval."""
+def check_draws(draws: int, level: float, seed: int) -> None:
+    """Refuse what gives no interval, and what seeds no stream."""
+    if seed < 0:
+        raise click.UsageError(f"--seed takes a whole number of 0 or more, found {seed}.")
     if not 100 <= draws <= 1_000_000:
         raise click.UsageError(f"--bootstrap takes 100 to 1,000,000 draws, found {draws}.")
     if not 0.5 <= level <= 0.99:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +11,8 @@ from microgpt.cli.options import JSON
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.summary import Law
+
+MOST_SCATTER: Final = 1.0  # nats: beyond it a simulated loss may be below zero, and there is no law to find
 
 
 @click.command("laws")
@@ -76,7 +78,9 @@ def _compared(found: "Law") -> list[dict[str, Any]]:
 def _simulate(count: int, as_json: bool, chosen: dict[str, Any]) -> None:
     from microgpt.lab.laws.simulate import Plan, summary, trials
 
-    check_draws(chosen["bootstrap"], chosen["level"])
+    check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
+    if not 0 <= chosen["scatter"] <= MOST_SCATTER:
+        raise click.UsageError(f"--scatter takes 0 to {MOST_SCATTER:g} nats, found {chosen['scatter']}.")
     if not 1 <= count <= 100_000:
         raise click.UsageError(f"--simulate takes 1 to 100,000 draws of a design, found {count}.")
     plan = Plan(*_design(chosen["design"]), scatter=chosen["scatter"])

@@ -1,6 +1,7 @@
 """`microgpt predict`"""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ def command(at: tuple[float, ...], register: str | None, score: str | None, as_j
         return
     if not at or len(at) % 2:
         raise click.UsageError(f"Expected pairs of PARAMS TOKENS, found {len(at)} numbers; try 2e5 1e7.")
+    if wrong := [number for number in at if not 0 < number < math.inf]:
+        raise click.UsageError(f"PARAMS and TOKENS are numbers above 0, found {wrong[0]:g}; try 2e5 1e7.")
     from microgpt.lab.laws.doubts import of_length
     from microgpt.lab.laws.points import points
     from microgpt.lab.laws.predict import predict

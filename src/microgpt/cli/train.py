@@ -43,8 +43,8 @@ def command(
             return followed
         tells = teller(quiet)
         try:
-            records = _within(budget, resume, chosen, tells, stop) if budget else _records(resume, chosen, stop)
-            last = _follow(records, tells, as_json, tell_looks=not budget)
+            records = _records(resume, chosen, stop) if budget is None else _within(budget, resume, chosen, tells, stop)
+            last = _follow(records, tells, as_json, tell_looks=budget is None)
         finally:
             tells.close()
     if losses_file:

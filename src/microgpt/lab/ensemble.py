@@ -5,8 +5,9 @@ seconds are its share of the group's.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -114,14 +115,19 @@ def carry_out_together(workshop: Workshop, specs: Sequence[Spec]) -> list[Traine
 
 
 def _outcome(
-    run: Prepared, record: RunRecord, losses: Losses, held_out: HeldOut, state: State | None, engine: Engine
+    run: Prepared,
+    record: RunRecord,
+    losses: Losses,
+    held_out: Callable[[], HeldOut],
+    state: State | None,
+    engine: Engine,
 ) -> Trained:
     """What came of a run of a group, with its samples."""
     try:
         if state is None:
             steps = int(np.isfinite(losses).sum())
             raise diverged(run.request.settings, steps, learning_rates(run.request.settings, steps, 1)[0])
-        return measured(record, losses, held_out, samples_of(run, engine.open(state)), {})
+        return measured(record, losses, held_out(), samples_of(run, engine.open(state)), {})
     except DivergedError as error:
         return Trained(replace(record, status="failed", error=str(error)))
 
@@ -147,10 +153,10 @@ def _advance(runs: Sequence[Prepared], ensemble: "Ensemble") -> Losses:
     return np.concatenate(parts)
 
 
-def _evaluate(ensemble: "Ensemble", shared: Shared) -> list[HeldOut]:
-    """The held-out loss of each run, finite or not; None where nothing is held out."""
+def _evaluate(ensemble: "Ensemble", shared: Shared) -> list[Callable[[], HeldOut]]:
+    """What sums up the held-out loss of each run, or raises `DivergedError`; None where nothing is held out."""
     if not shared.held_out:
-        return [(None, None)] * ensemble.models
+        return [lambda: (None, None)] * ensemble.models
     parts = [ensemble.evaluate(part) for part in stretches(shared.held_out)]
     sums, counts = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))  # (N, n), (n,)
-    return [summed_up(each, counts, shared) for each in sums]
+    return [partial(summed_up, each, counts, shared) for each in sums]

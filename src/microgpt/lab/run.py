@@ -160,7 +160,7 @@ def diverged(settings: Settings, steps: int, rate: float) -> DivergedError:
 
 
 def _evaluate(runner: Runner, shared: Shared) -> HeldOut:
-    """The held-out loss by training/evaluate.py; None where nothing is held out."""
+    """The held-out loss by training/evaluate.py; None where nothing is held out. Raises `DivergedError`."""
     if not shared.held_out:
         return None, None
     parts = [runner.evaluate(part) for part in stretches(shared.held_out)]
@@ -169,7 +169,10 @@ def _evaluate(runner: Runner, shared: Shared) -> HeldOut:
 
 
 def summed_up(sums: NDArray[np.float64], counts: NDArray[np.int64], shared: Shared) -> HeldOut:
-    """The held-out loss, of the summed losses and the numbers of predictions of all that is held out, (n,) each."""
+    """The held-out loss, of the summed losses and the numbers of predictions of all that is held out, (n,) each. Raises
+    `DivergedError` where a loss is not finite."""
+    if not np.isfinite(sums).all():
+        raise DivergedError("expected a finite held-out loss, found another: the weights are too large; lower --lr.")
     clusters: tuple[NDArray[Any], NDArray[Any]] = (sums, counts)
     if shared.split.is_running:
         clusters = contiguous(sums), contiguous(counts)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from microgpt import files
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.errors import CheckpointError
+from microgpt.errors import CheckpointError, DivergedError
 from microgpt.model.ledger import ledger, params
 from microgpt.model.ledger import tensors as named
 from microgpt.model.settings import ModelConfig
@@ -48,7 +48,11 @@ class Checkpoint:
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
-    """The whole checkpoint as a file."""
+    """The whole checkpoint as a file. Raises `DivergedError` where a number is not finite: `read` would refuse it."""
+    if not checkpoint.state.finite:
+        raise DivergedError(
+            f"step {checkpoint.state.step}: expected finite numbers to save, found others; what was saved before stays."
+        )
     state, parts = checkpoint.state, [("", checkpoint.state.weights)]
     if checkpoint.has_moments:
         parts += zip(MOMENTS, (state.adam_m, state.adam_v), strict=True)

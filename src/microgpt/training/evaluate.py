@@ -16,7 +16,7 @@ from microgpt.data.slices import Tokens, Views, fitting
 from microgpt.data.split import Part, Split
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines.base import Runner
-from microgpt.errors import DataError
+from microgpt.errors import DataError, DivergedError
 
 CLUSTERS: Final = 32  # of windows: so many that their spread is known to an eighth, so few that each is long
 _AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
@@ -61,7 +61,10 @@ def summarize(
 
     Bits per character are all the nats, those for the BOS that ends a document too, over ln 2 times the characters
     predicted. BOS is no character: what it costs to say that a document ends is shared by its characters.
+    Raises `DivergedError` where a loss is not finite.
     """
+    if not np.isfinite(sums).all():
+        raise DivergedError("expected a finite held-out loss, found another: the weights are too large; train it anew.")
     characters = sum(int((tokens[1 : 1 + ctx] != tokenizer.bos).sum()) for tokens in sequences)
     clusters = (sums, counts) if kind != "windows" else (contiguous(sums), contiguous(counts))
     return HeldOut(

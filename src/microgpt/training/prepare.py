@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from microgpt.data.choices import STANDARD_INPUT, Normalization, is_built_in
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
@@ -53,6 +55,10 @@ def prepare(request: Request, split: Split | None = None) -> Prepared:
     dataset = _dataset(request, split, stream)
     settings, corpus = request.settings, split.corpus
     weights = draw_weights_golden(settings, model, stream) if stream else draw_weights(settings, model)
+    if not np.isfinite(weights).all():
+        raise UsageError(
+            f"--initial-scale {settings.initial_scale:g}: expected finite first weights, found others; 0.08 is usual."
+        )
     training = Training(request, _provenance(corpus), stream.getstate() if stream else None, origin=None, ranks=ranks())
     return Prepared(dataset, Checkpoint(fresh(model, weights), corpus.tokenizer, corpus.kind, training))
 
@@ -131,8 +137,8 @@ def check_memory(settings: Settings, model: ModelConfig, available: int | None =
     memory = available or _memory()
     if needed > memory:
         raise UsageError(
-            f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --batch {settings.batch} need about "
-            f"{needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f} of main memory; "
+            f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --ff {model.ff} --batch {settings.batch} "
+            f"need about {needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f} of main memory; "
             "choose smaller ones."
         )
 

@@ -13,9 +13,12 @@ from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines.base import Runner
 from microgpt.errors import DataError, DivergedError, UsageError
+from microgpt.model.settings import MOST, flag
 from microgpt.model.state import SAMPLES_STREAM
 
 TRIES: Final = 100  # for each sample that must be new, before giving up
+MOST_SAMPLES: Final = 100_000  # of one call: they are kept until the last is written
+LONGEST: Final = 1_000_000  # characters of one of them
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,10 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
             raise UsageError(f"--temperature must be a number above 0, found {self.temperature}; 0.5 is usual.")
-        for name, low in (("count", 0), ("top_k", 0), ("length", 1)):
+        for name, low, high in (("count", 0, MOST_SAMPLES), ("top_k", 0, MOST), ("length", 1, LONGEST)):
             value = getattr(self, name)
-            if type(value) is not int or value < low:
-                flag = "--" + name.replace("_", "-")
-                raise UsageError(f"{flag} must be a whole number of {low} or more, found {value!r}.")
+            if type(value) is not int or not low <= value <= high:
+                raise UsageError(f"{flag(name)} must be a whole number from {low} to {high:,}, found {value!r}.")
 
 
 @dataclass(frozen=True)

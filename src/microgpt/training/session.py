@@ -66,6 +66,7 @@ class Session:
         self.deadline = math.inf  # on the clock of time.perf_counter
         self.planned_steps = self.settings.steps
         self.kept_step = self.step  # that of the weights at hand
+        self.committed_step = self.step  # that of the weights in the folder
         self.best: Best | None = None
         self._best_saved = True
         self._held_out: Sequence[Tokens] | None = None
@@ -124,7 +125,7 @@ class Session:
         self.step += len(losses)
         self.kept_step = self.step
         if len(losses) < count:
-            raise self._diverged(float(rates[len(losses)]))
+            raise self._diverged("a finite loss and finite weights", self.step + 1)
         return Progress(
             step=self.step,
             steps=self.settings.steps,
@@ -185,6 +186,7 @@ class Session:
             self.folder.commit_best(replace(self.prepared.checkpoint, state=self.best.state))
             self._best_saved = True
         self.folder.commit(self.checkpoint())
+        self.committed_step = self.step
         return Saved(self.step, self.folder.weights)
 
     def append(self) -> None:
@@ -236,7 +238,10 @@ class Session:
                     return None
             sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
             checkpoint, ctx = self.prepared.checkpoint, self.settings.ctx
-            held_out = summarize(sums, counts, sequences, checkpoint.tokenizer, checkpoint.kind, ctx)
+            try:
+                held_out = summarize(sums, counts, sequences, checkpoint.tokenizer, checkpoint.kind, ctx)
+            except DivergedError:
+                raise self._diverged("a finite held-out loss", self.step) from None
         if not any(step == self.step for step, *_ in self.evaluations):
             se = math.nan if held_out.se is None else held_out.se
             self.evaluations.append((self.step, held_out.loss, se))
@@ -250,8 +255,11 @@ class Session:
         writer = Writer(self.runner, checkpoint.tokenizer, checkpoint.kind, self.settings.ctx)
         known = None if checkpoint.kind == "windows" else self.dataset.contains
         sampling = Sampling(self.request.samples, self.request.temperature)
-        with self.watch.measure("sample"):
-            return writer.write(sampling, stream, stands_in_text=known)
+        try:
+            with self.watch.measure("sample"):
+                return writer.write(sampling, stream, stands_in_text=known)
+        except DivergedError:
+            raise self._diverged("finite probabilities", self.step) from None
 
     def result(self, held_out: HeldOut | None, samples: Samples) -> Result:
         """All that the finished run has to say."""
@@ -292,16 +300,18 @@ class Session:
             uniform=self.dataset.uniform,
         )
 
-    def _diverged(self, lr: float) -> DivergedError:
-        """Keep the last finite state, and say what to do."""
-        kept = ""
+    def _diverged(self, expected: str, step: int) -> DivergedError:
+        """Keep the last finite state, and say what to do. Where the state itself is not finite, as first weights beyond
+        float32 are not, that is the one of the last save."""
+        kept, lr = "", learning_rates(self.settings, max(step - 1, 0), 1)[0]
         if self.folder:
-            self.commit()
-            self.write_report("diverged", {"steps": self.settings.steps, "diverged_at": self.step + 1})
-            kept = f"; the last finite weights, of step {self.step}, are in {self.folder.path}"
+            if self.runner.state().finite:
+                self.commit()
+            self.write_report("diverged", {"steps": self.settings.steps, "diverged_at": step})
+            kept = f"; the last finite weights, of step {self.committed_step}, are in {self.folder.path}"
         return DivergedError(
-            f"step {self.step + 1}: expected a finite loss and finite weights, found others at a learning rate of "
-            f"{lr:g}; try --lr {gentler(self.settings.lr):g}{kept}."
+            f"step {step}: expected {expected}, found others at a learning rate of {lr:g}; "
+            f"try --lr {gentler(self.settings.lr):g}{kept}."
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgpt.errors import DataError
+from microgpt.errors import DataError, UsageError
 from microgpt.lab.laws.csv_file import Columns, read_csv
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.table import table
@@ -49,7 +49,7 @@ def test_runs_without_a_held_out_loss_or_on_several_texts_are_refused() -> None:
     with pytest.raises(DataError, match=r"found 2 .*choose with --sweep or --data"):
         table([*runs[1:], replace(runs[0], data="shakespeare", data_sha256="0" * 64)])
     assert table([*runs[1:], replace(runs[0], loss=None)]).notes[0] == "1 runs held nothing out and are left out."
-    with pytest.raises(DataError, match="--drop-highest takes 0 to 26"):
+    with pytest.raises(UsageError, match="--drop-highest takes 0 to 26"):
         table(runs, drop_highest=27)
 
 

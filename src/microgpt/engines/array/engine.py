@@ -53,7 +53,8 @@ class ArrayRunner:
         self._model, self._dtype = state.model, DTYPES[config.precision]
         self._betas = Betas(config.beta1, config.beta2)
         self._pinned = pinned
-        numbers = np.stack([state.weights, state.adam_m, state.adam_v]).astype(self._dtype)
+        with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it
+            numbers = np.stack([state.weights, state.adam_m, state.adam_v]).astype(self._dtype)
         now, spare = moment(self._model, numbers, state.step), moment(self._model, numbers.copy(), 0)
         self._moments = now, spare
         self._gradient = np.zeros(params(self._model), self._dtype)

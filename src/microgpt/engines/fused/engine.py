@@ -111,7 +111,8 @@ class FusedRunner:
         self._state = memory(library.kernel_state_bytes())
         self._workspace, self._slots = memory(0), 0
         self._activations, self._cached = memory(0), list[int]()
-        parts = [np.array(part, self._dtype, order="C") for part in (state.weights, state.adam_m, state.adam_v)]
+        with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it
+            parts = [np.array(part, self._dtype, order="C") for part in (state.weights, state.adam_m, state.adam_v)]
         library.kernel_import(self._state.ctypes.data, *(part.ctypes.data for part in parts), state.step)
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:

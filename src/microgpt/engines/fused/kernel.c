@@ -537,7 +537,8 @@ SEPARATE void attention(Activations *a, Layer *layer, long start, long from, lon
     }
 }
 
-/* Of the softmax: d_x = p (d_p - Σ d_p p), and Σ d_p p is d_answer · answer. */
+/* Of the softmax: d_x = p (d_p - Σ d_p p), and Σ d_p p is d_answer · answer. Taken off the values, the answer of a token
+   that heeds itself alone leaves exactly zero, of which Adam makes no step. */
 SEPARATE void attention_backward(Activations *a, const Layer *layer, long start, long end, const real *d_answers) {
     const real scale = (real)(1.0 / sqrt((double)HEAD_SIZE));
     for (long p = 0; p < EMB_PANELS; p++) {
@@ -548,14 +549,14 @@ SEPARATE void attention_backward(Activations *a, const Layer *layer, long start,
             const real *powers = layer->powers[p][a->pair[t] - start];
             const vector query = load(queries + t * LANES) * scale;
             const vector d_answer = load(d_answers + p * PANEL + t * LANES) * load(layer->share[p][t]);
-            const vector along = sum_heads(d_answer * load(layer->answer[p][t]));
+            const vector answer = load(layer->answer[p][t]);
             vector d_query = {0};
             store(d_keys + t * LANES, (vector){0}); /* row t is the first that heeds t */
             store(d_values + t * LANES, (vector){0});
             for (long u = start; u <= t; u++) {
                 const long at = u * LANES;
                 const vector power = load(powers + at);
-                const vector d_score = power * (sum_heads(d_answer * load(values + at)) - along);
+                const vector d_score = power * sum_heads(d_answer * (load(values + at) - answer));
                 d_query += d_score * load(keys + at);
                 store(d_keys + at, load(d_keys + at) + d_score * query);
                 store(d_values + at, load(d_values + at) + power * d_answer);

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from microgpt.errors import DataError
+from microgpt.errors import DataError, UsageError
 from microgpt.lab.audit import audit, sentence
 from microgpt.lab.laws.points import Floats, Points, points
 from microgpt.lab.record import RunRecord
@@ -86,8 +86,8 @@ def _without_highest(records: list[RunRecord], losses: list[float], count: int) 
 
 
 def kept_below(losses: Floats, count: int) -> list[int]:
-    """Which points stay, in their order, when the `count` highest losses go. Raises `DataError`."""
+    """Which points stay, in their order, when the `count` highest losses go. Raises `UsageError`."""
     if not 0 <= count < len(losses):
-        raise DataError(f"--drop-highest takes 0 to {len(losses) - 1} here, found {count}.")
+        raise UsageError(f"--drop-highest takes 0 to {len(losses) - 1} here, found {count}.")
     order = np.argsort(losses, kind="stable")
     return sorted(int(i) for i in order[: len(losses) - count])
