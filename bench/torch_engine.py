@@ -4,7 +4,7 @@
 turns, and the best of the rounds counts, for other work on the machine only ever slows one down; the processor's time
 is told too, which other work hardly touches.
 `sizes`: microseconds a step beside the fused engine, float32, one thread.
-`card`: a card's step time, tokens a second and useful operations a second, for GPT-2 small's shape in bfloat16, plain
+`card`: a card's step time, tokens a second and share of its peak (MFU), for GPT-2 small's shape in bfloat16, plain
 and compiled.
 `ensemble`: model-steps a second of the default recipe's model on its names: `--models N` (64) that train together on
 `--device D` (cpu) with one thread, runs of `torch` one after another on the same device, and `fused` on all cores. They
@@ -32,6 +32,7 @@ from microgpt.engines.base import Batch, Engine, EngineConfig
 from microgpt.engines.ranks import joined
 from microgpt.lab.executors import cores
 from microgpt.model.cost import step_cost
+from microgpt.model.devices import DEVICES
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
@@ -115,20 +116,26 @@ def sizes(rounds: int) -> None:
 
 
 def card(rounds: int) -> None:
+    """GPT-2 small's shape on a card, with its utilisation: causal attention is counted once, Adam not at all. The head
+    has weights of its own here, 163 million parameters in all where GPT-2 shares them with the embedding."""
     import torch
 
     from microgpt.engines.torch.engine import TorchEngine
 
     config = EngineConfig("bf16", 1, device="cuda")
-    print(torch.cuda.get_device_name())
+    name = torch.cuda.get_device_name()
+    known = next((device for key, device in DEVICES.items() if key in name.lower().replace(" ", "")), None)
+    print(name)
     for compiled in (False, True):
         for batch in CARD_BATCHES:
             take = stepping(TorchEngine(config, compiled=compiled), GPT2_SMALL, batch)
             seconds = min(take(4) for _ in range(rounds))
             cost, tokens = step_cost(GPT2_SMALL, [GPT2_SMALL.ctx] * batch), batch * GPT2_SMALL.ctx
+            rate = (cost.forward + cost.backward) / seconds
+            share = f"{rate / known.flops['bf16']:6.1%} of its peak" if known else "its peak is not known here"
             print(
                 f"{'compiled' if compiled else 'plain':8} batch {batch:3}  {seconds * 1e3:8,.1f} ms a step  "
-                f"{tokens / seconds:10,.0f} tokens/s  {(cost.forward + cost.backward) / seconds / 1e12:7.1f} TFLOP/s"
+                f"{tokens / seconds:10,.0f} tokens/s  {rate / 1e12:7.1f} TFLOP/s  {share}"
             )
 
 
