@@ -24,6 +24,7 @@ except ImportError:  # Windows
 
 CHUNK: Final = 1 << 20  # bytes of one write
 PART: Final = ".part"  # ends the name of what is not yet whole
+DEEPEST: Final = 64  # levels of JSON: what is read is walked and told by code that recurses
 
 Kind = Literal["make folder", "create", "write", "sync", "replace", "sync folder", "open", "cut", "remove"]
 
@@ -205,8 +206,11 @@ def read_untrusted(path: Path, limit: int) -> bytes:
         return file.read(size)
 
 
-def parse_json(data: bytes | str, where: str) -> dict[str, Any]:
-    """A JSON object from untrusted bytes. Raises `CheckpointError`, also for NaN and for keys that occur twice."""
+def parse_json(data: bytes | str, where: str, most: int | None = None) -> dict[str, Any]:
+    """A JSON object from untrusted bytes, of about `most` values at most.
+
+    Raises `CheckpointError`, also for NaN, for keys that occur twice, and beyond DEEPEST levels.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(pairs) != len({key for key, _ in pairs}):
@@ -218,12 +222,25 @@ def parse_json(data: bytes | str, where: str) -> dict[str, Any]:
 
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
+        if most is not None and (marks := sum(map(text.count, "{[,"))) > most:  # counted in a hundredth of the time
+            raise ValueError(f"{marks:,} values, where there are {most:,} at most")
         value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where}: expected JSON, found: {str(error)[:200]}; the file is damaged.") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{where}: expected a JSON object, found {type(value).__name__}; the file is damaged.")
+    if not _is_flat(value):
+        raise CheckpointError(f"{where}: expected JSON of at most {DEEPEST} levels, found more; the file is damaged.")
     return value
+
+
+def _is_flat(value: object) -> bool:
+    """Whether lists and objects stand in one another at most DEEPEST deep."""
+    level = [value]
+    for _ in range(DEEPEST):
+        within = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [item for items in within for item in items if isinstance(item, dict | list)]
+    return not level
 
 
 def _write(descriptor: int, path: Path, data: bytes) -> None:

@@ -271,3 +271,11 @@ def test_memory_grows_with_the_symbols_alone(tmp_path: Path, monkeypatch: pytest
     tracemalloc.stop()
     assert len(text) == 10_000_000
     assert peak < 20_000_000
+
+
+def test_a_letter_with_very_many_marks_is_refused_and_not_sorted_for_ever(tmp_path: Path) -> None:
+    many = write(tmp_path / "it.txt", "a" + "\u0301\u0316" * 500_000 + "b")
+    with pytest.raises(DataError, match=r"it\.txt: .* combining marks"):
+        read([many])
+    assert len(read([many], normalize="none")) == 1_000_002
+    assert len(read([write(tmp_path / "few.txt", ("a" + "\u0301\u0316" * 100) * 20)])) > 20

@@ -75,3 +75,11 @@ def test_absurd_sizes_are_refused_at_once() -> None:
         ModelConfig(3, emb=10**12 + 1, head=7)
     with pytest.raises(UsageError, match="a number of 401 digits"):
         Settings(steps=10**400)
+
+
+@pytest.mark.parametrize("value", [10**5000, ["x"] * 10_000, "ab" * 1_000_000, [10**5000]], ids=type)
+def test_a_very_large_or_long_value_is_refused_in_a_short_line(value: object) -> None:
+    for name in ("seed", "decay", "norm_head"):
+        with pytest.raises(UsageError) as refused:
+            Settings(**{name: value})
+        assert len(str(refused.value)) < 300

@@ -28,10 +28,17 @@ def command(out: str, as_json: bool) -> None:
     width = max(len(run.name) for run in found)
     click.echo(f"{'name':{width}}  {'date':19}  {'text':12} {'params':>11} {'steps':>13}  held-out loss")
     for run in found:
-        click.echo(_line(run, width))
+        click.echo(line(run, width))
 
 
-def _line(run: "RunSummary", width: int) -> str:
+def line(run: "RunSummary", width: int) -> str:
+    """A run in a line of plain text: what a file says of itself can't move the cursor of a terminal."""
+    from microgpt.lab.render import plain
+
+    return plain(_cells(run, width))
+
+
+def _cells(run: "RunSummary", width: int) -> str:
     if run.fault:
         return f"{run.name:{width}}  {run.date:19}  {run.fault}"
     steps = f"{run.step}" if run.step == run.steps else f"{run.step}/{run.steps}"

@@ -4,17 +4,23 @@ Each function takes the pieces of one file and yields pieces that join to the sa
 """
 
 import codecs
+import functools
 import io
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+import numpy as np
+from numpy.typing import NDArray
+
 from microgpt.data.choices import NORMALIZATIONS, Normalization
+from microgpt.data.symbols import codes_of
 from microgpt.errors import DataError, UsageError
 
 MARKS, BREAKS, REPLACED = "marks", "breaks", "replaced"
 _MARK = "\ufeff"
+_MOST_MARKS = 256  # accents and the like on one letter: sorting them, as NFC does, takes the square of their number
 
 
 def check(encoding: str, normalize: str) -> None:
@@ -39,7 +45,7 @@ def clean(
     Raises DataError with the byte offset of the first undecodable byte or NUL.
     """
     pieces = with_line_feeds(without_mark(decoded(chunks, name, encoding), changes), changes)
-    return composed(pieces, changes) if normalize == "nfc" else pieces
+    return composed(pieces, name, changes) if normalize == "nfc" else pieces
 
 
 def decoded(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
@@ -90,17 +96,18 @@ def with_line_feeds(pieces: Iterable[str], changes: Counter[str]) -> Iterator[st
     changes[BREAKS] += decoder.newlines not in (None, "\n")
 
 
-def composed(pieces: Iterable[str], changes: Counter[str]) -> Iterator[str]:
+def composed(pieces: Iterable[str], name: str, changes: Counter[str]) -> Iterator[str]:
     """NFC. A piece is cut where no character can join the one before it; the rest waits for the next piece."""
     rest = ""
     for piece in pieces:
         cut = next((place for place in range(len(piece) - 1, -1, -1) if _stands_alone(piece[place])), None)
         if cut is None:
             rest += piece
+            check_marks(rest[-2 * _MOST_MARKS :], name)
         else:
-            yield _nfc(rest + piece[:cut], changes)
+            yield _nfc(rest + piece[:cut], name, changes)
             rest = piece[cut:]
-    yield _nfc(rest, changes)
+    yield _nfc(rest, name, changes)
 
 
 def _stands_alone(character: str) -> bool:
@@ -108,7 +115,31 @@ def _stands_alone(character: str) -> bool:
     return character < "\u0300" or "\u3400" <= character <= "\u9fff"
 
 
-def _nfc(text: str, changes: Counter[str]) -> str:
+def check_marks(text: str, name: str) -> None:
+    """Raises DataError where a letter has so many combining marks that normalising it would take for ever."""
+    if text.isascii():
+        return
+    marks = _combining()[codes_of(text)]
+    if np.count_nonzero(marks) <= _MOST_MARKS:
+        return
+    edges = np.flatnonzero(np.concatenate([[True], ~marks, [True]]))
+    if int(np.diff(edges).max()) > _MOST_MARKS + 1:
+        raise DataError(
+            f"{name}: expected text, found more than {_MOST_MARKS} combining marks on one letter; remove them, or keep "
+            "them with --normalize none"
+        )
+
+
+@functools.cache
+def _combining() -> NDArray[np.bool_]:
+    """Whether a character stands on the one before it, by code point."""
+    table = np.zeros(0x110000, np.bool_)
+    table[[code for code in range(0x300, 0x20000) if unicodedata.combining(chr(code))]] = True
+    return table
+
+
+def _nfc(text: str, name: str, changes: Counter[str]) -> str:
+    check_marks(text, name)
     if unicodedata.is_normalized("NFC", text):
         return text
     result = unicodedata.normalize("NFC", text)

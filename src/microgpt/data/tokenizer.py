@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.choices import NORMALIZATIONS, Normalization, Unit
+from microgpt.data.decoding import check_marks
 from microgpt.data.nearest import refusal
 from microgpt.data.slices import Tokens, fitting
 from microgpt.data.symbols import codes_of, text_of
@@ -103,12 +104,17 @@ class Tokenizer:
         characters, normalize = values.get("characters"), values.get("normalize", "none")
         if not isinstance(characters, str) or list(characters) != sorted(set(characters)):
             raise CheckpointError("tokenizer: expected sorted, distinct characters, found others; the file is damaged")
+        if any("\ud800" <= character <= "\udfff" for character in characters):
+            raise CheckpointError("tokenizer: expected characters, found halves of some; the file is damaged")
         if normalize not in NORMALIZATIONS:
             raise CheckpointError(f"tokenizer: expected normalize nfc or none, found {normalize!r}; it is damaged")
         return Tokenizer(characters, normalize)
 
     def _normalized(self, text: str) -> str:
-        return unicodedata.normalize("NFC", text) if self.normalize == "nfc" else text
+        if self.normalize != "nfc":
+            return text
+        check_marks(text, "the text")
+        return unicodedata.normalize("NFC", text)
 
     def _ids(self, text: str) -> Tokens:
         """Ids, with BOS for every character that is unknown."""

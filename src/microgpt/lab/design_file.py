@@ -13,7 +13,7 @@ from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.lab.design import Design, DesignError, Level, fits, log_range
 from microgpt.lab.spec import AXES, CHOOSING
 from microgpt.lab.tuning import Tuning
-from microgpt.model.settings import Settings, check
+from microgpt.model.settings import LONGEST, MOST, Settings, check, shown
 from microgpt.recipes import find
 from microgpt.training.request import Request
 
@@ -23,6 +23,9 @@ KEYS: Final = (
 )  # fmt: skip
 RANGE: Final = ("from", "to", "count")
 MOST_SEEDS: Final = 10_000
+MOST_TABLES: Final = {"levels": 10_000, "drop": 1_000, "rates": 1_000}
+MOST_DOTS: Final = 200  # in a line: of a key of a thousand parts tomllib remembers the half million that begin it
+LARGEST: Final = 1e100  # of a number, and its inverse the smallest of a range
 _QUOTES: Final = ('"', "'")
 _FIELDS: Final = {field.name: field for kind in (Request, Settings) for field in dataclasses.fields(kind)}
 _IDLE: Final = (
@@ -43,11 +46,14 @@ def read_design(path: Path) -> Design:
     """The design in a file. Raises `DataError` where it can't be read, `UsageError` with the line for what can't be."""
     try:
         text = files.read_untrusted(path, LIMIT).decode("utf-8")
+        if max(line.count(".") for line in text.split("\n")) > MOST_DOTS:
+            raise ValueError(f"more than {MOST_DOTS} dots in a line")
         values = tomllib.loads(text)
     except CheckpointError as error:
         raise DataError(str(error)) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: expected TOML, found: {error}; see docs/SCALING.md for an example.") from None
+    except (ValueError, RecursionError) as error:  # a date of month 13 and a number of 5,000 digits are ValueErrors too
+        found = str(error)[:200]
+        raise DataError(f"{path}: expected TOML, found: {found}; see docs/SCALING.md for an example.") from None
     return _Reader(path, text).design(values)
 
 
@@ -62,11 +68,11 @@ class _Reader:
         lr = values.get("lr", "")
         if lr != "tuned" and "lr" in values and not _is_number(lr):
             raise self._fault(
-                "lr", f'lr takes "tuned" or a number, found {lr!r}; one for each size goes into [[rates]]'
+                "lr", f'lr takes "tuned" or a number, found {shown(lr)}; one for each size goes into [[rates]]'
             )
         mode = values.get("mode", "crossed")
         if mode not in ("crossed", "paired"):
-            raise self._fault("mode", f"mode takes crossed or paired, found {mode!r}")
+            raise self._fault("mode", f"mode takes crossed or paired, found {shown(mode)}")
         base = self._level("base", values.get("base", {}))
         if "lr" in values and "lr" in base:
             raise self._fault("lr", "lr stands under lr or in [base], found both; leave one out")
@@ -93,7 +99,7 @@ class _Reader:
 
     def _recipe(self, name: Any) -> str:
         if not isinstance(name, str):
-            raise self._fault("recipe", f"recipe takes the name of one, found {name!r}")
+            raise self._fault("recipe", f"recipe takes the name of one, found {shown(name)}")
         try:
             return find(name).name
         except UsageError as error:
@@ -109,7 +115,7 @@ class _Reader:
         if isinstance(axis, Mapping):
             axis = self._range(name, axis)
         if not isinstance(axis, list) or not axis:
-            raise self._fault(name, f"{name} takes a list or {{from=…, to=…, count=…}}, found {axis!r}")
+            raise self._fault(name, f"{name} takes a list or {{from=…, to=…, count=…}}, found {shown(axis)}")
         return tuple(self._value(name, value) for value in axis)
 
     def _range(self, name: str, axis: Mapping[str, Any]) -> list[Any]:
@@ -117,9 +123,12 @@ class _Reader:
         numbers: tuple[Any, ...] = tuple(axis.get(key) for key in RANGE)
         first, last, count = numbers
         kind = type(getattr(_FIELDS[name], "default", None))
-        sound = _is_number(first) and _is_number(last) and type(count) is int and kind in (int, float)
-        if not sound or min(first, last) <= 0 or not 2 <= count <= 1000:
-            raise self._fault(name, f"a range of {name} takes numbers above 0 and a count of 2 to 1000, found {axis}")
+        low, high = (1, MOST) if kind is int else (1 / LARGEST, LARGEST)
+        sound = type(count) is int and kind in (int, float) and all(map(_is_number, (first, last)))
+        if not sound or not (low <= min(first, last) and max(first, last) <= high) or not 2 <= count <= 1000:
+            raise self._fault(
+                name, f"a range of {name} takes numbers above 0 and a count of 2 to 1000, found {shown(axis)}"
+            )
         if kind is int:
             return log_range(first, last, count)
         return [float(f"{first * (last / first) ** (n / (count - 1)):.6g}") for n in range(count)]
@@ -132,7 +141,9 @@ class _Reader:
 
     def _levels(self, where: str, values: Any) -> list[Level]:
         if not isinstance(values, list) or (not values and where == "levels"):
-            raise self._fault(where, f"{where} takes tables, each under [[{where}]], found {values!r}")
+            raise self._fault(where, f"{where} takes tables, each under [[{where}]], found {shown(values)}")
+        if len(values) > MOST_TABLES[where]:
+            raise self._fault(where, f"{where} takes {MOST_TABLES[where]:,} tables at most, found {len(values):,}")
         return [self._level(where, value) for value in values]
 
     def _rates(self, values: Any) -> tuple[Level, ...]:
@@ -160,32 +171,34 @@ class _Reader:
     def _seeds(self, where: str, values: Any) -> tuple[int, ...]:
         if type(values) is int and 1 <= values <= MOST_SEEDS:
             return tuple(range(values))
-        if isinstance(values, list) and values and all(type(seed) is int and seed >= 0 for seed in values):
+        if isinstance(values, list) and values and all(type(seed) is int and 0 <= seed <= MOST for seed in values):
             return tuple(values)
-        raise self._fault(where, f"{where} takes a number of 1 to {MOST_SEEDS:,} or a list of seeds, found {values!r}")
+        raise self._fault(
+            where, f"{where} takes a number of 1 to {MOST_SEEDS:,} or a list of seeds, found {shown(values)}"
+        )
 
     def _tuning(self, values: Any) -> Tuning:
         self._known(self._table("tuning", values), ("rates", "seeds"), "tuning")
         tuning = Tuning()
         seeds = self._seeds("seeds", values["seeds"]) if "seeds" in values else tuning.seeds
         rates = values.get("rates", list(tuning.rates))
-        if not isinstance(rates, list) or len(set(map(str, rates))) < 2:
-            raise self._fault("rates", f"tuning takes a list of two rates or more, found {rates!r}")
+        if not isinstance(rates, list) or len(set(map(shown, rates))) < 2:
+            raise self._fault("rates", f"tuning takes a list of two rates or more, found {shown(rates)}")
         return Tuning(tuple(self._value("lr", rate) for rate in rates), seeds)
 
     def _name(self, name: Any) -> str:
         if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 128:
-            raise self._fault("name", f"name takes a word of at most 128 characters, found {str(name)[:140]!r}")
+            raise self._fault("name", f"name takes a word of at most 128 characters, found {shown(name)}")
         return name
 
     def _words(self, name: str, values: Any) -> list[str]:
         if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
-            raise self._fault(name, f"{name} takes a list of texts, found {values!r}")
+            raise self._fault(name, f"{name} takes a list of texts, found {shown(values)}")
         return values
 
     def _table(self, name: str, values: Any) -> Mapping[str, Any]:
         if not isinstance(values, Mapping):
-            raise self._fault(name, f"{name} takes a table under [{name}], found {values!r}")
+            raise self._fault(name, f"{name} takes a table under [{name}], found {shown(values)}")
         return values
 
     def _known(self, values: Iterable[str], known: Iterable[str], where: str) -> None:
@@ -194,11 +207,12 @@ class _Reader:
             if name in _IDLE and name not in known:
                 raise self._fault(name, f"{name} does not change what a run comes to, so it can't be {where}")
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1, 0)[0]
-                raise self._fault(name, f"{name!r} is no key of {where}. Did you mean {near}?")
+                near = difflib.get_close_matches(name[:LONGEST], known, 1, 0)[0]
+                raise self._fault(name, f"{shown(name)} is no key of {where}. Did you mean {near}?")
 
     def _fault(self, key: str, message: str, text: str = "") -> UsageError:
         """What is wrong with a key or, where it stands in the file as it is, with a text that the key has."""
+        key = key[:LONGEST]  # a longer one is nowhere in the file, and its line is not told
         pattern = re.compile(rf"""^\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*(=|\])|[{{,]\s*{re.escape(key)}\s*=""")
         keys = [number for number, line in enumerate(self.lines, 1) if pattern.search(line)]
         quoted = [quote + text + quote for quote in _QUOTES if text]
@@ -209,4 +223,4 @@ class _Reader:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and -LARGEST <= value <= LARGEST

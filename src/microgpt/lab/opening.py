@@ -31,7 +31,7 @@ def check(path: Path, mode: str) -> int:
         try:
             version = _version(connection, path)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
             version = _recovered(path)
         if mode == "rw" and (faults := connection.execute("PRAGMA quick_check(1)").fetchall()) != [("ok",)]:
@@ -46,11 +46,19 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     disguised = [name for name, kind in kinds if kind == "trigger" or (kind == "view" and name in tables())]
     if application != APPLICATION or disguised:  # reading a view or writing past a trigger runs another's program
         raise StoreError(f"{path}: expected a store of runs, found another kind of SQLite file; name another file.")
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"{path}: expected a store of schema {len(MIGRATIONS)} or older, found {version}; use a newer microgpt."
-        )
+    if not 1 <= version <= len(MIGRATIONS):
+        advice = "use a newer microgpt" if version > 0 else "restore it, or name another file"
+        raise StoreError(f"{path}: expected a store of schema 1 to {len(MIGRATIONS)}, found {version}; {advice}.")
+    if made := [name for name in tables() if _is_made(connection, name)]:
+        raise StoreError(f"{path}: expected a table of runs, found one that computes {made[0]}; name another file.")
     return int(version)
+
+
+def _is_made(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether reading a table runs another's program: a virtual one, or one with columns that are computed."""
+    rows = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchall()
+    virtual = any(str(sql).lstrip().upper().startswith("CREATE VIRTUAL") for (sql,) in rows)
+    return virtual or any(hidden for *_, hidden in connection.execute(f"PRAGMA table_xinfo({table})"))
 
 
 def _recovered(path: Path) -> int:
@@ -77,5 +85,5 @@ def told(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             raise StoreError(f"{path}: expected a file to open, found: {error}; check path and permissions.") from None
         raise _damaged(path, str(error)) from None
-    except (ValueError, TypeError, RecursionError) as error:  # values that no store of ours has
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # values that no store of ours has
         raise _damaged(path, str(error)) from None

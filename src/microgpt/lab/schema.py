@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
@@ -96,6 +97,16 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 
 OF_MEMBERS: Final = ("sweeps", "role")  # what the table members says of a run
 JSON: Final = ("samples", "seconds")
+COUNTED: Final = (
+    "params",
+    "params_embedding",
+    "params_head",
+    "params_body",
+    "tokens",
+    "unique_tokens",
+    "epochs",
+    "flop",
+)
 FACTS: Final = tuple(
     field.name for field in dataclasses.fields(RunRecord) if field.name not in ("settings", *OF_MEMBERS)
 )
@@ -125,14 +136,14 @@ def tables() -> set[str]:
     return set(_declared())
 
 
-def misfits() -> str:
-    """A query for a run that has a value which its column can't hold: SQLite itself takes any value in any column."""
+def misfits(table: str) -> str:
+    """A query for a row that has a value which its column can't hold: SQLite itself takes any value in any column."""
     allowed = {"TEXT": ("text",), "INTEGER": ("integer",), "REAL": ("real",)}
     conditions = []
-    for name, kind, needed in _declared()["runs"]:
+    for name, kind, needed in _declared()[table]:
         types = allowed[kind] if needed else (*allowed[kind], "null")
         conditions.append(f"typeof({quoted(name)}) NOT IN ({', '.join(map(repr, types))})")
-    return f"SELECT identity FROM runs WHERE {' OR '.join(conditions)} LIMIT 1"
+    return f"SELECT * FROM {table} WHERE {' OR '.join(conditions)} LIMIT 1"
 
 
 @functools.cache
@@ -145,6 +156,14 @@ def _declared() -> dict[str, list[tuple[str, str, bool]]]:
     return {
         table: [(name, kind, bool(needed)) for _, name, kind, needed, *_ in rows] for table, rows in columns.items()
     }
+
+
+def _of_type(values: Any, kind: type, *members: type) -> Any:
+    """A list or an object of JSON with members of these types alone. Raises `TypeError`."""
+    inside = values.values() if isinstance(values, dict) else values
+    if type(values) is not kind or not all(type(member) in members for member in inside):
+        raise TypeError(f"expected a {kind.__name__} of {members[0].__name__}, found other JSON")
+    return values
 
 
 def quoted(name: str) -> str:
@@ -166,6 +185,8 @@ def record_of(row: Sequence[Any], sweeps: tuple[str, ...], role: Any) -> RunReco
     settings = dict(zip(SCIENTIFIC, row[len(FACTS) :], strict=True))
     for name in SWITCHES:
         settings[name] = bool(settings[name])
-    facts["samples"] = tuple(json.loads(facts["samples"]))
-    facts["seconds"] = json.loads(facts["seconds"])
+    facts["samples"] = tuple(_of_type(json.loads(facts["samples"]), list, str))
+    facts["seconds"] = _of_type(json.loads(facts["seconds"]), dict, int, float)
+    if not math.isfinite(facts["flop"]) or any(facts[name] < 0 for name in COUNTED):
+        raise ValueError(f"run {str(row[0])[:16]!r} has a count that can't be")
     return RunRecord(sweeps=sweeps, role=role, settings=settings, **facts)

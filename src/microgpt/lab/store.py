@@ -68,8 +68,7 @@ class Store:
         """
         with told(self.path), self._snapshot():
             members = self._members(sweep)
-            if misfit := self._connection.execute(misfits()).fetchone():
-                raise ValueError(f"run {str(misfit[0])[:16]!r} has a value of another type than its column")
+            self._check_types("runs")
             rows = self._connection.execute(f"SELECT {_SELECTED} FROM runs ORDER BY rowid").fetchall()
         found = []
         with told(self.path), _uncollected():
@@ -85,6 +84,7 @@ class Store:
         """The training losses of the runs of a sweep, or of all, by identity."""
         with told(self.path), self._snapshot():
             members = self._members(sweep)
+            self._check_types("curves")
             rows = self._connection.execute("SELECT identity, every, losses FROM curves").fetchall()
             return {
                 identity: Curve(int(every), tuple(map(float, json.loads(losses))))
@@ -95,12 +95,17 @@ class Store:
     def sweeps(self) -> dict[str, dict[str, Any]]:
         """The plan of every sweep by its name."""
         with told(self.path):
+            self._check_types("sweeps")
             rows = self._connection.execute("SELECT name, plan FROM sweeps ORDER BY created, name").fetchall()
-            return {name: json.loads(plan) for name, plan in rows}
+            plans = {name: json.loads(plan) for name, plan in rows}
+            if not all(isinstance(plan, dict) for plan in plans.values()):
+                raise ValueError("a sweep whose plan is no JSON object")
+            return plans
 
     def outcomes(self) -> dict[str, tuple[float | None, str]]:
         """The held-out loss (None where it failed) and the error of every run by identity."""
         with told(self.path):
+            self._check_types("runs")
             rows = self._connection.execute("SELECT identity, loss, error FROM runs").fetchall()
         return {identity: (loss, error) for identity, loss, error in rows}
 
@@ -163,7 +168,13 @@ class Store:
         finally:
             self._connection.execute("ROLLBACK")
 
+    def _check_types(self, table: str) -> None:
+        """Raise `ValueError` where a value can't be in its column."""
+        if misfit := self._connection.execute(misfits(table)).fetchone():
+            raise ValueError(f"{table} {str(misfit[0])[:16]!r} has a value of another type than its column")
+
     def _members(self, sweep: str | None) -> dict[str, list[tuple[str, Role]]]:
+        self._check_types("members")
         where, values = ("WHERE sweep = ?", (sweep,)) if sweep else ("", ())
         found: dict[str, list[tuple[str, Role]]] = defaultdict(list)
         rows = self._connection.execute(f"SELECT sweep, identity, role FROM members {where}", values)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from microgpt.errors import UsageError
 
+LONGEST = 80  # characters of a wrong value that a message repeats
 MOST = 10**15  # of any whole number: beyond it a product of sizes is no number of bytes any more
 
 Decay = Literal["linear", "cosine", "constant"]
@@ -115,16 +116,36 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def shown(value: object) -> str:
+    """A wrong value as a message repeats it: in one line, and of a size that a person reads.
+
+    >>> shown("a" * 1000)[:-1] == repr("a" * 1000)[:80]
+    True
+    """
+    try:
+        text = repr(value[: 2 * LONGEST] if isinstance(value, str) else value)
+    except ValueError:  # Python refuses to write out a whole number of more than 4300 digits
+        return "a number of more than 4000 digits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _length(number: int) -> str:
+    """A whole number that is too large, by its digits; Python itself refuses to write out one of more than 4300."""
+    known = abs(number) < 10**4000
+    return f"a number of {len(str(abs(number))) if known else 'more than 4000'} digits"
+
+
 def check(field: "dataclasses.Field[Any]", value: Any) -> None:
     """Raise `UsageError` when a value has not the type of the field's default or is out of its bounds."""
     kind = type(field.default)
     whole_float = kind is float and isinstance(value, int) and not isinstance(value, bool)
     if type(value) is not kind and not whole_float:
-        raise UsageError(f"{flag(field.name)} takes {_describe(kind)}, found {value!r}.")
+        raise UsageError(f"{flag(field.name)} takes {_describe(kind)}, found {shown(value)}.")
     choices = field.metadata["choices"]
     if choices and value not in choices:
-        near = difflib.get_close_matches(value, choices, 1, 0) or choices
-        raise UsageError(f"{flag(field.name)} takes {', '.join(choices)}; found {value!r}. Did you mean {near[0]}?")
+        near = difflib.get_close_matches(value[:LONGEST], choices, 1, 0) or choices
+        told = f"{', '.join(choices)}; found {shown(value)}"
+        raise UsageError(f"{flag(field.name)} takes {told}. Did you mean {near[0]}?")
     if kind in (int, float):
         _check_bounds(field.name, value, field.metadata["bounds"])
 
@@ -132,7 +153,7 @@ def check(field: "dataclasses.Field[Any]", value: Any) -> None:
 def _check_bounds(name: str, value: float, bounds: dict[str, float | None]) -> None:
     low, high, above = bounds["low"], bounds["high"], bounds["above"]
     if isinstance(value, int) and abs(value) > MOST:
-        raise UsageError(f"{flag(name)} must be {MOST:,} or less, found a number of {len(str(abs(value)))} digits.")
+        raise UsageError(f"{flag(name)} must be {MOST:,} or less, found {_length(value)}.")
     if not math.isfinite(value):
         raise UsageError(f"{flag(name)} must be a finite number, found {value}.")
     if low is not None and value < low:

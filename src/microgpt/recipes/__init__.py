@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from microgpt.errors import UsageError
-from microgpt.model.settings import Settings, flag
+from microgpt.model.settings import LONGEST, Settings, flag, shown
 from microgpt.training.request import Request
 
 
@@ -126,8 +126,8 @@ REQUESTED: Final = tuple(declared.name for declared in dataclasses.fields(Reques
 def find(name: str) -> Recipe:
     """The recipe of this name. Raises `UsageError` with the nearest one."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, 1, 0)[0]
-        raise UsageError(f"--recipe takes {', '.join(RECIPES)}; found {name!r}. Did you mean {near}?")
+        near = difflib.get_close_matches(str(name)[:LONGEST], RECIPES, 1, 0)[0]
+        raise UsageError(f"--recipe takes {', '.join(RECIPES)}; found {shown(name)}. Did you mean {near}?")
     return RECIPES[name]
 
 
@@ -142,8 +142,8 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
     overrides = dict(overrides or {})
     for name in overrides:
         if name not in SETTINGS and name not in REQUESTED:
-            near = difflib.get_close_matches(name, (*SETTINGS, *REQUESTED), 1, 0)[0]
-            raise UsageError(f"{flag(name)} is no setting of a training. Did you mean {flag(near)}?")
+            near = difflib.get_close_matches(name[:LONGEST], (*SETTINGS, *REQUESTED), 1, 0)[0]
+            raise UsageError(f"{flag(name)[:LONGEST]} is no setting of a training. Did you mean {flag(near)}?")
     base = find(recipe).request
     settings = replace(base.settings, **{name: value for name, value in overrides.items() if name in SETTINGS})
     return replace(base, settings=settings, **{name: v for name, v in overrides.items() if name in REQUESTED})

@@ -23,6 +23,7 @@ SAMPLES_LIMIT: Final = 1 << 20  # bytes
 SHOWN: Final = 200  # samples
 MOST: Final = 100  # samples, …
 LONGEST: Final = 2000  # … or characters, at once
+MOST_SHOWN: Final = 1e300  # of a number in a report
 
 
 def listing(studio: Studio) -> list[dict[str, Any]]:
@@ -146,7 +147,8 @@ def _seconds(report: dict[str, Any]) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_SHOWN
+    return float(value) if number else None  # type: ignore[arg-type]  # a number
 
 
 def _samples(folder: Path) -> list[str]:

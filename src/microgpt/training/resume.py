@@ -21,6 +21,7 @@ from microgpt.training.session import Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES
 
+LONGEST: Final = 1e15  # seconds
 _SETTINGS: Final = frozenset(declared.name for declared in dataclasses.fields(Settings))
 
 
@@ -138,10 +139,15 @@ def _past(folder: RunFolder, rows: list[list[float]], step: int, origin: RunFold
     return Past(
         losses=[loss for _, loss, _ in rows],
         evaluations=evaluations,
-        seconds={name: float(spent[name]) for name in SECONDS if isinstance(spent.get(name), int | float)},
+        seconds={name: float(spent[name]) for name in SECONDS if _is_time(spent.get(name))},
         began=began if isinstance(began, str) else None,
         resumed_from=str(origin.path),
     )
+
+
+def _is_time(value: object) -> bool:
+    """Whether a value of a report that anyone may have edited is a number of seconds."""
+    return isinstance(value, int | float) and 0 <= value < LONGEST
 
 
 def _note(origin: RunFolder, prepared: Prepared, finished: bool) -> Note:

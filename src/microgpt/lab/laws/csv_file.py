@@ -14,9 +14,11 @@ from microgpt.errors import CheckpointError, DataError
 from microgpt.files import read_untrusted
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.table import Table, kept_below
+from microgpt.model.settings import shown
 
 MOST_BYTES: Final = 64 << 20
 MOST_ROWS: Final = 100_000
+LARGEST: Final = 1e100  # of a number, and its inverse the smallest: products of three are numbers still
 
 
 @dataclass(frozen=True)
@@ -69,19 +71,24 @@ def _rows(path: Path) -> tuple[list[list[str]], list[str]]:
     return lines[1:], [name.strip() for name in lines[0]]
 
 
+def _listed(names: list[str]) -> str:
+    """The columns there are, in a line: a name may have line breaks."""
+    return " ".join(", ".join(names)[:300].split())
+
+
 def _guessed(columns: Columns, names: list[str]) -> Columns:
     """With neither --tokens nor --flop, the column of one of these names."""
     for name in ("tokens", "flop"):
         if name in names:
             return Columns(**{**columns.__dict__, name: name})
-    raise DataError(f"Expected --tokens COLUMN or --flop COLUMN, found neither; there are: {', '.join(names)[:300]}.")
+    raise DataError(f"Expected --tokens COLUMN or --flop COLUMN, found neither; there are: {_listed(names)}.")
 
 
 def _numbers(path: Path, rows: list[list[str]], names: list[str], name: str) -> np.ndarray:
     """A column as positive numbers (rows,)."""
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)[:300]}."
+        hint = f"did you mean {shown(near[0])}?" if near else f"there are: {_listed(names)}."
         raise DataError(f"{path}: expected a column {name!r}, found none; {hint}")
     place = names.index(name)
     found = np.empty(len(rows))
@@ -91,7 +98,7 @@ def _numbers(path: Path, rows: list[list[str]], names: list[str], name: str) -> 
             found[i] = float(text)
         except ValueError:
             found[i] = math.nan
-        if not (math.isfinite(found[i]) and found[i] > 0):
+        if not 1 / LARGEST <= found[i] <= LARGEST:
             what = repr(text[:40]) if text else "nothing"
             raise DataError(f"{path}: row {i + 2}, column {name!r}: expected a positive number, found {what}; mend it.")
     return found

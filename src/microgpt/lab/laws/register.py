@@ -17,6 +17,7 @@ from microgpt.lab.laws.predict import Prediction
 
 MOST_BYTES: Final = 4 << 20
 SAME: Final = 0.05  # a run is the predicted one when its size and its tokens are within this share
+LARGEST: Final = 1e100  # of a number of a prediction
 FIELDS: Final = ("params", "tokens", "loss", "low", "high", "level")
 
 
@@ -62,8 +63,11 @@ def registered(path: Path) -> list[dict[str, Any]]:
 
 
 def _sound(entry: Any) -> bool:
-    numbers = isinstance(entry, dict) and all(type(entry.get(name)) in (int, float) for name in FIELDS)
-    return numbers and isinstance(entry.get("time"), str) and isinstance(entry.get("data_sha256"), str)
+    if not isinstance(entry, dict) or not all(type(entry.get(name)) in (int, float) for name in FIELDS):
+        return False
+    sizes = all(1 / LARGEST <= entry[name] <= LARGEST for name in FIELDS[:2])  # their logarithms are compared
+    losses = all(-LARGEST <= entry[name] <= LARGEST for name in FIELDS[2:])
+    return sizes and losses and isinstance(entry.get("time"), str) and isinstance(entry.get("data_sha256"), str)
 
 
 def score(entries: Sequence[dict[str, Any]], runs: Points, finished: Sequence[str]) -> list[Score]:

@@ -1,0 +1,1 @@
+UPDATE runs SET error = x'00';

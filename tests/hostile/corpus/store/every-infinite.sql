@@ -1,0 +1,1 @@
+UPDATE curves SET every = 9e999;

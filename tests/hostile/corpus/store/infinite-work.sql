@@ -1,0 +1,1 @@
+UPDATE runs SET flop = 9e999;

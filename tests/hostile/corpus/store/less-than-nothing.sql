@@ -1,0 +1,1 @@
+UPDATE runs SET params = -5, tokens = -1;

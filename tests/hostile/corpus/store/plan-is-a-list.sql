@@ -1,0 +1,1 @@
+UPDATE sweeps SET plan = '[]';

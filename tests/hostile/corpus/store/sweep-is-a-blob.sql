@@ -1,0 +1,1 @@
+UPDATE members SET sweep = x'00ff';
