@@ -6,6 +6,7 @@ folder is synced. Every file operation passes through `_operation`, where a test
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import secrets
@@ -70,7 +71,7 @@ def _operation(kind: Kind, path: Path, source: Path | None = None) -> Iterator[N
 def replace(path: Path, data: bytes) -> None:
     """Write a file whole, or leave the old one as it was. Raises `EnvironmentFault`."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
-    with _faults(path):
+    with faults(path):
         try:
             with _operation("create", temporary):
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -101,7 +102,7 @@ def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 def append(path: Path, data: bytes) -> None:
     """Add to the end of a file, which is made if there is none, and sync it. Raises `EnvironmentFault`."""
-    with _faults(path):
+    with faults(path):
         with _operation("open", path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
         _write(descriptor, path, data)
@@ -109,26 +110,46 @@ def append(path: Path, data: bytes) -> None:
 
 def cut(path: Path, size: int) -> None:
     """Keep the first `size` bytes of a file. Raises `EnvironmentFault`."""
-    with _faults(path), _operation("cut", path), path.open("rb+") as file:
+    with faults(path), _operation("cut", path), path.open("rb+") as file:
         file.truncate(size)
         os.fsync(file.fileno())
 
 
 def make_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder that nobody sees before `fill` has filled it. Raises `EnvironmentFault` where it can't be."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
-    with _faults(path):
+    with faults(path):
         _make_parents(path.parent)
-        with _operation("make folder", temporary):
-            temporary.mkdir()
-        try:
-            fill(temporary)
-            with _operation("replace", path, temporary):
-                temporary.rename(path)
-        except BaseException:
-            _remove_folder(temporary)
-            raise
+        tidy_folders(path.parent, path.name)
+        with _hidden_folder(path) as temporary:
+            try:
+                fill(temporary)
+                with _operation("replace", path, temporary):
+                    temporary.rename(path)
+            except BaseException:
+                _remove_folder(temporary)
+                raise
         sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _hidden_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside the one that it will be, held while it is filled, so that whoever tidies leaves it alone."""
+    with contextlib.ExitStack() as held:
+        while True:
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+            with _operation("make folder", temporary):
+                temporary.mkdir()
+            if _hold(held, temporary):
+                break
+        yield temporary
+
+
+def _hold(held: contextlib.ExitStack, folder: Path) -> bool:
+    """Hold a folder that was made just now; False where someone tidied before that."""
+    try:
+        return held.enter_context(_claimed(folder)) is not False and folder.is_dir()
+    except FileNotFoundError:
+        return False
 
 
 def _make_parents(folder: Path) -> None:
@@ -147,6 +168,23 @@ def tidy(folder: Path) -> int:
     return len(left)
 
 
+def tidy_folders(folder: Path, name: str = "*") -> int:
+    """Remove what processes that died in `make_folder` have left in a folder, of one name or of any; say how many.
+
+    A folder that a live process is filling is held by it and stays, as does every one where there are no locks.
+    """
+    removed = 0
+    for path in folder.glob(f".{name if name == '*' else glob.escape(name)}.{'[0-9a-f]' * 8}{PART}"):
+        with contextlib.suppress(OSError):
+            if path.is_symlink() or not path.is_dir():
+                continue
+            with _claimed(path) as ours:
+                if ours:
+                    _remove_folder(path)
+                    removed += 1
+    return removed
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a loss of power. A system that can't sync a folder has nothing to lose."""
     with _operation("sync folder", folder), contextlib.suppress(PermissionError):
@@ -158,25 +196,59 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into one line that helps. Raises `EnvironmentFault`."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault(message(path, error)) from None
+
+
+def message(path: Path | str, error: OSError) -> str:
+    """What was expected of a path, what the operating system says of it, and what to do."""
+    advice = {
+        errno.ENOSPC: "free some space; what was saved before is kept",
+        errno.EDQUOT: "free some of your quota; what was saved before is kept",
+        errno.EACCES: "get permission, or choose another folder",
+        errno.EPERM: "get permission, or choose another folder",
+        errno.EROFS: "choose a folder that can be written",
+    }.get(error.errno or 0, "check the folder, or choose another")
+    return f"{path}: expected to read or write it, found: {error.strerror or error}; {advice}."
+
+
+@contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process alone; a process that dies lets go. Raises `CheckpointError` where it is held."""
-    if fcntl is None:
+    with contextlib.ExitStack() as held:
+        with faults(folder):
+            ours = held.enter_context(_claimed(folder))
+        if ours is False:
+            found = "expected a run that nothing else is training, found one in use; wait for it, or begin a new run"
+            raise CheckpointError(f"{folder}: {found}.")
         yield
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[bool | None]:
+    """Hold the lock of a folder: True; False where another process has it, None where there are no locks."""
+    if fcntl is None:
+        yield None
         return
-    with _faults(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield _flocked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flocked(descriptor: int) -> bool | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
-        message = "expected a run that nothing else is training, found one in use; wait for it, or begin a new run"
-        raise CheckpointError(f"{folder}: {message}.") from None
-    except OSError:
-        pass  # a file system without locks
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True
 
 
 @contextlib.contextmanager
@@ -194,7 +266,7 @@ def untrusted(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
                 raise CheckpointError(f"{path}: expected at most {limit:,} bytes, found {found.st_size:,}; not read.")
             yield file, found.st_size
     except PermissionError as error:
-        raise EnvironmentFault(_message(path, error)) from None
+        raise EnvironmentFault(message(path, error)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{path}: expected a file that can be read, found: {reason}; check the path.") from None
@@ -271,23 +343,3 @@ def _remove_folder(folder: Path) -> None:
     with contextlib.suppress(OSError), _operation("remove", folder):
         for path in sorted([folder, *folder.rglob("*")], reverse=True):
             path.rmdir()
-
-
-@contextlib.contextmanager
-def _faults(path: Path) -> Iterator[None]:
-    """Turn what the operating system says into one line that helps."""
-    try:
-        yield
-    except OSError as error:
-        raise EnvironmentFault(_message(path, error)) from None
-
-
-def _message(path: Path, error: OSError) -> str:
-    advice = {
-        errno.ENOSPC: "free some space; what was saved before is kept",
-        errno.EDQUOT: "free some of your quota; what was saved before is kept",
-        errno.EACCES: "get permission, or choose another folder",
-        errno.EPERM: "get permission, or choose another folder",
-        errno.EROFS: "choose a folder that can be written",
-    }.get(error.errno or 0, "check the folder, or choose another")
-    return f"{path}: expected to read or write it, found: {error.strerror or error}; {advice}."

@@ -19,7 +19,7 @@ from microgpt.data.choices import BUILTINS
 from microgpt.data.corpus import Corpus
 from microgpt.data.reading import read, text_from
 from microgpt.data.split import Split
-from microgpt.errors import DataError, MicrogptError, UsageError
+from microgpt.errors import DataError, EnvironmentFault, MicrogptError, UsageError
 
 
 def write(path: Path, data: bytes | str) -> str:
@@ -228,7 +228,7 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
         read([path + "x"])
     monkeypatch.setattr(Path, "is_dir", refuse)
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(DataError, match="Permission denied; check its path and permissions"):
+    with pytest.raises(EnvironmentFault, match="Permission denied; check its path and permissions"):
         read([path])
 
 

@@ -1,8 +1,11 @@
 """The store: what goes in comes out, one writes, many read, and what is no sound store is left as it is."""
 
+import contextlib
 import hashlib
 import multiprocessing
+import os
 import random
+import shutil
 import sqlite3
 import threading
 import time
@@ -14,6 +17,7 @@ import pytest
 from microgpt.errors import StoreError
 from microgpt.lab import store as rooms
 from microgpt.lab.lock import held
+from microgpt.lab.opening import connect
 from microgpt.lab.record import RunRecord
 from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
@@ -203,6 +207,37 @@ def test_no_store_is_told_with_the_command_that_makes_one(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
     with pytest.raises(StoreError, match="choose another"):
         Store.open(tmp_path / "none" / "lab.db", create=True)
+
+
+def test_a_store_whose_making_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    """Its first pages are written, and the journal that takes them back is there still."""
+    path = tmp_path / "lab.db"
+    if (child := os.fork()) == 0:
+        connection = connect(path, "rwc")
+        connection.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit
+        with contextlib.suppress(BaseException):
+            migrate(connection, [*MIGRATIONS, ["INSERT INTO sweeps VALUES ('', randomblob(99999), '')", "nonsense"]])
+        os._exit(0)
+    os.waitpid(child, 0)
+    shutil.copy(path, tmp_path / "other.db")
+    with pytest.raises(StoreError, match="found an empty file"):
+        Store.open(path)
+    with Store.open(path, create=True) as store:
+        assert store.records() == []
+
+
+def test_a_sweep_that_is_begun_again_keeps_its_members_until_it_enrolls_others(tmp_path: Path) -> None:
+    path, seed = tmp_path / "lab.db", trained(0)
+    with Store.open(path, create=True) as store:
+        store.begin("few", {"axes": (1, 2), "seeds": (0,)})
+        store.enroll("few", [(seed.record.identity, "study")])
+        store.add(seed)
+    with Store.open(path, create=True) as store:
+        store.begin("few", {"axes": (1, 2), "seeds": (0, 1)})
+        assert len(store.records("few")) == 1  # more seeds take none away, tuples or lists
+        store.begin("few", {"axes": (1, 3), "seeds": (0, 1)})
+        with Store.open(path) as reader:  # as it would stand after a kill
+            assert len(reader.records("few")) == 1
 
 
 def test_an_empty_file_is_told_as_one_and_with_the_command_that_fills_it(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A sweep in its processes: what it does, and that nothing is lost when workers or the whole of it die."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bench.faults.kills_sweep import kills
 
 from microgpt.errors import DataError
 from microgpt.lab.executors import LocalProcesses
@@ -223,37 +223,12 @@ def gone(pids: list[int], seconds: float = 5.0) -> bool:
     return not any(map(alive, pids))
 
 
-def finish(folder: Path) -> None:
-    process = start(folder)
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-
-
-def killed_again_and_again(folder: Path, kills: int, seeds: int) -> None:
-    """Kill a sweep at random moments until it has been killed so often, then let it end; compare with a calm one."""
-    calm, wild = place(folder / "calm", seeds), place(folder / "wild", seeds)
-    finish(calm)
-    stream = random.Random(0)
-    for _ in range(kills):
-        process = start(wild)
-        time.sleep(stream.uniform(0.3, 2.0))
-        children = workers(process.pid)
-        process.kill()
-        process.communicate()
-        assert gone(children)
-    finish(wild)
-    assert few.table(wild / "lab.db") == few.table(calm / "lab.db")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
-def test_a_sweep_killed_at_random_moments_ends_with_the_same_table_and_leaves_no_orphans(tmp_path: Path) -> None:
-    killed_again_and_again(tmp_path, kills=1, seeds=3)
-
-
-@pytest.mark.long
-@pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
-def test_a_sweep_killed_many_times_ends_with_the_same_table(tmp_path: Path) -> None:
-    killed_again_and_again(tmp_path, kills=25, seeds=40)
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are looked up in /proc")
+@pytest.mark.parametrize("number", [2, pytest.param(25, marks=pytest.mark.long)])
+def test_a_sweep_killed_at_random_moments_ends_with_the_same_table_and_leaves_no_workers(number: int) -> None:
+    count = kills(number)
+    assert (count.runs_lost, count.stores_unreadable, count.orphans, count.other_tables) == (0, 0, 0, 0)
+    assert count.sweeps_finished > 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,10 @@ import pytest
 
 from microgpt import files
 from microgpt.errors import CheckpointError, EnvironmentFault, UsageError
-from microgpt.files import Operation
 from microgpt.training.find import folders, listing
 from microgpt.training.loop import train
-from microgpt.training.records import Saved
 from microgpt.training.run_folder import RunFolder
-from tests.training.disk import Death, Disk, Dying, Failing, Moment
+from tests.training.disk import Death, Dying, Failing
 from tests.training.small import fingerprint, finish, request, resumed, stopped_at
 
 EVERY, STEPS = 4, 8
@@ -48,38 +47,6 @@ def test_death_at_any_file_operation_leaves_the_old_state_or_the_new(tmp_path: P
             steps.add(str(checkpoint.state.step))
     assert steps == {"0", "4", "8", "finished"}
     assert counting.moments > 100
-
-
-def test_a_loss_of_power_at_any_moment_leaves_a_commit_that_was_made(tmp_path: Path) -> None:
-    disk, images = Disk(), list[dict[Path, bytes]]()
-
-    def watch(moment: Moment, operation: Operation) -> None:
-        disk(moment, operation)
-        images.extend(disk.images())
-
-    told = []
-    with files.watched(watch):
-        for record in train(request(tmp_path, steps=STEPS, save_every=EVERY)):
-            if isinstance(record, Saved):  # from here on this step can't be lost
-                told.append((record.step, next(disk.images())))
-    for step, image in told:
-        assert _survivor(image, tmp_path, tmp_path / f"told{step}") == str(step)
-    survivors = {_survivor(image, tmp_path, tmp_path / "after" / str(number)) for number, image in enumerate(images)}
-    assert survivors == {"nothing", "0", "4", "8"}
-    assert len(images) > 150
-
-
-def _survivor(image: dict[Path, bytes], origin: Path, place: Path) -> str:
-    """The step that can be resumed from what a disk is left with."""
-    for path, data in image.items():
-        copy = place / path.relative_to(origin)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(data)
-    for folder in folders(place / "runs"):
-        checkpoint, rows, _ = folder.reopen()
-        assert checkpoint.state.step == len(rows)
-        return str(checkpoint.state.step)
-    return "nothing"
 
 
 @pytest.mark.parametrize("kind", ["create", "write", "sync", "replace", "open"])
@@ -148,6 +115,55 @@ def test_what_a_broken_off_write_left_is_removed_and_told(tmp_path: Path) -> Non
     (folder.path / ".weights.safetensors.abcd.part").write_bytes(b"half")
     assert folder.reopen()[2] == 1
     assert not list(folder.path.glob(".*"))
+
+
+def test_what_a_broken_off_write_left_in_the_history_is_removed_too(tmp_path: Path) -> None:
+    stopped_at(request(tmp_path, save_every=EVERY, keep=f"every:{EVERY}"), EVERY)
+    folder = RunFolder(tmp_path / "runs" / "run")
+    (folder.path / "history" / ".step-00000008.safetensors.abcd.part").write_bytes(b"half")
+    assert folder.reopen()[2] == 1
+    assert not list(folder.path.rglob(".*"))
+
+
+def die_while_filling(path: Path) -> None:
+    """Leave what a process leaves that is killed while it fills a new folder."""
+    if (child := os.fork()) == 0:
+        files.make_folder(path, lambda folder: (folder / "half").touch() or os._exit(0))  # type: ignore[func-returns-value]
+    os.waitpid(child, 0)
+    assert len(list(path.parent.glob(f".{path.name}.*.part"))) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="without locks nothing is removed")
+def test_a_folder_that_a_killed_process_was_filling_is_removed_by_the_next_start(tmp_path: Path) -> None:
+    die_while_filling(tmp_path / "runs" / "another")
+    finish(request(tmp_path))  # a run of any name
+    die_while_filling(tmp_path / "tokens")
+    files.make_folder(tmp_path / "tokens", lambda folder: None)
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_folder_that_is_being_filled_or_of_another_kind_stays(tmp_path: Path) -> None:
+    (tmp_path / ".mine.part").mkdir()
+    (tmp_path / ".elsewhere.0123abcd.part").symlink_to(tmp_path / ".mine.part")
+
+    def fill(folder: Path) -> None:
+        files.tidy_folders(tmp_path)
+        assert folder.is_dir()
+
+    files.make_folder(tmp_path / "new", fill)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".elsewhere.0123abcd.part", ".mine.part", "new"]
+
+
+def test_a_folder_that_is_tidied_before_it_is_held_is_made_again(tmp_path: Path) -> None:
+    def tidy(moment: str, operation: files.Operation) -> None:
+        if (moment, operation.kind) == ("after", "make folder") and not removed:
+            removed.append(files.tidy_folders(tmp_path))
+
+    removed: list[int] = []
+    with files.watched(tidy):
+        files.make_folder(tmp_path / "new", lambda folder: (folder / "it").touch())
+    assert removed == [1]
+    assert (tmp_path / "new" / "it").exists()
 
 
 def test_reading_refuses_what_is_no_regular_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, made_length
 from microgpt.data.markov import ENDLESS
-from microgpt.errors import DataError
+from microgpt.errors import DataError, EnvironmentFault, MicrogptError
 
 CHUNK: Final = 1 << 20  # bytes
 _NAMED: Final = 3  # how many skipped files a note names
@@ -31,7 +31,8 @@ class Source:
 def locate(source: str) -> tuple[list[Source], list[str]]:
     """The streams that a source means, in order, and notes on what was left out.
 
-    Raises DataError where a folder can't be listed or holds no text file, and for a length that can't be made.
+    Raises DataError where a folder can't be listed or holds no text file, and for a length that can't be made;
+    EnvironmentFault where listing it is not permitted.
     """
     if source == STANDARD_INPUT:
         return [Source("standard input", None)], []
@@ -44,7 +45,8 @@ def locate(source: str) -> tuple[list[Source], list[str]]:
 
 
 def chunks(source: Source) -> Iterator[bytes]:
-    """The raw bytes, CHUNK at a time. Raises DataError where the source is missing or can't be read."""
+    """The raw bytes, CHUNK at a time. Raises DataError where the source is missing or can't be read,
+    EnvironmentFault where that is not permitted."""
     if source.made:
         yield from (part.encode("ascii") for part in ENDLESS.parts(source.made))
         return
@@ -54,7 +56,7 @@ def chunks(source: Source) -> Iterator[bytes]:
     except FileNotFoundError:
         raise DataError(_missing(source.name)) from None
     except (OSError, ValueError) as error:
-        raise DataError(_unreadable(source.name, error)) from None
+        raise _unreadable(source.name, error) from None
 
 
 def _opened(source: Source) -> AbstractContextManager[BinaryIO]:
@@ -87,7 +89,7 @@ def _files(folder: Path) -> Iterator[Path]:
     """Every file below a folder, sorted by path; links to folders are not followed."""
 
     def refuse(error: OSError) -> None:
-        raise DataError(_unreadable(str(error.filename), error))
+        raise _unreadable(str(error.filename), error)
 
     found = [Path(parent) / name for parent, _, names in os.walk(folder, onerror=refuse) for name in names]
     return iter(sorted(found))
@@ -108,6 +110,7 @@ def _missing(name: str) -> str:
     return f"{name}: expected a text file, a folder or a built-in text, found nothing of that name; {advice}"
 
 
-def _unreadable(name: str, error: Exception) -> str:
+def _unreadable(name: str, error: Exception) -> MicrogptError:
+    kind = EnvironmentFault if isinstance(error, PermissionError) else DataError
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{name}: expected a file that can be read, found: {reason}; check its path and permissions"
+    return kind(f"{name}: expected a file that can be read, found: {reason}; check its path and permissions")

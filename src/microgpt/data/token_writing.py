@@ -44,7 +44,9 @@ def write_folder(
     be decoded; `EnvironmentFault` where it can't be written.
     """
     check(encoding, normalize)
-    if folder.exists():
+    with files.faults(folder):
+        taken = folder.exists()
+    if taken:
         raise UsageError(f"{folder}: expected a new --out, found something of that name; choose another, or remove it.")
     if unit == "bytes" and encoding != "utf-8":
         raise UsageError(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from microgpt.errors import StoreError
+from microgpt import files
+from microgpt.errors import EnvironmentFault, StoreError
 
 try:
     import fcntl
@@ -19,7 +20,8 @@ PAUSE: Final = 0.05  # seconds between two tries
 
 @contextlib.contextmanager
 def held(path: Path, patience: float) -> Iterator[None]:
-    """Hold the lock of a store beside it, waiting so many seconds at most. Raises `StoreError` where another has it.
+    """Hold the lock of a store beside it, waiting so many seconds at most. Raises `StoreError` where another has it,
+    `EnvironmentFault` where the folder can't be written.
 
     The file stands beside the store and not in it: closing any descriptor of a database drops SQLite's own locks.
     """
@@ -29,8 +31,10 @@ def held(path: Path, patience: float) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{path}: expected a folder to write in, found: {error.strerror}; choose another.") from None
+    except OSError as error:
+        raise EnvironmentFault(files.message(path, error)) from None
     try:
         _take(descriptor, path, time.monotonic() + patience)
         yield

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from microgpt import files
 from microgpt.errors import EnvironmentFault, StoreError
 from microgpt.lab.schema import APPLICATION, MIGRATIONS, tables
 
@@ -62,8 +63,10 @@ def _is_made(connection: sqlite3.Connection, table: str) -> bool:
 
 
 def _recovered(path: Path) -> int:
+    """The schema of a file whose journal is rolled back. Of one whose making was cut short an empty file is left."""
     with contextlib.closing(connect(path, "rw")) as connection:
-        return _version(connection, path)
+        connection.execute("PRAGMA schema_version").fetchone()
+        return _version(connection, path) if path.stat().st_size else len(MIGRATIONS)
 
 
 def _damaged(path: Path, found: str) -> StoreError:
@@ -73,7 +76,8 @@ def _damaged(path: Path, found: str) -> StoreError:
 
 @contextlib.contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into one line that helps."""
+    """Turn what SQLite says into one line that helps. Raises `StoreError`, or `EnvironmentFault` for what is no fault
+    of the store."""
     try:
         yield
     except sqlite3.Error as error:
@@ -83,7 +87,10 @@ def told(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreError(f"{path}: expected a store that is free, found it in use; try again soon.") from None
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-            raise StoreError(f"{path}: expected a file to open, found: {error}; check path and permissions.") from None
+            kind = EnvironmentFault if path.is_file() else StoreError
+            raise kind(f"{path}: expected a file to open, found: {error}; check path and permissions.") from None
         raise _damaged(path, str(error)) from None
+    except PermissionError as error:
+        raise EnvironmentFault(files.message(path, error)) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:  # values that no store of ours has
         raise _damaged(path, str(error)) from None

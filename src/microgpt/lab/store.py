@@ -1,8 +1,9 @@
 """The store: every run of every sweep in one SQLite file, which any SQLite tool opens.
 
-One process writes, in the rollback journal with full syncs (the SQLite of many Pythons loses data when several
-processes share a write-ahead log). Readers open it read-only and never notice the writer. What is committed survives a
-crash and a loss of power; commits come every tenth of a second, since each costs a sync.
+One process writes, in the rollback journal (the SQLite of many Pythons loses data when several processes share a
+write-ahead log). Readers open it read-only and never notice the writer. What is committed survives a crash and a loss
+of power, for which SQLite must sync the folder too: else a journal may come back and undo what was committed. Commits
+come every tenth of a second, since each costs syncs.
 """
 
 import contextlib
@@ -110,16 +111,18 @@ class Store:
         return {identity: (loss, error) for identity, loss, error in rows}
 
     def begin(self, sweep: str, plan: Mapping[str, Any]) -> None:
-        """Note a sweep. A plan that differs in more than its seeds replaces the earlier one's members; runs stay."""
-        before = self.sweeps().get(sweep)
+        """Note a sweep. A plan that differs in more than its seeds replaces the earlier one's members; runs stay.
+
+        It is committed with the members that are enrolled next: a sweep never loses those it had before.
+        """
+        before, text = self.sweeps().get(sweep), json.dumps(plan)
         with told(self.path):
-            if before is not None and _lasting(before) != _lasting(plan):
+            if before is not None and _lasting(before) != _lasting(json.loads(text)):
                 self._change("DELETE FROM members WHERE sweep = ?", (sweep,))
-            values = (sweep, json.dumps(plan), datetime.now(UTC).isoformat(timespec="seconds"))
+            values = (sweep, text, datetime.now(UTC).isoformat(timespec="seconds"))
             self._change(
                 "INSERT INTO sweeps VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET plan = excluded.plan", values
             )
-        self.commit()
 
     def enroll(self, sweep: str, members: Iterable[tuple[str, Role]]) -> None:
         """Note which runs a sweep consists of, done or not."""
@@ -166,7 +169,8 @@ class Store:
         try:
             yield
         finally:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def _check_types(self, table: str) -> None:
         """Raise `ValueError` where a value can't be in its column."""
@@ -190,22 +194,30 @@ def _to_write(path: Path) -> Store:
             check(path, "rw")
             connection = connect(path, "rwc")
             stack.callback(connection.close)
-            for pragma in ("journal_mode = DELETE", "synchronous = FULL"):
+            for pragma in ("journal_mode = DELETE", "synchronous = EXTRA"):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             migrate(connection)
         return Store(path, connection, stack.pop_all())
 
 
 def _to_read(path: Path) -> Store:
-    if not path.is_file():
+    with told(path):
+        there = path.is_file()
+    if not there:
         raise StoreError(f"{path}: expected a store of runs, found none; `microgpt sweep steps` makes one.")
     if _stays_empty(path):
-        fill = f"`microgpt sweep steps --store {shlex.quote(str(path))}`"
-        raise StoreError(f"{path}: expected a store of runs, found an empty file; {fill} fills it.")
+        raise _empty(path)
     with told(path):
         if check(path, "ro") < len(MIGRATIONS):
             _to_write(path).close()
+        if path.stat().st_size == 0:
+            raise _empty(path)
         return Store(path, connect(path, "ro"), contextlib.ExitStack())
+
+
+def _empty(path: Path) -> StoreError:
+    fill = f"`microgpt sweep steps --store {shlex.quote(str(path))}`"
+    return StoreError(f"{path}: expected a store of runs, found an empty file; {fill} fills it.")
 
 
 def _stays_empty(path: Path) -> bool:

@@ -50,10 +50,10 @@ def work(connection: Connection, out: str) -> None:
         while True:
             try:
                 asked: Spec | list[Spec] = connection.recv()
-            except (EOFError, OSError):
+                for outcome in outcomes_of(workshop, asked if isinstance(asked, list) else [asked]):
+                    connection.send(outcome)
+            except (EOFError, OSError):  # who asks is gone; errors of a run are outcomes
                 return
-            for outcome in outcomes_of(workshop, asked if isinstance(asked, list) else [asked]):
-                connection.send(outcome)
 
 
 def outcomes_of(workshop: Workshop, specs: list[Spec]) -> Iterator[Outcome]:

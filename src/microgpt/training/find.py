@@ -1,6 +1,5 @@
 """Finding runs: by name, by folder, as a lone weights file, or the newest finished one."""
 
-import contextlib
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from microgpt import files
 from microgpt.errors import CheckpointError, EnvironmentFault
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints
@@ -31,13 +31,18 @@ class RunSummary:
 
 
 def find(run: str | Path | None = None, out: str | Path = "runs") -> Path:
-    """The run folder or weights file that RUN means. Raises `CheckpointError` where there is none."""
+    """The run folder or weights file that RUN means. Raises `CheckpointError` where there is none, `EnvironmentFault`
+    where looking for it is not permitted."""
     if run is None:
         return newest(Path(out))
     for path in (Path(run), Path(out) / run):
-        with contextlib.suppress(OSError, ValueError):
+        try:
             if path.is_file() or (path / WEIGHTS).is_file():
                 return path
+        except PermissionError as error:
+            raise EnvironmentFault(files.message(path, error)) from None
+        except (OSError, ValueError):  # no path at all
+            continue
     names = [folder.name for folder in folders(Path(out))]
     near = difflib.get_close_matches(Path(run).name, names, 1)
     advice = f"did you mean {near[0]}?" if near else "`microgpt runs` lists those there are."

@@ -111,14 +111,17 @@ class RunFolder:
             return checkpoint, LOSSES.read(self.path, checkpoint.state.step)[0], 0
         (self.path / HISTORY).mkdir(exist_ok=True)
         EVALUATIONS.cut(self.path, checkpoint.state.step)
-        return checkpoint, LOSSES.cut(self.path, checkpoint.state.step), files.tidy(self.path)
+        broken_off = files.tidy(self.path) + files.tidy(self.path / HISTORY)
+        return checkpoint, LOSSES.cut(self.path, checkpoint.state.step), broken_off
 
 
 def create(
     path: Path, checkpoint: Checkpoint, report: Mapping[str, Any], *, losses: bytes = b"", evaluations: bytes = b""
 ) -> RunFolder:
     """A new run folder with its first commit. Raises `UsageError` where there is one, or `EnvironmentFault`."""
-    if path.exists():
+    with files.faults(path):
+        taken = path.exists()
+    if taken:
         raise UsageError(
             f"{path}: expected a new --name, found a folder of that name; --resume {path} goes on with it."
         )
@@ -131,6 +134,7 @@ def create(
         run.append(EVALUATIONS, EVALUATIONS.header + evaluations)
         run.commit(checkpoint)
 
+    files.tidy_folders(path.parent)  # of trainings that died before their first commit
     files.make_folder(path, fill)
     return RunFolder(path)
 
