@@ -55,9 +55,10 @@ def table(faults: list[Fault], results: dict[str, Result]) -> str:
     for fault in faults:
         if result := results.get(fault.name):
             counts = f"{result.trials:,} | {result.survived:,} | {result.trials - result.survived:,}"
-            lines.append(f"| {fault.number} | {fault.title} | {fault.proof} | {counts} | {result.figures} |")
+            rest = f"{counts} | {result.figures}"
         else:
-            lines.append(f"| {fault.number} | {fault.title} | {fault.proof} | not run | | | |")
+            rest = "not run | | |"
+        lines.append(f"| {fault.number} | {fault.title[0].upper()}{fault.title[1:]} | {fault.proof} | {rest} |")
     machines = sorted({results[fault.name].machine for fault in faults if fault.name in results})
     minutes = sum(results[fault.name].seconds for fault in faults if fault.name in results) / 60
     told = "".join(f"- {line}\n" for line in machines)
