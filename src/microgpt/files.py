@@ -70,8 +70,8 @@ def _operation(kind: Kind, path: Path, source: Path | None = None) -> Iterator[N
 
 def replace(path: Path, data: bytes) -> None:
     """Write a file whole, or leave the old one as it was. Raises `EnvironmentFault`."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     with faults(path):
+        temporary = _hidden(path)
         try:
             with _operation("create", temporary):
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -131,12 +131,19 @@ def make_folder(path: Path, fill: Callable[[Path], None]) -> None:
         sync_folder(path.parent)
 
 
+def _hidden(path: Path) -> Path:
+    """A new name beside a path, for what is not yet whole. Raises `OSError` where a path has no name, as / has none."""
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+
+
 @contextlib.contextmanager
 def _hidden_folder(path: Path) -> Iterator[Path]:
     """A new folder beside the one that it will be, held while it is filled, so that whoever tidies leaves it alone."""
     with contextlib.ExitStack() as held:
         while True:
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+            temporary = _hidden(path)
             with _operation("make folder", temporary):
                 temporary.mkdir()
             if _hold(held, temporary):

@@ -183,3 +183,17 @@ def test_a_curve_does_not_depend_on_how_steps_come(cuts: list[int]) -> None:
         points += curve.add(first, losses[first - 1 : first - 1 + count])
         first += count
     assert points == [(4, 1.5), (8, 5.5)]
+
+
+def test_a_training_that_has_ended_holds_neither_weights_nor_text(here: Visit) -> None:
+    import gc
+
+    from microgpt.studio.watched import Watched
+
+    settings = {"steps": 2, "emb": 4, "head": 2, "engine": "array"}
+    begun = here.post("/api/trainings", {"settings": settings, "text": "names"})
+    here.wait(begun["id"])
+    here.studio.trainings.find(begun["id"]).join(20)
+    gc.collect()
+    held = [each for each in gc.get_objects() if isinstance(each, Watched) and each.folder]
+    assert not [each for each in held if each.folder.path.is_relative_to(here.studio.run_folders)]

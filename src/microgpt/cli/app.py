@@ -1,5 +1,6 @@
 """The verbs, how a wrong one is met, and how an error becomes one line and an exit code."""
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -7,7 +8,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,15 @@ def run(arguments: Sequence[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {message}", err=True)
     try:
-        code: Any = microgpt.main(args=list(arguments), prog_name="microgpt", standalone_mode=False)
-        sys.stdout.flush()
+        with _interruptible():
+            code: Any = microgpt.main(args=list(arguments), prog_name="microgpt", standalone_mode=False)
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's last flush is silent
         return 0
+    except _Interruption as interruption:
+        return interruption.code
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except Exception as error:
@@ -137,6 +141,36 @@ def explain(error: Exception) -> int:
         message, code = f"unexpected {type(error).__name__}: {error}. With --debug it shows where.", 1
     click.echo(f"microgpt: {' '.join(message.split())}", err=True)
     return code
+
+
+class _Interruption(BaseException):
+    """Ctrl-C or SIGTERM, where there is nothing to save; on its way out what was begun is tidied up."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise `_Interruption` where Ctrl-C or SIGTERM comes. The second one ends the process by itself."""
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield
+        return
+
+    def leave(number: int, _: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        raise _Interruption(STOPS[number])
+
+    before = {number: signal.getsignal(number) for number in STOPS if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        for number in before:
+            signal.signal(number, leave)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Stop:
@@ -173,6 +207,13 @@ class Stop:
             if number[0] not in STOPS:
                 continue
             if self.code:
+                _end_compilers()
                 os._exit(self.code)
             self.code = STOPS[number[0]]
         os.close(heard)
+
+
+def _end_compilers() -> None:
+    """A compiler has a session of its own, and would outlive this process."""
+    if compiler := sys.modules.get("microgpt.engines.fused.compiler"):
+        compiler.end_all()

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @click.command("bench")
 @click.option("--engine", default="all", show_default=True, help="The engine to measure, or all.")
-@click.option("--precision", default="32", show_default=True, help="Bits of a number, where the engine has a choice.")
+@click.option(
+    "--precision",
+    default="32",
+    show_default=True,
+    type=click.Choice(("32", "64", "bf16")),
+    help="Bits of a number, where the engine has a choice.",
+)
 @click.option("--threads", default=1, show_default=True, help="Threads, where the engine has a choice.")
 @JSON
 def command(engine: str, precision: str, threads: int, as_json: bool) -> None:

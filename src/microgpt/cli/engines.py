@@ -25,7 +25,10 @@ def command(show_kernel: bool, vocabulary: int, precision: str, as_json: bool, *
     from microgpt.engines import available
 
     if show_kernel:
-        _show_kernel(vocabulary, precision, {name: size for name, size in sizes.items() if size is not None})
+        given = {name: size for name, size in sizes.items() if size is not None}
+        compiled, text = _kernel(vocabulary, precision, given)
+        told = {"command": compiled, "kernel": text}
+        click.echo(json.dumps(told) if as_json else f"/* {compiled} */\n\n{text}", nl=as_json)
         return
     found = available()
     if as_json:
@@ -35,8 +38,8 @@ def command(show_kernel: bool, vocabulary: int, precision: str, as_json: bool, *
         click.echo(f"{engine.name:8} {'yes' if engine.usable else 'no':4} {engine.reason}".rstrip())
 
 
-def _show_kernel(vocabulary: int, precision: str, sizes: dict[str, Any]) -> None:
-    """What is compiled, under the command that compiles it."""
+def _kernel(vocabulary: int, precision: str, sizes: dict[str, Any]) -> tuple[str, str]:
+    """The command that compiles a kernel, and what is compiled."""
     from microgpt.engines.base import EngineConfig, require
     from microgpt.engines.fused.compile import command_line, source
     from microgpt.engines.fused.engine import FusedEngine, defines
@@ -44,4 +47,4 @@ def _show_kernel(vocabulary: int, precision: str, sizes: dict[str, Any]) -> None
     config = EngineConfig(precision)  # type: ignore[arg-type]  # `require` refuses what it can't be
     require(FusedEngine.name, config, FusedEngine.precisions, most_threads=1)
     constants = defines(Settings(**sizes).model(vocabulary), config.precision)
-    click.echo(f"/* {command_line(constants)} */\n\n{source(constants)}", nl=False)
+    return command_line(constants), source(constants)

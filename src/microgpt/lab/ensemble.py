@@ -62,10 +62,10 @@ def shape(spec: Spec) -> Spec | None:
 
 def most(spec: Spec, texts: Texts) -> int:
     """How many runs of this shape a group has at most."""
+    if shape(spec) is None:  # also where torch is not installed
+        return 1
     from microgpt.engines.torch.ensemble import models_at_once
 
-    if shape(spec) is None:
-        return 1
     shared = texts.shared(spec)
     model = spec.settings.model(shared.split.corpus.tokenizer.vocabulary)
     return models_at_once(model, spec.settings.batch, engine_config(settled(spec.request())))

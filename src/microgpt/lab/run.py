@@ -25,7 +25,7 @@ from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import Settings
 from microgpt.training.evaluate import contiguous, standard_error
 from microgpt.training.loop import train
-from microgpt.training.prepare import Prepared, engine_config, prepare
+from microgpt.training.prepare import Prepared, dataset_on, engine_config, prepare
 from microgpt.training.records import Finished
 from microgpt.training.sample import Sampling, Writer, random_stream, samples_stream
 from microgpt.training.session import MEAN_OF, gentler
@@ -83,9 +83,9 @@ class Workshop:
         return replace(done, record=replace(done.record, finished=now()))
 
     def lost(self, spec: Spec, error: str) -> Trained:
-        """The record of a run that could not be carried out."""
+        """The record of a run that could not be carried out; it takes no memory for weights, which may be why."""
         shared = self.texts.shared(spec)
-        record = skeleton(spec, shared, prepare(spec.request(), shared.split).dataset)
+        record = skeleton(spec, shared, dataset_on(spec.request(), shared.split))
         return Trained(replace(record, status="failed", error=error, finished=now()))
 
     def _plain(self, prepared: Prepared, shared: Shared, record: RunRecord, watch: Stopwatch) -> Trained:

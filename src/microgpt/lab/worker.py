@@ -76,6 +76,8 @@ def outcome_of(workshop: Workshop, spec: Spec) -> Outcome:
         return workshop.lost(spec, str(error))
     except MicrogptError as error:
         return Broken(error)
+    except MemoryError as error:
+        return workshop.lost(spec, f"there was not enough memory: {error}"[:500])
     except Exception as error:
         return workshop.lost(spec, f"{type(error).__name__}: {error}"[:500])
 

@@ -15,6 +15,7 @@ from microgpt.studio.answers import answer, failure, finite, get, post, refusal
 from microgpt.studio.studio import Studio, cores
 
 TOGETHER: Final = 0.15  # seconds over which events are gathered: drawing more often would cost the training time
+TOGETHER_AT_MOST: Final = 256  # events of one write
 QUIET: Final = 0.5  # seconds after which an idle stream looks whether the studio closes
 BEAT: Final = 20  # such looks between two signs of life
 
@@ -115,12 +116,12 @@ async def _stream(studio: Studio, training: Any, place: int) -> AsyncIterator[st
     try:
         while not studio.closing:
             news.clear()
-            while place < len(training.events):
-                event = training.events[place]
-                yield f"id: {place}\ndata: {json.dumps(finite(event), allow_nan=False)}\n\n"
-                place += 1
-                if event.get("last"):
+            while events := training.events[place : place + TOGETHER_AT_MOST]:
+                yield "".join(_told(place + number, event) for number, event in enumerate(events))
+                place += len(events)
+                if events[-1].get("last"):
                     return
+                await asyncio.sleep(0)  # else nobody would hear that the page has gone, and it would be written to
             try:
                 await asyncio.wait_for(news.wait(), QUIET)
                 await asyncio.sleep(TOGETHER)
@@ -130,3 +131,7 @@ async def _stream(studio: Studio, training: Any, place: int) -> AsyncIterator[st
                     yield ": still here\n\n"
     finally:
         unsubscribe()
+
+
+def _told(place: int, event: dict[str, Any]) -> str:
+    return f"id: {place}\ndata: {json.dumps(finite(event), allow_nan=False)}\n\n"

@@ -85,6 +85,11 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
             f"{', '.join(training.provenance.sources)}: expected the text of this run (SHA-256 {expected[:12]}…), "
             f"found another ({found[:12]}…); restore it, or begin a new run."
         )
+    return dataset_on(request, split)
+
+
+def dataset_on(request: Request, split: Split) -> Dataset:
+    """The sequences of a request on a split, without weights that may not fit into memory."""
     return _dataset(request, split, random.Random(request.settings.seed) if request.golden else None)
 
 

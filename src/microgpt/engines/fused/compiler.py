@@ -3,6 +3,7 @@
 A compiler is asked once per process what it is. One that is missing, hangs, fails or is killed counts as none.
 """
 
+import atexit
 import contextlib
 import functools
 import importlib.util
@@ -37,6 +38,7 @@ EXTRA: Final = "microgpt-symmetry[cc]"  # brings a compiler from the package ind
 _BUNDLED: Final = "ziglang"  # a package that brings clang, for machines without a compiler
 _ZIG: Final = "zig"  # its program: clang with own names for targets and own caches
 _SPELLINGS: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+_running: "set[subprocess.Popen[bytes]]" = set()
 _INEXACT: Final = re.compile(r"-ffast-math|-Ofast|-funsafe-math-optimizations|-ffinite-math-only")
 
 Kind = Literal["gcc", "clang", "zig"]
@@ -197,9 +199,22 @@ def run(command: Sequence[str], seconds: float, environment: Mapping[str, str] |
             env={**os.environ, "LC_ALL": "C", **(environment or {})},
             start_new_session=True,
         )
+        _running.add(process)
+        _end_all_at_exit()
         code = _wait(process, seconds)
         output.seek(0)
         return Outcome(code, output.read().decode("utf-8", "replace"))
+
+
+@functools.lru_cache(maxsize=1)
+def _end_all_at_exit() -> None:
+    atexit.register(end_all)  # where it runs in a thread that is not waited for
+
+
+def end_all() -> None:
+    """End what is being run, for whoever leaves the process without waiting for anything."""
+    for process in list(_running):
+        _kill(process)
 
 
 def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> int | None:
@@ -211,6 +226,7 @@ def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> int | None:
     finally:  # also when Ctrl-C ends the wait
         if process.returncode is None:
             _kill(process)
+        _running.discard(process)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

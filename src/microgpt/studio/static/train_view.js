@@ -246,7 +246,7 @@ export function trainView(services, onLook) {
       phase.textContent = run.status === "finished" ? "Finished" : run.status === "diverged" ? "Diverged" : "Unfinished";
       data.speed = run.seconds ? run.step / run.seconds : null;
       showLook(data.looks.length - 1);
-      addNote(run.path);
+      addNote(run.name);
       conclude({ loss: { holdout: run.holdout, holdout_se: run.holdout_se, unigram: run.unigram ?? run.uniform, uniform: run.uniform }, steps_taken: run.step, seconds: run.seconds === null ? null : { train: run.seconds }, samples_copied: null, samples: [] });
       draw();
     },

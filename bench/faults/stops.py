@@ -1,0 +1,387 @@
+"""Ctrl-C and SIGTERM, once and twice, at random moments of all that takes long.
+
+A trial runs a command in a process forked from one that has imported everything, so that it begins within milliseconds,
+and stops it at a random moment. Then it looks at the exit code, at what was said, at what was saved, and for processes
+that are left.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.faults.fault import Fault, Outcome
+from bench.faults.lanes import lanes, orphans, waited
+from microgpt.errors import MicrogptError
+
+PATIENCE: Final = 30.0  # seconds for a command to end by itself after one signal
+AT_ONCE: Final = 2.0  # seconds after a second one; what it really takes is told
+NAMES: Final = "emma olivia ava isabella sophia mia charlotte amelia evelyn abigail harper emily liam noah oliver"
+ENDLESS: Final = ("train", "--data", "few.txt", "--steps", "100000000", "--samples", "0", "--name", "run")
+SMALL: Final = (*ENDLESS, "--emb", "4", "--head", "2", "--ctx", "8")
+LARGE: Final = (
+    *ENDLESS,
+    "--emb",
+    "256",
+    "--layer",
+    "4",
+    "--batch",
+    "256",
+)  # a step is a call of some tenths of a second
+SWEEP: Final = """
+seeds = 50
+lr = 0.01
+[base]
+data = "few.txt"
+emb = 4
+head = 2
+ctx = 8
+engine = "array"
+[axes]
+steps = [10, 20, 300]
+"""
+
+Look = Callable[[Path, str, bool], str]  # at a home, what was said and whether two signals came: what is wrong, or ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that takes long: command lines that take turns, the longest time until a signal, what is left."""
+
+    commands: tuple[tuple[str, ...], ...]
+    longest: float
+    look: Look
+    modules: tuple[str, ...]
+    cold: int = 0  # every so many trials has an empty cache of kernels
+    begin: Callable[[Path], None] = lambda home: None  # what is done in a home before the time runs
+
+
+@dataclass
+class Count:
+    """What the trials of a lane came to."""
+
+    trials: int = 0
+    survived: int = 0
+    orphans: int = 0
+    twice: int = 0
+    slowest_second: float = 0.0
+    saved: int = 0
+
+
+def trained(home: Path, told: str, twice: bool) -> str:
+    """What is wrong with the run that was stopped. After one signal it is saved and says at which step."""
+    from microgpt.training.run_folder import RunFolder
+
+    folder = home / "runs" / "run"
+    if not folder.exists():
+        return "said that it saved" if "and saved" in told else ""
+    checkpoint, rows, _ = RunFolder(folder).reopen()
+    if checkpoint.state.step != len(rows):
+        return f"saved step {checkpoint.state.step} and {len(rows)} losses"
+    if not twice and f"stopped after step {checkpoint.state.step}," not in told:
+        return f"saved step {checkpoint.state.step}, and said: {told[-200:]}"
+    return ""
+
+
+def swept(home: Path, told: str, twice: bool) -> str:
+    """What is wrong with the store."""
+    from microgpt.lab.store import Store
+
+    if not (home / "lab.db").exists() or not (home / "lab.db").stat().st_size:
+        return ""
+    with Store.open(home / "lab.db") as store:
+        done = sum(run.status == "done" for run in store.records())
+    if not twice and "stopped: " in told and f"stopped: {done:,} runs done" not in told:
+        return f"kept {done} runs, and said: {told[-200:]}"
+    return ""
+
+
+def prepared(home: Path, told: str, twice: bool) -> str:
+    """What is wrong with the token files: there are none of a text that was not read whole."""
+    left = [path.name for path in home.iterdir() if "tokens" in path.name]
+    return "" if twice or not left else f"left {left}"
+
+
+def served(home: Path, told: str, twice: bool) -> str:
+    """What is wrong with the run that the studio was asked to train."""
+    from microgpt.training.run_folder import RunFolder
+
+    for folder in (home / "runs").glob("[!.]*"):
+        checkpoint, rows, _ = RunFolder(folder).reopen()
+        if checkpoint.state.step != len(rows):
+            return f"saved step {checkpoint.state.step} and {len(rows)} losses"
+    return nothing(home, told, twice)
+
+
+def nothing(home: Path, told: str, twice: bool) -> str:
+    """What only reads leaves nothing."""
+    left = [path.name for path in home.rglob("*") if path.name.endswith(".part")]
+    return "" if twice or not left else f"left {left}"
+
+
+def train_in_the_studio(home: Path) -> None:
+    """Ask the studio for a training without end."""
+    deadline = time.monotonic() + PATIENCE
+    while "#token=" not in (told := (home / "told").read_text() if (home / "told").exists() else ""):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.005)
+    address, token = told.split()[4].split("#token=")
+    asked = {"settings": {"steps": 10_000_000, "engine": "array", "name": "run"}}
+    body, headers = json.dumps(asked).encode(), {"x-studio-token": token}
+    with urllib.request.urlopen(urllib.request.Request(f"{address}api/trainings", body, headers)) as answer:
+        answer.read()
+
+
+LOOP: Final = ("microgpt.training.loop", "microgpt.recipes", "microgpt.cli.train", "microgpt.training.run_folder")
+WORKS: Final = {
+    "atomic": Work(((*SMALL, "--engine", "atomic"),), 0.3, trained, (*LOOP, "microgpt.engines.atomic")),
+    "array": Work(
+        ((*SMALL, "--engine", "array"), (*LARGE, "--engine", "array")),
+        0.3,
+        trained,
+        (*LOOP, "microgpt.engines.array.engine"),
+    ),
+    "fused": Work(
+        ((*SMALL, "--engine", "fused"), (*LARGE, "--engine", "fused")),
+        0.3,
+        trained,
+        (*LOOP, "microgpt.engines.fused.engine"),
+        cold=4,
+    ),
+    "sweep": Work(
+        (("sweep", "few.toml", "--jobs", "1"), ("sweep", "few.toml", "--jobs", "2")),
+        0.9,
+        swept,
+        ("microgpt.cli.sweep", "microgpt.lab.sweep", "microgpt.lab.store", "microgpt.lab.plan"),
+    ),
+    "prepare": Work(
+        (("prepare", "long.txt", "--out", "tokens"),),
+        0.4,
+        prepared,
+        ("microgpt.cli.prepare", "microgpt.data.token_writing"),
+    ),
+    "laws": Work(
+        (
+            ("laws", "--csv", "runs.csv", "--bootstrap", "100000"),
+            ("laws", "--simulate", "1000"),
+            ("verify", "--full", "--engine", "array"),
+            ("bench", "--engine", "array"),
+        ),
+        0.5,
+        nothing,
+        ("microgpt.cli.laws", "microgpt.lab.laws.summary", "microgpt.lab.laws.simulate", "microgpt.engines.parity"),
+    ),
+    "studio": Work(
+        (("studio", "--no-browser", "--port", "0"),),
+        0.5,
+        served,
+        ("microgpt.cli.studio", "microgpt.studio.server", "microgpt.studio.trainings", "microgpt.studio.runs"),
+        begin=train_in_the_studio,
+    ),
+}
+
+
+def furnish(home: Path) -> None:
+    """A home with all that the commands read."""
+    home.mkdir()
+    (home / "few.txt").write_text(NAMES.replace(" ", "\n") + "\n")
+    (home / "few.toml").write_text(SWEEP)
+    rows = [f"{n},{d},{1.7 + 400 / n**0.34 + 410 / d**0.28}\n" for n in (1e6, 4e6, 2e7, 1e8) for d in (1e8, 1e9, 5e9)]
+    (home / "runs.csv").write_text("params,tokens,loss\n" + "".join(rows))
+
+
+def stopped(work: Work, number: int, home: Path, stream: random.Random, count: Count) -> str:
+    """One trial; what was wrong, or nothing."""
+    furnish(home)
+    if "long.txt" in work.commands[0]:
+        (home / "long.txt").symlink_to(home.parent / "long.txt")
+    cache = home / "cache" if work.cold and number % work.cold == 0 else home.parent / "cache"
+    kind, twice = (signal.SIGINT, signal.SIGTERM)[number % 2], number // 2 % 2 == 1
+    pid = forked(work.commands[number // 4 % len(work.commands)], home, cache)
+    if number % 4:  # also without: before there is anything to save
+        work.begin(home)
+    time.sleep(stream.uniform(0, work.longest))
+    stop(pid, kind)
+    status = waited(pid, stream.uniform(0, 0.2) if twice else PATIENCE)
+    if status is None and twice:
+        count.twice += 1
+        stop(pid, kind)
+        began = time.monotonic()
+        status = waited(pid, PATIENCE)
+        count.slowest_second = max(count.slowest_second, time.monotonic() - began)
+        if count.slowest_second > AT_ONCE:
+            return "the second signal did not end it at once"
+    if status is None:
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return f"signal {kind}: it went on"
+    code = os.waitstatus_to_exitcode(status)
+    if left := orphans():
+        count.orphans += len(left)
+        return f"left processes: {left}"
+    told = (home / "told").read_text(errors="replace")
+    if (128 - code if code < 0 else code) != 128 + kind:
+        return f"signal {kind}: exit code {code}: {told[-300:]}"
+    if "Traceback" in told or "unexpected " in told:
+        return told[-2000:]
+    count.saved += "and saved" in told or "stopped: " in told
+    try:
+        return work.look(home, told, twice)
+    except MicrogptError as error:
+        return str(error)
+
+
+def forked(command: tuple[str, ...], home: Path, cache: Path) -> int:
+    """A process that carries out a command line, in a session of its own; its id."""
+    pid = os.fork()
+    if pid:
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        return pid
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        os.chdir(home)
+        os.environ["MICROGPT_CACHE"] = str(cache)
+        told = os.open("told", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for descriptor in (1, 2):
+            os.dup2(told, descriptor)
+        from microgpt.cli import carry_out
+
+        code = carry_out(list(command))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def stop(pid: int, kind: signal.Signals) -> None:
+    """Ctrl-C reaches the whole group, as on a terminal; SIGTERM the process alone."""
+    with contextlib.suppress(ProcessLookupError):
+        (os.killpg if kind == signal.SIGINT else os.kill)(pid, kind)
+
+
+def lane(work: Work, numbers: range, seed: int, place: Path) -> dict[str, Any]:
+    """Trials one after another in this process."""
+    count = Count()
+    for number in numbers:
+        home = place / f"{number}"
+        wrong = stopped(work, number, home, random.Random(seed * 1_000_003 + number), count)
+        count.trials += 1
+        count.survived += not wrong
+        if wrong:
+            print(f"trial {number}: {wrong}", file=sys.stderr)
+        shutil.rmtree(home, ignore_errors=True)
+    return asdict(count)
+
+
+def stops(name: str, trials: int, seed: int) -> Outcome:
+    """So many trials of one kind of work."""
+    work = WORKS[name]
+    for module in ("microgpt.cli.app", *work.modules):
+        importlib.import_module(module)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        _ready(name, place)
+        counts = _counts(trials, lambda numbers: lane(work, numbers, seed, place))
+    twice, slowest = sum(count.twice for count in counts), max(count.slowest_second for count in counts)
+    figures = (
+        f"{sum(count.orphans for count in counts)} orphans, {sum(count.saved for count in counts)} said they saved"
+    )
+    figures += f"; {twice} got a second signal, gone at most {slowest * 1e3:.0f} ms later" if twice else ""
+    return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
+
+
+def _counts(trials: int, run: Callable[[range], dict[str, Any]]) -> list[Count]:
+    """What each lane counted; one that died is a trial lost."""
+    return [Count(**told) if told else Count(trials=1) for told in lanes(trials, run)]
+
+
+def _ready(name: str, place: Path) -> None:
+    """What all trials share: kernels for the fused engine, a text that takes long to read."""
+    if name == "prepare":
+        (place / "long.txt").write_text("a line of text, and another; \n" * 3_000_000)
+    if name == "fused":
+        for command in WORKS[name].commands:
+            arguments = ["--steps" if word == "--steps" else "1" if word == "100000000" else word for word in command]
+            furnish(home := place / "first")
+            environment = os.environ | {"MICROGPT_CACHE": str(place / "cache")}
+            subprocess.run(
+                [sys.executable, "-m", "microgpt", *arguments], cwd=home, env=environment, capture_output=True
+            )
+            shutil.rmtree(home)
+
+
+def starting(trials: int, seed: int) -> Outcome:
+    """Ctrl-C in the first half second of a true process, before it hears it, while it imports, and while it leaves."""
+    commands = (("--steps", "20"), ("sweep", "few.toml", "--dry-run"), ("laws", "--csv", "runs.csv"), ("--help",))
+
+    def run(numbers: range) -> dict[str, Any]:
+        count = Count()
+        for number in numbers:
+            stream = random.Random(seed * 1_000_003 + number)
+            furnish(home := place / f"{number}")
+            command = [sys.executable, "-m", "microgpt", *commands[number % len(commands)]]
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(command, cwd=home, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+            time.sleep(stream.uniform(0.03, 0.5))
+            stop(process.pid, signal.SIGINT)
+            _, told = process.communicate(timeout=PATIENCE)
+            early = "Traceback" in told and "microgpt" not in told
+            count.trials += 1
+            count.saved += early
+            wrong = process.returncode not in (0, 130, -signal.SIGINT) or "Traceback" in told
+            count.survived += early or not wrong
+            if wrong and not early:
+                print(f"trial {number}: exit code {process.returncode}: {told[-1500:]}", file=sys.stderr)
+            shutil.rmtree(home)
+        return asdict(count)
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        counts = _counts(trials, run)
+    early = sum(count.saved for count in counts)
+    figures = f"{early} inside Python's own start, which says so itself" if early else ""
+    return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
+
+
+def _line(name: str, title: str) -> Fault:
+    def try_it(trials: int, seed: int) -> Outcome:
+        return stops(name, trials, seed)
+
+    return Fault(25, f"stops-{name}", f"Ctrl-C or SIGTERM, once or twice: {title}", PROOF, 200, try_it)
+
+
+PROOF: Final = (
+    "at a random moment; 130 or 143, what was said to be saved is, no process is left; the second ends it at once"
+)
+FAULTS: Final = (
+    _line("atomic", "train on atomic"),
+    _line("array", "train on array"),
+    _line("fused", "train on fused"),
+    _line("sweep", "a sweep"),
+    _line("prepare", "prepare"),
+    _line("laws", "laws, verify, bench"),
+    _line("studio", "the studio"),
+    Fault(
+        25,
+        "stops-starting",
+        "Ctrl-C while a command begins or ends",
+        "in the first half second of a process; it ends without a traceback",
+        200,
+        starting,
+    ),
+)

@@ -1,0 +1,83 @@
+"""Ctrl-C and SIGTERM at any moment: no traceback, what was begun is tidied up, nothing goes on alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bench.faults import stops
+from bench.faults.fault import Outcome
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+SMALL = ("--emb", "4", "--head", "2", "--ctx", "8", "--samples", "0", "--engine", "fused")
+
+
+def check(outcome: Outcome) -> None:
+    assert outcome.lost == 0, outcome.figures
+    assert outcome.trials > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", stops.WORKS)
+def test_a_stop_at_a_random_moment_loses_nothing_and_leaves_nothing(name: str) -> None:
+    check(stops.stops(name, 8, seed=3))
+
+
+@pytest.mark.long
+def test_ctrl_c_while_a_command_begins_or_ends_gives_no_traceback() -> None:
+    check(stops.starting(40, seed=3))
+
+
+def test_ctrl_c_in_the_midst_of_importing_gives_no_traceback(tmp_path: Path) -> None:
+    """click is a module here that presses Ctrl-C while it is imported."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, "-m", "microgpt", "--version"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def hanging(folder: Path) -> "dict[str, str]":
+    """An environment whose compiler never ends, and writes down who it is."""
+    fake = folder / "fake"
+    body = f'case "$*" in *-shared*) echo $$ > {folder}/compiler; exec /bin/sleep 1000;; *) exec cc "$@";; esac'
+    fake.write_text(f"#!/bin/sh\n{body}\n")
+    fake.chmod(0o755)
+    return os.environ | {"CC": str(fake), "MICROGPT_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stop", "times"),
+    [
+        (("train", "--steps", "5", *SMALL), signal.SIGINT, 2),
+        (("bench", "--engine", "fused"), signal.SIGTERM, 1),
+    ],
+)
+def test_a_compiler_that_hangs_ends_with_the_process(
+    arguments: tuple[str, ...], stop: signal.Signals, times: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("microgpt.engines.fused.compiler")
+    if stops.shutil.which("cc") is None:
+        pytest.skip("this machine has no C compiler")
+    command = [sys.executable, "-m", "microgpt", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, env=hanging(tmp_path), stderr=subprocess.PIPE, text=True)
+    until(lambda: (tmp_path / "compiler").exists() and (tmp_path / "compiler").read_text().strip())
+    compiler = int((tmp_path / "compiler").read_text())
+    for _ in range(times):
+        process.send_signal(stop)
+        time.sleep(0.2)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 128 + stop
+    assert "Traceback" not in told
+    until(lambda: not Path(f"/proc/{compiler}/cmdline").exists() or not Path(f"/proc/{compiler}/cmdline").read_bytes())
+    assert not list((tmp_path / "cache").glob(".build-*")) or times == 2  # tidied up, unless it had to leave at once
+
+
+def until(condition: "stops.Callable[[], object]") -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)
