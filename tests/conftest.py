@@ -1,10 +1,14 @@
 """What several test files share."""
 
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+# What a shell starts in the background ignores Ctrl-C, and so would every command that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SOURCE = Path(__file__).parent.parent / "src" / "microgpt"

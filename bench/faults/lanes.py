@@ -24,9 +24,10 @@ def lanes(trials: int, run: Callable[[range], dict[str, Any]]) -> Iterator[dict[
         here, there = os.pipe()
         if os.fork() == 0:
             try:
-                sys.stdout = os.fdopen(
-                    1, "w", encoding="utf-8", closefd=False
-                )  # also where a test captures the usual ones
+                # What a shell starts in the background ignores Ctrl-C, and so would all that is tried here.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                # Streams of its own, also where a test captures the usual ones.
+                sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
                 sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
                 ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
                 os.write(there, json.dumps(run(range(first, trials, LANES))).encode())

@@ -31,15 +31,8 @@ AT_ONCE: Final = 2.0  # seconds after a second one; what it really takes is told
 NAMES: Final = "emma olivia ava isabella sophia mia charlotte amelia evelyn abigail harper emily liam noah oliver"
 ENDLESS: Final = ("train", "--data", "few.txt", "--steps", "100000000", "--samples", "0", "--name", "run")
 SMALL: Final = (*ENDLESS, "--emb", "4", "--head", "2", "--ctx", "8")
-LARGE: Final = (
-    *ENDLESS,
-    "--emb",
-    "256",
-    "--layer",
-    "4",
-    "--batch",
-    "256",
-)  # a step is a call of some tenths of a second
+WIDE: Final = ("--emb", "256", "--layer", "4", "--batch", "256")  # a step is a call of some tenths of a second
+LARGE: Final = (*ENDLESS, *WIDE)
 SWEEP: Final = """
 seeds = 50
 lr = 0.01
@@ -232,7 +225,7 @@ def stopped(work: Work, number: int, home: Path, stream: random.Random, count: C
     if left := orphans():
         count.orphans += len(left)
         return f"left processes: {left}"
-    told = (home / "told").read_text(errors="replace")
+    told = (home / "told").read_text(errors="replace") if (home / "told").exists() else ""
     if (128 - code if code < 0 else code) != 128 + kind:
         return f"signal {kind}: exit code {code}: {told[-300:]}"
     if "Traceback" in told or "unexpected " in told:

@@ -67,6 +67,7 @@ def apart(left: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(left / right - 1).max())
 
 
+@pytest.mark.long
 def test_two_ranks_train_as_one_does(tmp_path: Path) -> None:
     running = torchrun(tmp_path, "train", *SIZES, "--steps", "40", "--precision", "64", "--name", "two", "--json")
     asked = {"engine": "torch", "precision": "64", "samples": 1, "out": str(tmp_path / "runs"), "name": "one"}

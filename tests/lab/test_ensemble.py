@@ -141,6 +141,7 @@ def same_table(left: Path, right: Path) -> None:
             assert mine == (pytest.approx(theirs, rel=1e-9) if isinstance(theirs, float) else theirs)
 
 
+@pytest.mark.long
 def test_a_sweep_in_groups_is_the_sweep_of_single_runs_and_runs_nothing_twice(tmp_path: Path) -> None:
     asked = few.planned(tmp_path, tuned=True, base=TORCH)
     first = carried_out(asked, tmp_path / "groups.db", 1)

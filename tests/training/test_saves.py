@@ -20,6 +20,7 @@ from tests.training.small import fingerprint, finish, request, resumed, stopped_
 EVERY, STEPS = 4, 8
 
 
+@pytest.mark.long
 def test_death_at_any_file_operation_leaves_the_old_state_or_the_new(tmp_path: Path) -> None:
     asked = request(tmp_path, steps=STEPS, save_every=EVERY, keep=f"every:{EVERY}", eval_every=EVERY, name="whole")
     counting = Dying(None)

@@ -1,6 +1,5 @@
 """Runs in order: those that differ only along one axis and in their seed, level by level. Pure."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from microgpt.lab.record import RunRecord
 FOLLOWERS: Final = ("lr", "warmup")  # settings that may be chosen anew for each level without making another series
 SIZE_FIELDS: Final = ("emb", "head", "layer", "ctx", "ff")
 CIRCUMSTANCES: Final = ("data_sha256", "kind", "engine", "precision")  # losses are not comparable across these
+MOST_LOSS: Final = 1e100  # nats; the squares of greater ones are no numbers any more
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ class Series:
 
 
 def usable(run: RunRecord) -> bool:
-    """Whether a run's loss goes into the tables: finished, reported, and measured on what it was not trained on."""
-    return run.status == "done" and run.role == "study" and run.loss is not None and math.isfinite(run.loss)
+    """Whether a run's loss goes into the tables: finished, reported, and measured on what it was not trained on. One
+    that is NaN or beyond all measure does not."""
+    return run.status == "done" and run.role == "study" and run.loss is not None and abs(run.loss) < MOST_LOSS
 
 
 def series(records: Iterable[RunRecord], axis: Axis) -> list[Series]:

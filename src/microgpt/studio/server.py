@@ -54,6 +54,7 @@ def create(studio: Studio, keys: Keys, port: int, allowed: Iterable[str] = ()) -
 
     routes = [_enter(keys), *(route for name in ROUTES for route in _routes(name, studio)), *_static()]
     app = Starlette(routes=routes, lifespan=lifespan)
+    app.router.redirect_slashes = False  # a path that isn't there is answered, not sent elsewhere
     app.add_exception_handler(404, _nothing)
     return Guard(app, keys, port, allowed)
 
