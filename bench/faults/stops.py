@@ -333,7 +333,7 @@ def starting(trials: int, seed: int) -> Outcome:
             time.sleep(stream.uniform(0.03, 0.5))
             stop(process.pid, signal.SIGINT)
             _, told = process.communicate(timeout=PATIENCE)
-            early = "Traceback" in told and "microgpt" not in told
+            early = "Traceback" in told and "cli/app.py" not in told
             count.trials += 1
             count.saved += early
             wrong = process.returncode not in (0, 130, -signal.SIGINT) or "Traceback" in told
@@ -347,7 +347,7 @@ def starting(trials: int, seed: int) -> Outcome:
         place = Path(folder)
         counts = _counts(trials, run)
     early = sum(count.saved for count in counts)
-    figures = f"{early} inside Python's own start, which says so itself" if early else ""
+    figures = f"{early} before the first line of the command line, where Python says so itself" if early else ""
     return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
 
 

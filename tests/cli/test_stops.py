@@ -40,6 +40,18 @@ def test_ctrl_c_in_the_midst_of_importing_gives_no_traceback(tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
+def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own_ends_as_ctrl_c(tmp_path: Path) -> None:
+    """Some do so while they are imported, as numpy is here."""
+    pressed = (
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    raise ImportError"
+    )
+    (tmp_path / "numpy.py").write_text(pressed)
+    command = [sys.executable, "-m", "microgpt", "verify"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def hanging(folder: Path) -> "dict[str, str]":
     """An environment whose compiler never ends, and writes down who it is."""
     fake = folder / "fake"

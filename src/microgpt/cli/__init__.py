@@ -15,10 +15,10 @@ def carry_out(arguments: Sequence[str]) -> int:
 
     Ctrl-C ends the process without a traceback also while it begins and while it leaves, where nobody hears of it.
     """
-    import signal
+    import _signal  # type: ignore[import-not-found]  # built in; importing `signal` takes long enough to be interrupted
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     from microgpt.cli.app import run
 
     return run(arguments)

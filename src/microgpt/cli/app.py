@@ -153,12 +153,16 @@ class _Interruption(BaseException):
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raise `_Interruption` where Ctrl-C or SIGTERM comes. The second one ends the process by itself."""
+    """Raise `_Interruption` where Ctrl-C or SIGTERM comes, also where a library makes an error of its own of it, as
+    some do while they are imported. The second one ends the process by itself."""
     if threading.current_thread() is not threading.main_thread():  # which alone hears signals
         yield
         return
 
+    heard: list[int] = []
+
     def leave(number: int, _: object) -> None:
+        heard.append(STOPS[number])
         for each in before:
             signal.signal(each, signal.SIG_DFL)
         raise _Interruption(STOPS[number])
@@ -168,6 +172,10 @@ def _interruptible() -> Iterator[None]:
         for number in before:
             signal.signal(number, leave)
         yield
+    except Exception:
+        if heard:
+            raise _Interruption(heard[0]) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -23,6 +23,7 @@ MOST_CONTEXTS: Final = 1 << 16  # of which each has a row of probabilities
 CHUNK: Final = 1 << 16  # random numbers that are drawn at once
 TOLERANCE: Final = 1e-14  # of the stationary distribution, as the sum of what a step changes
 ROUNDS: Final = 100_000
+FEW_CONTEXTS: Final = 512  # for which equations are solved
 LEAST: Final = 1e-4  # so that every letter can follow every context
 
 
@@ -73,14 +74,24 @@ class Chain:
 
         Every letter can follow every context, so there is one such distribution, and steps from anywhere lead to it.
         """
+        if self.contexts <= FEW_CONTEXTS:
+            return self._solved()
         now = np.full(self.contexts, 1 / self.contexts)
         for _ in range(ROUNDS):
-            after = self.after(now)
+            after = (now + self.after(now)) / 2  # half a step: whole ones may go round in a circle
             after /= after.sum()  # which rounding would let drift
             if np.abs(after - now).sum() < TOLERANCE:
                 return after
             now = after
         return now
+
+    def _solved(self) -> NDArray[np.float64]:
+        """The stationary distribution as the solution of linear equations: quick where there are few contexts, and
+        right where steps would take for ever, as between two contexts that hardly ever lead to each other."""
+        steps = np.stack([self.after(one) for one in np.eye(self.contexts)], axis=1)  # (contexts, contexts)
+        equations = steps - np.eye(self.contexts)
+        equations[-1] = 1.0  # the last equation follows from the others; instead, all sum to one
+        return np.asarray(np.linalg.solve(equations, np.eye(self.contexts)[-1]))
 
     def after(self, contexts: NDArray[np.float64]) -> NDArray[np.float64]:
         """The distribution of contexts one letter later. (contexts,)"""
