@@ -34,6 +34,7 @@ APART: Final = 20  # every so many commands is a process of its own
 LONGEST: Final = 8.0  # seconds, after which a command is interrupted, which is no fault
 CONTRACT: Final = {0, 2, 3, 4, 5, 6, 7, 130}
 GROWTH: Final = 0.01  # of memory, over the second half
+POOLS: Final = 4  # threads that libraries keep from their first use on, which may come late
 MEANS: Final = 2000  # commands; with fewer the second half is still warm-up, and what is held says nothing
 KEPT: Final = 12  # run folders at a time
 TRACES: Final = ("Traceback", "microgpt: unexpected ", "Exception ignored", "Error in sys", "Segmentation")
@@ -225,10 +226,10 @@ def commands(trials: int, seed: int) -> Outcome:
         grown.append(growth(looks))
         more["files"] += looks[-1].files - looks[len(looks) // 2].files
         more["threads"] += looks[-1].threads - looks[len(looks) // 2].threads
-        print([each.resident >> 10 for each in looks], file=sys.stderr)
+        print([each.resident >> 10 for each in looks], [each.threads for each in looks], file=sys.stderr)
     codes = sum((Counter(told["codes"]) for told in alive), Counter[str]())
     tried = sum(told["commands"] for told in alive) + (len(tells) - len(alive))
-    leaks = [name for name, count in more.items() if count > 0]
+    leaks = [name for name, count in more.items() if count > POOLS * len(alive) * (name == "threads")]
     leaks += ["memory"] if max(grown, default=0) > GROWTH else []
     survived = 0 if leaks and trials >= MEANS else sum(told["survived"] for told in alive)
     told_codes = ", ".join(f"{code}: {count}" for code, count in sorted(codes.items(), key=lambda pair: int(pair[0])))

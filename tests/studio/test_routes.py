@@ -2,12 +2,15 @@
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from microgpt.errors import DataError
 from microgpt.studio.server import STATIC
 from microgpt.studio.studio import Studio
+from microgpt.studio.texts import Texts
 from microgpt.training.run_folder import REPORT, SAMPLES
 from tests.studio.serving import REFUSED, Visit, visit
 from tests.training.small import finish, request
@@ -117,6 +120,18 @@ def test_an_empty_or_binary_text_is_a_sentence_and_is_not_kept(here: Visit, data
     assert answer.status_code == 200
     assert answer.json()["error"].startswith("odd.bin: expected")
     assert not list(tmp_path.rglob("*.txt"))
+
+
+def test_one_bad_text_handed_over_many_times_at_once_is_refused_each_time(tmp_path: Path) -> None:
+    def told(_: int) -> str:
+        try:
+            return texts.add("odd.txt", b"\0\0")
+        except DataError:
+            return "refused"
+
+    texts = Texts(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(told, range(200))) == {"refused"}
 
 
 def test_runs_are_listed_and_told(there: Visit, trained: Path) -> None:

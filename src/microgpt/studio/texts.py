@@ -34,7 +34,7 @@ class Texts:
     def __init__(self, out: Path) -> None:
         self.folder = out / FOLDER
         self._splits: dict[tuple[Any, ...], Split] = {}
-        self._lock = threading.Lock()
+        self._lock, self._adding = threading.Lock(), threading.Lock()
 
     def ids(self) -> list[str]:
         """Built-in texts, then those that were handed over."""
@@ -54,14 +54,15 @@ class Texts:
         stem = re.sub(r"[^\w .-]+", "-", Path(name).stem, flags=re.ASCII).strip(" .-")[:60] or "text"
         folder = self.folder / hashlib.sha256(data).hexdigest()[:DIGITS]
         path = folder / f"{stem}.txt"
-        self._make(folder)
-        files.replace(path, data)
-        path.chmod(0o600)
-        try:
-            read([str(path)])
-        except MicrogptError as error:
-            path.unlink(missing_ok=True)
-            raise DataError(str(error).replace(str(path), name[:80] or "the text")) from None
+        with self._adding:  # else the same text, handed over twice and refused, would go from under the other's feet
+            self._make(folder)
+            files.replace(path, data)
+            path.chmod(0o600)
+            try:
+                read([str(path)])
+            except MicrogptError as error:
+                path.unlink(missing_ok=True)
+                raise DataError(str(error).replace(str(path), name[:80] or "the text")) from None
         return f"{folder.name}/{path.name}"
 
     def split(self, request: Request) -> Split:
