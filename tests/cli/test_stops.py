@@ -52,6 +52,18 @@ def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own_ends_as_ctrl_c(tmp_
     assert (done.returncode, done.stderr) == (130, "")
 
 
+def test_ctrl_c_inside_a_finaliser_is_not_lost(tmp_path: Path) -> None:
+    """Importing numpy presses it here, where Python ignores what is raised."""
+    finaliser = (
+        "class Gone:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(0)"
+    )
+    (tmp_path / "numpy.py").write_text(f"import os, signal, time\n{finaliser}\nGone()\ntime.sleep(60)\n")
+    command = [sys.executable, "-m", "microgpt", "verify"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=50)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def hanging(folder: Path) -> "dict[str, str]":
     """An environment whose compiler never ends, and writes down who it is."""
     fake = folder / "fake"

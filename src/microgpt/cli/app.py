@@ -1,6 +1,5 @@
 """The verbs, how a wrong one is met, and how an error becomes one line and an exit code."""
 
-import contextlib
 import difflib
 import importlib
 import os
@@ -8,7 +7,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from microgpt.errors import EnvironmentFault, MicrogptError
 
 MOST_SUGGESTIONS = 3
 INTERRUPTED, TERMINATED = 130, 143
+SOON = 0.01  # seconds until a signal that was lost comes again
 STOPS: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
@@ -109,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {message}", err=True)
     try:
-        with _interruptible():
+        with _Interruptible():
             code: Any = microgpt.main(args=list(arguments), prog_name="microgpt", standalone_mode=False)
             sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -151,34 +151,45 @@ class _Interruption(BaseException):
         self.code = code
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raise `_Interruption` where Ctrl-C or SIGTERM comes, also where a library makes an error of its own of it, as
-    some do while they are imported. The second one ends the process by itself."""
-    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
-        yield
-        return
+class _Interruptible:
+    """Raises `_Interruption` where Ctrl-C or SIGTERM comes. The second one ends the process by itself.
 
-    heard: list[int] = []
+    It gets through also where it is lost on its way: some libraries make an error of their own of it while they are
+    imported, and Python lets no exception out of a finaliser.
+    """
 
-    def leave(number: int, _: object) -> None:
-        heard.append(STOPS[number])
-        for each in before:
+    def __enter__(self) -> None:
+        self._heard: list[int] = []
+        self._handlers: dict[int, Any] = {}
+        self._hook = sys.unraisablehook
+        if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+            return
+        sys.unraisablehook = self._once_more
+        for number in STOPS:
+            if (handler := signal.getsignal(number)) != signal.SIG_IGN:
+                self._handlers[number] = handler
+                signal.signal(number, self._leave)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        sys.unraisablehook = self._hook
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._heard and (error is None or isinstance(error, Exception)):
+            raise _Interruption(STOPS[self._heard[0]]) from None
+
+    def _leave(self, number: int, _: object) -> None:
+        self._heard.append(number)
+        for each in self._handlers:
             signal.signal(each, signal.SIG_DFL)
         raise _Interruption(STOPS[number])
 
-    before = {number: signal.getsignal(number) for number in STOPS if signal.getsignal(number) != signal.SIG_IGN}
-    try:
-        for number in before:
-            signal.signal(number, leave)
-        yield
-    except Exception:
-        if heard:
-            raise _Interruption(heard[0]) from None
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _once_more(self, lost: "sys.UnraisableHookArgs") -> None:
+        if lost.exc_type is not _Interruption:
+            self._hook(lost)
+            return
+        number = self._heard[-1]
+        signal.signal(number, self._leave)
+        threading.Timer(SOON, os.kill, (os.getpid(), number)).start()
 
 
 class Stop:
