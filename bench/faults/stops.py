@@ -168,7 +168,6 @@ WORKS: Final = {
     ),
     "laws": Work(
         (
-            ("laws", "--csv", "runs.csv", "--bootstrap", "100000"),
             ("laws", "--simulate", "1000"),
             ("verify", "--full", "--engine", "array"),
             ("bench", "--engine", "array"),
