@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from bench.faults.fault import as_by_itself
 from microgpt.cli import app
 
 PATIENCE = 30.0  # seconds
@@ -60,6 +61,7 @@ def _inside(arguments: Sequence[str], folder: Path, out: int, err: int) -> None:
     try:
         os.dup2(out, 1), os.dup2(err, 2)
         sys.stdin, sys.stdout, sys.stderr = open(os.devnull), open(1, "w"), open(2, "w")  # noqa: SIM115, PTH123
+        as_by_itself()
         os.chdir(folder)
         pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY + pages * resource.getpagesize(), resource.RLIM_INFINITY))

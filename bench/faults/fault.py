@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,14 @@ class Fault:
     proof: str
     trials: int  # of the full form
     try_it: Callable[[int, int], Outcome]
+
+
+def as_by_itself() -> None:
+    """Tell warnings as a process by itself does: where tests are run, they may be errors. For a fork that carries out a
+    command."""
+    warnings.resetwarnings()
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
 
 
 def by_tests(number: int, name: str, title: str, proof: str, *tests: str) -> Fault:

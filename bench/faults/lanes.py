@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from bench.faults.fault import as_by_itself
+
 LANES: Final = 2
 ORPHANED: Final = 5.0  # seconds in which what a command has started must have ended too
 SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER of prctl
@@ -26,6 +28,7 @@ def lanes(trials: int, run: Callable[[range], dict[str, Any]]) -> Iterator[dict[
             try:
                 # What a shell starts in the background ignores Ctrl-C, and so would all that is tried here.
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
+                as_by_itself()
                 # Streams of its own, also where a test captures the usual ones.
                 sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
                 sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)

@@ -259,9 +259,10 @@ def requests(trials: int, seed: int) -> Outcome:
         command += ["--store", str(home / "lab.db")]
         pipe = subprocess.PIPE
         environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # else what threads have freed lies about in many places
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=pipe, stderr=(place / "err").open("w"), text=True
-        ) as server:
+        with (
+            (place / "err").open("w") as errors,
+            subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=errors, text=True) as server,
+        ):
             assert server.stdout
             address, token = server.stdout.readline().split()[-1].removeprefix("http://").split("/#token=")
             streams = [random.Random(seed * 1009 + number) for number in range(CLIENTS)]

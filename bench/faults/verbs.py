@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from bench.faults.fault import as_by_itself
+
 NOBODY: Final = 65534
 PATIENCE: Final = 30  # seconds; a command that takes longer is ended by SIGALRM
 LAZY: Final = ("matplotlib.backends.backend_svg", "matplotlib.backends.backend_agg", "scipy.stats", "scipy.optimize")
@@ -78,6 +80,7 @@ def _live(arguments: Sequence[str], folder: Path, user: int | None, out: int, er
         os.dup2(out, 1)
         os.dup2(err, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        as_by_itself()
         os.chdir(folder)
         if user is not None and os.geteuid() == 0:
             os.setgroups([])
