@@ -1,11 +1,13 @@
 """What a fault is to this bench: something that is done to the program, so many times, and what survived it."""
 
 import itertools
+import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +42,12 @@ class Fault:
 
 
 def as_by_itself() -> None:
-    """Tell warnings as a process by itself does: where tests are run, they may be errors. For a fork that carries out a
-    command."""
+    """Be as a process that was started by itself, for a fork that carries out a command: where tests are run, warnings
+    may be errors, and the parent may have a resource tracker, which ends with the parent and not with its fork."""
+    tracker = resource_tracker._resource_tracker
+    if tracker._fd is not None:  # type: ignore[attr-defined]
+        os.close(tracker._fd)  # type: ignore[attr-defined]
+    tracker._fd = tracker._pid = None  # type: ignore[attr-defined]
     warnings.resetwarnings()
     for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", kind)

@@ -1,6 +1,7 @@
 """Random commands and requests in short, and what they once found."""
 
 import json
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from microgpt.cli.app import run
 
 @pytest.mark.long
 def test_random_commands_end_as_the_contract_says_and_leave_nothing() -> None:
+    resource_tracker.ensure_running()  # as a test before this one may have left it
     outcome = soak.commands(60, seed=7)
     assert (outcome.trials, outcome.lost) == (60, 0), outcome.figures
 
