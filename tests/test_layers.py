@@ -11,7 +11,9 @@ from tests.conftest import SOURCE
 ROOMS = [
     "symmetry",
     "errors",
+    "locks",
     "files",
+    "untrusted",
     "model",
     "data",
     "engines",

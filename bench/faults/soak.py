@@ -27,7 +27,7 @@ from typing import Any, Final
 from bench.faults import soak_grammar
 from bench.faults.fault import Fault, Outcome
 from bench.faults.lanes import lanes, orphans
-from bench.faults.stops import furnish
+from bench.faults.stops_works import furnish
 
 LOOK: Final = 25  # commands between two looks at what the process holds
 APART: Final = 20  # every so many commands is a process of its own

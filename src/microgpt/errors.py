@@ -4,6 +4,10 @@ A message says what was expected, what was found and what to do, in one line. Th
 and leaves with `exit_code`; a library caller catches `MicrogptError` or one of its kinds.
 """
 
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -47,3 +51,24 @@ class StoreError(MicrogptError):
     """A store of runs that is locked, damaged or of a newer schema."""
 
     exit_code = 7
+
+
+@contextlib.contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into one line that helps. Raises `EnvironmentFault`."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault(file_message(path, error)) from None
+
+
+def file_message(path: Path | str, error: OSError) -> str:
+    """What was expected of a path, what the operating system says of it, and what to do."""
+    advice = {
+        errno.ENOSPC: "free some space; what was saved before is kept",
+        errno.EDQUOT: "free some of your quota; what was saved before is kept",
+        errno.EACCES: "get permission, or choose another folder",
+        errno.EPERM: "get permission, or choose another folder",
+        errno.EROFS: "choose a folder that can be written",
+    }.get(error.errno or 0, "check the folder, or choose another")
+    return f"{path}: expected to read or write it, found: {error.strerror or error}; {advice}."

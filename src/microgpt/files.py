@@ -1,4 +1,4 @@
-"""The one place where files are written so that a crash leaves the old or the new, and where untrusted ones are read.
+"""The one place where files are written: so that a crash leaves the old or the new.
 
 A file is replaced whole: a temporary file in the same folder is written and synced, takes the old one's name, and the
 folder is synced. Every file operation passes through `_operation`, where a test may watch, fail or die.
@@ -7,25 +7,18 @@ folder is synced. Every file operation passes through `_operation`, where a test
 import contextlib
 import errno
 import glob
-import json
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Final, Literal
 
-from microgpt.errors import CheckpointError, EnvironmentFault
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from microgpt.errors import faults
+from microgpt.locks import claimed
 
 CHUNK: Final = 1 << 20  # bytes of one write
 PART: Final = ".part"  # ends the name of what is not yet whole
-DEEPEST: Final = 64  # levels of JSON: what is read is walked and told by code that recurses
 
 Kind = Literal["make folder", "create", "write", "sync", "replace", "sync folder", "open", "cut", "remove"]
 
@@ -154,7 +147,7 @@ def _hidden_folder(path: Path) -> Iterator[Path]:
 def _hold(held: contextlib.ExitStack, folder: Path) -> bool:
     """Hold a folder that was made just now; False where someone tidied before that."""
     try:
-        return held.enter_context(_claimed(folder)) is not False and folder.is_dir()
+        return held.enter_context(claimed(folder)) is not False and folder.is_dir()
     except FileNotFoundError:
         return False
 
@@ -185,7 +178,7 @@ def tidy_folders(folder: Path, name: str = "*") -> int:
         with contextlib.suppress(OSError):
             if path.is_symlink() or not path.is_dir():
                 continue
-            with _claimed(path) as ours:
+            with claimed(path) as ours:
                 if ours:
                     _remove_folder(path)
                     removed += 1
@@ -200,126 +193,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def faults(path: Path) -> Iterator[None]:
-    """Turn what the operating system says into one line that helps. Raises `EnvironmentFault`."""
-    try:
-        yield
-    except OSError as error:
-        raise EnvironmentFault(message(path, error)) from None
-
-
-def message(path: Path | str, error: OSError) -> str:
-    """What was expected of a path, what the operating system says of it, and what to do."""
-    advice = {
-        errno.ENOSPC: "free some space; what was saved before is kept",
-        errno.EDQUOT: "free some of your quota; what was saved before is kept",
-        errno.EACCES: "get permission, or choose another folder",
-        errno.EPERM: "get permission, or choose another folder",
-        errno.EROFS: "choose a folder that can be written",
-    }.get(error.errno or 0, "check the folder, or choose another")
-    return f"{path}: expected to read or write it, found: {error.strerror or error}; {advice}."
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone; a process that dies lets go. Raises `CheckpointError` where it is held."""
-    with contextlib.ExitStack() as held:
-        with faults(folder):
-            ours = held.enter_context(_claimed(folder))
-        if ours is False:
-            found = "expected a run that nothing else is training, found one in use; wait for it, or begin a new run"
-            raise CheckpointError(f"{folder}: {found}.")
-        yield
-
-
-@contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[bool | None]:
-    """Hold the lock of a folder: True; False where another process has it, None where there are no locks."""
-    if fcntl is None:
-        yield None
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield _flocked(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flocked(descriptor: int) -> bool | None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return None
-    return True
-
-
-@contextlib.contextmanager
-def untrusted(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
-    """A regular file and its size of at most `limit` bytes. Raises `CheckpointError`, or `EnvironmentFault` where
-    reading it is not permitted."""
-    try:
-        # Without O_NONBLOCK a named pipe would hang here before it could be refused.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise CheckpointError(f"{path}: expected a regular file, found something else; give another path.")
-            if found.st_size > limit:
-                raise CheckpointError(f"{path}: expected at most {limit:,} bytes, found {found.st_size:,}; not read.")
-            yield file, found.st_size
-    except PermissionError as error:
-        raise EnvironmentFault(message(path, error)) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{path}: expected a file that can be read, found: {reason}; check the path.") from None
-
-
-def read_untrusted(path: Path, limit: int) -> bytes:
-    """All bytes of a regular file of at most `limit`. Raises what `untrusted` raises."""
-    with untrusted(path, limit) as (file, size):
-        return file.read(size)
-
-
-def parse_json(data: bytes | str, where: str, most: int | None = None) -> dict[str, Any]:
-    """A JSON object from untrusted bytes, of about `most` values at most.
-
-    Raises `CheckpointError`, also for NaN, for keys that occur twice, and beyond DEEPEST levels.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(pairs) != len({key for key, _ in pairs}):
-            raise ValueError("a key occurs twice")
-        return dict(pairs)
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        text = data if isinstance(data, str) else data.decode("utf-8")
-        if most is not None and (marks := sum(map(text.count, "{[,"))) > most:  # counted in a hundredth of the time
-            raise ValueError(f"{marks:,} values, where there are {most:,} at most")
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where}: expected JSON, found: {str(error)[:200]}; the file is damaged.") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{where}: expected a JSON object, found {type(value).__name__}; the file is damaged.")
-    if not _is_flat(value):
-        raise CheckpointError(f"{where}: expected JSON of at most {DEEPEST} levels, found more; the file is damaged.")
-    return value
-
-
-def _is_flat(value: object) -> bool:
-    """Whether lists and objects stand in one another at most DEEPEST deep."""
-    level = [value]
-    for _ in range(DEEPEST):
-        within = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
-        level = [item for items in within for item in items if isinstance(item, dict | list)]
-    return not level
 
 
 def _write(descriptor: int, path: Path, data: bytes) -> None:

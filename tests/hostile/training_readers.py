@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from microgpt import untrusted
 from microgpt.cli.runs import line
 from microgpt.engines import create
 from microgpt.engines.base import EngineConfig
 from microgpt.errors import CheckpointError, DataError, DivergedError
-from microgpt.files import parse_json
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training import find
 from microgpt.training.run_folder import RunFolder
@@ -94,7 +94,7 @@ def _shown(place: Path) -> None:
 
     studio = Studio(place / "runs")
     told = bytes(answer({"run": runs.detail(studio, "run"), "runs": str(runs.listing(studio))}).body)
-    parse_json(told, "the answer")
+    untrusted.parse_json(told, "the answer")
 
 
 def go_on(place: Path) -> None:

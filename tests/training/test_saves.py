@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from microgpt import files
+from microgpt import files, untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault, UsageError
 from microgpt.training.find import folders, listing
 from microgpt.training.loop import train
@@ -171,10 +171,10 @@ def test_reading_refuses_what_is_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "missing", "."):
         with pytest.raises(CheckpointError):
-            files.read_untrusted(tmp_path / name, 1000)
+            untrusted.read(tmp_path / name, 1000)
     (tmp_path / "large").write_bytes(bytes(1001))
     with pytest.raises(CheckpointError, match="at most 1,000 bytes, found 1,001"):
-        files.read_untrusted(tmp_path / "large", 1000)
+        untrusted.read(tmp_path / "large", 1000)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_reading_refuses_what_is_no_regular_file(tmp_path: Path) -> None:
 )
 def test_json_that_is_no_plain_object_is_refused(text: str) -> None:
     with pytest.raises(CheckpointError, match="found"):
-        files.parse_json(text.encode("utf-8", "surrogatepass"), "it")
+        untrusted.parse_json(text.encode("utf-8", "surrogatepass"), "it")
 
 
 def test_a_folder_that_can_not_be_read_does_not_spoil_the_list(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microgpt.cli.options import JSON
+from microgpt.lab.collector import uncollected
 
 if TYPE_CHECKING:
     from microgpt.lab.study import Answer
@@ -33,6 +34,7 @@ def _known(context: click.Context, parameter: click.Parameter, what: str) -> str
 @click.option("--markdown", "form", flag_value="markdown", help="Print Markdown.")
 @JSON
 @click.option("--plot", metavar="FILE", help="Draw it as well, to a file that ends in .svg or .png.")
+@uncollected()
 def command(what: Any, store: str, sweep: str | None, form: str | None, as_json: bool, plot: str | None) -> None:
     """Tables of a store: loss against steps, loss against size, return on investment, or a row for each run.
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from microgpt import __version__, files
-from microgpt.errors import EnvironmentFault, MicrogptError
+from microgpt import __version__
+from microgpt.errors import EnvironmentFault, MicrogptError, file_message
 
 MOST_SUGGESTIONS = 3
 INTERRUPTED, TERMINATED = 130, 143
@@ -136,7 +136,7 @@ def explain(error: Exception) -> int:
     elif isinstance(error, MemoryError):
         message, code = "There is not enough memory for this; smaller sizes or a smaller batch need less.", 5
     elif isinstance(error, OSError):
-        message, code = files.message(error.filename or "standard output", error), EnvironmentFault.exit_code
+        message, code = file_message(error.filename or "standard output", error), EnvironmentFault.exit_code
     else:
         message, code = f"unexpected {type(error).__name__}: {error}. With --debug it shows where.", 1
     click.echo(f"microgpt: {' '.join(message.split())}", err=True)

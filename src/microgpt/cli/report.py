@@ -5,11 +5,13 @@ from pathlib import Path
 import click
 
 from microgpt.cli.analyze import STORE
+from microgpt.lab.collector import uncollected
 
 
 @click.command("report")
 @STORE
 @click.option("--out", default="report.html", show_default=True, metavar="FILE", help="The page to write.")
+@uncollected()
 def command(store: str, out: str) -> None:
     """Write one HTML page of a store: tables, plots, samples, settings, and what to beware of.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from microgpt import untrusted
 from microgpt.cli.options import JSON, OUT, RUN
 from microgpt.cli.telling import separated
 from microgpt.data.choices import STANDARD_INPUT
@@ -123,14 +124,13 @@ def read_prompt(file: str) -> str:
     from collections import Counter
     from pathlib import Path
 
-    from microgpt import files
     from microgpt.data.decoding import with_line_feeds, without_mark
 
     if file == STANDARD_INPUT:
         name, data = "standard input", _standard_input()
     else:
         try:
-            name, data = file, files.read_untrusted(Path(file), PROMPT_LIMIT)
+            name, data = file, untrusted.read(Path(file), PROMPT_LIMIT)
         except CheckpointError as error:  # a prompt is none
             raise DataError(str(error)) from None
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from microgpt import files, untrusted
 from microgpt.cli.app import Stop
 from microgpt.cli.options import JSON, settings
 from microgpt.cli.telling import Teller, separated, teller
@@ -164,11 +165,10 @@ def _write_losses(file: str, last: "Finished | Interrupted") -> None:
     """Every step's loss and learning rate: a copy of the run folder's table."""
     from pathlib import Path
 
-    from microgpt import files
     from microgpt.training.records import Finished
     from microgpt.training.tables import LOSSES, TABLE_LIMIT
 
     run = last.result.run if isinstance(last, Finished) else last.run
     if run is None:
         raise UsageError("--losses copies the table of a run folder; leave --out as it is.")
-    files.replace(Path(file), files.read_untrusted(Path(run) / LOSSES.file, TABLE_LIMIT))
+    files.replace(Path(file), untrusted.read(Path(run) / LOSSES.file, TABLE_LIMIT))

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt import files
+from microgpt import files, untrusted
 from microgpt.data.choices import NORMALIZATIONS, UNITS, Normalization, Unit, is_built_in
 from microgpt.data.slices import Tokens, fitting
 from microgpt.errors import CheckpointError, DataError
@@ -97,8 +97,8 @@ def open_folder(folder: Path) -> tuple[Header, Tokens]:
     """
     path = folder / TOKENS
     try:
-        header = header_of(files.read_untrusted(folder / HEADER, HEADER_LIMIT), str(folder / HEADER))
-        with files.untrusted(path, TOKENS_LIMIT) as (file, size):
+        header = header_of(untrusted.read(folder / HEADER, HEADER_LIMIT), str(folder / HEADER))
+        with untrusted.opened(path, TOKENS_LIMIT) as (file, size):
             expected = header.tokens * header.dtype.itemsize
             if size != expected:
                 raise DataError(_changed(path, f"{expected:,} bytes", f"{size:,}"))
@@ -111,7 +111,7 @@ def open_folder(folder: Path) -> tuple[Header, Tokens]:
 
 def header_of(data: bytes, where: str) -> Header:
     """A header from untrusted bytes. Raises `DataError`, or `CheckpointError` for what is no JSON."""
-    values = files.parse_json(data, where)
+    values = untrusted.parse_json(data, where)
     if values.get("schema") != SCHEMA:
         raise DataError(
             f"{where}: expected token files of schema {SCHEMA}, found {str(values.get('schema'))[:40]!r}; prepare the "

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from microgpt import files
+from microgpt import untrusted
 from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.lab.design import Design, DesignError, Level, fits, log_range
 from microgpt.lab.spec import AXES, CHOOSING
@@ -45,7 +45,7 @@ _IDLE: Final = (
 def read_design(path: Path) -> Design:
     """The design in a file. Raises `DataError` where it can't be read, `UsageError` with the line for what can't be."""
     try:
-        text = files.read_untrusted(path, LIMIT).decode("utf-8")
+        text = untrusted.read(path, LIMIT).decode("utf-8")
         if max(line.count(".") for line in text.split("\n")) > MOST_DOTS:
             raise ValueError(f"more than {MOST_DOTS} dots in a line")
         values = tomllib.loads(text)

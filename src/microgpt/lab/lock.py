@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from microgpt import files
-from microgpt.errors import EnvironmentFault, StoreError
+from microgpt.errors import EnvironmentFault, StoreError, file_message
 
 try:
     import fcntl
@@ -34,7 +33,7 @@ def held(path: Path, patience: float) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{path}: expected a folder to write in, found: {error.strerror}; choose another.") from None
     except OSError as error:
-        raise EnvironmentFault(files.message(path, error)) from None
+        raise EnvironmentFault(file_message(path, error)) from None
     try:
         _take(descriptor, path, time.monotonic() + patience)
         yield

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from microgpt import files
-from microgpt.errors import EnvironmentFault, StoreError
+from microgpt.errors import EnvironmentFault, StoreError, file_message
 from microgpt.lab.schema import APPLICATION, MIGRATIONS, tables
 
 BUSY: Final = 30.0  # seconds to wait for a reader's or a writer's short lock
@@ -91,6 +90,6 @@ def told(path: Path) -> Iterator[None]:
             raise kind(f"{path}: expected a file to open, found: {error}; check path and permissions.") from None
         raise _damaged(path, str(error)) from None
     except PermissionError as error:
-        raise EnvironmentFault(files.message(path, error)) from None
+        raise EnvironmentFault(file_message(path, error)) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:  # values that no store of ours has
         raise _damaged(path, str(error)) from None

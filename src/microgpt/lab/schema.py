@@ -190,4 +190,7 @@ def record_of(row: Sequence[Any], sweeps: tuple[str, ...], role: Any) -> RunReco
     facts["seconds"] = _of_type(json.loads(facts["seconds"]), dict, int, float)
     if not math.isfinite(facts["flop"]) or any(facts[name] < 0 for name in COUNTED):
         raise ValueError(f"run {str(row[0])[:16]!r} has a count that can't be")
-    return RunRecord(sweeps=sweeps, role=role, settings=settings, **facts)
+    record = RunRecord.__new__(RunRecord)
+    # All fields at once: a frozen dataclass sets each by a call, which takes a third of the time of reading a store.
+    vars(record).update(facts, sweeps=sweeps, role=role, settings=settings)
+    return record

@@ -7,7 +7,6 @@ come every tenth of a second, since each costs syncs.
 """
 
 import contextlib
-import gc
 import json
 import shlex
 import sqlite3
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from microgpt.errors import StoreError
+from microgpt.lab.collector import uncollected
 from microgpt.lab.lock import held
 from microgpt.lab.opening import check, connect, told
 from microgpt.lab.record import Role, RunRecord
@@ -72,7 +72,7 @@ class Store:
             self._check_types("runs")
             rows = self._connection.execute(f"SELECT {_SELECTED} FROM runs ORDER BY rowid").fetchall()
         found = []
-        with told(self.path), _uncollected():
+        with told(self.path), uncollected():
             for row in rows:
                 of_run = members.get(row[0], [] if sweep else _NO_SWEEP)
                 roles = {known for _, known in of_run}
@@ -226,18 +226,6 @@ def _stays_empty(path: Path) -> bool:
     while (empty := path.stat().st_size == 0) and time.monotonic() < deadline:
         time.sleep(BIRTH / 20)
     return empty
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the collector, which looks again and again at a hundred thousand new objects and finds no cycle."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _lasting(plan: Mapping[str, Any]) -> dict[str, Any]:

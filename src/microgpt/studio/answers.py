@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from microgpt import untrusted
 from microgpt.errors import CheckpointError, DataError, MicrogptError, UsageError
-from microgpt.files import parse_json
 
 Handler = Callable[[dict[str, Any]], Any]
 
@@ -90,7 +90,7 @@ def post(path: str, handler: Handler) -> Route:
     async def endpoint(request: Request) -> Response:
         body = await request.body()
         try:
-            values = parse_json(body, "the request") if body else {}
+            values = untrusted.parse_json(body, "the request") if body else {}
         except CheckpointError as error:
             return failure(UsageError(str(error).replace("the file is damaged", "send JSON")))
         return await _answered(handler, {**values, **request.path_params})

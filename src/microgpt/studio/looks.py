@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from microgpt import files
+from microgpt import files, untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault
 
 LOOKS: Final = "looks.json"
@@ -25,7 +25,7 @@ def read_looks(folder: Path) -> list[dict[str, Any]]:
     """The looks of a run, by step; none where the file is missing, damaged or says what can't be."""
     path = folder / LOOKS
     try:
-        found = files.parse_json(files.read_untrusted(path, LIMIT), str(path)).get("looks") if path.is_file() else []
+        found = untrusted.parse_json(untrusted.read(path, LIMIT), str(path)).get("looks") if path.is_file() else []
     except (CheckpointError, EnvironmentFault):
         return []
     looks = found if isinstance(found, list) else []

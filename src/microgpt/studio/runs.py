@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from microgpt import files
+from microgpt import untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault, UsageError
 from microgpt.library import load
 from microgpt.model.ledger import params
@@ -155,7 +155,7 @@ def _samples(folder: Path) -> list[str]:
     """The samples that ended a run. Where one has several lines, a blank line stands between two."""
     path = folder / SAMPLES
     try:
-        text = files.read_untrusted(path, SAMPLES_LIMIT).decode("utf-8", "replace") if path.is_file() else ""
+        text = untrusted.read(path, SAMPLES_LIMIT).decode("utf-8", "replace") if path.is_file() else ""
     except (CheckpointError, EnvironmentFault):
         return []
     parts = text.removesuffix("\n").split("\n\n" if "\n\n" in text else "\n") if text else []

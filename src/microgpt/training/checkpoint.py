@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt import files
+from microgpt import untrusted
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, DivergedError
@@ -73,7 +73,7 @@ def shared(checkpoint: Checkpoint) -> Checkpoint:
 def read(path: Path) -> Checkpoint:
     """A checkpoint from an untrusted file. Raises `CheckpointError`, or `EnvironmentFault` without permission."""
     try:
-        with files.untrusted(path, FILE_LIMIT) as (file, size):
+        with untrusted.opened(path, FILE_LIMIT) as (file, size):
             header = read_header(file, size, path)
             description = _describe(header)
             has_moments = len(header.tensors) > len(ledger(description.model))
@@ -94,7 +94,7 @@ def read(path: Path) -> Checkpoint:
 
 def describe(path: Path) -> Description:
     """What a file says of itself, without reading its numbers. Raises as `read` does."""
-    with files.untrusted(path, FILE_LIMIT) as (file, size):
+    with untrusted.opened(path, FILE_LIMIT) as (file, size):
         return _describe(read_header(file, size, path))
 
 

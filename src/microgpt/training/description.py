@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
+from microgpt import untrusted
 from microgpt.data.choices import KINDS, Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, UsageError
-from microgpt.files import parse_json
 from microgpt.model.settings import ModelConfig
 from microgpt.training.request import Request, revive
 from microgpt.training.tensors import VALUES_LIMIT
@@ -83,7 +83,7 @@ def _training_values(training: Training) -> dict[str, Any]:
 
 def from_json(text: str, shapes: Shapes) -> Description:
     """A description from untrusted text, of a file whose weights have these shapes. Raises `CheckpointError`."""
-    values = parse_json(text, "metadata", VALUES_LIMIT)
+    values = untrusted.parse_json(text, "metadata", VALUES_LIMIT)
     if values.get("schema") not in SCHEMAS:
         raise CheckpointError(
             f"expected a checkpoint of schema {' or '.join(map(str, SCHEMAS))}, found "

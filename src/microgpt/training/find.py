@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from microgpt import files
-from microgpt.errors import CheckpointError, EnvironmentFault
+from microgpt.errors import CheckpointError, EnvironmentFault, file_message
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.run_folder import WEIGHTS, RunFolder
@@ -40,7 +39,7 @@ def find(run: str | Path | None = None, out: str | Path = "runs") -> Path:
             if path.is_file() or (path / WEIGHTS).is_file():
                 return path
         except PermissionError as error:
-            raise EnvironmentFault(files.message(path, error)) from None
+            raise EnvironmentFault(file_message(path, error)) from None
         except (OSError, ValueError):  # no path at all
             continue
     names = [folder.name for folder in folders(Path(out))]

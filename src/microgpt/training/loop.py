@@ -14,6 +14,7 @@ from typing import Final
 
 from microgpt.data.split import Split
 from microgpt.training.estimate import estimate
+from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
 from microgpt.training.prepare import Prepared, prepare, ready_engine
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Sampled, Saved
@@ -70,7 +71,7 @@ def new_folder(prepared: Prepared, out: Path, losses: bytes = b"", evaluations: 
 
 def records(session: Session, stop: Stop, notes: list[Note]) -> Iterator[Record]:
     """The records of a session, from its step to the end."""
-    yield session.started()
+    yield started(session)
     yield from notes
     session.open()
     halted = False
@@ -128,7 +129,7 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
     yield Sampled(session.step, samples.texts, samples.copied)
     if session.step >= TELLING and session.recent_loss > session.dataset.uniform:
         yield Note(too_high(session.recent_loss, session.dataset.uniform, session.settings.lr), warning=True)
-    result = session.result(held_out, samples)
+    result = result_of(session, held_out, samples)
     if session.folder:
         session.append()
         session.folder.write_samples(samples.texts)

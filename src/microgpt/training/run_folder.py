@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from microgpt import files
-from microgpt.errors import CheckpointError, UsageError
+from microgpt import files, locks, untrusted
+from microgpt.errors import CheckpointError, UsageError, faults
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.tables import EVALUATIONS, LOSSES, Table
@@ -84,7 +84,7 @@ class RunFolder:
     def read_report(self) -> dict[str, Any]:
         """What `run.json` says; whoever uses a value checks its type. Raises `CheckpointError`."""
         path = self.path / REPORT
-        return files.parse_json(files.read_untrusted(path, REPORT_LIMIT), str(path))
+        return untrusted.parse_json(untrusted.read(path, REPORT_LIMIT), str(path))
 
     @property
     def status(self) -> Status:
@@ -97,7 +97,7 @@ class RunFolder:
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the run for this process alone. Raises `CheckpointError` where another trains it."""
-        return files.locked(self.path)
+        return locks.locked(self.path)
 
     def reopen(self) -> tuple[Checkpoint, list[list[float]], int]:
         """The committed checkpoint, the rows of losses up to it, and how many broken-off writes were removed.
@@ -119,7 +119,7 @@ def create(
     path: Path, checkpoint: Checkpoint, report: Mapping[str, Any], *, losses: bytes = b"", evaluations: bytes = b""
 ) -> RunFolder:
     """A new run folder with its first commit. Raises `UsageError` where there is one, or `EnvironmentFault`."""
-    with files.faults(path):
+    with faults(path):
         taken = path.exists()
     if taken:
         raise UsageError(

@@ -14,12 +14,11 @@ from microgpt.data.dataset import Dataset
 from microgpt.data.slices import Tokens
 from microgpt.engines.base import Engine, Runner
 from microgpt.errors import DivergedError
-from microgpt.model.ledger import params
 from microgpt.model.schedule import learning_rates
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.evaluate import HeldOut, evaluations, summarize
 from microgpt.training.prepare import Prepared
-from microgpt.training.records import Losses, Progress, Result, Saved, Started
+from microgpt.training.records import Progress, Saved
 from microgpt.training.report import report
 from microgpt.training.run_folder import RunFolder, Status
 from microgpt.training.sample import Samples, Sampling, Writer, random_stream, samples_stream
@@ -84,32 +83,6 @@ class Session:
         kept, loss = folder.read_best(), lowest(self.evaluations)
         if kept and (kept.state.step, loss) in {(step, loss) for step, loss, _ in self.evaluations}:
             self.best = Best(kept.state.step, loss, kept.state)
-
-    def started(self) -> Started:
-        """The facts to begin with."""
-        data, request = self.dataset, self.request
-        return Started(
-            run=self.run,
-            recipe=request.recipe,
-            engine=request.engine,
-            precision=request.precision,
-            threads=request.threads,
-            ranks=self.prepared.training.ranks,
-            params=params(self.prepared.checkpoint.model),
-            settings=self.settings,
-            step=self.step,
-            data=self.prepared.training.provenance.name,
-            kind=self.prepared.checkpoint.kind,
-            documents=data.documents,
-            cropped_documents=data.cropped_documents,
-            cropped_tokens=data.cropped_tokens,
-            vocabulary=data.vocabulary,
-            holdout_documents=data.holdout_documents,
-            holdout_unseen_characters=data.holdout_unseen_characters,
-            unigram=data.unigram,
-            uniform=data.uniform,
-            resumed_from=self.past.resumed_from,
-        )
 
     @property
     def run(self) -> str | None:
@@ -261,44 +234,11 @@ class Session:
         except DivergedError:
             raise self._diverged("finite probabilities", self.step) from None
 
-    def result(self, held_out: HeldOut | None, samples: Samples) -> Result:
-        """All that the finished run has to say."""
-        started = self.started()
-        names = "run recipe engine threads ranks params documents cropped_tokens vocabulary holdout_unseen_characters"
-        told = {name: getattr(started, name) for name in names.split()}
-        return Result(
-            **told,
-            precision=int(started.precision) if started.precision.isdigit() else started.precision,
-            steps=self.settings.steps,
-            steps_taken=self.step,
-            selected_step=self.kept_step,
-            batch=self.settings.batch,
-            tokens=tokens_of(self.dataset, self.step, self.settings.batch),
-            seconds=self.watch.seconds(),
-            loss=self._losses(held_out),
-            samples=samples.texts,
-            samples_copied=samples.copied,
-            resumed_from=started.resumed_from,
-        )
-
     def write_report(self, status: Status, result: dict[str, Any]) -> None:
         """Bring `run.json` up to date, where there is a folder."""
         if self.folder:
             training, kind = self.prepared.training, self.prepared.checkpoint.kind
             self.folder.write_report(report(training, kind, status, result, self.past.began))
-
-    def _losses(self, held_out: HeldOut | None) -> Losses:
-        return Losses(
-            first=_known(self.losses[0]) if self.losses else None,
-            last=_known(self.losses[-1]) if self.losses else None,
-            mean_last_100=_known(self.recent_loss),
-            holdout=held_out.loss if held_out else None,
-            holdout_se=held_out.se if held_out else None,
-            holdout_documents=self.dataset.holdout_documents,
-            holdout_bits_per_character=held_out.bits_per_character if held_out else None,
-            unigram=self.dataset.unigram,
-            uniform=self.dataset.uniform,
-        )
 
     def _diverged(self, expected: str, step: int) -> DivergedError:
         """Keep the last finite state, and say what to do. Where the state itself is not finite, as first weights beyond
@@ -322,14 +262,3 @@ Opener = Callable[[Prepared, Engine, RunFolder | None, Past, Stopwatch], Session
 def gentler(lr: float) -> float:
     """The learning rate to try after one that was too high: a tenth, and nothing wild."""
     return min(lr / 10, USUAL_RATE)
-
-
-def tokens_of(dataset: Dataset, steps: int, batch: int) -> int:
-    """How many tokens a training predicts: whole stretches of the order at once, as many as fit into memory."""
-    stretch = max(1, (1 << 20) // batch)
-    firsts = range(0, steps, stretch)
-    return sum(dataset.predictions(first, min(stretch, steps - first), batch) for first in firsts)
-
-
-def _known(loss: float) -> float | None:
-    return loss if math.isfinite(loss) else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from microgpt import files
+from microgpt import files, untrusted
 
 TABLE_LIMIT: Final = 1 << 30  # bytes
 
@@ -32,7 +32,7 @@ class Table:
         Reading ends at the first row that is not whole or not in order; what stands after it can't be trusted.
         """
         path = folder / self.file
-        data = files.read_untrusted(path, TABLE_LIMIT) if path.exists() else b""
+        data = untrusted.read(path, TABLE_LIMIT) if path.exists() else b""
         if not data.startswith(self.header):
             return [], 0
         size, before, rows = len(self.header), 0, []

@@ -14,7 +14,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from microgpt import files
+from microgpt import untrusted
 from microgpt.errors import CheckpointError
 
 FILE_LIMIT: Final = 16 << 30  # bytes
@@ -61,7 +61,7 @@ def read_header(file: BinaryIO, size: int, path: Path) -> Header:
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or not 0 < length <= min(size - 8, HEADER_LIMIT):
         raise _damaged(path, f"a safetensors header of 1 to {HEADER_LIMIT:,} bytes", f"{length:,} in {size:,} bytes")
-    values = files.parse_json(file.read(length), str(path), VALUES_LIMIT)
+    values = untrusted.parse_json(file.read(length), str(path), VALUES_LIMIT)
     metadata = values.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged(path, "metadata of text", "something else")

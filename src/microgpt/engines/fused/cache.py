@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from microgpt import files
+from microgpt import files, locks, untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault
 
 VARIABLE: Final = "MICROGPT_CACHE"
@@ -145,7 +145,7 @@ def _genuine(path: Path) -> bool:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or _foreign(found):
             return False
-        return path.name.split(".")[1] == _digest(files.read_untrusted(path, ENTRY_LIMIT))
+        return path.name.split(".")[1] == _digest(untrusted.read(path, ENTRY_LIMIT))
     except (OSError, CheckpointError, EnvironmentFault):
         return False
 
@@ -222,7 +222,7 @@ def one_of(folder: Path, names: Sequence[str], seconds: float) -> Iterator[None]
 def _taken(held: contextlib.ExitStack, lock: Path) -> bool:
     try:
         lock.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held.enter_context(files.locked(lock))
+        held.enter_context(locks.locked(lock))
     except CheckpointError:
         return False
     except OSError as error:

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from microgpt import untrusted
 from microgpt.errors import EnvironmentFault, UsageError
-from microgpt.files import read_untrusted
 
 FIRST_WITH_TOKENS: Final = (2, 52)  # the version of Ray that can ask each client for a token
 LONGEST_TOKEN: Final = 4096  # bytes of a file that holds one
@@ -93,7 +93,7 @@ def read_token(path: Path) -> str:
     """The token that a file holds; empty where it holds none or is not there."""
     if not path.is_file():
         return ""
-    return read_untrusted(path, LONGEST_TOKEN).decode("utf-8", "replace").strip()
+    return untrusted.read(path, LONGEST_TOKEN).decode("utf-8", "replace").strip()
 
 
 def environment(address: str) -> dict[str, str]:

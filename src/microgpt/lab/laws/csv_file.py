@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from microgpt import untrusted
 from microgpt.errors import CheckpointError, DataError
-from microgpt.files import read_untrusted
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.table import Table, kept_below
 from microgpt.model.settings import shown
@@ -53,7 +53,7 @@ def read_csv(path: Path, columns: Columns, drop_highest: int = 0) -> Table:
 def _rows(path: Path) -> tuple[list[list[str]], list[str]]:
     """The rows below the header, each with its fields, and the header."""
     try:
-        text = read_untrusted(path, MOST_BYTES).decode("utf-8-sig")
+        text = untrusted.read(path, MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{path}: expected a CSV in UTF-8, found other bytes; save it as UTF-8.") from None
     except CheckpointError as error:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from microgpt import __version__
+from microgpt import __version__, untrusted
 from microgpt.errors import CheckpointError, DataError
-from microgpt.files import parse_json, read_untrusted, replace
+from microgpt.files import replace
 from microgpt.lab.laws.points import Points
 from microgpt.lab.laws.predict import Prediction
 
@@ -54,7 +54,7 @@ def register(path: Path, said: Sequence[Prediction], data_sha256: str, now: date
 def registered(path: Path) -> list[dict[str, Any]]:
     """The predictions of a file. Raises `DataError`."""
     try:
-        entries = parse_json(read_untrusted(path, MOST_BYTES), str(path)).get("predictions")
+        entries = untrusted.parse_json(untrusted.read(path, MOST_BYTES), str(path)).get("predictions")
     except CheckpointError as error:
         raise DataError(str(error)) from None
     if not isinstance(entries, list) or not all(_sound(entry) for entry in entries):

@@ -1,0 +1,48 @@
+"""Locks of folders: one process holds one at a time, and a process that dies lets go."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from microgpt.errors import CheckpointError, faults
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; a process that dies lets go. Raises `CheckpointError` where it is held."""
+    with contextlib.ExitStack() as held:
+        with faults(folder):
+            ours = held.enter_context(claimed(folder))
+        if ours is False:
+            found = "expected a run that nothing else is training, found one in use; wait for it, or begin a new run"
+            raise CheckpointError(f"{folder}: {found}.")
+        yield
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[bool | None]:
+    """Hold the lock of a folder: True; False where another process has it, None where there are no locks."""
+    if fcntl is None:
+        yield None
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield _flocked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flocked(descriptor: int) -> bool | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True

@@ -1,0 +1,77 @@
+"""The one place where files are read that anyone may have written: of a limited size, and never more than bytes."""
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from microgpt.errors import CheckpointError, EnvironmentFault, file_message
+
+DEEPEST: Final = 64  # levels of JSON: what is read is walked and told by code that recurses
+
+
+@contextlib.contextmanager
+def opened(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file and its size of at most `limit` bytes. Raises `CheckpointError`, or `EnvironmentFault` where
+    reading it is not permitted."""
+    try:
+        # Without O_NONBLOCK a named pipe would hang here before it could be refused.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise CheckpointError(f"{path}: expected a regular file, found something else; give another path.")
+            if found.st_size > limit:
+                raise CheckpointError(f"{path}: expected at most {limit:,} bytes, found {found.st_size:,}; not read.")
+            yield file, found.st_size
+    except PermissionError as error:
+        raise EnvironmentFault(file_message(path, error)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{path}: expected a file that can be read, found: {reason}; check the path.") from None
+
+
+def read(path: Path, limit: int) -> bytes:
+    """All bytes of a regular file of at most `limit`. Raises what `opened` raises."""
+    with opened(path, limit) as (file, size):
+        return file.read(size)
+
+
+def parse_json(data: bytes | str, where: str, most: int | None = None) -> dict[str, Any]:
+    """A JSON object from untrusted bytes, of about `most` values at most.
+
+    Raises `CheckpointError`, also for NaN, for keys that occur twice, and beyond DEEPEST levels.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) != len({key for key, _ in pairs}):
+            raise ValueError("a key occurs twice")
+        return dict(pairs)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        if most is not None and (marks := sum(map(text.count, "{[,"))) > most:  # counted in a hundredth of the time
+            raise ValueError(f"{marks:,} values, where there are {most:,} at most")
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where}: expected JSON, found: {str(error)[:200]}; the file is damaged.") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where}: expected a JSON object, found {type(value).__name__}; the file is damaged.")
+    if not _is_flat(value):
+        raise CheckpointError(f"{where}: expected JSON of at most {DEEPEST} levels, found more; the file is damaged.")
+    return value
+
+
+def _is_flat(value: object) -> bool:
+    """Whether lists and objects stand in one another at most DEEPEST deep."""
+    level = [value]
+    for _ in range(DEEPEST):
+        within = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [item for items in within for item in items if isinstance(item, dict | list)]
+    return not level
