@@ -34,6 +34,11 @@ def events(there: Visit, training: str, first: int = 0) -> list[dict[str, Any]]:
     return [json.loads(block["data"]) for block in blocks]
 
 
+def kept(here: Visit, training: str) -> list[dict[str, Any]]:
+    """The events of a training so far, also while it is paused."""
+    return [json.loads(event) for event in here.studio.trainings.find(training).events]
+
+
 def weights(folder: Path) -> Any:
     return checkpoints.read(folder / "weights.safetensors").state.weights
 
@@ -72,7 +77,7 @@ def test_paused_it_takes_one_step_at_a_time_and_goes_on(here: Visit) -> None:
     training = start(here, 60, paused=True)
     here.wait(training, ("paused",))
     here.post(f"/api/trainings/{training}", {"action": "step"})
-    taken = lambda: [e["step"] for e in here.studio.trainings.find(training).events if e["kind"] == "losses"]  # noqa: E731
+    taken = lambda: [e["step"] for e in kept(here, training) if e["kind"] == "losses"]  # noqa: E731
     until(lambda: taken() == [1])
     here.post(f"/api/trainings/{training}", {"action": "step"})
     until(lambda: taken() == [1, 2] and here.training(training)["phase"] == "paused")
@@ -86,7 +91,7 @@ def test_stopped_it_is_saved_and_goes_on_to_the_same_weights(here: Visit, tmp_pa
     training = start(here, 80, paused=True)
     for _ in range(3):
         here.post(f"/api/trainings/{training}", {"action": "step"})
-    until(lambda: any(e.get("step") == 3 for e in here.studio.trainings.find(training).events))
+    until(lambda: any(e.get("step") == 3 for e in kept(here, training)))
     here.post(f"/api/trainings/{training}", {"action": "end"})
     stopped = here.wait(training)
     assert stopped["phase"] == "stopped"

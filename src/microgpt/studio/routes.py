@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from microgpt.errors import UsageError
-from microgpt.studio.answers import answer, failure, finite, get, post, refusal
+from microgpt.studio.answers import answer, failure, get, post, refusal
 from microgpt.studio.studio import Studio, cores
 
 TOGETHER: Final = 0.15  # seconds over which events are gathered: drawing more often would cost the training time
@@ -117,9 +117,9 @@ async def _stream(studio: Studio, training: Any, place: int) -> AsyncIterator[st
         while not studio.closing:
             news.clear()
             while events := training.events[place : place + TOGETHER_AT_MOST]:
-                yield "".join(_told(place + number, event) for number, event in enumerate(events))
+                yield "".join(f"id: {place + number}\ndata: {event}\n\n" for number, event in enumerate(events))
                 place += len(events)
-                if events[-1].get("last"):
+                if json.loads(events[-1]).get("last"):
                     return
                 await asyncio.sleep(0)  # else nobody would hear that the page has gone, and it would be written to
             try:
@@ -131,7 +131,3 @@ async def _stream(studio: Studio, training: Any, place: int) -> AsyncIterator[st
                     yield ": still here\n\n"
     finally:
         unsubscribe()
-
-
-def _told(place: int, event: dict[str, Any]) -> str:
-    return f"id: {place}\ndata: {json.dumps(finite(event), allow_nan=False)}\n\n"
