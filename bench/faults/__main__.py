@@ -49,6 +49,7 @@ def main() -> None:
         fault = next(fault for fault in faults if fault.name == arguments.inside)
         print(json.dumps(vars(fault.try_it(arguments.trials, arguments.seed))))
         return
+    where = line()  # before the first result makes the tree another than the commit's
     asked = [fault for fault in faults if not arguments.faults or _is_asked(fault, arguments.faults)]
     for fault in asked:
         trials = max(1, round(fault.trials * arguments.share))
@@ -61,7 +62,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         print(f"{outcome.survived:8,} survived {outcome.lost:6,} lost  {seconds:7.1f} s  {outcome.figures}", flush=True)
         if arguments.share >= 1:
-            table.keep(fault, outcome, seconds, line())
+            table.keep(fault, outcome, seconds, where)
     if arguments.share >= 1 and not arguments.list:
         table.write(faults)
 
