@@ -8,9 +8,12 @@ from microgpt.model.cost import activation_bytes, state_bytes, step_cost
 from microgpt.training.pace import duration
 from microgpt.training.prepare import Prepared
 
+GB_FROM: Final = 1e8  # bytes
 LONG: Final = 60.0  # seconds: shorter trainings are not worth a word
 # Shares of a core's peak that the engines reach at the sizes of long trainings (docs/BENCHMARKS.md).
 SHARES: Final = {"fused": 0.65, "array": 0.3, "torch": 0.25, "atomic": 1e-4}
+# Seconds that no step of theirs is below, however small it is (docs/BENCHMARKS.md).
+FLOORS: Final = {"fused": 3e-6, "array": 1.2e-4, "torch": 6e-4, "atomic": 0.0}
 
 
 def flop(prepared: Prepared) -> float:
@@ -26,17 +29,23 @@ def estimate(prepared: Prepared) -> str | None:
     request, model = prepared.request, prepared.checkpoint.model
     if request.device != "cpu" or request.engine not in SHARES:
         return None
-    operations = flop(prepared)
-    if operations < LONG * 1e9 * SHARES[request.engine]:  # a minute of the slowest machine: nothing to measure for
+    share, floor = SHARES[request.engine], FLOORS[request.engine]
+    operations, least = flop(prepared), floor * (request.settings.steps - prepared.checkpoint.state.step)
+    if (
+        max(operations / (1e9 * share), least) < LONG
+    ):  # less than a minute on the slowest machine: nothing to measure for
         return None
     precision: Precision = "32" if request.precision == "32" else "64"
-    speed = peak(precision).gflops * 1e9 * SHARES[request.engine] * request.threads
-    seconds = operations / speed
-    if seconds < LONG:
+    speed = peak(precision).gflops * 1e9 * share * request.threads
+    if max(operations / speed, least) < LONG:
         return None
+    pace = f"at the {speed / 1e9:,.0f} GFLOP/s that this machine is good for"
+    if least > operations / speed:
+        pace = f"since {request.engine} takes {floor * 1e6:.0f} µs or more for a step, however small"
     each = int(precision) // 8
     memory = state_bytes(model, each) + activation_bytes(model, each, request.settings.batch)
+    told = f"{memory / 1e9:.1f} GB" if memory >= GB_FROM else f"{max(1, round(memory / 1e6))} MB"
     return (
-        f"{operations:.1e} operations, about {duration(seconds)} at the {speed / 1e9:,.0f} GFLOP/s that this "
-        f"machine is good for, and at least {memory / 1e9:.1f} GB of memory besides the text."
+        f"{operations:.1e} operations, about {duration(max(operations / speed, least))} {pace}, and at least {told} of "
+        "memory besides the text."
     )
