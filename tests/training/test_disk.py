@@ -133,8 +133,8 @@ def test_a_program_that_forgets_nothing_passes(tmp_path: Path) -> None:
 
 
 def test_a_write_that_was_not_synced_is_torn_at_sectors() -> None:
-    calls = [Call("create", 3, 0, "/root/it", "", b""), Call("write", 3, 100, "", "", bytes(range(1, 251)) * 10)]
-    contents = {make().get("it") for seed in range(20) for make, _ in power.losses(calls, "/root", seed)}
+    calls = [Call("create", 3, 0, "/place/it", "", b""), Call("write", 3, 100, "", "", bytes(range(1, 251)) * 10)]
+    contents = {make().get("it") for seed in range(20) for make, _ in power.losses(calls, "/place", seed)}
     assert None in contents  # the name did not come to be
     assert b"" in contents
     whole = bytes(100) + bytes(range(1, 251)) * 10
