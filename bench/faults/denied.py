@@ -21,19 +21,6 @@ from microgpt.cli.app import run
 
 TEXT: Final = ("--data", "few.txt")
 TINY: Final = (*TEXT, "--steps", "5", "--emb", "4", "--head", "2", "--ctx", "8", "--engine", "array", "--quiet")
-SWEEP: Final = """
-lr = 0.01
-seeds = 2
-[base]
-data = "few.txt"
-emb = 4
-head = 2
-ctx = 8
-holdout = 0.2
-engine = "array"
-[axes]
-steps = [10, 20]
-"""
 
 # In `shut` nothing can be written, `hidden` can't be looked into, and what is called closed can't be read.
 WRITES: Final = (
@@ -108,7 +95,7 @@ def lay_out(place: Path, cases: Sequence[tuple[str, ...]]) -> None:
     for name in ("shut", "hidden", "open"):
         (place / name).mkdir()
     few.text(place)
-    (place / "few.toml").write_text(SWEEP)
+    (place / "few.toml").write_text(few.design_file(10, 20, seeds=2, lr="0.01"))
     finish(request(place, steps=5, out=str(place / "shut")))
     stopped_at(request(place, steps=8, save_every=4, name="half", out=str(place / "shut")), 4)
     few.carry_out(few.planned(place), place / "shut" / "lab.db")

@@ -32,19 +32,6 @@ LONGEST: Final = 0.6  # seconds from then to the kill …
 AIMED: Final = 0.5  # … and for this share of the kills on to a commit, and to a moment within so many seconds of it
 WITHIN: Final = 0.006
 PATIENCE: Final = 5.0  # seconds that workers have to notice that they are orphans
-SWEEP: Final = """
-seeds = 16
-lr = "tuned"
-[base]
-data = "few.txt"
-emb = 4
-head = 2
-ctx = 8
-holdout = 0.2
-engine = "array"
-[axes]
-steps = [10, 20, 400]
-"""
 
 
 COUNTED: Final = {
@@ -184,7 +171,7 @@ def kills(number: int, seed: int = 0) -> Count:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         few.text(place)
-        (place / "few.toml").write_text(SWEEP)
+        (place / "few.toml").write_text(few.design_file(10, 20, 400, seeds=16))
         _to_its_end(place)
         (place / "lab.db").rename(place / "calm.db")
         while count.kills < number:

@@ -25,26 +25,13 @@ PATIENCE: Final = 120  # seconds
 PACE: Final = 0.01  # seconds from one read to the next
 HEAVY: Final = 75  # every so many reads is a command or a page, the others open the store and read all runs
 SEEDS_A_READ: Final = 0.02
-DESIGN: Final = """
-seeds = {seeds}
-lr = {rate}
-[base]
-data = "few.txt"
-emb = 4
-head = 2
-ctx = 8
-holdout = 0.2
-engine = "array"
-[axes]
-steps = [10, 20, {longest}]
-"""
 
 
 def place(folder: Path, seeds: int, rate: str, longest: int) -> Path:
     """A folder with a text and a design."""
     folder.mkdir()
     few.text(folder)
-    (folder / "few.toml").write_text(DESIGN.format(seeds=seeds, rate=rate, longest=longest))
+    (folder / "few.toml").write_text(few.design_file(10, 20, longest, seeds=seeds, lr=rate))
     return folder
 
 

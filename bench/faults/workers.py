@@ -7,7 +7,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,36 +14,14 @@ from tests.lab import few
 
 from bench.faults.fault import Fault, Outcome
 from microgpt.lab.executors import LocalProcesses
-from microgpt.lab.plan import Plan
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import Done, Record, Retried, Status, sweep
-from microgpt.lab.texts import Texts
+from microgpt.lab.sweep import Done, Retried, Status
 
-Disturb = Callable[[LocalProcesses, Status], None]
 JOBS: Final = 2
 RUNS_A_KILL: Final = 2
 STEPS: Final = 600  # some tenths of a second
 LONGEST: Final = 1.0  # seconds between two kills
 ROOM: Final = 900 << 20  # bytes of address space of a worker; NumPy alone takes a third
 HUGE: Final = {"emb": 640, "head": 2, "layer": 6, "steps": 5}  # 30 million parameters: a gigabyte and more
-
-
-def followed(asked: Plan, path: Path, disturb: Disturb) -> list[Record]:
-    """All records of a sweep in processes that is disturbed at each look."""
-    executor, records = LocalProcesses(JOBS), []
-    try:
-        with Store.open(path, create=True) as store:
-            for record in sweep(asked, store, executor, Texts()):
-                records.append(record)
-                if isinstance(record, Status):
-                    disturb(executor, record)
-    finally:
-        executor.close()
-    return records
-
-
-def undisturbed(executor: LocalProcesses, status: Status) -> None:
-    """Nothing happens."""
 
 
 def kills(trials: int, seed: int) -> Outcome:
@@ -65,10 +42,10 @@ def kills(trials: int, seed: int) -> Outcome:
         place = Path(folder)
         wild, calm = place / "wild.db", place / "calm.db"
         asked = few.planned(place, axes={"steps": (STEPS,)}, seeds=tuple(range(4 + RUNS_A_KILL * trials)))
-        records = followed(asked, wild, kill)
+        records = few.carry_out(asked, wild, JOBS, disturb=kill)
         marked = sum(isinstance(record, Done) and record.record.status == "failed" for record in records)
-        again = followed(asked, wild, undisturbed) if marked else []
-        followed(asked, calm, undisturbed)
+        again = few.carry_out(asked, wild, JOBS) if marked else []
+        few.carry_out(asked, calm, JOBS)
         same = few.table(wild) == few.table(calm)
     retried = sum(isinstance(record, Retried) for record in records)
     done = sum(isinstance(record, Done) for record in [*records, *again])
@@ -89,7 +66,7 @@ def memory(trials: int, seed: int) -> Outcome:
                 axes: dict[str, Any] = {"emb": (4, HUGE["emb"])}
                 base = {name: size for name, size in HUGE.items() if name != "emb"} | {"engine": engine}
                 asked = few.planned(place, axes=axes, base=base, seeds=(seed, seed + 1))
-                records = followed(asked, place / "lab.db", undisturbed)
+                records = few.carry_out(asked, place / "lab.db", JOBS)
             done = [record.record for record in records if isinstance(record, Done)]
             small = [run.status for run in done if run.settings["emb"] == few.TINY["emb"]]
             large = [run for run in done if run.settings["emb"] == HUGE["emb"]]

@@ -54,7 +54,7 @@ class StoreError(MicrogptError):
 
 
 @contextlib.contextmanager
-def faults(path: Path) -> Iterator[None]:
+def file_faults(path: Path) -> Iterator[None]:
     """Turn what the operating system says into one line that helps. Raises `EnvironmentFault`."""
     try:
         yield

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from microgpt.errors import faults
+from microgpt.errors import file_faults
 from microgpt.locks import claimed
 
 CHUNK: Final = 1 << 20  # bytes of one write
@@ -63,7 +63,7 @@ def _operation(kind: Kind, path: Path, source: Path | None = None) -> Iterator[N
 
 def replace(path: Path, data: bytes) -> None:
     """Write a file whole, or leave the old one as it was. Raises `EnvironmentFault`."""
-    with faults(path):
+    with file_faults(path):
         temporary = _hidden(path)
         try:
             with _operation("create", temporary):
@@ -95,7 +95,7 @@ def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 def append(path: Path, data: bytes) -> None:
     """Add to the end of a file, which is made if there is none, and sync it. Raises `EnvironmentFault`."""
-    with faults(path):
+    with file_faults(path):
         with _operation("open", path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
         _write(descriptor, path, data)
@@ -103,14 +103,14 @@ def append(path: Path, data: bytes) -> None:
 
 def cut(path: Path, size: int) -> None:
     """Keep the first `size` bytes of a file. Raises `EnvironmentFault`."""
-    with faults(path), _operation("cut", path), path.open("rb+") as file:
+    with file_faults(path), _operation("cut", path), path.open("rb+") as file:
         file.truncate(size)
         os.fsync(file.fileno())
 
 
 def make_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder that nobody sees before `fill` has filled it. Raises `EnvironmentFault` where it can't be."""
-    with faults(path):
+    with file_faults(path):
         _make_parents(path.parent)
         tidy_folders(path.parent, path.name)
         with _hidden_folder(path) as temporary:

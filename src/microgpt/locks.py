@@ -4,20 +4,23 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-from microgpt.errors import CheckpointError, faults
+from microgpt.errors import CheckpointError, file_faults
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+THERE: Final = fcntl is not None
+
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process alone; a process that dies lets go. Raises `CheckpointError` where it is held."""
     with contextlib.ExitStack() as held:
-        with faults(folder):
+        with file_faults(folder):
             ours = held.enter_context(claimed(folder))
         if ours is False:
             found = "expected a run that nothing else is training, found one in use; wait for it, or begin a new run"
@@ -28,17 +31,20 @@ def locked(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[bool | None]:
     """Hold the lock of a folder: True; False where another process has it, None where there are no locks."""
-    if fcntl is None:
+    if not THERE:  # and no folder could be opened
         yield None
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield _flocked(descriptor)
+        yield flocked(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _flocked(descriptor: int) -> bool | None:
+def flocked(descriptor: int) -> bool | None:
+    """Take the lock of an open file until it is closed: True; False where another has it, None where there are none."""
+    if fcntl is None:
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

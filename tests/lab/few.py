@@ -1,5 +1,7 @@
 """A sweep that takes a second: a tiny model on a few names."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from microgpt.lab.record import RunRecord
 from microgpt.lab.run import Workshop
 from microgpt.lab.spec import Spec
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Record, sweep
+from microgpt.lab.sweep import Record, Status, sweep
 from microgpt.lab.texts import Texts
 from microgpt.lab.worker import Outcome, outcome_of
 
@@ -31,6 +33,14 @@ def design(folder: Path, **changes: Any) -> Design:
     base = {"data": (text(folder),), **TINY, **changes.pop("base", {})}
     asked = {"axes": {"steps": (10, 20)}, "tuned": False} | changes
     return Design("few", base=base, **asked)
+
+
+def design_file(*steps: int, seeds: int = 3, lr: str | None = '"tuned"') -> str:
+    """Such a design as a file has it, for a text beside it; without `lr` a level's rate is the default one."""
+    base = {"data": "few.txt", **TINY}
+    rate = f"lr = {lr}\n" if lr else ""
+    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in base.items())
+    return f"seeds = {seeds}\n{rate}[base]\n{lines}[axes]\nsteps = {list(steps)}\n"
 
 
 def planned(folder: Path, **changes: Any) -> Plan:
@@ -61,14 +71,28 @@ class Here:
     def close(self) -> None: ...
 
 
-def carry_out(asked: Plan, path: Path, jobs: int = 0, **options: Any) -> list[Record]:
-    """All records of a sweep into a store; without jobs, in this process."""
-    executor: Executor = LocalProcesses(jobs) if jobs else Here()
+def carry_out(
+    asked: Plan,
+    path: Path,
+    jobs: int = 0,
+    *,
+    executor: Executor | None = None,
+    disturb: Callable[[Any, Status], None] = lambda executor, status: None,
+    **options: Any,
+) -> list[Record]:
+    """All records of a sweep into a store; without jobs or an executor, in this process. Every status is answered by a
+    disturbance."""
+    executor = executor or (LocalProcesses(jobs) if jobs else Here())
+    records = []
     try:
         with Store.open(path, create=True) as store:
-            return list(sweep(asked, store, executor, Texts(), **options))
+            for record in sweep(asked, store, executor, Texts(), **options):
+                records.append(record)
+                if isinstance(record, Status):
+                    disturb(executor, record)
     finally:
         executor.close()
+    return records
 
 
 def table(path: Path) -> list[tuple[object, ...]]:

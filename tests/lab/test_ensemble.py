@@ -2,18 +2,15 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from microgpt.lab.ensemble import carry_out_together, most, quicker, shape
 from microgpt.lab.groups import InGroups, Waiting
-from microgpt.lab.plan import Plan
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import Done, Finished, Record, Retried, Status, sweep
+from microgpt.lab.sweep import Done, Finished, Retried, Status
 from microgpt.lab.texts import Texts
 from tests.lab import few
 from tests.lab.test_sweep import place, start
@@ -22,8 +19,6 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'microg
 
 TORCH = {"engine": "torch", "precision": "64"}
 TIMES = ("seconds", "finished")
-
-Disturb = Callable[[InGroups, Status], None]
 
 
 def runs(folder: Path, **changes: object) -> list[Spec]:
@@ -119,21 +114,6 @@ def test_more_runs_than_train_together_well_are_groups_of_one_size(tmp_path: Pat
     assert [len(waiting.take(1)) for _ in range(3)] == [50, 50, 50]
 
 
-def carried_out(asked: Plan, path: Path, jobs: int, disturb: Disturb = lambda executor, status: None) -> list[Record]:
-    """All records of a sweep whose processes take groups; every status is answered by a disturbance."""
-    executor = InGroups(jobs, Texts())
-    records = []
-    try:
-        with Store.open(path, create=True) as store:
-            for record in sweep(asked, store, executor, Texts()):
-                records.append(record)
-                if isinstance(record, Status):
-                    disturb(executor, record)
-    finally:
-        executor.close()
-    return records
-
-
 def same_table(left: Path, right: Path) -> None:
     """The same runs with the same results, within rounding."""
     for one, other in zip(few.table(left), few.table(right), strict=True):
@@ -144,12 +124,12 @@ def same_table(left: Path, right: Path) -> None:
 @pytest.mark.long
 def test_a_sweep_in_groups_is_the_sweep_of_single_runs_and_runs_nothing_twice(tmp_path: Path) -> None:
     asked = few.planned(tmp_path, tuned=True, base=TORCH)
-    first = carried_out(asked, tmp_path / "groups.db", 1)
+    first = few.carry_out(asked, tmp_path / "groups.db", executor=InGroups(1, Texts()))
     few.carry_out(asked, tmp_path / "alone.db")
     same_table(tmp_path / "groups.db", tmp_path / "alone.db")
     assert isinstance(first[-1], Finished)
     assert first[-1].planned == first[-1].done
-    again = carried_out(asked, tmp_path / "groups.db", 1)
+    again = few.carry_out(asked, tmp_path / "groups.db", executor=InGroups(1, Texts()))
     assert isinstance(again[-1], Finished)
     assert (again[-1].done, again[-1].skipped) == (0, first[-1].done)
 
@@ -165,7 +145,7 @@ def test_runs_whose_group_dies_are_tried_again_alone(tmp_path: Path) -> None:
             killed.extend(executor.workers[0].queue)
             os.kill(pid, signal.SIGKILL)
 
-    records = carried_out(asked, tmp_path / "killed.db", 1, kill)
+    records = few.carry_out(asked, tmp_path / "killed.db", executor=InGroups(1, Texts()), disturb=kill)
     assert len(killed) == 4
     retried = [record for record in records if isinstance(record, Retried)]
     assert [record.spec for record in retried] == killed
@@ -185,7 +165,7 @@ def test_a_run_that_kills_every_worker_costs_the_others_of_its_group_nothing(tmp
         if pid and any(spec.settings.seed == 1 for spec in executor.workers[0].queue):
             os.kill(pid, signal.SIGKILL)
 
-    records = carried_out(asked, tmp_path / "lab.db", 1, kill)
+    records = few.carry_out(asked, tmp_path / "lab.db", executor=InGroups(1, Texts()), disturb=kill)
     assert isinstance(records[-1], Finished)
     assert (records[-1].done, records[-1].failed) == (2, 1)
     (failed,) = [record.record for record in records if isinstance(record, Done) and record.record.error]

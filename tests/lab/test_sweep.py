@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from bench.faults.kills_sweep import kills
 
 from microgpt.errors import DataError
 from microgpt.lab.executors import LocalProcesses
-from microgpt.lab.plan import Plan
 from microgpt.lab.spec import Spec
 from microgpt.lab.store import Store
 from microgpt.lab.sweep import (
@@ -27,10 +25,8 @@ from microgpt.lab.sweep import (
     Status,
     Tuned,
     in_order,
-    sweep,
     work,
 )
-from microgpt.lab.texts import Texts
 from tests.lab import few
 
 SLOW = 1500  # steps that take some tenths of a second
@@ -84,20 +80,6 @@ def test_a_run_that_diverges_is_marked_and_the_others_go_on(tmp_path: Path) -> N
     assert counts(few.carry_out(asked, tmp_path / "lab.db"))[2] == 6  # it would diverge again
 
 
-def disturbed(asked: Plan, path: Path, jobs: int, disturb: Callable[[LocalProcesses, Status], None]) -> list[Record]:
-    """A sweep whose every status is answered by a disturbance."""
-    executor, records = LocalProcesses(jobs), []
-    try:
-        with Store.open(path, create=True) as store:
-            for record in sweep(asked, store, executor, Texts()):
-                records.append(record)
-                if isinstance(record, Status):
-                    disturb(executor, record)
-    finally:
-        executor.close()
-    return records
-
-
 def kill(executor: LocalProcesses, number: int) -> None:
     pid = executor.workers[number].process.pid
     assert pid
@@ -113,7 +95,7 @@ def test_a_run_whose_worker_is_killed_is_tried_again(tmp_path: Path) -> None:
             kills.append(status.working[0])
             kill(executor, 0)
 
-    records = disturbed(asked, tmp_path / "killed.db", 2, disturb)
+    records = few.carry_out(asked, tmp_path / "killed.db", 2, disturb=disturb)
     retried = [record for record in records if isinstance(record, Retried)]
     assert [record.spec for record in retried] == kills
     assert "SIGKILL" in retried[0].reason
@@ -130,7 +112,7 @@ def test_a_run_that_kills_every_worker_is_given_up_and_tried_by_the_next_sweep(t
             if spec and spec.settings.seed == 1:
                 kill(executor, number)
 
-    records = disturbed(asked, tmp_path / "lab.db", 1, disturb)
+    records = few.carry_out(asked, tmp_path / "lab.db", 1, disturb=disturb)
     assert counts(records) == (2, 1, 0, 1)
     assert sum(isinstance(record, Retried) for record in records) == 2
     (failed,) = [record.record for record in records if isinstance(record, Done) and record.record.error]
@@ -173,21 +155,6 @@ def identity(spec: Spec) -> str:
     return spec.identity
 
 
-FILE = """
-seeds = {seeds}
-lr = "tuned"
-[base]
-data = "few.txt"
-emb = 4
-head = 2
-ctx = 8
-holdout = 0.2
-engine = "array"
-[axes]
-steps = [10, 20, {longest}]
-"""
-
-
 def start(folder: Path, *more: str) -> "subprocess.Popen[str]":
     """The command line in a process group of its own."""
     command = [sys.executable, "-m", "microgpt", "sweep", "few.toml", "--jobs", "2", *more]
@@ -198,7 +165,7 @@ def start(folder: Path, *more: str) -> "subprocess.Popen[str]":
 def place(folder: Path, seeds: int = 3, longest: int = 400) -> Path:
     folder.mkdir()
     few.text(folder)
-    (folder / "few.toml").write_text(FILE.format(seeds=seeds, longest=longest))
+    (folder / "few.toml").write_text(few.design_file(10, 20, longest, seeds=seeds))
     return folder
 
 

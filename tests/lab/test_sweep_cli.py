@@ -12,7 +12,7 @@ from microgpt.cli.sweeping import note
 from microgpt.lab.sweep import Tuned
 from microgpt.lab.tuning import Choice
 from tests.lab import few
-from tests.lab.test_sweep import FILE, place
+from tests.lab.test_sweep import place
 
 Done = subprocess.CompletedProcess[str]
 
@@ -86,7 +86,7 @@ def test_what_a_look_at_the_store_will_need_is_told_before_the_sweep(tmp_path: P
 
 def test_run_folders_are_kept_where_asked_for(tmp_path: Path) -> None:
     folder = place(tmp_path / "kept")
-    (folder / "few.toml").write_text(FILE.format(seeds=1, longest=30).replace('lr = "tuned"', ""))
+    (folder / "few.toml").write_text(few.design_file(10, 20, 30, seeds=1, lr=None))
     done = microgpt("sweep", "few.toml", "--jobs", "1", "--keep-runs", cwd=folder)
     assert done.returncode == 0, done.stderr
     identities = {row[0] for row in few.table(folder / "lab.db")}

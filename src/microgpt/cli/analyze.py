@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microgpt.cli.options import JSON
-from microgpt.lab.collector import uncollected
+from microgpt.collector import uncollected
 
 if TYPE_CHECKING:
     from microgpt.lab.study import Answer

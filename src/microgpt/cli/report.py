@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from microgpt.cli.analyze import STORE
-from microgpt.lab.collector import uncollected
+from microgpt.collector import uncollected
 
 
 @click.command("report")

@@ -22,7 +22,7 @@ from microgpt.data.reading import gather, name_of, raw
 from microgpt.data.slices import Tokens, blocks, fitting
 from microgpt.data.symbols import Symbols, text_of
 from microgpt.data.token_folder import BYTES, HEADER, TOKENS, Header
-from microgpt.errors import DataError, UsageError, faults
+from microgpt.errors import DataError, UsageError, file_faults
 
 Listener = Callable[[int], None]  # hears, again and again, how many bytes more were read; what it raises ends the work
 _FEWEST: Final = 2  # tokens, of which the first predicts the second
@@ -44,7 +44,7 @@ def write_folder(
     be decoded; `EnvironmentFault` where it can't be written.
     """
     check(encoding, normalize)
-    with faults(folder):
+    with file_faults(folder):
         taken = folder.exists()
     if taken:
         raise UsageError(f"{folder}: expected a new --out, found something of that name; choose another, or remove it.")

@@ -3,7 +3,6 @@
 Every number is an atom that knows its history. That is slow, and it is the reference for every other engine.
 """
 
-import gc
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.collector import uncollected
 from microgpt.engines.base import (
     Batch,
     EngineConfig,
@@ -38,16 +38,12 @@ _LOCK = threading.Lock()  # the tape is one per process
 
 @contextmanager
 def _tape() -> Iterator[None]:
-    """The tape, for one thread alone. Collecting garbage would only cost time: the graph has no cycles."""
-    with _LOCK:
-        collecting = gc.isenabled()
-        gc.disable()
+    """The tape, for one thread alone."""
+    with _LOCK, uncollected():
         try:
             yield
         finally:
             TAPE.clear()
-            if collecting:
-                gc.enable()
 
 
 def _gpt(model: ModelConfig, numbers: Sequence[Any]) -> GPT:

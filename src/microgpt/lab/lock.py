@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from microgpt.errors import EnvironmentFault, StoreError, file_message
-
-try:
-    import fcntl
-except ImportError:  # Windows, where SQLite's own locks must do
-    fcntl = None  # type: ignore[assignment]
+from microgpt.locks import THERE, flocked
 
 PAUSE: Final = 0.05  # seconds between two tries
 
@@ -24,7 +20,7 @@ def held(path: Path, patience: float) -> Iterator[None]:
 
     The file stands beside the store and not in it: closing any descriptor of a database drops SQLite's own locks.
     """
-    if fcntl is None:
+    if not THERE:  # SQLite's own locks must do
         yield
         return
     lock = path.with_name(f".{path.name}.lock")
@@ -42,14 +38,8 @@ def held(path: Path, patience: float) -> Iterator[None]:
 
 
 def _take(descriptor: int, path: Path, deadline: float) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                message = "expected a store that nothing else writes to, found another sweep at work on it"
-                raise StoreError(f"{path}: {message}; wait for it, or name another with --store.") from None
-            time.sleep(PAUSE)
-        except OSError:
-            return  # a file system without locks
+    while flocked(descriptor) is False:
+        if time.monotonic() > deadline:
+            message = "expected a store that nothing else writes to, found another sweep at work on it"
+            raise StoreError(f"{path}: {message}; wait for it, or name another with --store.")
+        time.sleep(PAUSE)

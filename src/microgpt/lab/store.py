@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from microgpt.collector import uncollected
 from microgpt.errors import StoreError
-from microgpt.lab.collector import uncollected
 from microgpt.lab.lock import held
 from microgpt.lab.opening import check, connect, told
 from microgpt.lab.record import Role, RunRecord

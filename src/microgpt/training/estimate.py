@@ -8,7 +8,7 @@ from microgpt.model.cost import activation_bytes, state_bytes, step_cost
 from microgpt.training.pace import duration
 from microgpt.training.prepare import Prepared
 
-GB_FROM: Final = 1e8  # bytes
+SLOWEST: Final = 1e9  # operations a second: the peak of a core that no machine is below
 LONG: Final = 60.0  # seconds: shorter trainings are not worth a word
 # Shares of a core's peak that the engines reach at the sizes of long trainings (docs/BENCHMARKS.md).
 SHARES: Final = {"fused": 0.65, "array": 0.3, "torch": 0.25, "atomic": 1e-4}
@@ -31,21 +31,20 @@ def estimate(prepared: Prepared) -> str | None:
         return None
     share, floor = SHARES[request.engine], FLOORS[request.engine]
     operations, least = flop(prepared), floor * (request.settings.steps - prepared.checkpoint.state.step)
-    if (
-        max(operations / (1e9 * share), least) < LONG
-    ):  # less than a minute on the slowest machine: nothing to measure for
+    if max(operations / (SLOWEST * share), least) < LONG:  # nothing to measure for
         return None
     precision: Precision = "32" if request.precision == "32" else "64"
     speed = peak(precision).gflops * 1e9 * share * request.threads
-    if max(operations / speed, least) < LONG:
+    seconds = max(operations / speed, least)
+    if seconds < LONG:
         return None
     pace = f"at the {speed / 1e9:,.0f} GFLOP/s that this machine is good for"
-    if least > operations / speed:
+    if seconds == least:
         pace = f"since {request.engine} takes {floor * 1e6:.0f} µs or more for a step, however small"
     each = int(precision) // 8
     memory = state_bytes(model, each) + activation_bytes(model, each, request.settings.batch)
-    told = f"{memory / 1e9:.1f} GB" if memory >= GB_FROM else f"{max(1, round(memory / 1e6))} MB"
+    told = f"{memory / 1e9:.1f} GB" if memory >= 1e8 else f"{max(1, round(memory / 1e6))} MB"
     return (
-        f"{operations:.1e} operations, about {duration(max(operations / speed, least))} {pace}, and at least {told} of "
+        f"{operations:.1e} operations, about {duration(seconds)} {pace}, and at least {told} of "
         "memory besides the text."
     )

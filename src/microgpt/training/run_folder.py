@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from microgpt import files, locks, untrusted
-from microgpt.errors import CheckpointError, UsageError, faults
+from microgpt.errors import CheckpointError, UsageError, file_faults
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.tables import EVALUATIONS, LOSSES, Table
@@ -119,7 +119,7 @@ def create(
     path: Path, checkpoint: Checkpoint, report: Mapping[str, Any], *, losses: bytes = b"", evaluations: bytes = b""
 ) -> RunFolder:
     """A new run folder with its first commit. Raises `UsageError` where there is one, or `EnvironmentFault`."""
-    with faults(path):
+    with file_faults(path):
         taken = path.exists()
     if taken:
         raise UsageError(
