@@ -24,7 +24,6 @@ from typing import Final
 from tests.lab import few
 from tests.training.small import fingerprint, finish, request, resumed, stopped_at
 
-from bench.faults.denied import SWEEP
 from bench.faults.fault import Fault, Outcome
 from bench.faults.side_by_side import side_by_side
 from bench.faults.verbs import Told, carry_out, warm
@@ -204,7 +203,7 @@ def _lay_out(place: Path) -> None:
     """A text, a run, a store; and what stands on the small disk before each trial."""
     few.text(place)
     (place / "long.txt").write_text("emma olivia\nava\n" * 25_000)
-    (place / "few.toml").write_text(SWEEP.replace("seeds = 2", "seeds = 12"))
+    (place / "few.toml").write_text(few.design_file(10, 20, seeds=12, lr="0.01"))
     finish(request(place, steps=5, out=str(place), name="run"))
     old = place / "old"
     stopped_at(request(place, steps=STEPS, save_every=4, keep="every:4", name="half", out=str(old / "runs")), 4)
