@@ -6,9 +6,17 @@ and leaves with `exit_code`; a library caller catches `MicrogptError` or one of 
 
 import contextlib
 import errno
+import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+
+# The exit code of each signal that ends a command, after saving what can be saved. SIGHUP comes when a terminal goes.
+STOPS: Final[dict[int, int]] = {
+    getattr(signal, name): 128 + getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+}
 
 
 class MicrogptError(Exception):

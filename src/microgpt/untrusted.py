@@ -1,8 +1,12 @@
-"""The one place where files are read that anyone may have written: of a limited size, and never more than bytes."""
+"""The one place where files are read that anyone may have written: of a limited size, and never more than bytes.
+
+And the one place where text from outside is made harmless for a terminal.
+"""
 
 import contextlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +15,14 @@ from typing import Any, BinaryIO, Final
 from microgpt.errors import CheckpointError, EnvironmentFault, file_message
 
 DEEPEST: Final = 64  # levels of JSON: what is read is walked and told by code that recurses
+# What could steer a terminal or turn a line around: C0 (but tab and line break), DEL, C1, bidirectional controls, other
+# line breaks; and surrogates, which stand for bytes of a name that is no text.
+STEERING: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+
+
+def visible(text: str) -> str:
+    """Text that can't steer a terminal: each character of STEERING as its escape, \\x1b or \\u202e."""
+    return re.sub(STEERING, lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def test_a_compiler_that_hangs_ends_with_the_process(
         process.send_signal(stop)
         time.sleep(0.2)
     _, told = process.communicate(timeout=20)
-    assert process.returncode == 128 + stop
+    assert process.returncode in (128 + stop, -stop)  # where the second came before the first was through
     assert "Traceback" not in told
     until(lambda: not Path(f"/proc/{compiler}/cmdline").exists() or not Path(f"/proc/{compiler}/cmdline").read_bytes())
     assert not list((tmp_path / "cache").glob(".build-*")) or times == 2  # tidied up, unless it had to leave at once

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microgpt.cli.options import JSON
+from microgpt.cli.streams import console
 from microgpt.collector import uncollected
 
 if TYPE_CHECKING:
@@ -63,10 +64,8 @@ def _print(answer: "Answer", form: str | None) -> None:
     elif form == "markdown":
         click.echo("\n".join(map(to_markdown, answer.tables)), nl=False)
     else:
-        from rich.console import Console
-
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED)
+        out = console(highlight=False, width=None if sys.stdout.isatty() else PIPED)
         for table in answer.tables:
-            console.print(to_rich(table, console.width))
+            out.print(to_rich(table, out.width))
     for finding, text in zip(answer.findings, sentences, strict=True):
         click.echo(f"{finding.severity}: {plain(text)}", err=True)

@@ -15,12 +15,12 @@ from typing import Any
 import click
 
 from microgpt import __version__
-from microgpt.errors import EnvironmentFault, MicrogptError, file_message
+from microgpt.cli import streams
+from microgpt.errors import STOPS, EnvironmentFault, MicrogptError, file_message
 
 MOST_SUGGESTIONS = 3
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED = 128 + signal.SIGINT
 SOON = 0.01  # seconds until a signal that was lost comes again
-STOPS: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
 @dataclass(frozen=True)
@@ -108,22 +108,24 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {message}", err=True)
-    try:
-        with _Interruptible():
-            code: Any = microgpt.main(args=list(arguments), prog_name="microgpt", standalone_mode=False)
-            sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's last flush is silent
-        return 0
-    except _Interruption as interruption:
-        return interruption.code
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
-    except Exception as error:
-        if debug:
-            raise
-        return explain(error)
+    with streams.ready() as out:
+        try:
+            with _Interruptible():
+                code: Any = microgpt.main(args=list(arguments), prog_name="microgpt", standalone_mode=False)
+                out.flush()
+            if out.lost and not code:  # told only now where work outlasted it
+                raise out.lost
+            return code if isinstance(code, int) else 0
+        except _Interruption as interruption:
+            return interruption.code
+        except (KeyboardInterrupt, click.Abort):
+            return INTERRUPTED
+        except Exception as error:
+            if error is out.lost and isinstance(error, BrokenPipeError):
+                return 0
+            if debug:
+                raise
+            return explain(error)
 
 
 def explain(error: Exception) -> int:
@@ -144,7 +146,7 @@ def explain(error: Exception) -> int:
 
 
 class _Interruption(BaseException):
-    """Ctrl-C or SIGTERM, where there is nothing to save; on its way out what was begun is tidied up."""
+    """One of STOPS, where there is nothing to save; on its way out what was begun is tidied up."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -152,10 +154,11 @@ class _Interruption(BaseException):
 
 
 class _Interruptible:
-    """Raises `_Interruption` where Ctrl-C or SIGTERM comes. The second one ends the process by itself.
+    """Raises `_Interruption` where one of STOPS comes. The second one ends the process by itself.
 
-    It gets through also where it is lost on its way: some libraries make an error of their own of it while they are
-    imported, and Python lets no exception out of a finaliser.
+    A signal that is ignored, as SIGHUP is under nohup, stays ignored. The exception gets through also where it is lost
+    on its way: some libraries make an error of their own of it while they are imported, and Python lets no exception
+    out of a finaliser.
     """
 
     def __enter__(self) -> None:
@@ -179,6 +182,7 @@ class _Interruptible:
 
     def _leave(self, number: int, _: object) -> None:
         self._heard.append(number)
+        _end_compilers()  # before a second signal can end this process alone
         for each in self._handlers:
             signal.signal(each, signal.SIG_DFL)
         raise _Interruption(STOPS[number])
@@ -193,7 +197,10 @@ class _Interruptible:
 
 
 class Stop:
-    """Turns Ctrl-C and SIGTERM into a request to stop, which long work polls. The second one leaves at once.
+    """Turns STOPS into a request to stop, which long work polls, from `listen` on. The second one leaves at once.
+
+    Before that there is nothing to save, and the first one ends the command. Meanwhile the streams may fail: what is
+    saved is worth more than what is told.
 
     Python runs its signal handlers between two instructions, so not within a long call of an engine. But it notes each
     signal in a pipe at once, and a thread that reads there is heard whenever the engine's call has let go of the
@@ -202,37 +209,53 @@ class Stop:
 
     def __init__(self) -> None:
         self.code = 0
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
-        heard, noted = os.pipe()
-        os.set_blocking(noted, False)
-        self._noted = noted
-        self._pipe_before = signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, lambda *_: None) for number in STOPS}
-        threading.Thread(target=self._listen, args=(heard,), daemon=True).start()
+        _outlast_streams(True)
         return self
 
+    def listen(self) -> None:
+        """Only note signals from now on."""
+        if self._before:
+            return
+        heard, self._noted = os.pipe()
+        os.set_blocking(self._noted, False)
+        self._pipe_before = signal.set_wakeup_fd(self._noted, warn_on_full_buffer=False)
+        self._before = {number: signal.getsignal(number) for number in STOPS}
+        for number, handler in self._before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, lambda *_: None)
+        threading.Thread(target=self._read, args=(heard,), daemon=True).start()
+
     def __exit__(self, *error: object) -> None:
+        _outlast_streams(False)
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._pipe_before)
-        os.close(self._noted)  # ends the thread
+        if self._before:
+            signal.set_wakeup_fd(self._pipe_before)
+            os.close(self._noted)  # ends the thread
 
     def __call__(self) -> bool:
         return self.code != 0
 
-    def _listen(self, heard: int) -> None:
+    def _read(self, heard: int) -> None:
         while number := os.read(heard, 1):
             if number[0] not in STOPS:
                 continue
             if self.code:
-                _end_compilers()
+                _end_compilers(for_good=True)
                 os._exit(self.code)
             self.code = STOPS[number[0]]
         os.close(heard)
 
 
-def _end_compilers() -> None:
+def _outlast_streams(patient: bool) -> None:
+    if isinstance(sys.stdout, streams.Stream):
+        sys.stdout.patient = patient
+
+
+def _end_compilers(for_good: bool = False) -> None:
     """A compiler has a session of its own, and would outlive this process."""
     if compiler := sys.modules.get("microgpt.engines.fused.compiler"):
-        compiler.end_all()
+        compiler.end_all(for_good)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microgpt.cli.app import Stop
 from microgpt.cli.options import JSON
 from microgpt.cli.telling import EVERY
 from microgpt.data.choices import NORMALIZATIONS, UNITS
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     "--normalize", default="nfc", show_default=True, type=click.Choice(NORMALIZATIONS), help="Unicode normalisation."
 )
 @JSON
-def command(files: tuple[str, ...], out: str, tokens: str, encoding: str, normalize: str, as_json: bool) -> int:
+def command(files: tuple[str, ...], out: str, tokens: str, encoding: str, normalize: str, as_json: bool) -> None:
     """Write a long text as token files, to train on it without loading it.
 
     FILE is what --data takes: files, folders, a built-in text, or - for standard input. Memory stays bounded for texts
@@ -34,37 +33,26 @@ def command(files: tuple[str, ...], out: str, tokens: str, encoding: str, normal
 
     from microgpt.data.token_writing import write_folder
 
-    with Stop() as stop:
-        try:
-            header, notes = write_folder(
-                files,
-                Path(out),
-                unit=tokens,  # type: ignore[arg-type]  # one of UNITS
-                encoding=encoding,
-                normalize=normalize,  # type: ignore[arg-type]  # one of NORMALIZATIONS
-                listener=_Listener(stop),
-            )
-        except _Stopped:
-            return stop.code
+    header, notes = write_folder(
+        files,
+        Path(out),
+        unit=tokens,  # type: ignore[arg-type]  # one of UNITS
+        encoding=encoding,
+        normalize=normalize,  # type: ignore[arg-type]  # one of NORMALIZATIONS
+        listener=_Listener(),
+    )
     for note in notes:
         click.echo(note, err=True)
     click.echo(json.dumps(_told(header, out)) if as_json else _line(header, out))
-    return stop.code
-
-
-class _Stopped(Exception):  # noqa: N818 - no error: the person asked for it
-    """Nothing is left of what was written so far."""
 
 
 class _Listener:
-    """Tells how much was read, every few seconds, and hears of Ctrl-C."""
+    """Tells how much was read, every few seconds."""
 
-    def __init__(self, stop: Stop) -> None:
-        self._stop, self._read, self._next = stop, 0, time.monotonic() + EVERY
+    def __init__(self) -> None:
+        self._read, self._next = 0, time.monotonic() + EVERY
 
     def __call__(self, size: int) -> None:
-        if self._stop():
-            raise _Stopped
         self._read += size
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY

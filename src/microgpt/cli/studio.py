@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microgpt.cli.app import STOPS
 from microgpt.cli.options import OUT
-from microgpt.errors import EnvironmentFault, UsageError
+from microgpt.errors import STOPS, EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from microgpt.studio.studio import Studio

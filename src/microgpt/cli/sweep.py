@@ -69,6 +69,7 @@ def command(what: str, **given: Any) -> int:
         print_estimate(planned, estimate(planned, texts, jobs), given["as_json"])
         return 0
     with Stop() as stop:
+        stop.listen()
         end = _carry_out(
             planned, texts, lambda: _executor(asked, planned, texts, jobs, given["keep_runs"]), given, stop
         )

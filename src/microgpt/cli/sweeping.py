@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from microgpt.cli.streams import console
 from microgpt.cli.telling import EVERY
 from microgpt.training.pace import duration
+from microgpt.untrusted import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,15 +72,20 @@ class Live(Plain):
     """For a terminal: a table of the workers that moves, with notes above it."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.live import Live as Moving
 
         super().__init__()
-        self.moving = Moving(console=Console(stderr=True), transient=True, refresh_per_second=8)
+        self.moving = Moving(
+            console=console(err=True),
+            transient=True,
+            refresh_per_second=8,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self.moving.start()
 
     def note(self, line: str) -> None:
-        self.moving.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.moving.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
     def status(self, status: "Status") -> None:
         now = time.monotonic()

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from microgpt.cli.streams import console
 from microgpt.training.pace import duration
+from microgpt.untrusted import visible
 
 if TYPE_CHECKING:
     from microgpt.training.records import Progress
@@ -60,20 +62,22 @@ class Live:
     """For a terminal: a bar that moves (rich keeps NO_COLOR), with notes above it."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bar
 
         columns = [BarColumn(bar_width=24), TextColumn("{task.description}", markup=False)]
-        self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        # Redirection would send to standard error what is printed on standard output.
+        self.bar = Bar(
+            *columns, console=console(err=True), transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         self.task = self.bar.add_task("", total=None)
-        self.bar.start()
 
     def progress(self, done: "Progress", held_out: float | None) -> None:
+        self.bar.start()  # not before the headline is written
         self.bar.update(self.task, completed=done.step, total=done.steps, description=describe(done, held_out))
 
     def note(self, text: str) -> None:
-        self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.bar.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self.bar.stop()

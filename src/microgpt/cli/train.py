@@ -45,7 +45,7 @@ def command(
         tells = teller(quiet)
         try:
             records = _records(resume, chosen, stop) if budget is None else _within(budget, resume, chosen, tells, stop)
-            last = _follow(records, tells, as_json, tell_looks=budget is None)
+            last = _follow(records, tells, stop, as_json, quiet, tell_looks=budget is None)
         finally:
             tells.close()
     if losses_file:
@@ -96,7 +96,9 @@ def seconds_of(text: str) -> float:
         raise UsageError(f"--for takes a time such as 60s, 10m or 1h, found {text!r}.") from None
 
 
-def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool, tell_looks: bool) -> "Finished | Interrupted":
+def _follow(
+    records: "Iterator[Record]", tells: Teller, stop: Stop, as_json: bool, quiet: bool, tell_looks: bool
+) -> "Finished | Interrupted":
     """Tell what happens; the last record. Held-out losses in mid-run have lines of their own where `tell_looks`."""
     from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Sampled, Started
 
@@ -104,8 +106,10 @@ def _follow(records: "Iterator[Record]", tells: Teller, as_json: bool, tell_look
     held_out: float | None = None
     for record in records:
         match record:
-            case Started():
-                click.echo(record.headline, err=as_json)
+            case Started():  # from here on a stop saves
+                stop.listen()
+                if not (as_json and quiet):
+                    click.echo(record.headline, err=as_json)
             case Note(text, warning):
                 tells.note(f"warning: {text}" if warning else text)
             case Progress():

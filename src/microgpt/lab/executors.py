@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from microgpt.lab.run import Trained
 from microgpt.lab.spec import Spec
-from microgpt.lab.worker import Lost, Outcome, work
+from microgpt.lab.worker import HELD_BACK, Lost, Outcome, work
 
 QUICK: Final = 0.1  # seconds; a worker whose runs take less is handed the next one while it is at the last
 ENDING: Final = 2.0  # seconds a worker has to end by itself
@@ -144,12 +144,13 @@ def cores() -> int:
 
 @contextlib.contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """A new process begins deaf to Ctrl-C, as this one is for that moment; it hears of it right afterwards."""
+    """A new process begins deaf to Ctrl-C and to a terminal that goes, as this one is for that moment; it hears of both
+    right afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     resource_tracker.ensure_running()  # which would let signals through again on its way, for the first process
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         yield
     finally:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from microgpt.untrusted import visible
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -79,7 +81,7 @@ def to_csv(table: Table) -> str:
 def to_json(tables: Sequence[Table], **more: Any) -> str:
     """One object with the rows of all tables, and what else there is. What is not a finite number is null."""
     rows = [row for table in tables for row in table.values]
-    return json.dumps(_finite({"rows": rows, **more}), ensure_ascii=False)
+    return json.dumps(_finite({"rows": rows, **more}))
 
 
 def to_markdown(table: Table) -> str:
@@ -103,13 +105,13 @@ def to_rich(table: Table, width: int) -> "RichTable":
     if sum(_natural(column, cells) + GAP for column, cells in columns) > width:
         columns = [(column, cells) for column, cells in columns if not column.spare]
     found = RichTable(
-        title=Text(table.title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left"
+        title=Text(visible(table.title), "bold"), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left"
     )
     found.padding, found.pad_edge = (0, GAP - 1, 0, 0), False
-    found.caption = Text(table.note) if table.note else None
+    found.caption = Text(visible(table.note)) if table.note else None
     for column, cells in columns:
         justify: Literal["left", "right"] = "right" if column.number else "left"
-        found.add_column(Text(column.title), justify=justify, min_width=_least(column, cells), overflow="fold")
+        found.add_column(Text(visible(column.title)), justify=justify, min_width=_least(column, cells), overflow="fold")
     for row in zip(*(cells for _, cells in columns), strict=True):
         found.add_row(*map(Text, row))
     return found
@@ -132,8 +134,8 @@ def _least(column: Column, cells: Sequence[str]) -> int:
 
 
 def plain(text: str) -> str:
-    """Text for one cell: line breaks as ⏎, other control characters, which could steer a terminal, as \\x1b."""
-    return "".join(character if character.isprintable() else _visible(character) for character in text)
+    """Text for one cell: what could steer a terminal made visible, line breaks as ⏎."""
+    return visible(text).replace("\n", "⏎").replace("\t", "\\t")
 
 
 def number(value: float | None, digits: int = 4, sign: bool = False) -> str:
@@ -144,10 +146,6 @@ def number(value: float | None, digits: int = 4, sign: bool = False) -> str:
 def span(low: float | None, high: float | None, digits: int = 4, sign: bool = False) -> str:
     """`2.3510 to 2.3701`, or a dash where there is no interval."""
     return MISSING if low is None or high is None else f"{number(low, digits, sign)} to {number(high, digits, sign)}"
-
-
-def _visible(character: str) -> str:
-    return "⏎" if character == "\n" else character.encode("unicode_escape").decode()
 
 
 def _escaped(text: str) -> str:

@@ -7,17 +7,19 @@ when the pipe closes, and at once when the process that started it is gone; Ctrl
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
-from microgpt.errors import MicrogptError, UsageError
+from microgpt.errors import STOPS, MicrogptError, UsageError
 from microgpt.lab.ensemble import carry_out_together
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
 
+HELD_BACK: Final = [number for number in STOPS if number != signal.SIGTERM]  # what a terminal sends to all at once
 ORPHANED: Final = 3  # the exit code of a worker whose parent is gone
 
 
@@ -41,7 +43,8 @@ Outcome = Trained | Lost | Broken
 
 def work(connection: Connection, out: str) -> None:
     """The whole life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in HELD_BACK:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_watch_parent, daemon=True).start()
     from threadpoolctl import threadpool_limits
 
@@ -86,4 +89,6 @@ def _watch_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        if compiler := sys.modules.get("microgpt.engines.fused.compiler"):
+            compiler.end_all(for_good=True)
         os._exit(ORPHANED)

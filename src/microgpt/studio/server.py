@@ -2,9 +2,10 @@
 
 import contextlib
 import gc
+import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -115,6 +116,21 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, studio: Studio) -> None:
         super().__init__(config)
         self._studio, self.ended_by = studio, 0
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Those that uvicorn listens to, and the one that comes when a terminal goes."""
+        number = getattr(signal, "SIGHUP", None)
+        with super().capture_signals():
+            main = threading.current_thread() is threading.main_thread()
+            if number is None or not main or signal.getsignal(number) == signal.SIG_IGN:
+                yield
+                return
+            before = signal.signal(number, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(number, before)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         self._studio.closing, self.ended_by = True, sig

@@ -16,13 +16,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from microgpt.errors import EnvironmentFault
+from microgpt.errors import STOPS, EnvironmentFault
 
 NAMES: Final = ("cc", "gcc", "clang")
 PROBE_SECONDS: Final = 10.0  # to say what it is
@@ -39,6 +40,7 @@ _BUNDLED: Final = "ziglang"  # a package that brings clang, for machines without
 _ZIG: Final = "zig"  # its program: clang with own names for targets and own caches
 _SPELLINGS: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _running: "set[subprocess.Popen[bytes]]" = set()
+_starting = threading.Lock()  # held while one is being started, and for good once this process leaves
 _INEXACT: Final = re.compile(r"-ffast-math|-Ofast|-funsafe-math-optimizations|-ffinite-math-only")
 
 Kind = Literal["gcc", "clang", "zig"]
@@ -190,37 +192,78 @@ def _architecture(name: str) -> str:
 def run(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> Outcome:
     """Run a command to its end and read what it writes; one that takes longer is killed with all that it started."""
     # A file, since a pipe would be waited for as long as anything that the command has started holds it.
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "LC_ALL": "C", **(environment or {})},
-            start_new_session=True,
-        )
-        _running.add(process)
+    with tempfile.TemporaryFile() as output, _signals_held_back() as deliver:
         _end_all_at_exit()
-        code = _wait(process, seconds)
+        with _starting:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "LC_ALL": "C", **(environment or {})},
+                start_new_session=True,
+            )
+            _running.add(process)
+        code = _wait(process, seconds, deliver)
         output.seek(0)
         return Outcome(code, output.read().decode("utf-8", "replace"))
 
 
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[Callable[[], None]]:
+    """Signals only take note; what is given delivers those that came.
+
+    A handler that raises between the start of a compiler and its entry in `_running` would leave one that nobody
+    knows. Blocking signals would not do: another thread takes them, and Python runs the handler in this one.
+    """
+    heard: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: handler for number in STOPS if main and (handler := signal.getsignal(number)) != signal.SIG_IGN}
+
+    def note(number: int, _: object) -> None:
+        heard.append(number)
+
+    def deliver() -> None:
+        while heard:
+            number = heard.pop(0)
+            if callable(handler := before[number]):
+                handler(number, None)
+            else:  # the system's default, which ends this process
+                end_all(for_good=True)
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+
+    try:
+        for number in before:
+            signal.signal(number, note)
+        yield deliver
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is note:  # and not what a handler has put in its place
+                signal.signal(number, handler)
+        deliver()
+
+
 @functools.lru_cache(maxsize=1)
 def _end_all_at_exit() -> None:
-    atexit.register(end_all)  # where it runs in a thread that is not waited for
+    atexit.register(end_all, for_good=True)  # where it runs in a thread that is not waited for
 
 
-def end_all() -> None:
-    """End what is being run, for whoever leaves the process without waiting for anything."""
+def end_all(for_good: bool = False) -> None:
+    """End what is being run, for whoever leaves the process without waiting for anything; `for_good` lets no other
+    begin."""
+    held = _starting.acquire(timeout=PROBE_SECONDS)
     for process in list(_running):
         _kill(process)
+    if held and not for_good:
+        _starting.release()
 
 
-def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> int | None:
+def _wait(process: "subprocess.Popen[bytes]", seconds: float, deliver: Callable[[], None]) -> int | None:
     deadline = time.monotonic() + seconds
     try:
         while process.poll() is None and time.monotonic() < deadline:
+            deliver()
             time.sleep(POLL_SECONDS)  # process.wait(seconds) looks so seldom that it doubles a short wait
         return process.returncode
     finally:  # also when Ctrl-C ends the wait

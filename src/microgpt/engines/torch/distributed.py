@@ -28,7 +28,7 @@ import microgpt
 from microgpt.engines.base import Batch, Engine, EngineConfig, Precision, Runner, Tokens
 from microgpt.engines.ranks import RankLost, report
 from microgpt.engines.torch.engine import TorchEngine
-from microgpt.errors import EnvironmentFault, UsageError
+from microgpt.errors import STOPS, EnvironmentFault, UsageError
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
 
@@ -107,7 +107,7 @@ class Team:
 
     def follow(self) -> int:
         """The other ranks: carry out commands until rank 0 dismisses them; the exit code. Signals are rank 0's."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             signal.signal(number, signal.SIG_IGN)
         runner: Runner | None = None
         while True:
@@ -236,8 +236,8 @@ def join() -> Iterator[Team]:
 
 @contextlib.contextmanager
 def _leaving_at_once() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end this process: while it waits for others, within a long call, there is nothing to save."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Each of STOPS ends this process: while it waits for others, within a long call, there is nothing to save."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPS}
     try:
         yield
     finally:
