@@ -136,14 +136,22 @@ class Run:
         sampling = Sampling(1, temperature, top_k, prompt, length)
         return filter(None, next(self.writer.samples(sampling, _stream(seed))))
 
-    def write(self, sampling: Sampling, *, seed: int | None = None, new: bool = False, look_up: bool = True) -> Samples:
+    def write(
+        self,
+        sampling: Sampling,
+        *,
+        seed: int | None = None,
+        new: bool = False,
+        look_up: bool = True,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> Samples:
         """Samples with what is to be said of them: how many are copies, where the training text is still at hand.
 
-        `new` rejects copies, and raises `DataError` or `UsageError` where the text is not; `look_up=False` spares
-        reading it.
+        Each text is told as soon as it is drawn. `new` rejects copies, and raises `DataError` or `UsageError` where the
+        text is not; `look_up=False` spares reading it.
         """
         known = self._known(needed=new) if look_up or new else None
-        return self.writer.write(sampling, _stream(seed), stands_in_text=known, new=new)
+        return self.writer.write(sampling, _stream(seed), stands_in_text=known, new=new, tell=tell)
 
     def copies(self, texts: Sequence[str]) -> int | None:
         """How many texts stand in the training text; None where that is not at hand, and for running text."""

@@ -217,24 +217,24 @@ def program(argv: Sequence[str] | None = None) -> None:
         documents, config = read(chosen.pop("text")), Config(**chosen)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    stream = random.Random(config.seed)
-    stream.shuffle(documents)
-    characters = sorted(set("".join(documents)))
-    bos = len(characters)
+    (stream := random.Random(config.seed)).shuffle(documents)
+    bos = len(characters := sorted(set("".join(documents))))
     model = initial(config, bos + 1, lambda: stream.gauss(0, 0.08))
     params = sum(rows * columns for rows, columns in shapes(config, bos + 1).values())
     print(f"MicroGPT: {params} params, training for {config.steps} steps (lr={config.lr}, emb={config.emb}, "
           f"head={config.head}, layer={config.layer}, ctx={config.ctx}, ff={config.ff})", flush=True)
     gc.disable()  # the graph has no cycles: counting references frees it all, and the collector would only cost time
-    start, told, mean = time.perf_counter(), 0.0, 0.0
+    start, mean = time.perf_counter(), 0.0
     for step, loss in enumerate(train(model, [[bos, *map(characters.index, text), bos] for text in documents]), 1):
         mean += (loss - mean) / min(step, 100)
-        seconds = time.perf_counter() - start
-        if seconds > told + 2 or step in (1, config.steps):
-            told = seconds
-            print(f"step {step:>6} / {config.steps}   loss {mean:.4f}   {step / seconds:.0f} steps/s", file=sys.stderr)
-    print(*["".join(characters[token] for token in generate(model, stream)) for _ in range(20)], sep="\n")
+        if step % 100 == 0 or step in (1, config.steps):
+            speed = step / (time.perf_counter() - start)
+            print(f"step {step:>6} / {config.steps}   loss {mean:.4f}   {speed:.0f} steps/s", file=sys.stderr)
+    for text in ["".join(characters[token] for token in generate(model, stream)) for _ in range(20)]:
+        print(text if text.isprintable() or not sys.stdout.isatty() else repr(text))  # it could steer a terminal
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+    for out in filter(None, (sys.stdout, sys.stderr)):
+        out.reconfigure(errors="replace")
     program()

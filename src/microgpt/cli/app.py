@@ -114,15 +114,15 @@ def run(arguments: Sequence[str]) -> int:
                 code: Any = microgpt.main(args=list(arguments), prog_name="microgpt", standalone_mode=False)
                 out.flush()
             if out.lost and not code:  # told only now where work outlasted it
-                raise out.lost
+                raise streams.Unwritable
             return code if isinstance(code, int) else 0
         except _Interruption as interruption:
             return interruption.code
         except (KeyboardInterrupt, click.Abort):
             return INTERRUPTED
+        except streams.Unwritable:
+            return explain(out.lost) if out.lost and not isinstance(out.lost, BrokenPipeError) else 0
         except Exception as error:
-            if error is out.lost and isinstance(error, BrokenPipeError):
-                return 0
             if debug:
                 raise
             return explain(error)

@@ -8,7 +8,6 @@ import click
 
 from microgpt import untrusted
 from microgpt.cli.options import JSON, OUT, RUN
-from microgpt.cli.telling import separated
 from microgpt.data.choices import STANDARD_INPUT
 from microgpt.errors import CheckpointError, DataError, UsageError
 
@@ -74,31 +73,30 @@ def command(
 
 
 def _write(model: "Run", sampling: "Sampling", seed: int, new: bool, as_json: bool) -> None:
-    """All samples at once, when the last is finished."""
-    import time
+    """Each sample as soon as it is drawn; as JSON all at once."""
+    between, first = _between(model), True
 
-    start = time.perf_counter()
-    samples = model.write(sampling, seed=seed, new=new)
-    speed = samples.tokens / (time.perf_counter() - start)
+    def tell(text: str) -> None:
+        nonlocal first
+        click.echo(text if first else f"{between[1:]}{text}")
+        first = False
+
+    samples = model.write(sampling, seed=seed, new=new, tell=(lambda text: None) if as_json else tell)
     if as_json:
+        speed = samples.tokens / max(samples.seconds, 1e-9)
         told = {"samples": samples.texts, "samples_copied": samples.copied, "seed": seed, "tokens_per_second": speed}
         click.echo(json.dumps(told))
         return
-    if samples.texts:
-        click.echo(separated(samples.texts))
     if samples.copied is not None:
         _tell_copies(len(samples.texts), samples.copied, samples.rejected, sampling.count)
 
 
 def _stream(model: "Run", sampling: "Sampling", seed: int) -> None:
-    """Each piece as it is drawn, and a line break at the end, also where Ctrl-C or an error is the end.
-
-    Whether a sample has several lines is seen only at its end, so the kind of document decides what stands between.
-    """
+    """Each piece as it is drawn, and a line break at the end, also where Ctrl-C or an error is the end."""
     import itertools
     import random
 
-    between = "\n" if model.checkpoint.kind == "lines" else "\n\n"
+    between = _between(model)
     written: list[list[str]] = []
     try:
         for pieces in itertools.islice(model.writer.samples(sampling, random.Random(seed)), sampling.count):
@@ -113,6 +111,11 @@ def _stream(model: "Run", sampling: "Sampling", seed: int) -> None:
     copied = model.copies(["".join(pieces) for pieces in written])
     if copied is not None:
         _tell_copies(len(written), copied, 0, sampling.count)
+
+
+def _between(model: "Run") -> str:
+    """What stands between two samples: whether one has several lines is seen only at its end, so the kind decides."""
+    return "\n" if model.checkpoint.kind == "lines" else "\n\n"
 
 
 def read_prompt(file: str) -> str:

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+class Unwritable(Exception):  # noqa: N818 - nobody may read any more, which is no error
+    """Standard output takes nothing any more. No OSError, of which click would make an exit code of its own."""
+
+
 class Stream(io.TextIOBase):
-    """One of the two. `lost` is the first failure; it is raised at once unless the stream is `patient`."""
+    """One of the two. `lost` is its first failure; unless the stream is `patient`, `Unwritable` is raised then."""
 
     color = True  # click would take escapes away otherwise, from a pipe too
 
@@ -66,7 +70,7 @@ class Stream(io.TextIOBase):
                 os.dup2(null, self.inner.fileno())
                 os.close(null)
             if not self.patient:
-                raise
+                raise Unwritable from error
 
 
 class _Raw(io.TextIOBase):

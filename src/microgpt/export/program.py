@@ -11,7 +11,7 @@ from microgpt.training.checkpoint import Checkpoint
 _ALONE: Final = '''
 # A trained model ------------------------------------------------------------------------------------------------------
 
-import array, base64
+import array, base64, os
 
 CONFIG = Config({settings})
 CHARACTERS = {characters}
@@ -66,9 +66,21 @@ def sampler() -> None:
                      f"expected a temperature above 0 and a prompt of fewer than {{CONFIG.ctx}} characters")
     model, stream = trained(), random.Random(chosen.seed)
     for number in range(chosen.count):
-        if number and KIND != "lines":
-            print()
-        print(write(model, chosen.prompt, stream, chosen.temperature, chosen.length))
+        between = "\\n" if number and KIND != "lines" else ""
+        say(between + write(model, chosen.prompt, stream, chosen.temperature, chosen.length))
+
+def say(text: str) -> None:
+    """Print what standard output can show, on a terminal nothing that steers it. Without it there is no more to do."""
+    try:
+        if sys.stdout.isatty():
+            text = "\\n".join(line if line.isprintable() else repr(line) for line in text.split("\\n"))
+        sys.stdout.reconfigure(errors="replace")
+        print(text, flush=True)
+    except (BrokenPipeError, AttributeError):  # nobody reads it any more; or it is closed, and so None
+        os._exit(0)
+    except OSError as error:
+        print(f"standard output: {{error}}", file=sys.stderr)
+        os._exit(5)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)

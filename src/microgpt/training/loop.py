@@ -26,7 +26,8 @@ from microgpt.training.run_folder import create as create_folder
 from microgpt.training.session import SLACK, Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import Stopwatch
 
-SAVE_AFTER: Final = 10.0  # seconds between saves where the request names no steps …
+FIRST_SAVE: Final = 1.0  # seconds until the first save where the request names no steps …
+SAVE_AFTER: Final = 2.0  # … between the others …
 SAVE_SHARE: Final = 0.05  # … and the largest share of the time that saving may take
 TELLING: Final = 100  # steps before which a high loss tells nothing about the learning rate
 
@@ -174,16 +175,16 @@ class _Saver:
     """When a save is due: after so many steps or, by default, seconds; rarer where saving is slow."""
 
     def __init__(self, every: int) -> None:
-        self._every, self._last, self._cost = every, time.perf_counter(), 0.0
+        self._every, self._last, self._rest = every, time.perf_counter(), FIRST_SAVE
 
     def due(self, step: int) -> bool:
         if self._every:
             return step % self._every == 0
-        return time.perf_counter() - self._last > max(SAVE_AFTER, self._cost / SAVE_SHARE)
+        return time.perf_counter() - self._last > self._rest
 
     def save(self, session: Session) -> Saved | None:
         start = time.perf_counter()
         saved = session.commit()
         self._last = time.perf_counter()
-        self._cost = self._last - start
+        self._rest = max(SAVE_AFTER, (self._last - start) / SAVE_SHARE)
         return saved

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -43,13 +44,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Samples:
-    """Texts, the tokens drawn for them, how many stand in the training text (None where that was not looked up), and
-    how many copies were rejected."""
+    """Texts, the tokens drawn for them, how many stand in the training text (None where that was not looked up), how
+    many copies were rejected, and the seconds that drawing took."""
 
     texts: tuple[str, ...]
     tokens: int
     copied: int | None = None
     rejected: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,21 @@ class Writer:
         *,
         stands_in_text: Callable[[str], bool] | None = None,
         new: bool = False,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> Samples:
-        """So many samples; copies of the training text are counted or, with `new`, drawn again.
+        """So many samples, each told as soon as it is there; copies of the training text are counted or, with `new`,
+        drawn again.
 
         After TRIES copies for each sample asked for there are fewer samples. Raises what `samples` raises.
         """
         samples = self.samples(sampling, stream)
         texts: list[str] = []
         copied = drawn = rejected = 0
+        seconds = 0.0
         while len(texts) < sampling.count and rejected < TRIES * sampling.count:
+            start = time.perf_counter()
             prompt, *pieces = next(samples)
+            seconds += time.perf_counter() - start
             drawn += len(pieces)
             text = "".join([prompt, *pieces])
             copy = stands_in_text is not None and stands_in_text(text)
@@ -86,7 +93,8 @@ class Writer:
                 continue
             copied += copy
             texts.append(text)
-        return Samples(tuple(texts), drawn, None if stands_in_text is None else copied, rejected)
+            tell(text)
+        return Samples(tuple(texts), drawn, None if stands_in_text is None else copied, rejected, seconds)
 
     def samples(self, sampling: Sampling, stream: random.Random) -> Iterator[Iterator[str]]:
         """Samples without end, each piece by piece as it is drawn: the prompt, then the text of one token after
