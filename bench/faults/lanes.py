@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.faults.fault import as_by_itself
+from microgpt.errors import STOPS
 
 LANES: Final = 2
 ORPHANED: Final = 5.0  # seconds in which what a command has started must have ended too
@@ -26,8 +27,9 @@ def lanes(trials: int, run: Callable[[range], dict[str, Any]]) -> Iterator[dict[
         here, there = os.pipe()
         if os.fork() == 0:
             try:
-                # What a shell starts in the background ignores Ctrl-C, and so would all that is tried here.
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                # What a shell starts in the background ignores Ctrl-C, or SIGHUP, and so would all that is tried.
+                for number in STOPS:
+                    signal.signal(number, signal.SIG_DFL)
                 as_by_itself()
                 # Streams of its own, also where a test captures the usual ones.
                 sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, once and twice, at random moments of all that takes long.
+"""Ctrl-C, SIGTERM and SIGHUP, once and twice, at random moments of all that takes long.
 
 A trial runs a command in a process forked from one that has imported everything, so that it begins within milliseconds,
 and stops it at a random moment. Then it looks at the exit code, at what was said, at what was saved, and for processes
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from bench.faults.lanes import lanes, orphans, waited
 from bench.faults.stops_works import PATIENCE, WORKS, Work, furnish
 from microgpt.errors import MicrogptError
 
+KINDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AT_ONCE: Final = 2.0  # seconds after a second one; what it really takes is told
 
 
@@ -46,7 +47,7 @@ def stopped(work: Work, number: int, home: Path, stream: random.Random, count: C
     if "long.txt" in work.commands[0]:
         (home / "long.txt").symlink_to(home.parent / "long.txt")
     cache = home / "cache" if work.cold and number % work.cold == 0 else home.parent / "cache"
-    kind, twice = (signal.SIGINT, signal.SIGTERM)[number % 2], number // 2 % 2 == 1
+    kind, twice = KINDS[number % 3], number // 3 % 2 == 1
     pid = forked(work.commands[number // 4 % len(work.commands)], home, cache)
     if number % 4:  # also without: before there is anything to save
         work.begin(home)
@@ -81,8 +82,11 @@ def stopped(work: Work, number: int, home: Path, stream: random.Random, count: C
         return str(error)
 
 
-def forked(command: tuple[str, ...], home: Path, cache: Path) -> int:
-    """A process that carries out a command line, in a session of its own; its id."""
+def forked(
+    command: tuple[str, ...], home: Path, cache: Path, pipes: Mapping[int, tuple[int, int]] | None = None
+) -> int:
+    """A process that carries out a command line, in a group of its own; its id. It writes to the file `told`, or to the
+    pipes of its standard output and error."""
     pid = os.fork()
     if pid:
         with contextlib.suppress(OSError):
@@ -95,7 +99,11 @@ def forked(command: tuple[str, ...], home: Path, cache: Path) -> int:
         os.environ["MICROGPT_CACHE"] = str(cache)
         told = os.open("told", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for descriptor in (1, 2):
-            os.dup2(told, descriptor)
+            reader, writer = pipes[descriptor] if pipes else (told, told)
+            os.dup2(writer, descriptor)
+            if pipes:
+                os.close(reader)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", 1, closefd=False)
         from microgpt.cli import carry_out
 
         code = carry_out(list(command))
@@ -106,9 +114,9 @@ def forked(command: tuple[str, ...], home: Path, cache: Path) -> int:
 
 
 def stop(pid: int, kind: signal.Signals) -> None:
-    """Ctrl-C reaches the whole group, as on a terminal; SIGTERM the process alone."""
+    """Ctrl-C and the end of a terminal reach the whole group; SIGTERM the process alone."""
     with contextlib.suppress(ProcessLookupError):
-        (os.killpg if kind == signal.SIGINT else os.kill)(pid, kind)
+        (os.kill if kind == signal.SIGTERM else os.killpg)(pid, kind)
 
 
 def lane(work: Work, numbers: range, seed: int, place: Path) -> dict[str, Any]:
@@ -133,7 +141,7 @@ def stops(name: str, trials: int, seed: int) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         _ready(name, place)
-        counts = _counts(trials, lambda numbers: lane(work, numbers, seed, place))
+        counts = counted(trials, lambda numbers: lane(work, numbers, seed, place))
     twice, slowest = sum(count.twice for count in counts), max(count.slowest_second for count in counts)
     figures = (
         f"{sum(count.orphans for count in counts)} orphans, {sum(count.saved for count in counts)} said they saved"
@@ -142,7 +150,7 @@ def stops(name: str, trials: int, seed: int) -> Outcome:
     return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
 
 
-def _counts(trials: int, run: Callable[[range], dict[str, Any]]) -> list[Count]:
+def counted(trials: int, run: Callable[[range], dict[str, Any]]) -> list[Count]:
     """What each lane counted; one that died is a trial lost."""
     return [Count(**told) if told else Count(trials=1) for told in lanes(trials, run)]
 
@@ -189,7 +197,7 @@ def starting(trials: int, seed: int) -> Outcome:
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        counts = _counts(trials, run)
+        counts = counted(trials, run)
     early = sum(count.saved for count in counts)
     figures = f"{early} before the first line of the command line, where Python says so itself" if early else ""
     return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
@@ -199,11 +207,11 @@ def _line(name: str, title: str) -> Fault:
     def try_it(trials: int, seed: int) -> Outcome:
         return stops(name, trials, seed)
 
-    return Fault(25, f"stops-{name}", f"Ctrl-C or SIGTERM, once or twice: {title}", PROOF, 200, try_it)
+    return Fault(25, f"stops-{name}", f"Ctrl-C, SIGTERM or SIGHUP, once or twice: {title}", PROOF, 200, try_it)
 
 
 PROOF: Final = (
-    "at a random moment; 130 or 143, what was said to be saved is, no process is left; the second ends it at once"
+    "at a random moment; 130, 143 or 129, what was said to be saved is, no process is left; the second ends it at once"
 )
 FAULTS: Final = (
     _line("atomic", "train on atomic"),

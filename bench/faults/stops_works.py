@@ -52,7 +52,8 @@ def trained(home: Path, told: str, twice: bool) -> str:
     checkpoint, rows, _ = RunFolder(folder).reopen()
     if checkpoint.state.step != len(rows):
         return f"saved step {checkpoint.state.step} and {len(rows)} losses"
-    if not twice and f"stopped after step {checkpoint.state.step}," not in told:
+    begun = checkpoint.state.step or "stopped" in told  # a stop before the first record needs no word of step 0
+    if begun and not twice and f"stopped after step {checkpoint.state.step}," not in told:
         return f"saved step {checkpoint.state.step}, and said: {told[-200:]}"
     return ""
 
@@ -109,16 +110,16 @@ def train_in_the_studio(home: Path) -> None:
 
 LOOP: Final = ("microgpt.training.loop", "microgpt.recipes", "microgpt.cli.train", "microgpt.training.run_folder")
 WORKS: Final = {
-    "atomic": Work(((*SMALL, "--engine", "atomic"),), 0.3, trained, (*LOOP, "microgpt.engines.atomic")),
+    "atomic": Work(((*SMALL, "--engine", "atomic"),), 0.8, trained, (*LOOP, "microgpt.engines.atomic")),
     "array": Work(
         ((*SMALL, "--engine", "array"), (*LARGE, "--engine", "array")),
-        0.3,
+        0.8,
         trained,
         (*LOOP, "microgpt.engines.array.engine"),
     ),
     "fused": Work(
         ((*SMALL, "--engine", "fused"), (*LARGE, "--engine", "fused")),
-        0.3,
+        0.8,
         trained,
         (*LOOP, "microgpt.engines.fused.engine"),
         cold=4,
