@@ -4,6 +4,7 @@ Rows go into the tables before the commit, and are cut back to the committed ste
 appears under its name with its first commit inside, so there is none that can't be resumed.
 """
 
+import contextlib
 import json
 import re
 import secrets
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from microgpt import files, locks, untrusted
-from microgpt.errors import CheckpointError, UsageError, file_faults
+from microgpt.errors import CheckpointError
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.tables import EVALUATIONS, LOSSES, Table
@@ -63,8 +64,9 @@ class RunFolder:
         return checkpoints.read(path) if path.exists() else None
 
     def forget_best(self) -> None:
-        """The run is finished, and its weights are the best."""
-        (self.path / BEST).unlink(missing_ok=True)
+        """The run is finished, and its weights are the best. What can't be removed now is at the next opening."""
+        with contextlib.suppress(OSError):
+            (self.path / BEST).unlink()
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Put the weights of this step into `history/`. Raises `EnvironmentFault`."""
@@ -119,12 +121,6 @@ def create(
     path: Path, checkpoint: Checkpoint, report: Mapping[str, Any], *, losses: bytes = b"", evaluations: bytes = b""
 ) -> RunFolder:
     """A new run folder with its first commit. Raises `UsageError` where there is one, or `EnvironmentFault`."""
-    with file_faults(path):
-        taken = path.exists()
-    if taken:
-        raise UsageError(
-            f"{path}: expected a new --name, found a folder of that name; --resume {path} goes on with it."
-        )
 
     def fill(folder: Path) -> None:
         (folder / HISTORY).mkdir()
@@ -134,8 +130,8 @@ def create(
         run.append(EVALUATIONS, EVALUATIONS.header + evaluations)
         run.commit(checkpoint)
 
-    files.tidy_folders(path.parent)  # of trainings that died before their first commit
-    files.make_folder(path, fill)
+    files.tidy_dead(path.parent)  # of trainings that died before their first commit
+    files.make_folder(path, fill, f"expected a new --name, found a folder of that name; --resume {path} goes on with it.")
     return RunFolder(path)
 
 
