@@ -26,6 +26,7 @@ BEST: Final = "best.safetensors"
 REPORT: Final = "run.json"
 SAMPLES: Final = "samples.txt"
 HISTORY: Final = "history"
+OWN: Final = (WEIGHTS, BEST, REPORT, SAMPLES, LOSSES.file, EVALUATIONS.file)  # files of a run, besides its history
 REPORT_LIMIT: Final = 64 << 20  # bytes
 
 Status = Literal["unfinished", "finished", "diverged"]
@@ -106,15 +107,23 @@ class RunFolder:
 
         Raises `CheckpointError` where the weights can't be read or can't be resumed.
         """
-        checkpoint = checkpoints.read(self.weights)
-        if not checkpoint.has_moments or checkpoint.training is None:
-            raise CheckpointError(f"{self.weights}: expected Adam's moments, found weights alone; begin a new run.")
+        checkpoint = resumable(self.weights)
         if self.status == "finished":
+            self.forget_best()  # where the end of the training was cut short
             return checkpoint, LOSSES.read(self.path, checkpoint.state.step)[0], 0
         (self.path / HISTORY).mkdir(exist_ok=True)
         EVALUATIONS.cut(self.path, checkpoint.state.step)
         broken_off = files.tidy(self.path) + files.tidy(self.path / HISTORY)
         return checkpoint, LOSSES.cut(self.path, checkpoint.state.step), broken_off
+
+
+def resumable(weights: Path) -> Checkpoint:
+    """A checkpoint that can be gone on from. Raises `CheckpointError`."""
+    checkpoint = checkpoints.read(weights)
+    if not checkpoint.has_moments or checkpoint.training is None:
+        found = "expected Adam's moments to go on with, found weights alone"
+        raise CheckpointError(f"{weights}: {found}; microgpt --from {weights} begins a new run with them.")
+    return checkpoint
 
 
 def create(
@@ -131,7 +140,8 @@ def create(
         run.commit(checkpoint)
 
     files.tidy_dead(path.parent)  # of trainings that died before their first commit
-    files.make_folder(path, fill, f"expected a new --name, found a folder of that name; --resume {path} goes on with it.")
+    taken = f"expected a new --name, found a folder of that name; --resume {path} goes on with it."
+    files.make_folder(path, fill, taken)
     return RunFolder(path)
 
 
