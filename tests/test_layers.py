@@ -19,6 +19,7 @@ ROOMS = [
     "data",
     "engines",
     "training",
+    "outputs",
     "recipes",
     "library",
     "export",

@@ -9,16 +9,18 @@ import errno
 import glob
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from microgpt.errors import file_faults
+from microgpt.errors import UsageError, file_faults
 from microgpt.locks import claimed
 
 CHUNK: Final = 1 << 20  # bytes of one write
 PART: Final = ".part"  # ends the name of what is not yet whole
+BINARY: Final = getattr(os, "O_BINARY", 0)
+NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
 
 Kind = Literal["make folder", "create", "write", "sync", "replace", "sync folder", "open", "cut", "remove"]
 
@@ -64,17 +66,29 @@ def _operation(kind: Kind, path: Path, source: Path | None = None) -> Iterator[N
 def replace(path: Path, data: bytes) -> None:
     """Write a file whole, or leave the old one as it was. Raises `EnvironmentFault`."""
     with file_faults(path):
-        temporary = _hidden(path)
-        try:
-            with _operation("create", temporary):
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            _write(descriptor, temporary, data)
-            with _operation("replace", path, temporary):
-                temporary.replace(path)
-        except BaseException:
-            _remove(temporary)
-            raise
+        with _hidden(path, _create) as temporary:
+            try:
+                _write(os.open(temporary, os.O_WRONLY | BINARY), temporary, data)
+                with _operation("replace", path, temporary):
+                    temporary.replace(path)
+            except BaseException:
+                _remove(temporary)
+                raise
         sync_folder(path.parent)
+
+
+def probe(path: Path) -> None:
+    """Prove that a file could be written, by making one beside it or, of a folder that is not there, above it; and tidy
+    that place. Raises `EnvironmentFault`."""
+    with file_faults(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(path)  # says what is too long, or below a file
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+        tidy_dead(folder)
+        with _hidden(folder / path.name, _create) as temporary:
+            _remove(temporary)
 
 
 @contextlib.contextmanager
@@ -84,7 +98,7 @@ def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
     Raises `OSError`, which `make_folder` turns into an error for a person.
     """
     with _operation("create", path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        descriptor = os.open(path, NEW, 0o666)
     try:
         yield lambda data: _write_all(descriptor, path, data)
         with _operation("sync", path):
@@ -108,56 +122,95 @@ def cut(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def make_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder that nobody sees before `fill` has filled it. Raises `EnvironmentFault` where it can't be."""
+def make_folder(path: Path, fill: Callable[[Path], None], taken: str = "expected a new folder, found one") -> None:
+    """Make a folder that nobody sees before `fill` has filled it.
+
+    Raises `UsageError` that says `taken` where there is something of that name, also where it came meanwhile;
+    `EnvironmentFault` where the folder can't be made.
+    """
+
+    def refuse_taken() -> None:
+        if path.exists():
+            raise UsageError(f"{path}: {taken}")
+
     with file_faults(path):
-        _make_parents(path.parent)
-        tidy_folders(path.parent, path.name)
-        with _hidden_folder(path) as temporary:
+        refuse_taken()
+        make_parents(path)
+        tidy_dead(path.parent, path.name)
+        with _hidden(path, _create_folder) as temporary:
             try:
                 fill(temporary)
                 with _operation("replace", path, temporary):
                     temporary.rename(path)
-            except BaseException:
+            except BaseException as error:
                 _remove_folder(temporary)
+                if isinstance(error, OSError):
+                    refuse_taken()
                 raise
         sync_folder(path.parent)
 
 
-def _hidden(path: Path) -> Path:
-    """A new name beside a path, for what is not yet whole. Raises `OSError` where a path has no name, as / has none."""
-    if not path.name:
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+def fill_folder(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into an empty folder: all of them, the last one last, or none. Raises `EnvironmentFault`."""
+    with file_faults(path), _hidden(path / path.name, _create_folder) as temporary:
+        moved: list[Path] = []
+        try:
+            for name, data in contents.items():
+                replace(temporary / name, data)
+            for name in contents:
+                with _operation("replace", path / name, temporary / name):
+                    (temporary / name).rename(path / name)
+                moved.append(path / name)
+        except BaseException:
+            for file in moved:
+                _remove(file)
+            raise
+        finally:
+            _remove_folder(temporary)
+        sync_folder(path)
 
 
 @contextlib.contextmanager
-def _hidden_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside the one that it will be, held while it is filled, so that whoever tidies leaves it alone."""
+def _hidden(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
+    """A new file or folder beside the one that it will be, held meanwhile, so that whoever tidies leaves it alone.
+
+    Raises `OSError`, also where a path has no name, as / has none.
+    """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     with contextlib.ExitStack() as held:
         while True:
-            temporary = _hidden(path)
-            with _operation("make folder", temporary):
-                temporary.mkdir()
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+            create(temporary)
             if _hold(held, temporary):
                 break
         yield temporary
 
 
-def _hold(held: contextlib.ExitStack, folder: Path) -> bool:
-    """Hold a folder that was made just now; False where someone tidied before that."""
+def _create(file: Path) -> None:
+    with _operation("create", file):
+        os.close(os.open(file, NEW, 0o666))
+
+
+def _create_folder(folder: Path) -> None:
+    with _operation("make folder", folder):
+        folder.mkdir()
+
+
+def _hold(held: contextlib.ExitStack, path: Path) -> bool:
+    """Hold what was made just now; False where someone tidied before that."""
     try:
-        return held.enter_context(claimed(folder)) is not False and folder.is_dir()
+        return held.enter_context(claimed(path)) is not False and path.exists()
     except FileNotFoundError:
         return False
 
 
-def _make_parents(folder: Path) -> None:
-    """Make a folder and those above it that are not there, and let their names survive a loss of power too."""
-    if not folder.is_dir():
-        _make_parents(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+def make_parents(path: Path) -> None:
+    """Make the folders above a path that are not there, and let their names survive a loss of power too."""
+    if not path.parent.is_dir():
+        make_parents(path.parent)
+        path.parent.mkdir(exist_ok=True)
+        sync_folder(path.parent.parent)
 
 
 def tidy(folder: Path) -> int:
@@ -168,19 +221,19 @@ def tidy(folder: Path) -> int:
     return len(left)
 
 
-def tidy_folders(folder: Path, name: str = "*") -> int:
-    """Remove what processes that died in `make_folder` have left in a folder, of one name or of any; say how many.
+def tidy_dead(folder: Path, name: str = "*") -> int:
+    """Remove what processes that died while they wrote have left in a folder, of one name or of any; say how many.
 
-    A folder that a live process is filling is held by it and stays, as does every one where there are no locks.
+    What a live process is writing is held by it and stays, as does all where there are no locks.
     """
     removed = 0
     for path in folder.glob(f".{name if name == '*' else glob.escape(name)}.{'[0-9a-f]' * 8}{PART}"):
         with contextlib.suppress(OSError):
-            if path.is_symlink() or not path.is_dir():
+            if path.is_symlink() or not (path.is_dir() or path.is_file()):
                 continue
             with claimed(path) as ours:
                 if ours:
-                    _remove_folder(path)
+                    (_remove_folder if path.is_dir() else _remove)(path)
                     removed += 1
     return removed
 

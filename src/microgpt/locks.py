@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from microgpt.errors import CheckpointError, file_faults
+from microgpt.errors import CheckpointError, EnvironmentFault, file_faults
 
 try:
     import fcntl
@@ -14,6 +15,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 THERE: Final = fcntl is not None
+PATIENCE, PAUSE = 60.0, 0.02  # seconds
 
 
 @contextlib.contextmanager
@@ -39,6 +41,21 @@ def claimed(folder: Path) -> Iterator[bool | None]:
         yield flocked(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for a moment's work, when it is free. Raises `EnvironmentFault` where that takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with file_faults(folder), claimed(folder) as ours:
+            if ours is not False:
+                yield
+                return
+        if time.monotonic() > deadline:
+            message = "expected a folder to write in, found it in use by another command; try again"
+            raise EnvironmentFault(f"{folder}: {message}.")
+        time.sleep(PAUSE)
 
 
 def flocked(descriptor: int) -> bool | None:

@@ -255,11 +255,16 @@ def test_what_is_there_is_not_written_over(make: Callable[[Path], None], found: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_folder_that_cant_be_finished_is_not_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_folder_that_cant_be_finished_is_not_left(empty: bool, tmp_path: Path) -> None:
     def fail(moment: str, operation: files.Operation) -> None:
         if operation.path.name == "config.json":
             raise OSError(28, "No space left on device")
 
+    folder = tmp_path / "model"
+    if empty:
+        folder.mkdir()
+        (folder / ".model.0123abcd.part").mkdir()  # of an export that was killed
     with files.watched(fail), pytest.raises(EnvironmentFault, match="free some space"):
-        export(checkpoint_of("lines"), tmp_path / "model")
-    assert not list(tmp_path.iterdir())
+        export(checkpoint_of("lines"), folder)
+    assert list(tmp_path.rglob("*")) == ([folder] if empty else [])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.errors import UsageError
-from microgpt.lab.canvas import embed, save, write_svg
+from microgpt.lab.canvas import PICTURES, embed, save, write_svg
 from microgpt.lab.page import page
 from microgpt.lab.plots import loss_plot, returns_plot
 from microgpt.lab.record import RunRecord
@@ -17,6 +17,7 @@ from microgpt.lab.returns import returns
 from microgpt.lab.run import Curve
 from microgpt.lab.series import STEPS, series
 from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.outputs import destination
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
 pytest.importorskip("matplotlib", reason="plots need matplotlib")
@@ -143,6 +144,6 @@ def test_a_plot_is_a_file_of_the_kind_that_its_name_says(
     assert (tmp_path / name).read_bytes().startswith(head)
 
 
-def test_another_ending_is_refused(tmp_path: Path, records: list[RunRecord]) -> None:
+def test_another_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.svg or \.png"):
-        save(loss_plot(series(records, STEPS)), tmp_path / "a.jpeg")
+        destination(tmp_path / "a.jpeg", PICTURES)

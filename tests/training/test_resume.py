@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from microgpt import files
 from microgpt.engines import create
 from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.model.ledger import ledger
@@ -248,3 +249,67 @@ def test_a_checkpoint_says_how_many_ranks_computed_it_and_one_needs_no_word(tmp_
 def _training(description: Description) -> Training:
     assert description.training
     return description.training
+
+
+def test_a_copied_state_goes_on_from_its_own_step_in_a_new_folder(tmp_path: Path) -> None:
+    whole = finish(request(tmp_path, name="whole"))
+    stopped_at(request(tmp_path, save_every=20), 20)
+    run = tmp_path / "runs" / "run"
+    inside, alone = run / "old.safetensors", tmp_path / "alone.safetensors"
+    for copy in (inside, alone):
+        copy.write_bytes((run / "weights.safetensors").read_bytes())
+    resumed(run)
+    before = fingerprint(checkpoints.read(run / "weights.safetensors"))
+    for copy, name in ((inside, "from-inside"), (alone, "from-alone")):
+        again = resumed(copy, {"name": name, "out": str(tmp_path / "runs")})
+        assert fingerprint(again.checkpoint) == fingerprint(whole.checkpoint)
+        assert again.result.resumed_from == str(copy)
+        assert again.checkpoint.training.origin == ("run" if copy == inside else "alone.safetensors")
+    assert np.array_equal(resumed(inside, {"steps": 60}).losses[:20], whole.losses[:20])
+    assert fingerprint(checkpoints.read(run / "weights.safetensors")) == before
+    with pytest.raises(UsageError, match=r"old.safetensors has taken 20 steps; give --steps above 20"):
+        list(resume(inside, {"steps": 20}))
+
+
+def test_a_state_beside_another_run_does_not_take_its_losses(tmp_path: Path) -> None:
+    stopped_at(request(tmp_path, save_every=20), 20)
+    finish(request(tmp_path, name="other", seed=7))
+    copy = tmp_path / "runs" / "other" / "old.safetensors"
+    copy.write_bytes((tmp_path / "runs" / "run" / "weights.safetensors").read_bytes())
+    records = list(resume(copy, {"out": str(tmp_path / "runs")}))
+    assert any(isinstance(record, Note) and "expected 20 steps, found 0" in record.text for record in records)
+
+
+def test_kept_weights_say_that_they_begin_a_new_run_and_they_do(tmp_path: Path) -> None:
+    finish(request(tmp_path, keep="every:20"))
+    kept = tmp_path / "runs" / "run" / "history" / "step-00000020.safetensors"
+    with pytest.raises(CheckpointError, match=f"{kept}: expected Adam's moments .* --from {kept}"):
+        list(resume(kept, {"steps": 100}))
+    first = checkpoints.read(kept)
+    assert list(train(request(tmp_path, name="new", keep="every:1", steps=1), begin=first))
+    begun = checkpoints.read(tmp_path / "runs" / "new" / "history" / "step-00000000.safetensors")
+    assert np.array_equal(begun.state.weights, first.state.weights)
+    with pytest.raises(UsageError, match=r"--from: expected a model of these sizes .* emb 4, .* emb 8,"):
+        list(train(request(tmp_path, name="wide", emb=8), begin=first))
+
+
+def test_a_best_that_a_kill_left_goes_with_the_next_opening(tmp_path: Path) -> None:
+    finish(request(tmp_path, select="best", eval_every=10))
+    run = RunFolder(tmp_path / "runs" / "run")
+    (run.path / "best.safetensors").write_bytes(run.weights.read_bytes())
+    run.reopen()
+    assert not (run.path / "best.safetensors").exists()
+
+
+def test_a_name_that_another_training_took_meanwhile_is_told_as_taken(tmp_path: Path) -> None:
+    asked, overtaken = request(tmp_path), []
+
+    def overtake(moment: str, operation: files.Operation) -> None:
+        if moment == "before" and operation.kind == "replace" and operation.path.name == "run" and not overtaken:
+            overtaken.append(True)
+            finish(asked)
+
+    with files.watched(overtake), pytest.raises(UsageError, match="expected a new --name, found a folder of that name"):
+        finish(asked)
+    assert overtaken
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]

@@ -148,7 +148,7 @@ def test_a_folder_that_is_being_filled_or_of_another_kind_stays(tmp_path: Path) 
     (tmp_path / ".elsewhere.0123abcd.part").symlink_to(tmp_path / ".mine.part")
 
     def fill(folder: Path) -> None:
-        files.tidy_folders(tmp_path)
+        files.tidy_dead(tmp_path)
         assert folder.is_dir()
 
     files.make_folder(tmp_path / "new", fill)
@@ -158,7 +158,7 @@ def test_a_folder_that_is_being_filled_or_of_another_kind_stays(tmp_path: Path) 
 def test_a_folder_that_is_tidied_before_it_is_held_is_made_again(tmp_path: Path) -> None:
     def tidy(moment: str, operation: files.Operation) -> None:
         if (moment, operation.kind) == ("after", "make folder") and not removed:
-            removed.append(files.tidy_folders(tmp_path))
+            removed.append(files.tidy_dead(tmp_path))
 
     removed: list[int] = []
     with files.watched(tidy):

@@ -1,12 +1,11 @@
 """`microgpt analyze`"""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.options import JSON
+from microgpt.cli.options import FORCE, JSON
 from microgpt.cli.streams import console
 from microgpt.collector import uncollected
 
@@ -35,19 +34,24 @@ def _known(context: click.Context, parameter: click.Parameter, what: str) -> str
 @click.option("--markdown", "form", flag_value="markdown", help="Print Markdown.")
 @JSON
 @click.option("--plot", metavar="FILE", help="Draw it as well, to a file that ends in .svg or .png.")
+@FORCE
 @uncollected()
-def command(what: Any, store: str, sweep: str | None, form: str | None, as_json: bool, plot: str | None) -> None:
+def command(
+    what: Any, store: str, sweep: str | None, form: str | None, as_json: bool, plot: str | None, force: bool
+) -> None:
     """Tables of a store: loss against steps, loss against size, return on investment, or a row for each run.
 
     Every figure is a held-out loss over seeds, with a 90% interval. What to beware of is told on standard error.
     """
+    from microgpt import outputs
     from microgpt.lab import canvas, study
     from microgpt.lab.store import Store
 
+    place = plot and outputs.destination(plot, canvas.PICTURES, flag="--plot", reads=[store], force=force)
     with Store.open(store) as opened:
         answer = study.answer(opened, what, sweep)
-    if plot:
-        canvas.save(study.plot(answer), Path(plot))
+    if place:
+        canvas.save(study.plot(answer), place)
     _print(answer, "json" if as_json else form)
 
 

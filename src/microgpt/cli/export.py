@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from microgpt.cli.options import OUT
+from microgpt.cli.options import FORCE, OUT
 from microgpt.errors import UsageError
 
 
@@ -12,7 +12,8 @@ from microgpt.errors import UsageError
 @click.argument("run")
 @click.argument("file", required=False)
 @OUT
-def command(run: str, file: str | None, out: str) -> None:
+@FORCE
+def command(run: str, file: str | None, out: str, force: bool) -> None:
     """Write a run's weights, configuration and vocabulary alone, to share.
 
     FILE ends in .html (a page that writes in any browser, offline), .py (a program that writes on Python's standard
@@ -26,6 +27,6 @@ def command(run: str, file: str | None, out: str) -> None:
     if file is None and not Path(run).suffix and not run.endswith("/"):
         raise UsageError(f"expected a file to write besides the run {run}; microgpt export {run} page.html would do.")
     model = load(chosen, out)
-    export(model.checkpoint, target)
+    export(model.checkpoint, target, reads=filter(None, [model.path]), force=force)
     click.echo(target)
     click.echo(f"note: {WARNING}", err=True)

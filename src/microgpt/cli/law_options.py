@@ -62,6 +62,11 @@ def read_table(chosen: dict[str, Any]) -> "Table":
     return table(records, chosen["count"], chosen["drop_highest"])
 
 
+def sources(chosen: dict[str, Any]) -> list[str]:
+    """The files that the flags name."""
+    return [chosen["csv"] or chosen["store"]]
+
+
 def fit_law(chosen: dict[str, Any], table: "Table | None" = None) -> "Law":
     """The law that the flags ask for."""
     from microgpt.lab.laws.form import form

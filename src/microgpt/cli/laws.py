@@ -1,13 +1,12 @@
 """`microgpt laws`"""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from microgpt.cli.law_options import check_draws, fit_law, law_options, read_table
-from microgpt.cli.options import JSON
+from microgpt.cli.law_options import check_draws, fit_law, law_options, read_table, sources
+from microgpt.cli.options import FORCE, JSON
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.summary import Law
@@ -24,8 +23,9 @@ MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond
 )
 @click.option("--design", default="6x5x3", show_default=True, metavar="SxLxR", help="Simulated sizes, lengths, seeds.")
 @click.option("--scatter", default=0.005, show_default=True, metavar="X", help="Simulated spread of a run in nats.")
+@FORCE
 @JSON
-def command(plot: str | None, compare: bool, simulate: int | None, as_json: bool, **chosen: Any) -> None:
+def command(plot: str | None, compare: bool, simulate: int | None, force: bool, as_json: bool, **chosen: Any) -> None:
     """Fit L(N, D) = E + A/N^alpha + B/D^beta to a store or to any CSV.
 
     Every number has an interval from drawing whole runs again, and what the runs can't carry is told as a warning. With
@@ -34,14 +34,17 @@ def command(plot: str | None, compare: bool, simulate: int | None, as_json: bool
     if simulate is not None:
         _simulate(simulate, as_json, chosen)
         return
+    from microgpt import outputs
+    from microgpt.lab.canvas import PICTURES, save
+
+    place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
     table = read_table(chosen)
     found = fit_law(chosen, table)
     rows = _compared(found) if compare else None
-    if plot:
-        from microgpt.lab.canvas import save
+    if place:
         from microgpt.lab.laws.plot import law_plot
 
-        save(law_plot(found), Path(plot))
+        save(law_plot(found), place)
     if as_json:
         click.echo(json.dumps(found.to_dict() | ({"forms": rows} if rows else {})))
         return

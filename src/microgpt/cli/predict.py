@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.law_options import fit_law, law_options, read_table
+from microgpt.cli.law_options import fit_law, law_options, read_table, sources
 from microgpt.cli.options import JSON
 
 if TYPE_CHECKING:
@@ -39,16 +39,23 @@ def command(at: tuple[float, ...], register: str | None, score: str | None, as_j
     from microgpt.lab.laws.points import points
     from microgpt.lab.laws.predict import predict
 
+    place = None
+    if register:
+        from microgpt import outputs
+        from microgpt.lab.laws.register import registered
+
+        place = outputs.destination(register, (".json",), flag="--register", reads=sources(chosen), force=True)
+        _ = place.exists() and registered(place)
     law = fit_law(chosen)
     unique = [float(law.fit.points.unique.max())] * (len(at) // 2)
     runs = points(at[::2], at[1::2], [1.0] * (len(at) // 2), unique)
     said = predict(law.ensemble, law.backtest, runs, law.level, chosen["seed"])
-    if register:
+    if place:
         from datetime import UTC, datetime
 
         from microgpt.lab.laws.register import register as write
 
-        write(Path(register), said, law.table.sha256, datetime.now(UTC))
+        write(place, said, law.table.sha256, datetime.now(UTC))
     _tell(said, as_json)
     for warning in [*(line for tokens in at[1::2] for line in of_length(law.fit, tokens)), *law.warnings]:
         click.echo(f"warning: {warning}", err=True)

@@ -1,30 +1,31 @@
 """`microgpt report`"""
 
-from pathlib import Path
-
 import click
 
 from microgpt.cli.analyze import STORE
+from microgpt.cli.options import FORCE
 from microgpt.collector import uncollected
 
 
 @click.command("report")
 @STORE
 @click.option("--out", default="report.html", show_default=True, metavar="FILE", help="The page to write.")
+@FORCE
 @uncollected()
-def command(store: str, out: str) -> None:
+def command(store: str, out: str, force: bool) -> None:
     """Write one HTML page of a store: tables, plots, samples, settings, and what to beware of.
 
     It needs no network and no other file, so it can be sent or kept as it is.
     """
-    from microgpt import files
+    from microgpt import outputs
     from microgpt.lab.laws.section import section
     from microgpt.lab.page import page
     from microgpt.lab.report import report
     from microgpt.lab.store import Store
 
+    place = outputs.destination(out, (".html",), flag="--out", reads=[store], force=force)
     with Store.open(store) as opened:
         records = opened.records()
         made = report(records, store, opened.curves(), section(records, store))
-    files.replace(Path(out), page(made).encode())
+    outputs.write(place, page(made).encode())
     click.echo(out)

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt import files, untrusted
+from microgpt import untrusted
 from microgpt.cli.app import Stop
-from microgpt.cli.options import JSON, settings
+from microgpt.cli.options import FORCE, JSON, settings
 from microgpt.cli.telling import Teller, separated, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import Settings
@@ -17,6 +19,7 @@ from microgpt.training.request import Request
 if TYPE_CHECKING:
     from microgpt.training.records import Finished, Interrupted, Record, Result
 
+SIZES = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head")
 HIDDEN = ("settings", "golden", "order")  # what a recipe decides
 
 
@@ -25,11 +28,20 @@ HIDDEN = ("settings", "golden", "order")  # what a recipe decides
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")
 @click.option("--resume", metavar="RUN", help="Go on with a run; a finished one with more --steps.")
+@click.option("--from", "begin", metavar="RUN", help="Begin with the weights of a run or a weights file.")
 @click.option("--losses", "losses_file", metavar="FILE.csv", help="Write step, loss and learning rate there too.")
+@FORCE
 @JSON
 @click.option("--quiet", is_flag=True, help="No progress and no notes on standard error.")
 def command(
-    budget: str | None, resume: str | None, losses_file: str | None, as_json: bool, quiet: bool, **given: Any
+    budget: str | None,
+    resume: str | None,
+    begin: str | None,
+    losses_file: str | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
 ) -> int:
     """Train a model on a text, and read what it writes.
 
@@ -42,24 +54,35 @@ def command(
     with Stop() as stop, joined(chosen | {"resume": resume, "for": budget}) as followed:
         if followed is not None:  # one of several ranks, and not the one that leads
             return followed
+        losses_to = partial(_losses_to, losses_file, chosen, [run for run in (resume, begin) if run], force)
+        losses_to()
         tells = teller(quiet)
+        if begin is not None and (budget, resume) != (None, None):
+            raise UsageError("--from begins with weights as they are; leave --for and --resume out.")
         try:
-            records = _records(resume, chosen, stop) if budget is None else _within(budget, resume, chosen, tells, stop)
+            records = (
+                _records(resume, begin, chosen, stop)
+                if budget is None
+                else _within(budget, resume, chosen, tells, stop)
+            )
             last = _follow(records, tells, stop, as_json, quiet, tell_looks=budget is None)
         finally:
             tells.close()
-    if losses_file:
-        _write_losses(losses_file, last)
+    if place := losses_to():
+        _write_losses(place, last)
     return stop.code
 
 
-def _records(resume: str | None, chosen: dict[str, Any], stop: Stop) -> "Iterator[Record]":
+def _records(resume: str | None, begin: str | None, chosen: dict[str, Any], stop: Stop) -> "Iterator[Record]":
     from microgpt.recipes import resolve
+    from microgpt.training import checkpoint as checkpoints
+    from microgpt.training.find import find, weights_of
     from microgpt.training.loop import train
 
     if resume is None:
-        return train(resolve(chosen.pop("recipe", "default"), chosen), stop=stop)
-    from microgpt.training.find import find
+        first = checkpoints.read(weights_of(find(begin, chosen.get("out", "runs")))) if begin else None
+        sizes = {name: getattr(first.model, name) for name in SIZES} if first else {}
+        return train(resolve(chosen.pop("recipe", "default"), sizes | chosen), stop=stop, begin=first)
     from microgpt.training.resume import resume as go_on
 
     if "recipe" in chosen:
@@ -165,14 +188,30 @@ def _print_interrupted(record: "Interrupted") -> None:
     click.echo(f"stopped after step {record.step}, and saved{where}", err=True)
 
 
-def _write_losses(file: str, last: "Finished | Interrupted") -> None:
-    """Every step's loss and learning rate: a copy of the run folder's table."""
-    from pathlib import Path
+def _losses_to(file: str | None, chosen: dict[str, Any], runs: list[str], force: bool) -> Path | None:
+    """Where --losses is to be written, once that is sure not to cost anything that is read."""
+    if file is None:
+        return None
+    from microgpt import outputs
+    from microgpt.training import checkpoint as checkpoints
+    from microgpt.training.find import find, weights_of
 
+    if chosen.get("out") == "":
+        raise UsageError("--losses copies the table of a run folder; leave --out as it is.")
+    reads: list[str | Path] = [*chosen.get("data", ())]
+    for run in runs:
+        reads.append(path := find(run, chosen.get("out", "runs")))
+        training = checkpoints.describe(weights_of(path)).training
+        reads += training.provenance.sources if training else ()
+    return outputs.destination(file, (".csv",), flag="--losses", reads=reads, force=force)
+
+
+def _write_losses(place: Path, last: "Finished | Interrupted") -> None:
+    """Every step's loss and learning rate: a copy of the run folder's table."""
+    from microgpt import outputs
     from microgpt.training.records import Finished
     from microgpt.training.tables import LOSSES, TABLE_LIMIT
 
     run = last.result.run if isinstance(last, Finished) else last.run
-    if run is None:
-        raise UsageError("--losses copies the table of a run folder; leave --out as it is.")
-    files.replace(Path(file), untrusted.read(Path(run) / LOSSES.file, TABLE_LIMIT))
+    assert run is not None  # _losses_to refuses --losses without a folder
+    outputs.write(place, untrusted.read(Path(run) / LOSSES.file, TABLE_LIMIT))

@@ -22,7 +22,7 @@ from microgpt.data.reading import gather, name_of, raw
 from microgpt.data.slices import Tokens, blocks, fitting
 from microgpt.data.symbols import Symbols, text_of
 from microgpt.data.token_folder import BYTES, HEADER, TOKENS, Header
-from microgpt.errors import DataError, UsageError, file_faults
+from microgpt.errors import DataError, UsageError
 
 Listener = Callable[[int], None]  # hears, again and again, how many bytes more were read; what it raises ends the work
 _FEWEST: Final = 2  # tokens, of which the first predicts the second
@@ -44,10 +44,6 @@ def write_folder(
     be decoded; `EnvironmentFault` where it can't be written.
     """
     check(encoding, normalize)
-    with file_faults(folder):
-        taken = folder.exists()
-    if taken:
-        raise UsageError(f"{folder}: expected a new --out, found something of that name; choose another, or remove it.")
     if unit == "bytes" and encoding != "utf-8":
         raise UsageError(
             f"--encoding {encoding} is of no use for --tokens bytes, which stay as they are; leave it out."
@@ -61,7 +57,8 @@ def write_folder(
             found.append(_write_characters(sources, temporary, encoding, normalize, listener))
         files.replace(temporary / HEADER, found[0][0].to_json())
 
-    files.make_folder(folder, fill)
+    taken = "expected a new --out, found something of that name; choose another, or remove it."
+    files.make_folder(folder, fill, taken)
     return found[0]
 
 

@@ -1,11 +1,11 @@
 """A model to share: weights, configuration and vocabulary alone, and nothing about the machine or the person."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from microgpt import files
+from microgpt import outputs
 from microgpt.errors import UsageError
 from microgpt.export.huggingface import write_folder
 from microgpt.export.onnx import graph
@@ -16,10 +16,15 @@ from microgpt.training.checkpoint import Checkpoint, shared, to_bytes
 WARNING: Final = "a model can repeat its training text: share it only where that may be read."
 
 
-def export(checkpoint: Checkpoint, target: str | Path) -> None:
+def export(
+    checkpoint: Checkpoint, target: str | Path, *, reads: Iterable[str | Path] = (), force: bool = False
+) -> None:
     """Write a model to share: a file by its ending, or a folder for Hugging Face's transformers where the target has no
-    ending, has a slash at its end, or is a folder. Raises `UsageError` for another ending, a folder that is not empty
-    or a model of bytes in what writes characters; `EnvironmentFault` where it can't be written or a package is missing.
+    ending, has a slash at its end, or is a folder. `reads` is where the model is from, and `force` replaces a file that
+    this program did not write.
+
+    Raises `UsageError` for another ending, a file that must not be replaced, a folder that is not empty or a model of
+    bytes in what writes characters; `EnvironmentFault` where it can't be written or a package is missing.
     """
     path = Path(target)
     if checkpoint.tokenizer.unit == "bytes" and path.suffix != ".safetensors":
@@ -29,12 +34,9 @@ def export(checkpoint: Checkpoint, target: str | Path) -> None:
         )
     if not path.suffix or str(target).endswith(("/", os.sep)) or path.is_dir():
         write_folder(checkpoint, path)
-    elif path.suffix in WRITERS:
-        files.replace(path, WRITERS[path.suffix](checkpoint))
-    else:
-        raise UsageError(
-            f"{target}: expected a file that ends in {' or '.join(WRITERS)}, or a folder (model/), found {path.suffix}."
-        )
+        return
+    place = outputs.destination(target, tuple(WRITERS), reads=reads, force=force)
+    outputs.write(place, WRITERS[place.suffix.lower()](checkpoint))
 
 
 def _tensors(checkpoint: Checkpoint) -> bytes:

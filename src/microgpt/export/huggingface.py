@@ -26,26 +26,26 @@ much. Where `ctx` is full, it goes on from the latter half of it."""
 
 
 def write_folder(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a model as a new folder, which appears whole, or into an empty one, where config.json comes last.
-
-    Raises `UsageError` where something is there already, `EnvironmentFault` where it can't be written.
-    """
+    """Write a model as a new folder or into an empty one: whole, or not at all. Raises `UsageError` where something is
+    there already, `EnvironmentFault` where it can't be written."""
     path = path.resolve()
     _check_room(path)
+    made = contents(checkpoint)
+    if path.is_dir():
+        files.fill_folder(path, made)
+        return
 
     def fill(folder: Path) -> None:
-        for name, data in contents(checkpoint).items():
+        for name, data in made.items():
             files.replace(folder / name, data)
 
-    if path.is_dir():
-        fill(path)
-    else:
-        files.make_folder(path, fill)
+    files.make_folder(path, fill)
 
 
 def _check_room(path: Path) -> None:
     try:
         found = "a file" if path.exists() and not path.is_dir() else None
+        files.tidy_dead(path)  # of exports that died
         if path.is_dir() and any(path.iterdir()):
             found = "one that is not empty"
     except OSError as error:

@@ -20,6 +20,7 @@ from microgpt.engines.base import EPSILON_NORM
 from microgpt.errors import EnvironmentFault, MicrogptError, UsageError
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig
+from microgpt.outputs import PRODUCER
 from microgpt.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _model(checkpoint: Checkpoint) -> "onnx.ModelProto":
         told,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
-        producer_name="microgpt",
+        producer_name=PRODUCER,
         producer_version=__version__,
     )
     helper.set_model_props(model, _metadata(checkpoint))

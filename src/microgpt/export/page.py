@@ -19,6 +19,7 @@ import numpy as np
 from microgpt.errors import DivergedError
 from microgpt.model.ledger import ledger, params
 from microgpt.model.settings import ModelConfig
+from microgpt.outputs import GENERATOR
 from microgpt.training.checkpoint import Checkpoint
 
 _HERE: Final = Path(__file__).parent
@@ -34,6 +35,7 @@ def page(checkpoint: Checkpoint) -> bytes:
     template = _read("page.html")
     scripts = {name: "\n" + _read(file) for name, file in _SCRIPTS.items()}
     parts = scripts | {
+        "generator": GENERATOR,
         "policy": _policy(list(scripts.values()), _style(template)),
         "params": f"{params(checkpoint.model):,}",
         "sizes": _sizes(checkpoint.model),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from microgpt import symmetry
+from microgpt.outputs import BANNER
 from microgpt.training.checkpoint import Checkpoint
 
 _ALONE: Final = '''
@@ -101,4 +102,4 @@ def program(checkpoint: Checkpoint) -> bytes:
         kind=repr(checkpoint.kind),
         weights="\n".join(textwrap.wrap(base64.b64encode(numbers).decode(), 120)),
     )
-    return (art.rstrip() + "\n" + alone).encode()
+    return (BANNER + art.rstrip() + "\n" + alone).encode()

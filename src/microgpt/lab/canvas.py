@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from microgpt import files
-from microgpt.errors import EnvironmentFault, UsageError
+from microgpt import outputs
+from microgpt.errors import EnvironmentFault
+from microgpt.outputs import PRODUCER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +50,7 @@ STYLE: Final[Any] = {
     "ytick.minor.size": 0,
 }
 WIDTH, HEIGHT = 4.8, 3.3  # inches, small enough to be read on a telephone
+PICTURES: Final = (".svg", ".png")
 NOTE_WIDTH: Final = 80  # characters
 
 
@@ -69,7 +71,7 @@ def write_svg(figure: "Figure", name: str) -> str:
     """SVG with its text as text. `name` keeps the marks of several pictures in one page apart."""
     with _style(name):
         out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, facecolor=PAPER)
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": PRODUCER}, facecolor=PAPER)
     svg = out.getvalue().replace("'DejaVu Sans'", FONT.replace('"', "'"))
     return svg[svg.index("<svg") :]
 
@@ -84,16 +86,14 @@ def embed(svg: str) -> str:
 
 
 def save(plot: Plot, path: Path) -> None:
-    """Write a picture as .svg or .png. Raises `UsageError` for another ending."""
+    """Write a picture, as .svg or else as .png, to a place that `outputs.destination` gave."""
     if path.suffix.lower() == ".svg":
-        files.replace(path, write_svg(_noted(plot), path.stem).encode())
+        outputs.write(path, write_svg(_noted(plot), path.stem).encode())
         return
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--plot takes a file that ends in .svg or .png, found {path}.")
     with _style(path.stem):
         out = io.BytesIO()
-        _noted(plot).savefig(out, format="png", dpi=200, metadata={"Software": None}, facecolor=PAPER)
-    files.replace(path, out.getvalue())
+        _noted(plot).savefig(out, format="png", dpi=200, metadata={"Software": PRODUCER}, facecolor=PAPER)
+    outputs.write(path, out.getvalue())
 
 
 @contextmanager

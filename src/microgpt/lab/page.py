@@ -10,6 +10,7 @@ from typing import Final
 from microgpt.lab.audit import Finding, sentence
 from microgpt.lab.render import Table, plain
 from microgpt.lab.report import Picture, Report, Section, Writing
+from microgpt.outputs import GENERATOR
 
 MOST_ROWS: Final = 200  # of a table on the page
 LONG: Final = 24  # characters of a sample that needs a wide column
@@ -26,6 +27,7 @@ def page(report: Report) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{GENERATOR}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{_text(report.title)}</title>

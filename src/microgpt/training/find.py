@@ -5,12 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from microgpt.errors import CheckpointError, EnvironmentFault, file_message
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.run_folder import WEIGHTS, RunFolder
+
+EXPORTED: Final = {
+    ".html": "which writes when a browser opens it",
+    ".onnx": "which runs in ONNX runtimes",
+    ".py": "which writes when Python runs it",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ def find(run: str | Path | None = None, out: str | Path = "runs") -> Path:
         return newest(Path(out))
     for path in (Path(run), Path(out) / run):
         try:
+            if path.is_file() and path.suffix.lower() in EXPORTED:
+                found = f"a model exported as {path.suffix.lower()}, {EXPORTED[path.suffix.lower()]}"
+                raise CheckpointError(f"{path}: expected a run or a .safetensors file, found {found}; name its run.")
             if path.is_file() or (path / WEIGHTS).is_file():
                 return path
         except PermissionError as error:

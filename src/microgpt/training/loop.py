@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from microgpt.data.split import Split
+from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.estimate import estimate
 from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
@@ -37,19 +38,20 @@ def train(
     *,
     stop: Stop = never,
     split: Split | None = None,
+    begin: Checkpoint | None = None,
     deadline: float = math.inf,
     opens: Opener = Session,
 ) -> Generator[Record, None, None]:
     """Train a new run: records from `Started` to `Finished` or, once `stop()` is true, `Interrupted` after a save.
 
-    `split` is the text where it is at hand already; past the `deadline`, a time of `time.perf_counter`, no more steps
-    are taken. `opens` makes the session, for whoever wants to look in between. Raises the errors of `prepare`;
-    `UsageError` for an engine that can't do what is asked, or a name that is taken; `EnvironmentFault` where saving
-    fails; `DivergedError`.
+    `split` is the text where it is at hand already, `begin` a model whose weights come first; past the `deadline`, a
+    time of `time.perf_counter`, no more steps are taken. `opens` makes the session, for whoever wants to look in
+    between. Raises the errors of `prepare`; `UsageError` for an engine that can't do what is asked, or a name that is
+    taken; `EnvironmentFault` where saving fails; `DivergedError`.
     """
     watch = Stopwatch()
     with watch.measure("data"):
-        prepared = prepare(request, split)
+        prepared = prepare(request, split, begin)
     with watch.measure("compile"):
         prepared, engine, note = ready_engine(prepared, request.engine, request.precision)
     notes = [Note(text) for text in (note, estimate(prepared)) if text]

@@ -13,6 +13,7 @@ from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
 from microgpt.data.reading import Text, read
 from microgpt.data.split import Split
+from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import choose, create, device, why_not_fused
 from microgpt.engines.base import Engine, EngineConfig, Precision
 from microgpt.engines.ranks import ranks, require_one
@@ -42,8 +43,8 @@ class Prepared:
         return self.training.request
 
 
-def prepare(request: Request, split: Split | None = None) -> Prepared:
-    """The text of a request, or a split of it that is at hand, and first weights.
+def prepare(request: Request, split: Split | None = None, begin: Checkpoint | None = None) -> Prepared:
+    """The text of a request, or a split of it that is at hand, and first weights, which are those of `begin` if given.
 
     Raises `DataError` for the text; `UsageError` for settings that can't be on it, or sizes beyond the machine.
     """
@@ -54,13 +55,23 @@ def prepare(request: Request, split: Split | None = None) -> Prepared:
     stream = random.Random(request.settings.seed) if request.golden else None
     dataset = _dataset(request, split, stream)
     settings, corpus = request.settings, split.corpus
+    if begin and (begin.model != model or begin.tokenizer != corpus.tokenizer):
+        found = f"{_described(begin.model, begin.tokenizer)}, for {_described(model, corpus.tokenizer)}"
+        raise UsageError(f"--from: expected a model of these sizes and this text's tokens, found {found}.")
     weights = draw_weights_golden(settings, model, stream) if stream else draw_weights(settings, model)
+    if begin:
+        weights = begin.state.weights.astype(np.float64)
     if not np.isfinite(weights).all():
         raise UsageError(
             f"--initial-scale {settings.initial_scale:g}: expected finite first weights, found others; 0.08 is usual."
         )
     training = Training(request, _provenance(corpus), stream.getstate() if stream else None, origin=None, ranks=ranks())
     return Prepared(dataset, Checkpoint(fresh(model, weights), corpus.tokenizer, corpus.kind, training))
+
+
+def _described(model: ModelConfig, tokenizer: Tokenizer) -> str:
+    sizes = ", ".join(f"{name} {getattr(model, name)}" for name in ("emb", "head", "layer", "ctx", "ff"))
+    return f"one of {sizes} and {len(tokenizer.characters):,} {tokenizer.unit}"
 
 
 def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None) -> Prepared:

@@ -10,13 +10,14 @@ from typing import Any, Final
 from microgpt.data.split import Split
 from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import Settings, flag
+from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
 from microgpt.training.prepare import Prepared, absolute, ready_engine, restore, settled
 from microgpt.training.records import Note, Record
 from microgpt.training.request import COMPUTING, FREE, Request
-from microgpt.training.run_folder import RunFolder
+from microgpt.training.run_folder import RunFolder, resumable
 from microgpt.training.session import Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES
@@ -36,30 +37,55 @@ def resume(
     """Go on with a run; records as those of `train`. `changes` are the settings that the person gave.
 
     An unfinished run goes on in place, and refuses changed settings with `UsageError`; how it is computed, saved and
-    shown may change. A finished one needs more `steps`, and goes on in a new folder. Raises `CheckpointError` for a
-    folder that can't be read, `DataError` where the text has changed since, and what `train` raises.
+    shown may change. A finished one needs more `steps`, and goes on in a new folder, as does any file but a folder's
+    own weights. Raises `CheckpointError` for what can't be read or has no moments, `DataError` where the text has
+    changed since, and what `train` raises.
     """
     origin = RunFolder(run if run.is_dir() else run.parent)
     changes, watch = dict(changes or {}), Stopwatch()
     with contextlib.ExitStack() as held:
-        held.enter_context(origin.locked())
-        finished = origin.status == "finished"
-        checkpoint, rows, broken_off = origin.reopen()
-        training = _training(checkpoint)
-        request = _extended(training, changes, origin) if finished else _in_place(training, changes, origin)
+        own = run in (origin.path, origin.weights)
+        if own:
+            held.enter_context(origin.locked())
+            checkpoint, rows, broken_off = origin.reopen()
+        else:
+            checkpoint, broken_off = resumable(run), 0
+            origin = origin if _is_state_of(checkpoint, origin) else RunFolder(run)  # which has no tables
+            rows = LOSSES.read(origin.path, checkpoint.state.step)[0]
+        training, done = _training(checkpoint), checkpoint.state.step
+        if finished := own and origin.status == "finished":
+            done = training.request.settings.steps
+        in_place = own and not finished
+        request = _in_place(training, changes, origin) if in_place else _elsewhere(training, changes, run, origin, done)
         with watch.measure("data"):
             prepared = restore(_moved(checkpoint, changes), request, split)
         with watch.measure("compile"):
             asked, precision = changes.get("engine", request.engine), changes.get("precision", request.precision)
             prepared, engine, note = ready_engine(prepared, asked, precision)
-        notes = [_note(origin, prepared, finished), *_recovered(origin, checkpoint.state.step, len(rows), broken_off)]
+        notes = [_note(run, training, prepared, in_place)]
+        notes += _recovered(origin, checkpoint.state.step, len(rows), broken_off)
         notes += [*([Note(note)] if note else []), *_computed(training, prepared.training)]
         folder = origin
-        if finished:
+        if not in_place:
             prepared, folder = _branch(prepared, origin)
             held.enter_context(folder.locked())
-        past = _past(folder, rows, checkpoint.state.step, origin)
+        past = _past(folder, rows, checkpoint.state.step, origin.path if own else run)
         yield from records(opens(prepared, engine, folder, past, watch), stop, notes)
+
+
+def _is_state_of(checkpoint: Checkpoint, folder: RunFolder) -> bool:
+    """Whether a folder is that of the run whose state a file holds, so that its tables tell of it too."""
+    try:
+        found = checkpoints.describe(folder.weights).training
+    except CheckpointError:
+        return False
+    return found is not None and _decisive(found) == _decisive(_training(checkpoint))
+
+
+def _decisive(training: Training) -> tuple[str, dict[str, Any]]:
+    """What decides the losses of a run."""
+    values = training.request.to_dict()
+    return training.provenance.sha256, {key: values[key] for key in values.keys() - {*FREE, *COMPUTING}}
 
 
 def _training(checkpoint: Checkpoint) -> Training:
@@ -84,14 +110,16 @@ def _in_place(training: Training, changes: dict[str, Any], folder: RunFolder) ->
     return replace(begun, **_requested(changes, without=("name", "out")))
 
 
-def _extended(training: Training, changes: dict[str, Any], folder: RunFolder) -> Request:
-    """The request of a run that continues a finished one with more steps."""
+def _elsewhere(training: Training, changes: dict[str, Any], run: Path, origin: RunFolder, done: int) -> Request:
+    """The request of a run that goes on in a new folder, from a finished run or a file, after so many steps."""
     begun = training.request
-    done, steps = begun.settings.steps, changes.pop("steps", begun.settings.steps)
+    steps = changes.pop("steps", begun.settings.steps)
     if not isinstance(steps, int) or steps <= done:
-        raise UsageError(f"{folder.path} is finished with {done} steps; give --steps above {done} to extend it.")
-    place = {"name": changes.pop("name", ""), "out": changes.pop("out", str(folder.path.parent))}
-    request = _in_place(training, changes, folder)
+        told = "is finished with" if done == begun.settings.steps else "has taken"
+        raise UsageError(f"{run} {told} {done} steps; give --steps above {done} to extend it.")
+    beside = origin.path.parent if origin.path.is_dir() else "runs"
+    place = {"name": changes.pop("name", ""), "out": changes.pop("out", str(beside))}
+    request = _in_place(training, changes, origin)
     return replace(request, settings=replace(begun.settings, steps=steps), **place)
 
 
@@ -116,7 +144,7 @@ def _moved(checkpoint: Checkpoint, changes: dict[str, Any]) -> Checkpoint:
 
 
 def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]:
-    """A new folder that begins with all that the finished run has."""
+    """A new folder that begins with all that the run had at this step, and names it."""
     training = replace(prepared.training, origin=origin.name)
     prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
     step = prepared.checkpoint.state.step
@@ -127,7 +155,7 @@ def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]
     return prepared, new_folder(prepared, Path(training.request.out), *tables)
 
 
-def _past(folder: RunFolder, rows: list[list[float]], step: int, origin: RunFolder) -> Past:
+def _past(folder: RunFolder, rows: list[list[float]], step: int, origin: Path) -> Past:
     """What the earlier sessions left. Of a damaged report nothing is taken."""
     try:
         report = folder.read_report()
@@ -141,7 +169,7 @@ def _past(folder: RunFolder, rows: list[list[float]], step: int, origin: RunFold
         evaluations=evaluations,
         seconds={name: float(spent[name]) for name in SECONDS if _is_time(spent.get(name))},
         began=began if isinstance(began, str) else None,
-        resumed_from=str(origin.path),
+        resumed_from=str(origin),
     )
 
 
@@ -150,12 +178,12 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and 0 <= value < LONGEST
 
 
-def _note(origin: RunFolder, prepared: Prepared, finished: bool) -> Note:
+def _note(run: Path, before: Training, prepared: Prepared, in_place: bool) -> Note:
     step, steps = prepared.checkpoint.state.step, prepared.request.settings.steps
-    if not finished:
-        return Note(f"{origin.path} goes on from step {step} of {steps}.")
+    if before.request.settings.steps == steps:
+        return Note(f"{run} goes on from step {step} of {steps}{'' if in_place else ', in a new folder'}.")
     return Note(
-        f"{origin.path} is extended from {step} to {steps} steps, in a new folder: the learning rate follows the "
+        f"{run} is extended from {step} to {steps} steps, in a new folder: the learning rate follows the "
         f"schedule of {steps} steps from here on, so this is not the run that {steps} steps at once would have been."
     )
 
@@ -164,7 +192,8 @@ def _recovered(folder: RunFolder, step: int, rows: int, broken_off: int) -> Iter
     if broken_off:
         yield Note(f"{folder.path}: {broken_off} unfinished write(s) of a save that was cut short were removed.")
     if rows != step:
-        message = f"{folder.path / LOSSES.file}: expected {step:,} steps, found {rows:,}; the others' losses are lost."
+        table = folder.path / LOSSES.file if folder.path.is_dir() else folder.path
+        message = f"{table}: expected {step:,} steps, found {rows:,}; the others' losses are lost."
         yield Note(message, warning=True)
 
 

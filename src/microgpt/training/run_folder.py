@@ -4,6 +4,7 @@ Rows go into the tables before the commit, and are cut back to the committed ste
 appears under its name with its first commit inside, so there is none that can't be resumed.
 """
 
+import contextlib
 import json
 import re
 import secrets
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from microgpt import files, locks, untrusted
-from microgpt.errors import CheckpointError, UsageError, file_faults
+from microgpt.errors import CheckpointError
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.tables import EVALUATIONS, LOSSES, Table
@@ -25,6 +26,7 @@ BEST: Final = "best.safetensors"
 REPORT: Final = "run.json"
 SAMPLES: Final = "samples.txt"
 HISTORY: Final = "history"
+OWN: Final = (WEIGHTS, BEST, REPORT, SAMPLES, LOSSES.file, EVALUATIONS.file)  # files of a run, besides its history
 REPORT_LIMIT: Final = 64 << 20  # bytes
 
 Status = Literal["unfinished", "finished", "diverged"]
@@ -63,8 +65,9 @@ class RunFolder:
         return checkpoints.read(path) if path.exists() else None
 
     def forget_best(self) -> None:
-        """The run is finished, and its weights are the best."""
-        (self.path / BEST).unlink(missing_ok=True)
+        """The run is finished, and its weights are the best. What can't be removed now is at the next opening."""
+        with contextlib.suppress(OSError):
+            (self.path / BEST).unlink()
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Put the weights of this step into `history/`. Raises `EnvironmentFault`."""
@@ -104,10 +107,9 @@ class RunFolder:
 
         Raises `CheckpointError` where the weights can't be read or can't be resumed.
         """
-        checkpoint = checkpoints.read(self.weights)
-        if not checkpoint.has_moments or checkpoint.training is None:
-            raise CheckpointError(f"{self.weights}: expected Adam's moments, found weights alone; begin a new run.")
+        checkpoint = resumable(self.weights)
         if self.status == "finished":
+            self.forget_best()  # where the end of the training was cut short
             return checkpoint, LOSSES.read(self.path, checkpoint.state.step)[0], 0
         (self.path / HISTORY).mkdir(exist_ok=True)
         EVALUATIONS.cut(self.path, checkpoint.state.step)
@@ -115,16 +117,19 @@ class RunFolder:
         return checkpoint, LOSSES.cut(self.path, checkpoint.state.step), broken_off
 
 
+def resumable(weights: Path) -> Checkpoint:
+    """A checkpoint that can be gone on from. Raises `CheckpointError`."""
+    checkpoint = checkpoints.read(weights)
+    if not checkpoint.has_moments or checkpoint.training is None:
+        found = "expected Adam's moments to go on with, found weights alone"
+        raise CheckpointError(f"{weights}: {found}; microgpt --from {weights} begins a new run with them.")
+    return checkpoint
+
+
 def create(
     path: Path, checkpoint: Checkpoint, report: Mapping[str, Any], *, losses: bytes = b"", evaluations: bytes = b""
 ) -> RunFolder:
     """A new run folder with its first commit. Raises `UsageError` where there is one, or `EnvironmentFault`."""
-    with file_faults(path):
-        taken = path.exists()
-    if taken:
-        raise UsageError(
-            f"{path}: expected a new --name, found a folder of that name; --resume {path} goes on with it."
-        )
 
     def fill(folder: Path) -> None:
         (folder / HISTORY).mkdir()
@@ -134,8 +139,9 @@ def create(
         run.append(EVALUATIONS, EVALUATIONS.header + evaluations)
         run.commit(checkpoint)
 
-    files.tidy_folders(path.parent)  # of trainings that died before their first commit
-    files.make_folder(path, fill)
+    files.tidy_dead(path.parent)  # of trainings that died before their first commit
+    taken = f"expected a new --name, found a folder of that name; --resume {path} goes on with it."
+    files.make_folder(path, fill, taken)
     return RunFolder(path)
 
 

@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from microgpt import __version__, untrusted
-from microgpt.errors import CheckpointError, DataError
-from microgpt.files import replace
+from microgpt import __version__, files, locks, untrusted
+from microgpt.errors import CheckpointError, DataError, file_faults
 from microgpt.lab.laws.points import Points
 from microgpt.lab.laws.predict import Prediction
 
@@ -45,10 +44,13 @@ class Score:
 
 def register(path: Path, said: Sequence[Prediction], data_sha256: str, now: datetime) -> None:
     """Add predictions to a file, which is made if there is none. What stands there is never changed."""
-    entries = registered(path) if path.exists() else []
     entry = {"time": now.isoformat(), "data_sha256": data_sha256, "version": __version__}
-    entries += [{**entry, **prediction.to_dict()} for prediction in said]
-    replace(path, (json.dumps({"predictions": entries}, indent=1) + "\n").encode())
+    with file_faults(path):
+        files.make_parents(path)
+    with locks.alone(path.parent):
+        entries = registered(path) if path.exists() else []
+        entries += [{**entry, **prediction.to_dict()} for prediction in said]
+        files.replace(path, (json.dumps({"predictions": entries}, indent=1) + "\n").encode())
 
 
 def registered(path: Path) -> list[dict[str, Any]]:
