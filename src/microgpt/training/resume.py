@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from microgpt.data.split import Split
 from microgpt.errors import CheckpointError, UsageError
-from microgpt.model.settings import Settings, flag
-from microgpt.training.checkpoint import Checkpoint
+from microgpt.model.settings import Settings, flag, plain
+from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
 from microgpt.training.prepare import Prepared, absolute, ready_engine, restore, settled
@@ -45,7 +45,7 @@ def resume(
         held.enter_context(origin.locked())
         finished = origin.status == "finished"
         checkpoint, rows, broken_off = origin.reopen()
-        training = _training(checkpoint)
+        training = trained(checkpoint)  # RunFolder.reopen refuses others
         request = _extended(training, changes, origin) if finished else _in_place(training, changes, origin)
         with watch.measure("data"):
             prepared = restore(_moved(checkpoint, changes), request, split)
@@ -60,11 +60,6 @@ def resume(
             held.enter_context(folder.locked())
         past = _past(folder, rows, checkpoint.state.step, origin)
         yield from records(opens(prepared, engine, folder, past, watch), stop, notes)
-
-
-def _training(checkpoint: Checkpoint) -> Training:
-    assert checkpoint.training is not None  # RunFolder.reopen refuses others
-    return checkpoint.training
 
 
 def _in_place(training: Training, changes: dict[str, Any], folder: RunFolder) -> Request:
@@ -87,8 +82,8 @@ def _in_place(training: Training, changes: dict[str, Any], folder: RunFolder) ->
 def _extended(training: Training, changes: dict[str, Any], folder: RunFolder) -> Request:
     """The request of a run that continues a finished one with more steps."""
     begun = training.request
-    done, steps = begun.settings.steps, changes.pop("steps", begun.settings.steps)
-    if not isinstance(steps, int) or steps <= done:
+    done, steps = begun.settings.steps, plain(int, changes.pop("steps", begun.settings.steps))
+    if type(steps) is not int or steps <= done:
         raise UsageError(f"{folder.path} is finished with {done} steps; give --steps above {done} to extend it.")
     place = {"name": changes.pop("name", ""), "out": changes.pop("out", str(folder.path.parent))}
     request = _in_place(training, changes, folder)
@@ -110,7 +105,7 @@ def _moved(checkpoint: Checkpoint, changes: dict[str, Any]) -> Checkpoint:
     """The checkpoint with the text's new place, if the person gave one: what counts is the text's hash."""
     if "data" not in changes:
         return checkpoint
-    training = _training(checkpoint)
+    training = trained(checkpoint)
     provenance = replace(training.provenance, sources=absolute(changes["data"]))
     return replace(checkpoint, training=replace(training, provenance=provenance))
 
@@ -124,7 +119,7 @@ def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]
         table.rows((int(first), *rest) for first, *rest in table.read(origin.path, step)[0])
         for table in (LOSSES, EVALUATIONS)
     ]
-    return prepared, new_folder(prepared, Path(training.request.out), *tables)
+    return prepared, new_folder(prepared.checkpoint, Path(training.request.out), *tables)
 
 
 def _past(folder: RunFolder, rows: list[list[float]], step: int, origin: RunFolder) -> Past:
