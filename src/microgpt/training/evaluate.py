@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -129,6 +128,8 @@ def t_quantile(probability: float, freedom: int) -> float:
         return math.tan(math.pi * (probability - 0.5))
     if freedom == 2:
         return (2 * probability - 1) * math.sqrt(0.5 / (probability * (1 - probability)))
+    from statistics import NormalDist
+
     z = NormalDist().inv_cdf(probability)
     terms = (
         z,
