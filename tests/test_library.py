@@ -10,6 +10,7 @@ import pytest
 
 from microgpt import library
 from microgpt.errors import DataError, UsageError
+from microgpt.library import run as run_module
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.records import Progress, Record
 from microgpt.training.sample import Sampling
@@ -17,7 +18,8 @@ from tests.training.small import text
 
 
 def test_the_examples_of_the_documentation_run() -> None:
-    assert doctest.testmod(library).failed == 0
+    for module in (library, run_module):
+        assert doctest.testmod(module, extraglobs={"train": library.train}).failed == 0
 
 
 def test_training_is_silent_and_writes_nothing_unless_asked(

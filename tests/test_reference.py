@@ -250,6 +250,21 @@ def over(model: GPT, number) -> GPT:  # noqa: ANN001
     return GPT(model.config, {name: [list(map(number, row)) for row in m] for name, m in model.weights.items()})
 
 
+def test_a_subclass_writes_with_its_own_arithmetic() -> None:
+    class Parrot(GPT):
+        """It knows one word."""
+
+        def __init__(self, word: list[int]) -> None:
+            model = small_model(SMALL)
+            super().__init__(model.config, model.weights)
+            self.word = [*word, 4]
+
+        def logits(self, token: int, position: int, past: symmetry.Past) -> list[float]:
+            return [100.0 * (token == self.word[position]) for token in range(5)]
+
+    assert generate(Parrot([2, 0, 1]), random.Random(0)) == [2, 0, 1]
+
+
 NORMS = [Config(**{**vars(SMALL), "norm_embeddings": e, "norm_head": h}) for e in (True, False) for h in (True, False)]
 
 

@@ -9,10 +9,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from microgpt.library import Run, load, resume, train
+    from microgpt.library import Run, load, resume, runs, train
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "load", "resume", "train"]
+__all__ = ["Run", "__version__", "load", "resume", "runs", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,3 +22,8 @@ def __getattr__(name: str) -> Any:
     from microgpt import library
 
     return getattr(library, name)
+
+
+def __dir__() -> list[str]:
+    """What can be had, the library included."""
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ III the architecture, IV the loop. Or run it: `python symmetry.py --steps 200`. 
 The model is GPT-2 (Radford et al. 2019) with RMSNorm (Zhang & Sennrich 2019, eq. 4), ReLU, and no biases.
 """
 from __future__ import annotations
-import argparse, gc, math, random, signal, sys, time
+import argparse, copy, gc, math, random, signal, sys, time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -188,8 +188,8 @@ def train(model: GPT, documents: Sequence[Sequence[int]]) -> Iterator[float]:
 
 def generate(model: GPT, stream: random.Random, temperature: float = 0.5) -> list[int]:
     """Draws token after token, until BOS (the last of the vocabulary) ends the document or ctx is full."""
-    weights = {name: [list(map(float, row)) for row in matrix] for name, matrix in model.weights.items()}
-    floating, past, bos = GPT(model.config, weights), Past(), len(weights["wte"]) - 1
+    floating, past, bos = copy.copy(model), Past(), len(model.weights["wte"]) - 1
+    floating.weights = {name: [list(map(float, row)) for row in matrix] for name, matrix in model.weights.items()}
     tokens = [bos]
     while len(tokens) <= model.config.ctx and (len(tokens) == 1 or tokens[-1] != bos):
         logits = floating.logits(tokens[-1], len(tokens) - 1, past)

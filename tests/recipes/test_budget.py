@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgpt.cli.train import seconds_of
 from microgpt.data.choices import Kind
 from microgpt.errors import UsageError
-from microgpt.recipes import resolve
+from microgpt.recipes import resolve, seconds_of
 from microgpt.recipes.budget import command, fit
 from microgpt.recipes.rungs import rung
 from microgpt.training.loop import train

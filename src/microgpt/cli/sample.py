@@ -23,7 +23,7 @@ PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 @click.option("--prompt", default=None, metavar="TEXT", help="What every sample begins with.")
 @click.option("--prompt-file", default=None, metavar="FILE", help="A file that holds the prompt; - is standard input.")
 @click.option("--count", default=5, show_default=True, help="How many samples.")
-@click.option("--temperature", default=0.5, show_default=True, help="Above 1 samples are wilder, below 1 tamer.")
+@click.option("--temperature", default=0.5, show_default=True, help="Above 1 wilder, below 1 tamer, 0 the likeliest.")
 @click.option("--top-k", default=0, metavar="N", help="Draw from the N most probable characters alone.")
 @click.option("--length", default=256, show_default=True, help="Characters of a sample of running text.")
 @click.option("--new", is_flag=True, help="Reject what stands in the training text.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from microgpt.cli.streams import console
-from microgpt.training.pace import duration
+from microgpt.training.pace import describe
 from microgpt.untrusted import visible
 
 if TYPE_CHECKING:
@@ -90,20 +90,6 @@ def teller(quiet: bool) -> Teller:
     return Live() if sys.stderr.isatty() else Plain()
 
 
-def describe(done: "Progress", held_out: float | None = None) -> str:
-    """`step 300/1000  loss 2.4321  4,310 steps/s  0 s left`. The first step alone tells nothing of the time."""
-    told = f"step {done.step}/{done.steps}  loss {done.loss:.4f}"
-    if held_out is not None:
-        told += f"  held-out {held_out:.4f}"
-    if done.step == 1 < done.steps:
-        return told
-    return f"{told}  {pace(done.steps_per_second)}  {duration(done.seconds_left)} left"
-
-
 def separated(samples: Sequence[str]) -> str:
     """Samples one below the other, with a blank line between them where one has several lines."""
     return ("\n\n" if any("\n" in sample for sample in samples) else "\n").join(samples)
-
-
-def pace(speed: float) -> str:
-    return f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2f} steps/s"

@@ -94,6 +94,8 @@ def _within(budget: str, resume: str | None, chosen: dict[str, Any], tells: Tell
     """The training that makes the most of a time, told as the command that asks for it."""
     import time
 
+    from microgpt.recipes import seconds_of
+
     began, seconds = time.perf_counter(), seconds_of(budget)
     from microgpt.recipes.budget import fit
     from microgpt.training.loop import train
@@ -106,17 +108,6 @@ def _within(budget: str, resume: str | None, chosen: dict[str, Any], tells: Tell
     tells.note(f"the same without a clock: {fitted.command}")
     if not stop():
         tells.note("microgpt sample --stream writes more; microgpt export page.html makes a page that writes")
-
-
-def seconds_of(text: str) -> float:
-    """Seconds of a time such as 90, 60s, 10m or 1.5h. Raises `UsageError`."""
-    units = {"s": 1, "m": 60, "min": 60, "h": 3600}
-    digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
-    unit = text.strip()[len(digits) :].strip() or "s"
-    try:
-        return float(digits) * units[unit]
-    except (ValueError, KeyError):
-        raise UsageError(f"--for takes a time such as 60s, 10m or 1h, found {text!r}.") from None
 
 
 def _follow(

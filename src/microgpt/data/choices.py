@@ -16,6 +16,7 @@ Unit = Literal["characters", "bytes"]  # what one token stands for
 UNITS: Final[tuple[Unit, ...]] = ("characters", "bytes")
 
 STANDARD_INPUT: Final = "-"
+IN_MEMORY: Final = "text in memory"  # the source of a text that the library was given as a string
 
 
 @dataclass(frozen=True)

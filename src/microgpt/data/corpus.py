@@ -44,7 +44,8 @@ class Corpus:
             characters, tokens = text.alphabet, text.symbols
             edges: Positions = np.array([0, len(tokens)], dtype=position_type(len(tokens)))
         else:
-            characters, tokens, edges = _wrapped(text, *documents_of(find_lines(text.symbols, text.alphabet), chosen))
+            cuts = text.cuts or documents_of(find_lines(text.symbols, text.alphabet), chosen)
+            characters, tokens, edges = _wrapped(text, *cuts)
         tokens.flags.writeable = False
         tokenizer = Tokenizer(characters, text.normalize, text.unit)
         counts = None if text.counts is None else np.append(text.counts, 0)  # no BOS in running text

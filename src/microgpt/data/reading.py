@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from microgpt.data.choices import NAMES, Kind, Normalization, Unit, kind_of
 from microgpt.data.decoding import BREAKS, MARKS, REPLACED, check, clean
 from microgpt.data.markov import ENDLESS
-from microgpt.data.slices import Tokens, blocks
+from microgpt.data.slices import Positions, Tokens, blocks
 from microgpt.data.sources import Source, chunks, locate
 from microgpt.data.symbols import Symbols, codes_of, text_of
 from microgpt.data.token_folder import BYTES, is_token_folder, open_folder
@@ -28,6 +28,7 @@ class Text:
 
     `unit` is what a symbol stands for; the alphabet of bytes is BYTES. A text that was prepared as token files stays on
     disk: `symbols` is a map of them, `sha256` is theirs, and `counts`, (alphabet,), how often each symbol occurs.
+    `cuts` are the starts and stops of its documents, of the declared kind, where they are known; shapes (documents,).
     """
 
     name: str
@@ -40,6 +41,7 @@ class Text:
     notes: tuple[str, ...] = ()
     unit: Unit = "characters"
     counts: NDArray[np.int64] | None = None
+    cuts: tuple[Positions, Positions] | None = None
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -134,7 +136,7 @@ def gather(
         raise DataError(f"{', '.join(sources)}: expected text, found only blank files; give a file with text")
     if symbols.has_lone_surrogates:
         raise DataError(f"{', '.join(sources)}: expected {encoding}, found lone surrogates; try another --encoding")
-    return digest.hexdigest(), [*notes, *_remarks(changes)]
+    return digest.hexdigest(), [*notes, *remarks(changes)]
 
 
 def raw(sources: Sequence[str]) -> tuple[Iterator[bytes], list[str]]:
@@ -190,7 +192,8 @@ def name_of(sources: Sequence[str]) -> str:
     return first if len(sources) == 1 else f"{first} and {len(sources) - 1} more"
 
 
-def _remarks(changes: Counter[str]) -> Iterator[str]:
+def remarks(changes: Counter[str]) -> Iterator[str]:
+    """What cleaning a text has changed."""
     if changes[MARKS]:
         yield "a byte-order mark was dropped"
     if changes[BREAKS]:

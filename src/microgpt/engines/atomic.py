@@ -3,6 +3,7 @@
 Every number is an atom that knows its history. That is slow, and it is the reference for every other engine.
 """
 
+import copy
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -120,6 +121,11 @@ class AtomicRunner:
         if self._cache.weights is not self._now.weights:
             self._cache = _Cache(self._model, self._now.weights)
         return np.array(self._cache.probabilities(tokens), np.float64)
+
+    def reader(self) -> "AtomicRunner":
+        other = copy.copy(self)
+        other._cache = _Cache(self._model, self._now.weights)
+        return other
 
     def _backward(self, batch: Batch) -> float:
         """The batch's loss; leaves its gradient in the atoms, which begin at the state whatever they held before."""

@@ -63,6 +63,11 @@ class Runner(Protocol):
         to ask for a prefix that extends the last one."""
         ...
 
+    def reader(self) -> "Runner":
+        """Another runner on the same weights, for another thread: both may `evaluate` and ask for the `next` token at
+        once, and neither advances any more. It costs a key/value cache, not a copy of the state."""
+        ...
+
 
 class Engine(Protocol):
     """One rung of the ladder."""

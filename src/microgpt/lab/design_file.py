@@ -163,10 +163,9 @@ class _Reader:
         if name == "data":
             return (value,) if isinstance(value, str) else tuple(self._words(name, value))
         try:
-            check(_FIELDS[name], value)
+            return check(_FIELDS[name], value)
         except UsageError as error:
             raise self._fault(name, str(error).rstrip(".")) from None
-        return float(value) if isinstance(_FIELDS[name].default, float) else value
 
     def _seeds(self, where: str, values: Any) -> tuple[int, ...]:
         if type(values) is int and 1 <= values <= MOST_SEEDS:

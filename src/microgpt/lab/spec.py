@@ -48,7 +48,7 @@ class Spec:
     @cached_property
     def scientific(self) -> dict[str, Any]:
         """The settings by name, each in its field's own type: a learning rate of 1 is 1.0."""
-        values = {field.name: _typed(field, getattr(self.settings, field.name)) for field in _fields(Settings)}
+        values = {name: getattr(self.settings, name) for name in SETTINGS}
         return values | {name: getattr(self, name) for name in TEXT_SETTINGS} | {"holdout": float(self.holdout)}
 
     @cached_property
@@ -76,11 +76,3 @@ def spec_of(request: Request, data_sha256: str, kind: str) -> Spec:
     texts: dict[str, Any] = {name: getattr(request, name) for name in TEXT_SETTINGS} | {"documents": kind}
     texts |= {"engine": request.engine, "precision": request.precision}
     return Spec(request.settings, request.data, data_sha256, **texts)
-
-
-def _fields(kind: type) -> "tuple[dataclasses.Field[Any], ...]":
-    return dataclasses.fields(kind)
-
-
-def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
-    return float(value) if isinstance(field.default, float) else value

@@ -7,7 +7,8 @@ import dataclasses
 import difflib
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from numbers import Integral, Real
+from typing import Any, Final, Literal
 
 from microgpt.errors import UsageError
 
@@ -50,9 +51,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "emb", "head", "layer", "ctx", "ff"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise UsageError(f"{name} must be a whole number of 1 or more, found {size!r}.")
+            size = plain(int, getattr(self, name))
+            if type(size) is not int or size < 1:
+                raise UsageError(f"{name} must be a whole number of 1 or more, found {shown(size)}.")
+            object.__setattr__(self, name, size)
         if self.emb % self.head:
             near = _near_divisor(self.emb, self.head)
             raise UsageError(
@@ -94,7 +96,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            check(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, check(field, getattr(self, field.name)))
         if self.warmup > self.steps:
             raise UsageError(f"warmup must not exceed steps, found --warmup {self.warmup} --steps {self.steps}.")
         self.model(vocabulary=1)
@@ -135,11 +137,38 @@ def _length(number: int) -> str:
     return f"a number of {len(str(abs(number))) if known else 'more than 4000'} digits"
 
 
-def check(field: "dataclasses.Field[Any]", value: Any) -> None:
-    """Raise `UsageError` when a value has not the type of the field's default or is out of its bounds."""
-    kind = type(field.default)
-    whole_float = kind is float and isinstance(value, int) and not isinstance(value, bool)
-    if type(value) is not kind and not whole_float:
+_WIDER: Final[dict[Any, Any]] = {int: Integral, float: Real}
+
+
+def plain(kind: type, value: Any) -> Any:
+    """A value of NumPy's or another's types as Python's own `kind`, which JSON and files can hold; else as it is.
+
+    Whole numbers are all that are `Integral`, numbers all that are `Real`; on and off are none of them.
+
+    >>> from fractions import Fraction
+    >>> plain(float, Fraction(1, 4)), plain(float, 3), plain(int, True)
+    (0.25, 3.0, True)
+    """
+    if kind is bool:
+        return bool(value) if str(getattr(value, "dtype", "")) == "bool" and not value.shape else value
+    if isinstance(value, bool) or not isinstance(value, _WIDER.get(kind, kind)):
+        return value
+    if kind is str:
+        return str.__str__(value)
+    if kind is int or (isinstance(value, Integral) and abs(int(value)) > MOST):  # which the bounds refuse
+        return int(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def check(field: "dataclasses.Field[Any]", value: Any) -> Any:
+    """The value as it is stored. Raises `UsageError` when it has not the type of the field's default or is out of its
+    bounds."""
+    kind: Any = type(field.default)
+    value = plain(kind, value)
+    if type(value) is not kind and not (kind is float and type(value) is int):
         raise UsageError(f"{flag(field.name)} takes {_describe(kind)}, found {shown(value)}.")
     choices = field.metadata["choices"]
     if choices and value not in choices:
@@ -148,6 +177,7 @@ def check(field: "dataclasses.Field[Any]", value: Any) -> None:
         raise UsageError(f"{flag(field.name)} takes {told}. Did you mean {near[0]}?")
     if kind in (int, float):
         _check_bounds(field.name, value, field.metadata["bounds"])
+    return value
 
 
 def _check_bounds(name: str, value: float, bounds: dict[str, float | None]) -> None:

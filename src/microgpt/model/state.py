@@ -17,7 +17,7 @@ WEIGHTS_STREAM, ORDER_STREAM, SAMPLES_STREAM = 0, 1, 2  # what `--seed` derives;
 class State:
     """Flat weights and Adam moments in the layout of the ledger, each (params,), and the number of steps done.
 
-    A state is a value: whoever opens it copies what it will change.
+    A state is a value: whoever opens it copies what it will change, and its arrays are read-only.
     """
 
     model: ModelConfig
@@ -29,9 +29,11 @@ class State:
     def __post_init__(self) -> None:
         expected = (params(self.model),)
         for name in ("weights", "adam_m", "adam_v"):
-            shape = getattr(self, name).shape
-            if shape != expected:
-                raise ValueError(f"{name} must have shape {expected}, found {shape}")
+            array = getattr(self, name).view()
+            if array.shape != expected:
+                raise ValueError(f"{name} must have shape {expected}, found {array.shape}")
+            array.flags.writeable = False  # what is written here would reach no engine that has copied it already
+            object.__setattr__(self, name, array)
 
     @property
     def finite(self) -> bool:

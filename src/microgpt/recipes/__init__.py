@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from microgpt.errors import UsageError
-from microgpt.model.settings import LONGEST, Settings, flag, shown
+from microgpt.model.settings import LONGEST, Settings, flag, plain, shown
 from microgpt.training.request import Request
 
 
@@ -147,3 +147,19 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
     base = find(recipe).request
     settings = replace(base.settings, **{name: value for name, value in overrides.items() if name in SETTINGS})
     return replace(base, settings=settings, **{name: v for name, v in overrides.items() if name in REQUESTED})
+
+
+def seconds_of(time: object) -> float:
+    """Seconds of a time such as "90", "60s", "10m" or "1.5h", or of a number of them. Raises `UsageError`.
+
+    >>> seconds_of("10m"), seconds_of(90)
+    (600.0, 90.0)
+    """
+    units = {"s": 1, "m": 60, "min": 60, "h": 3600}
+    text = time if isinstance(time, str) else str(plain(float, time))
+    digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text.strip()[len(digits) :].strip() or "s"
+    try:
+        return float(digits) * units[unit]
+    except (ValueError, KeyError):
+        raise UsageError(f"--for takes a time such as 60s, 10m or 1h, found {shown(time)}.") from None

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from microgpt.data.reading import Text
 from microgpt.data.split import Split
 from microgpt.engines.base import Runner, predictions
 from microgpt.errors import UsageError
@@ -77,16 +78,16 @@ class Speed:
     evaluation: float
 
 
-def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None) -> Fitted:
+def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None, text: Text | None = None) -> Fitted:
     """The training of `given` settings that makes the most of so many seconds from `began` on.
 
-    What is given is kept; the rest is chosen. Raises `UsageError` for a time that is too short or for given `steps`,
-    and what `prepare` raises.
+    What is given is kept; the rest is chosen. `text` is the text where it is at hand already. Raises `UsageError` for a
+    time that is too short or for given `steps`, and what `prepare` raises.
     """
     began = time.perf_counter() if began is None else began
     _check(given, seconds)
     given = {"threads": _cores(), "recipe": "default", **given}
-    documents, split = _split(given, seconds)
+    documents, split = _split(given, seconds, text)
     given = {**given, "documents": documents, "holdout": split.holdout}
     if split.is_running:  # which is 256 characters each
         given = {"samples": 5, **given}
@@ -133,12 +134,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _split(given: Mapping[str, Any], seconds: float) -> tuple[str, Split]:
+def _split(given: Mapping[str, Any], seconds: float, text: Text | None) -> tuple[str, Split]:
     """The text as lines where they are short, else as running text: of paragraphs a small ctx would see the beginning
     alone; with what to ask for to have it so. No more is held out than can be evaluated in the time."""
     about_the_text = {name: value for name, value in _settings(given).items() if name not in SETTINGS}
     request = resolve(given["recipe"], about_the_text)
-    text = text_of(request)
+    text = text or text_of(request)
     split = split_of(request, request.documents, text)
     kind = split.corpus.kind
     if request.documents == "auto" and kind != "windows" and (kind != "lines" or _longest(split) > LONGEST_LINE):

@@ -47,6 +47,12 @@ class Checkpoint:
         return Description(self.model, self.tokenizer, self.kind, self.state.step, self.training)
 
 
+def trained(checkpoint: Checkpoint) -> Training:
+    """The training of a checkpoint that has one."""
+    assert checkpoint.training is not None
+    return checkpoint.training
+
+
 def to_bytes(checkpoint: Checkpoint) -> bytes:
     """The whole checkpoint as a file. Raises `DivergedError` where a number is not finite: `read` would refuse it."""
     if not checkpoint.state.finite:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from microgpt.data.slices import Tokens, Views, fitting
 from microgpt.data.split import Part, Split
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines.base import Runner
-from microgpt.errors import DataError, DivergedError
+from microgpt.errors import DataError, DivergedError, UsageError
 
 CLUSTERS: Final = 32  # of windows: so many that their spread is known to an eighth, so few that each is long
 _AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
@@ -24,13 +24,23 @@ _AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Loss in nats per token with its standard error (None for a single cluster); `documents` counts sequences."""
+    """Loss in nats per token with its standard error (None for a single cluster); `documents` counts sequences.
+
+    `sums` and `counts`, both (documents,), are the summed loss and the predictions of each, in the order of the text.
+    """
 
     loss: float
     se: float | None
     documents: int
     tokens: int
     bits_per_character: float
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64), compare=False, repr=False)
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """The loss of each document in nats per token, (documents,)."""
+        return self.sums / self.counts
 
     def to_dict(self) -> dict[str, float | int | None]:
         """The JSON of `eval`."""
@@ -66,14 +76,76 @@ def summarize(
     if not np.isfinite(sums).all():
         raise DivergedError("expected a finite held-out loss, found another: the weights are too large; train it anew.")
     characters = sum(int((tokens[1 : 1 + ctx] != tokenizer.bos).sum()) for tokens in sequences)
-    clusters = (sums, counts) if kind != "windows" else (contiguous(sums), contiguous(counts))
     return HeldOut(
         loss=float(sums.sum() / counts.sum()),
-        se=standard_error(*clusters),
+        se=standard_error(*clusters(kind, sums, counts)),
         documents=len(sequences),
         tokens=int(counts.sum()),
         bits_per_character=float(sums.sum() / math.log(2) / max(characters, 1)),
+        sums=sums,
+        counts=counts,
     )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`difference` is one model's loss less another's on the same documents, in nats per token: below zero the first is
+    better. It lies in `low` … `high` with the chance of `level`, as far as other documents of this text go; that other
+    seeds would train other models is not in it."""
+
+    difference: float
+    se: float
+    low: float
+    high: float
+    level: float
+    documents: int
+
+
+def compare(first: HeldOut, second: HeldOut, kind: Kind, level: float) -> Comparison:
+    """The paired difference of two losses on the same predictions, with a t-interval over clusters of documents.
+
+    Raises `UsageError` where the predictions differ, or are of a single cluster.
+    """
+    if not np.array_equal(first.counts, second.counts):
+        raise UsageError(
+            f"expected the same predictions of both runs, found {first.tokens:,} and {second.tokens:,}: they see "
+            "documents of different length (ctx); compare runs of one ctx."
+        )
+    differences = clusters(kind, first.sums - second.sums, first.counts)
+    se = standard_error(*differences)
+    if se is None:
+        raise UsageError("expected two held-out documents or more to compare on, found one; hold more out.")
+    middle, half = first.loss - second.loss, t_quantile((1 + level) / 2, len(differences[0]) - 1) * se
+    return Comparison(middle, se, middle - half, middle + half, level, first.documents)
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """Student's t with `freedom` of 1 or more, that so much probability (from one half) lies below.
+
+    Exact for 1 and 2, then the expansion of Abramowitz & Stegun 1964, 26.7.5, to within a thousandth up to 0.975.
+    """
+    if freedom == 1:
+        return math.tan(math.pi * (probability - 0.5))
+    if freedom == 2:
+        return (2 * probability - 1) * math.sqrt(0.5 / (probability * (1 - probability)))
+    from statistics import NormalDist
+
+    z = NormalDist().inv_cdf(probability)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return math.fsum(term / freedom**power for power, term in enumerate(terms))
+
+
+def clusters(
+    kind: Kind, sums: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Summed losses and predictions of what is independent: documents or, of running text, stretches of windows."""
+    return (contiguous(sums), contiguous(counts)) if kind == "windows" else (sums, counts)
 
 
 def standard_error(sums: NDArray[np.float64], counts: NDArray[Any]) -> float | None:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,11 +35,11 @@ class RunSummary:
     fault: str | None = None
 
 
-def find(run: str | Path | None = None, out: str | Path = "runs") -> Path:
-    """The run folder or weights file that RUN means. Raises `CheckpointError` where there is none, `EnvironmentFault`
-    where looking for it is not permitted."""
+def find(run: str | Path | None = None, out: str | Path = "runs", interrupted: bool = False) -> Path:
+    """The run folder or weights file that RUN means; without one, the newest. Raises `CheckpointError` where there is
+    none, `EnvironmentFault` where looking for it is not permitted."""
     if run is None:
-        return newest(Path(out))
+        return newest(Path(out), interrupted)
     for path in (Path(run), Path(out) / run):
         try:
             if path.is_file() and path.suffix.lower() in EXPORTED:
@@ -57,9 +57,10 @@ def find(run: str | Path | None = None, out: str | Path = "runs") -> Path:
     raise CheckpointError(f"{run}: expected a run's name, its folder or a weights file, found none; {advice}")
 
 
-def newest(out: Path) -> Path:
-    """The run that finished last. Raises `CheckpointError` where none has."""
-    finished = [(ended, folder.path) for folder in folders(out) if (ended := _ended(folder))]
+def newest(out: Path, interrupted: bool = False) -> Path:
+    """The run that finished last or, with `interrupted`, the one that finished or was left off last and that nothing
+    trains now. Raises `CheckpointError` where there is none."""
+    finished = [(ended, folder.path) for folder in folders(out) if (ended := _ended(folder, interrupted))]
     if not finished:
         raise CheckpointError(f"{out}: expected a finished run, found none; `microgpt train` makes one.")
     return max(finished)[1]
@@ -109,10 +110,13 @@ def _summary(folder: RunFolder) -> RunSummary:
     )
 
 
-def _ended(folder: RunFolder) -> str | None:
+def _ended(folder: RunFolder, interrupted: bool) -> str | None:
     try:
         report = folder.read_report()
-    except (CheckpointError, EnvironmentFault):
+        if interrupted and report.get("status") == "unfinished":
+            with folder.locked():
+                return datetime.fromtimestamp(folder.weights.stat().st_mtime, UTC).isoformat()
+    except (CheckpointError, EnvironmentFault, OSError):
         return None
     return _told(report, "ended", str) if report.get("status") == "finished" else None
 

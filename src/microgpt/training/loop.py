@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from microgpt.data.split import Split
-from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.estimate import estimate
 from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
-from microgpt.training.prepare import Prepared, prepare, ready_engine
+from microgpt.training.prepare import prepare, ready_engine
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Sampled, Saved
 from microgpt.training.remarks import remarks, too_high
 from microgpt.training.report import report
@@ -56,16 +56,16 @@ def train(
         prepared, engine, note = ready_engine(prepared, request.engine, request.precision)
     notes = [Note(text) for text in (note, estimate(prepared)) if text]
     notes = [*remarks(prepared), *notes]
-    folder = new_folder(prepared, Path(request.out)) if request.out else None
+    folder = new_folder(prepared.checkpoint, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
         session = opens(prepared, engine, folder, Past(), watch)
         session.deadline = deadline
         yield from records(session, stop, notes)
 
 
-def new_folder(prepared: Prepared, out: Path, losses: bytes = b"", evaluations: bytes = b"") -> RunFolder:
+def new_folder(checkpoint: Checkpoint, out: Path, losses: bytes = b"", evaluations: bytes = b"") -> RunFolder:
     """The folder of a new run, with its first commit."""
-    training, checkpoint = prepared.training, prepared.checkpoint
+    training = trained(checkpoint)
     path = out / (training.request.name or new_name(training.provenance.name))
     told = {"run": str(path), "steps": training.request.settings.steps}
     first = report(training, checkpoint.kind, "unfinished", told)

@@ -1,7 +1,10 @@
 """How many steps to ask an engine for at once, so that news, saves and Ctrl-C come at a human pace."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from microgpt.training.records import Progress
 
 INTERVAL: Final = 0.2  # seconds between two looks
 GROWTH: Final = 8  # the first step of an engine may be much slower than the next
@@ -33,3 +36,17 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def describe(done: "Progress", held_out: float | None = None) -> str:
+    """`step 300/1000  loss 2.4321  4,310 steps/s  0 s left`. The first step alone tells nothing of the time."""
+    told = f"step {done.step}/{done.steps}  loss {done.loss:.4f}"
+    if held_out is not None:
+        told += f"  held-out {held_out:.4f}"
+    if done.step == 1 < done.steps:
+        return told
+    return f"{told}  {_speed(done.steps_per_second)}  {duration(done.seconds_left)} left"
+
+
+def _speed(speed: float) -> str:
+    return f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.2f} steps/s"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microgpt.data.choices import STANDARD_INPUT, Normalization, is_built_in
+from microgpt.data.choices import IN_MEMORY, STANDARD_INPUT, Normalization, is_built_in
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
 from microgpt.data.reading import Text, read
@@ -21,7 +21,7 @@ from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes, state_bytes
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
-from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.description import Provenance, Training
 from microgpt.training.request import Request
 
@@ -35,8 +35,7 @@ class Prepared:
 
     @property
     def training(self) -> Training:
-        assert self.checkpoint.training is not None  # what is prepared can be trained
-        return self.checkpoint.training
+        return trained(self.checkpoint)
 
     @property
     def request(self) -> Request:
@@ -76,9 +75,8 @@ def _described(model: ModelConfig, tokenizer: Tokenizer) -> str:
 
 def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None) -> Prepared:
     """The text of a run that goes on. Raises `DataError` where it has changed since."""
-    assert checkpoint.training is not None
     dataset = dataset_of(checkpoint, split)
-    training = replace(checkpoint.training, request=settled(request), ranks=ranks())
+    training = replace(trained(checkpoint), request=settled(request), ranks=ranks())
     return Prepared(dataset, replace(checkpoint, training=training))
 
 
@@ -89,6 +87,8 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
     if training is None:
         raise UsageError("this file was made to be shared and names no text; give one with --data.")
     request = training.request
+    if split is None and training.provenance.sources == (IN_MEMORY,):
+        raise DataError("this run was trained on a text in memory; give it again, as load(run, text=…) does.")
     split = split or split_of(replace(request, data=training.provenance.sources), checkpoint.kind)
     expected, found = training.provenance.sha256, split.corpus.sha256
     if expected != found or split.corpus.tokenizer != checkpoint.tokenizer:
@@ -184,7 +184,7 @@ def _dataset(request: Request, split: Split, stream: random.Random | None) -> Da
 def absolute(sources: Sequence[str]) -> tuple[str, ...]:
     """Sources that mean the same from any folder."""
     return tuple(
-        source if is_built_in(source) or source == STANDARD_INPUT else str(Path(source).absolute())
+        source if is_built_in(source) or source in (STANDARD_INPUT, IN_MEMORY) else str(Path(source).absolute())
         for source in sources
     )
 

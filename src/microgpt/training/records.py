@@ -1,8 +1,9 @@
 """What a training tells while it runs. The loop yields these; whoever started it prints, draws or ignores them."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,6 +152,31 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, keys as the contract names them."""
         return asdict(self) | {"samples": list(self.samples)}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "Result | None":
+        """The inverse, of a `run.json` that anyone may have edited: None where a value is missing or no such one."""
+        try:
+            result: Result = _revived(Result, values)
+        except (KeyError, TypeError):
+            return None
+        return result
+
+
+def _revived(kind: type, values: Mapping[str, Any]) -> Any:
+    """A record from plain values. Raises `KeyError` or `TypeError` where they can't be."""
+    made: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        value = values[name]
+        if is_dataclass(hint):
+            made[name] = _revived(hint, value)  # type: ignore[arg-type]
+        elif isinstance(value, list) and hint == tuple[str, ...] and all(isinstance(item, str) for item in value):
+            made[name] = tuple(value)
+        elif hint != tuple[str, ...] and isinstance(value, hint):
+            made[name] = value
+        else:
+            raise TypeError(f"{name}: expected {hint}, found {value!r}")
+    return kind(**made)
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,12 +62,12 @@ class Request:
     )
     patience: int = setting(0, "Held-out losses in a row that may be no better, before training ends.", low=0)
     samples: int = setting(20, "Samples to write at the end.", low=0, high=100_000)
-    temperature: float = setting(0.5, "Above 1 samples are wilder, below 1 tamer.", above=0)
+    temperature: float = setting(0.5, "Above 1 samples are wilder, below 1 tamer; 0 takes the likeliest.", low=0)
 
     def __post_init__(self) -> None:
         for declared in dataclasses.fields(self):
             if declared.name not in ("settings", "data"):
-                check(declared, getattr(self, declared.name))
+                object.__setattr__(self, declared.name, check(declared, getattr(self, declared.name)))
         if not self.data or not all(isinstance(source, str) and source for source in self.data):
             raise UsageError(f"--data takes a built-in text, files or folders, found {self.data!r}.")
         self._check_name()

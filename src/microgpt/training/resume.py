@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from microgpt.data.split import Split
 from microgpt.errors import CheckpointError, UsageError
-from microgpt.model.settings import Settings, flag
+from microgpt.model.settings import Settings, flag, plain
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
 from microgpt.training.prepare import Prepared, absolute, ready_engine, restore, settled
@@ -52,7 +52,7 @@ def resume(
             checkpoint, broken_off = resumable(run), 0
             origin = origin if _is_state_of(checkpoint, origin) else RunFolder(run)  # which has no tables
             rows = LOSSES.read(origin.path, checkpoint.state.step)[0]
-        training, done = _training(checkpoint), checkpoint.state.step
+        training, done = trained(checkpoint), checkpoint.state.step
         if finished := own and origin.status == "finished":
             done = training.request.settings.steps
         in_place = own and not finished
@@ -79,18 +79,13 @@ def _is_state_of(checkpoint: Checkpoint, folder: RunFolder) -> bool:
         found = checkpoints.describe(folder.weights).training
     except CheckpointError:
         return False
-    return found is not None and _decisive(found) == _decisive(_training(checkpoint))
+    return found is not None and _decisive(found) == _decisive(trained(checkpoint))
 
 
 def _decisive(training: Training) -> tuple[str, dict[str, Any]]:
     """What decides the losses of a run."""
     values = training.request.to_dict()
     return training.provenance.sha256, {key: values[key] for key in values.keys() - {*FREE, *COMPUTING}}
-
-
-def _training(checkpoint: Checkpoint) -> Training:
-    assert checkpoint.training is not None  # RunFolder.reopen refuses others
-    return checkpoint.training
 
 
 def _in_place(training: Training, changes: dict[str, Any], folder: RunFolder) -> Request:
@@ -113,8 +108,8 @@ def _in_place(training: Training, changes: dict[str, Any], folder: RunFolder) ->
 def _elsewhere(training: Training, changes: dict[str, Any], run: Path, origin: RunFolder, done: int) -> Request:
     """The request of a run that goes on in a new folder, from a finished run or a file, after so many steps."""
     begun = training.request
-    steps = changes.pop("steps", begun.settings.steps)
-    if not isinstance(steps, int) or steps <= done:
+    steps = plain(int, changes.pop("steps", begun.settings.steps))
+    if type(steps) is not int or steps <= done:
         told = "is finished with" if done == begun.settings.steps else "has taken"
         raise UsageError(f"{run} {told} {done} steps; give --steps above {done} to extend it.")
     beside = origin.path.parent if origin.path.is_dir() else "runs"
@@ -138,7 +133,7 @@ def _moved(checkpoint: Checkpoint, changes: dict[str, Any]) -> Checkpoint:
     """The checkpoint with the text's new place, if the person gave one: what counts is the text's hash."""
     if "data" not in changes:
         return checkpoint
-    training = _training(checkpoint)
+    training = trained(checkpoint)
     provenance = replace(training.provenance, sources=absolute(changes["data"]))
     return replace(checkpoint, training=replace(training, provenance=provenance))
 
@@ -152,7 +147,7 @@ def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]
         table.rows((int(first), *rest) for first, *rest in table.read(origin.path, step)[0])
         for table in (LOSSES, EVALUATIONS)
     ]
-    return prepared, new_folder(prepared, Path(training.request.out), *tables)
+    return prepared, new_folder(prepared.checkpoint, Path(training.request.out), *tables)
 
 
 def _past(folder: RunFolder, rows: list[list[float]], step: int, origin: Path) -> Past:

@@ -14,7 +14,7 @@ from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines.base import Runner
 from microgpt.errors import DataError, DivergedError, UsageError
-from microgpt.model.settings import MOST, flag
+from microgpt.model.settings import MOST, flag, plain, shown
 from microgpt.model.state import SAMPLES_STREAM
 
 TRIES: Final = 100  # for each sample that must be new, before giving up
@@ -24,8 +24,8 @@ LONGEST: Final = 1_000_000  # characters of one of them
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to write. `top_k` 0 draws from all tokens; `length` is the most characters of running text (documents end
-    by themselves). Raises `UsageError`."""
+    """How to write. `temperature` 0 takes the likeliest token, `top_k` 0 draws from all; `length` is the most
+    characters of running text (documents end by themselves). Raises `UsageError`."""
 
     count: int = 5
     temperature: float = 0.5
@@ -34,12 +34,18 @@ class Sampling:
     length: int = 256
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise UsageError(f"--temperature must be a number above 0, found {self.temperature}; 0.5 is usual.")
+        for name in ("count", "temperature", "top_k", "prompt", "length"):
+            kind = type(getattr(Sampling, name))
+            object.__setattr__(self, name, plain(kind, getattr(self, name)))
+        if type(self.temperature) is not float or not 0 <= self.temperature < float("inf"):
+            found = shown(self.temperature)
+            raise UsageError(f"--temperature must be a number of 0 or more, found {found}; 0.5 is usual.")
         for name, low, high in (("count", 0, MOST_SAMPLES), ("top_k", 0, MOST), ("length", 1, LONGEST)):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise UsageError(f"{flag(name)} must be a whole number from {low} to {high:,}, found {value!r}.")
+                raise UsageError(f"{flag(name)} must be a whole number from {low} to {high:,}, found {shown(value)}.")
+        if type(self.prompt) is not str:
+            raise UsageError(f"--prompt must be text, found {shown(self.prompt)}; an empty one begins anywhere.")
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,19 @@ class Writer:
         if size >= sampling.length:
             yield f"the prompt fills --length {sampling.length}, so nothing follows it; a larger --length goes on"
 
+    def next(self, text: str) -> dict[str, float]:
+        """The probability of each character to come next after a text, the likeliest first; "" is the end of a
+        document, which running text has none of. Of bytes, each is the character of its number. Raises as `samples`."""
+        tokens, running = self._prompt(text), self.kind == "windows"
+        tokens = (tokens or [self._first()])[-self.ctx :] if running else [self.tokenizer.bos, *tokens]
+        probabilities = self.runner.next(tokens).copy()
+        if running:
+            probabilities[self.tokenizer.bos] = 0.0
+            probabilities /= probabilities.sum()
+        names = [*self.tokenizer.characters, *([] if running else [""])]
+        pairs = zip(names, probabilities.tolist(), strict=False)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
     def _prompt(self, text: str) -> list[int]:
         """The tokens of a prompt that can be gone on from. Raises as `samples` does."""
         if self.kind == "lines" and "\n" in text:
@@ -176,16 +195,19 @@ class Writer:
 
 
 def tempered(probabilities: NDArray[np.float64], temperature: float, top_k: int = 0) -> list[float]:
-    """Probabilities p to p^(1/temperature), the most probable at 1, of all tokens or of the `top_k` most probable.
+    """Probabilities p to p^(1/temperature), the most probable at 1, of all tokens or of the `top_k` most probable;
+    at temperature 0 of the most probable alone.
 
     Of equals the lower token id is kept. In logarithms, so that no temperature overflows. Raises `DivergedError`
     where a probability is not finite.
     """
     if not np.isfinite(probabilities).all():
         raise DivergedError("expected finite probabilities, found others: the weights are too large; train it anew.")
-    with np.errstate(divide="ignore"):
+    if temperature == 0:
+        top_k, temperature = 1, 1.0
+    with np.errstate(divide="ignore", over="ignore"):  # to minus infinity, which exp makes 0
         logs = np.log(probabilities)
-    weights = np.exp((logs - logs.max()) / temperature)
+        weights = np.exp((logs - logs.max()) / temperature)
     if 0 < top_k < len(weights):
         weights[np.argsort(-probabilities, kind="stable")[top_k:]] = 0.0
     chosen: list[float] = weights.tolist()

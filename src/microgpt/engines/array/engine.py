@@ -1,5 +1,6 @@
 """The engine `array` behind the contract of engines."""
 
+import copy
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,7 @@ class ArrayRunner:
         self._model, self._dtype = state.model, DTYPES[config.precision]
         self._betas = Betas(config.beta1, config.beta2)
         self._pinned = pinned
+        self._cached: list[int] = []
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it
             numbers = np.stack([state.weights, state.adam_m, state.adam_v]).astype(self._dtype)
         now, spare = moment(self._model, numbers, state.step), moment(self._model, numbers.copy(), 0)
@@ -60,9 +62,7 @@ class ArrayRunner:
         self._gradient = np.zeros(params(self._model), self._dtype)
         self._share = np.zeros_like(self._gradient)  # of one rectangle, where a batch needs several
         self._gradients, self._shares = matrices(self._model, self._gradient), matrices(self._model, self._share)
-        shape = self._model.layer, self._model.head, self._model.ctx, self._model.head_size
-        self._cache = Cache(np.empty(shape, self._dtype), np.empty(shape, self._dtype), 0)
-        self._cached: list[int] = []
+        self._forget()
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
         losses: list[float] = []
@@ -109,6 +109,17 @@ class ArrayRunner:
             logits = forward(self._model, self._moments[0].weights, new, cache).logits
             self._cached = tokens
             return softmax(logits[-1].astype(np.float64))
+
+    def reader(self) -> "ArrayRunner":
+        other = copy.copy(self)
+        other._forget()
+        return other
+
+    def _forget(self) -> None:
+        """A key/value cache of this runner's own, with nothing in it."""
+        shape = self._model.layer, self._model.head, self._model.ctx, self._model.head_size
+        self._cache = Cache(np.empty(shape, self._dtype), np.empty(shape, self._dtype), 0)
+        self._cached = []
 
     def trace(self, tokens: Tokens) -> dict[str, Array]:
         """Every intermediate of one sequence's first ctx tokens by name, in the order in which it arises; losses are

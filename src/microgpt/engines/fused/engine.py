@@ -1,5 +1,6 @@
 """The engine `fused` behind the contract of engines: memory, sequences and calls for kernel.c."""
 
+import copy
 import ctypes
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -201,6 +202,12 @@ class FusedRunner:
             powers = np.exp(logits - logits.max())
             probabilities: NDArray[np.float64] = powers / powers.sum()
         return probabilities
+
+    def reader(self) -> "FusedRunner":
+        other = copy.copy(self)
+        other._workspace, other._slots = memory(0), 0
+        other._activations, other._cached = memory(0), []
+        return other
 
     def _room(self, slots: int) -> int:
         """The address of a workspace with so many slots or more."""

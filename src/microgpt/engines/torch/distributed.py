@@ -188,6 +188,10 @@ class LeadingRunner:
     def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
         return self._runner.next(prefix)
 
+    def reader(self) -> "LeadingRunner":
+        """Itself: the ranks carry out one command at a time."""
+        return self
+
 
 class LeadingEngine:
     """The engine `torch` on all ranks, as rank 0 sees it."""

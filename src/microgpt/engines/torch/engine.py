@@ -1,5 +1,6 @@
 """The engine `torch` behind the contract of engines."""
 
+import copy
 import math
 import os
 from collections.abc import Sequence
@@ -78,8 +79,7 @@ class TorchRunner:
             kind: dict[str, Any] = {"dtype": self._dtype, "device": device}
             self._total = torch.zeros(params(self._model) + 1, **kind)  # the gradient and, behind it, the loss
             self._moments = self._moment(state, kind), self._moment(state, kind)
-            shape = self._model.layer, self._model.head, self._model.ctx, self._model.head_size
-            self._cache = Cache(torch.empty(shape, **kind), torch.empty(shape, **kind), 0)
+            self._forget()
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
         told: list[float] = []
@@ -132,6 +132,19 @@ class TorchRunner:
             probabilities: NDArray[np.float64] = torch.softmax(found[0, -1].cpu().double(), -1).numpy()
         self._cached = tokens
         return probabilities
+
+    def reader(self) -> "TorchRunner":
+        other = copy.copy(self)
+        with self._computing():
+            other._forget()
+        return other
+
+    def _forget(self) -> None:
+        """A key/value cache of this runner's own, with nothing in it."""
+        shape = self._model.layer, self._model.head, self._model.ctx, self._model.head_size
+        numbers = torch.empty((2, *shape), dtype=self._dtype, device=self._device)
+        self._cache = Cache(numbers[0], numbers[1], 0)
+        self._cached = []
 
     def _moment(self, state: State, kind: dict[str, Any]) -> Moment:
         numbers = torch.empty(3, len(state.weights), **kind)

@@ -1,0 +1,309 @@
+"""A run as the library has it: a model that writes, is measured, compared, looked into and exported."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.data.reading import read, read_bytes
+from microgpt.data.split import Split
+from microgpt.engines import choose, create
+from microgpt.engines.base import EngineConfig, Runner
+from microgpt.errors import DataError, EnvironmentFault, UsageError
+from microgpt.export import export
+from microgpt.library.given import Sources, in_memory, sources, stream
+from microgpt.model import ledger
+from microgpt.model.settings import ModelConfig, Settings, plain, shown
+from microgpt.training import evaluate
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.evaluate import Comparison, HeldOut
+from microgpt.training.prepare import dataset_of, engine_config, settled
+from microgpt.training.records import Result
+from microgpt.training.run_folder import RunFolder
+from microgpt.training.sample import Samples, Sampling, Writer
+from microgpt.training.tables import LOSSES
+
+_OPENING: Final = threading.Lock()  # one thread opens a run, which may compile
+
+
+class Run:
+    """A model that was trained: it writes, and can be measured. `train` and `load` make one.
+
+    Any number of threads may use one: each call reads the same weights with a key/value cache of its own.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        path: Path | None = None,
+        losses: NDArray[np.float64] | None = None,
+        result: Result | None = None,
+        split: Split | None = None,
+    ) -> None:
+        self.checkpoint, self.path = checkpoint, path
+        self._losses, self._result, self._split = losses, result, split
+        self._opened: Runner | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": None}  # a copy, in another process too, opens an engine of its own
+
+    def __repr__(self) -> str:
+        model, told = self.model, [f"{self.params:,} params", f"step {self.step:,}"]
+        if self.settings:
+            told[1] += f" of {self.settings.steps:,}"
+        if self.result and self.result.loss.holdout is not None:
+            told.append(f"held-out loss {self.result.loss.holdout:.3f}")
+        elif len(self.losses):
+            told.append(f"loss {self.losses[-100:].mean():.3f}")
+        sizes = f"emb={model.emb}, head={model.head}, layer={model.layer}, ctx={model.ctx}, ff={model.ff}"
+        return f"<Run {self.path or 'in memory'}: {', '.join(told)}; {sizes}>"
+
+    @property
+    def model(self) -> ModelConfig:
+        """Sizes, and where the norms stand."""
+        return self.checkpoint.model
+
+    @property
+    def settings(self) -> Settings | None:
+        """All settings of the training; None for a file that was made to be shared."""
+        return self.checkpoint.training.request.settings if self.checkpoint.training else None
+
+    @property
+    def params(self) -> int:
+        """How many numbers the model learned."""
+        return ledger.params(self.model)
+
+    @property
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Every matrix by name, (outputs, inputs), read-only.
+
+        >>> train(steps=20).weights["wte"].shape
+        (27, 16)
+        """
+        return ledger.tensors(self.model, self.checkpoint.state.weights)
+
+    @property
+    def result(self) -> Result | None:
+        """All that the training had to say at its end; None for an unfinished one, or a lone weights file."""
+        if self._result is None and self.path and self.path.is_dir() and RunFolder(self.path).status == "finished":
+            self._result = Result.from_dict(RunFolder(self.path).read_report())
+        return self._result
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.checkpoint.state.step
+
+    @property
+    def uniform(self) -> float:
+        """Loss of a model that knows nothing: what to compare a loss with."""
+        return float(np.log(self.model.vocabulary))
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Loss of every step in nats per token, (steps,); empty for a lone weights file."""
+        if self._losses is None:
+            rows = LOSSES.read(self.path, self.step)[0] if self.path and self.path.is_dir() else []
+            self._losses = np.array([loss for _, loss, _ in rows])
+        return self._losses
+
+    @overload
+    def sample(
+        self,
+        prompt: str = "",
+        count: int = 5,
+        *,
+        temperature: float = 0.5,
+        top_k: int = 0,
+        seed: int | None = None,
+        length: int = 256,
+        new: bool = False,
+    ) -> list[str]: ...
+
+    @overload
+    def sample(
+        self,
+        prompt: list[str] | tuple[str, ...],
+        count: int = 5,
+        *,
+        temperature: float = 0.5,
+        top_k: int = 0,
+        seed: int | None = None,
+        length: int = 256,
+        new: bool = False,
+    ) -> list[list[str]]: ...
+
+    def sample(
+        self,
+        prompt: str | list[str] | tuple[str, ...] = "",
+        count: int = 5,
+        *,
+        temperature: float = 0.5,
+        top_k: int = 0,
+        seed: int | None = None,
+        length: int = 256,
+        new: bool = False,
+    ) -> list[str] | list[list[str]]:
+        """Texts that the model writes after a prompt; the same for the same seed, fresh ones without. Of several
+        prompts a list for each, the same as if it were asked for alone.
+
+        `temperature` 0 takes the likeliest token, `top_k` draws from the so many most probable ones, `length` ends
+        running text, `new` rejects what stands in the training text. Raises `DataError` for a prompt with unknown
+        characters.
+
+        >>> run = train(steps=20)
+        >>> [[text[:2] for text in texts] for texts in run.sample(["ma", "jo"], count=2)]
+        [['ma', 'ma'], ['jo', 'jo']]
+        """
+        prompts = prompt if isinstance(prompt, list | tuple) else [prompt]
+        asked = [Sampling(count, temperature, top_k, one, length) for one in prompts]
+        told = [list(self.write(sampling, seed=seed, new=new, look_up=new).texts) for sampling in asked]
+        return told if isinstance(prompt, list | tuple) else told[0]
+
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        temperature: float = 0.5,
+        top_k: int = 0,
+        seed: int | None = None,
+        length: int = 256,
+    ) -> Iterator[str]:
+        """One sample while it is written: the prompt, if there is one, then a character at a time.
+
+        They join to the first text that `sample` gives for the same arguments. Raises as `sample` does.
+
+        >>> run = train(steps=20)
+        >>> "".join(run.stream("ma", seed=1)) == run.sample("ma", count=1, seed=1)[0]
+        True
+        """
+        sampling = Sampling(1, temperature, top_k, prompt, length)
+        return filter(None, next(self.writer.samples(sampling, stream(seed))))
+
+    def next(self, text: str = "") -> dict[str, float]:
+        """The probability of each character to come next after a text, the likeliest first; "" is the end of a
+        document, which running text has none of. Raises as `sample` does.
+
+        >>> f"{sum(train(steps=20).next('ma').values()):.6f}"
+        '1.000000'
+        """
+        return self.writer.next(Sampling(prompt=text).prompt)
+
+    def write(
+        self,
+        sampling: Sampling,
+        *,
+        seed: int | None = None,
+        new: bool = False,
+        look_up: bool = True,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> Samples:
+        """Samples with what is to be said of them: how many are copies, where the training text is still at hand.
+
+        Each text is told as soon as it is drawn. `new` rejects copies, and raises `DataError` or `UsageError` where the
+        text is not; `look_up=False` spares reading it.
+        """
+        known = self._known(needed=new) if look_up or new else None
+        return self.writer.write(sampling, stream(seed), stands_in_text=known, new=new, tell=tell)
+
+    def copies(self, texts: Sequence[str]) -> int | None:
+        """How many texts stand in the training text; None where that is not at hand, and for running text."""
+        known = self._known(needed=False)
+        return None if known is None else sum(map(known, texts))
+
+    @property
+    def writer(self) -> Writer:
+        """What draws the text of samples, for one thread."""
+        return Writer(self.runner, self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx)
+
+    def _known(self, needed: bool) -> Callable[[str], bool] | None:
+        """What tells whether a sample stands in the training text: as a document or, of running text, anywhere in it.
+        Where it is not `needed` it is None for running text, for it would nearly always say no."""
+        if self.checkpoint.kind == "windows" and not needed:
+            return None
+        try:
+            return dataset_of(self.checkpoint, self._split).contains
+        except (DataError, UsageError):
+            if needed:
+                raise
+            return None
+
+    def evaluate(
+        self, data: Sources | None = None, *, text: str | None = None, documents: Sequence[str] | None = None
+    ) -> HeldOut:
+        """The held-out loss and that of each document, on what this run held out or on another text, also in memory.
+
+        Raises `DataError` where the text has changed since the training, or has unknown characters.
+
+        >>> held_out = train(steps=20, holdout=0.01).evaluate()
+        >>> held_out.documents, held_out.losses.shape
+        (299, (299,))
+        """
+        tokenizer, kind, ctx = self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx
+        if data is text is documents is None:
+            sequences = dataset_of(self.checkpoint, self._split).held_out()
+        else:
+            given = in_memory(text, documents, tokenizer.normalize)
+            if given and data is not None:
+                raise UsageError("data names a text, and text or documents give one, found both; leave one out.")
+            if given is None:
+                names = sources(data)
+                given = read_bytes(names) if tokenizer.unit == "bytes" else read(names, normalize=tokenizer.normalize)
+            sequences = evaluate.sequences_of(given, tokenizer, kind, ctx)
+        if not sequences:
+            raise UsageError("this run held nothing out; give a text with --data.")
+        return evaluate.held_out_loss(self.runner, sequences, tokenizer, kind, ctx)
+
+    def compare(self, other: "Run", level: float = 0.9) -> Comparison:
+        """This run's held-out loss less another's, with an interval over the documents that both held out.
+
+        They must have held out the same ones, of one vocabulary: raises `UsageError` otherwise, and as `evaluate` does.
+
+        >>> train(steps=300).compare(train(steps=20)).high < 0
+        True
+        """
+        if not isinstance(other, Run):
+            raise UsageError(f"compare takes another Run, found {shown(other)}; load(…) makes one.")
+        level = plain(float, level)
+        if type(level) is not float or not 0 < level < 1:
+            raise UsageError(f"level takes a number between 0 and 1, found {shown(level)}; 0.9 is usual.")
+        parts = [dataset_of(run.checkpoint, run._split) for run in (self, other)]
+        if self.checkpoint.tokenizer != other.checkpoint.tokenizer:
+            raise UsageError("expected runs of one vocabulary, found two; their losses per token can't be compared.")
+        mine, theirs = (part.held_out() for part in parts)
+        if not (mine and len(mine) == len(theirs) and all(map(np.array_equal, mine, theirs))):
+            raise UsageError(
+                f"expected the same held-out documents, found {len(mine):,} and {len(theirs):,} that are not the same; "
+                "compare runs of one text, --split-seed, --holdout and, of running text, --ctx."
+            )
+        return evaluate.compare(self.evaluate(), other.evaluate(), self.checkpoint.kind, level)
+
+    def export(self, path: str | PathLike[str]) -> None:
+        """Write the model to share, by the ending of the path: .safetensors, .py, .html, .onnx, or a folder for
+        transformers. A model can repeat its training text: share it only where that may be read."""
+        export(self.checkpoint, path if isinstance(path, str) else Path(path))
+
+    @property
+    def runner(self) -> Runner:
+        """What computes, for one thread: another on the same weights each time it is asked for."""
+        with _OPENING:
+            self._opened = self._opened or self._open()
+        return self._opened.reader()
+
+    def _open(self) -> Runner:
+        """The model opened on the engine of its training or, where this machine lacks that, on `array`."""
+        training = self.checkpoint.training
+        if training is None:
+            name, config = choose("auto"), EngineConfig()
+        else:
+            request = settled(training.request)
+            name, config = request.engine, engine_config(request)
+        try:
+            return create(name, config).open(self.checkpoint.state)
+        except EnvironmentFault:
+            return create("array", EngineConfig()).open(self.checkpoint.state)
