@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt import recipes
-from microgpt.data.reading import read, read_bytes
+from microgpt.data.reading import read, read_bytes, sha256_of
+from microgpt.data.slices import Tokens
 from microgpt.engines import choose, create
 from microgpt.engines.base import EngineConfig, Runner
 from microgpt.errors import DataError, EnvironmentFault, UsageError
@@ -30,7 +31,7 @@ from microgpt.training import evaluate, find, loop
 from microgpt.training import resume as resuming
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.evaluate import HeldOut
-from microgpt.training.prepare import dataset_of, engine_config, settled
+from microgpt.training.prepare import another_text, dataset_of, engine_config, is_own, moved, settled
 from microgpt.training.records import Finished, Interrupted, Record, Result
 from microgpt.training.sample import Samples, Sampling, Writer
 from microgpt.training.session import never
@@ -166,20 +167,25 @@ class Run:
                 raise
             return None
 
-    def evaluate(self, data: Source | Sequence[Source] | None = None) -> HeldOut:
-        """The held-out loss, on what this run held out or on another text.
+    def evaluate(self, data: Source | Sequence[Source] | None = None, *, encoding: str = "utf-8") -> HeldOut:
+        """The held-out loss, on what this run held out or on another text, which has an encoding.
 
-        Raises `DataError` where the text has changed since the training, or has unknown characters.
+        The run's own text, which may have moved, is known by its hash: what was held out of it is measured, if anything
+        was. Raises `DataError` where the text has changed since the training, or has unknown characters.
 
         >>> train(steps=20, holdout=0.01).evaluate().documents
         299
         """
         tokenizer, kind, ctx = self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx
-        if data is None:
+        names = () if data is None else _sources(data)
+        sequences: Sequence[Tokens] = ()
+        if not names:
             sequences = dataset_of(self.checkpoint).held_out()
-        else:
-            names = _sources(data)
-            text = read_bytes(names) if tokenizer.unit == "bytes" else read(names, normalize=tokenizer.normalize)
+        elif is_own(self.checkpoint, names):
+            sequences = dataset_of(moved(self.checkpoint, names)).held_out()
+        if names and not sequences:
+            in_bytes, normalize = tokenizer.unit == "bytes", tokenizer.normalize
+            text = read_bytes(names) if in_bytes else read(names, encoding=encoding, normalize=normalize)
             sequences = evaluate.sequences_of(text, tokenizer, kind, ctx)
         if not sequences:
             raise UsageError("this run held nothing out; give a text with --data.")
@@ -232,13 +238,22 @@ def resume(
     **changes: Any,
 ) -> Run:
     """Go on with an unfinished run in its folder, or extend a finished one to more `steps` in a new folder."""
+    changes |= {name: _sources(data) for name, data in changes.items() if name == "data"}
     return _finished(resuming.resume(find.find(fspath(run)), changes, stop=stop), progress)
 
 
-def load(run: Source | None = None) -> Run:
-    """A run by its name in `runs/`, its folder, or a weights file; without one, the run that finished last."""
+def load(run: Source | None = None, *, data: Source | Sequence[Source] | None = None) -> Run:
+    """A run by its name in `runs/`, its folder, or a weights file; without one, the run that finished last.
+
+    `data` is the new place of its text, where that was moved. Raises `DataError` where another text is there.
+    """
     path = find.find(None if run is None else fspath(run))
-    return Run(checkpoints.read(find.weights_of(path)), path=path)
+    checkpoint = checkpoints.read(find.weights_of(path))
+    if data is not None:
+        checkpoint = moved(checkpoint, _sources(data))
+        if not is_own(checkpoint, _sources(data)):
+            raise another_text(checkpoint, sha256_of(_sources(data)))
+    return Run(checkpoint, path=path)
 
 
 def _finished(records: Any, progress: Listener | None) -> Run:

@@ -8,7 +8,7 @@ import click
 
 from microgpt import files, untrusted
 from microgpt.cli.app import Stop
-from microgpt.cli.options import JSON, settings
+from microgpt.cli.options import JSON, Texts, settings
 from microgpt.cli.telling import Teller, separated, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import Settings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HIDDEN = ("settings", "golden", "order")  # what a recipe decides
 
 
-@click.command("train")
+@click.command("train", cls=Texts)
 @settings(Request, leave_out=HIDDEN)
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")
