@@ -1,27 +1,38 @@
 """`microgpt eval`"""
 
+import itertools
 import json
 
 import click
 
-from microgpt.cli.options import JSON, OUT, RUN
+from microgpt.cli.options import JSON, OUT, RUN, Texts
 
 
-@click.command("eval")
+@click.command("eval", cls=Texts)
 @RUN
-@click.option("--data", multiple=True, metavar="TEXT", help="Another text.  [default: what the run held out]")
+@click.option(
+    "--data", multiple=True, metavar="TEXT", help="Another text, or the run's own, moved.  [default: what it held out]"
+)
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of another text.")
 @OUT
 @JSON
-def command(run: str | None, data: tuple[str, ...], out: str, as_json: bool) -> None:
+def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_json: bool) -> None:
     """Measure the held-out loss of a run, or its loss on another text.
 
     Nats per token, with the standard error over documents. RUN is a name, a folder or a weights file; without it, the
     newest finished run.
     """
     from microgpt.cli.finding import load
+    from microgpt.data.sources import of_that_name
+    from microgpt.training.prepare import is_own
 
     model = load(run, out)
-    found = model.evaluate(data or None)
+    for note in itertools.chain.from_iterable(map(of_that_name, data)):
+        click.echo(note, err=True)
+    training = model.checkpoint.training
+    if data and training and training.request.holdout and is_own(model.checkpoint, data):
+        click.echo("that is the run's own text: measured on what was held out of it", err=True)
+    found = model.evaluate(data or None, encoding=encoding)
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return

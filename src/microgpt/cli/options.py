@@ -1,7 +1,7 @@
 """Options made from the fields of the configuration, so that a setting is declared once."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +14,38 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 FORCE = click.option("--force", is_flag=True, help="Replace a file that this program did not write, too.")
 RUN = click.argument("run", required=False)
 OUT = click.option("--out", default="runs", show_default=True, help="Folder of the run folders.")
+
+
+class Texts(click.Command):
+    """A command whose --data takes the words that follow it too, as a shell makes many of *.txt.
+
+    Where it takes a RUN as well, a single word after --data TEXT is that, as ever.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.UsageError:
+            if (spread := list(_spread(args))) == args:
+                raise
+        ctx.params.clear()  # what was found so far would stay
+        return super().parse_args(ctx, spread)
+
+
+def _spread(args: list[str]) -> Iterator[str]:
+    """The same words with a --data before each that follows the first of one."""
+    values = 0  # of the last --data
+    for place, word in enumerate(args):
+        if word == "--":
+            yield from args[place:]
+            return
+        if word.startswith("-") and word != "-":
+            values = 1 if word == "--data" else 2 if word.startswith("--data=") else 0
+        elif values:
+            values += 1
+            if values > 2:
+                yield "--data"
+        yield word
 
 
 def settings(kind: type, leave_out: tuple[str, ...] = ()) -> Callable[[Command], Command]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from microgpt import untrusted
-from microgpt.cli.options import JSON, OUT, RUN
+from microgpt.cli.options import JSON, OUT, RUN, Texts
 from microgpt.data.choices import STANDARD_INPUT
 from microgpt.errors import CheckpointError, DataError, UsageError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 
 
-@click.command("sample")
+@click.command("sample", cls=Texts)
 @RUN
 @click.option("--prompt", default=None, metavar="TEXT", help="What every sample begins with.")
 @click.option("--prompt-file", default=None, metavar="FILE", help="A file that holds the prompt; - is standard input.")
@@ -28,6 +28,7 @@ PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 @click.option("--length", default=256, show_default=True, help="Characters of a sample of running text.")
 @click.option("--new", is_flag=True, help="Reject what stands in the training text.")
 @click.option("--stream", is_flag=True, help="Write each character as soon as it is drawn.")
+@click.option("--data", multiple=True, metavar="TEXT", help="The training text, where it was moved since.")
 @click.option("--seed", type=int, default=None, metavar="N", help="The same seed writes the same.  [default: fresh]")
 @OUT
 @JSON
@@ -41,6 +42,7 @@ def command(
     length: int,
     new: bool,
     stream: bool,
+    data: tuple[str, ...],
     seed: int | None,
     out: str,
     as_json: bool,
@@ -59,7 +61,7 @@ def command(
             raise UsageError("--prompt and --prompt-file both say how samples begin; give one of them.")
         prompt = read_prompt(prompt_file)
     sampling = Sampling(count, temperature, top_k, prompt or "", length)
-    model = load(run, out)
+    model = load(run, out, data)
     chosen = secrets.randbits(31) if seed is None else seed
     remarks = list(model.writer.remarks(sampling))  # or an error, which needs no seed
     if seed is None:

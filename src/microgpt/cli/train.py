@@ -10,7 +10,7 @@ import click
 
 from microgpt import untrusted
 from microgpt.cli.app import Stop
-from microgpt.cli.options import FORCE, JSON, settings
+from microgpt.cli.options import FORCE, JSON, Texts, settings
 from microgpt.cli.telling import Teller, separated, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import Settings
@@ -23,7 +23,7 @@ SIZES = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head")
 HIDDEN = ("settings", "golden", "order")  # what a recipe decides
 
 
-@click.command("train")
+@click.command("train", cls=Texts)
 @settings(Request, leave_out=HIDDEN)
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.choices import NORMALIZATIONS, Normalization
+from microgpt.data.encodings import advice, advice_on_nul, decoded_part
 from microgpt.data.symbols import codes_of
 from microgpt.errors import DataError, UsageError
 
-MARKS, BREAKS, REPLACED = "marks", "breaks", "replaced"
+MARKS, BREAKS, REPLACED, IS_UTF_8 = "marks", "breaks", "replaced", "is utf-8"
 _MARK = "\ufeff"
 _MOST_MARKS = 256  # accents and the like on one letter: sorting them, as NFC does, takes the square of their number
 
@@ -40,18 +41,24 @@ def check(encoding: str, normalize: str) -> None:
 def clean(
     chunks: Iterable[bytes], *, name: str, encoding: str, normalize: Normalization, changes: Counter[str]
 ) -> Iterator[str]:
-    """The clean text of one file in pieces, some of them empty; `changes` counts marks, line breaks, replacements.
+    """The clean text of one file in pieces, some of them empty; `changes` counts marks, line breaks, replacements, and
+    whether a file that is read in another encoding looks like UTF-8.
 
-    Raises DataError with the byte offset of the first undecodable byte or NUL.
+    Raises DataError with the byte offset and the line of the first undecodable byte or NUL.
     """
+    chunks = iter(chunks)
+    head = next(chunks, b"")
+    if not codecs.lookup(encoding).name.startswith("utf") and not head.isascii():
+        changes[IS_UTF_8] += decoded_part(head, "utf-8") is not None
+    chunks = chain([head], chunks)
     pieces = with_line_feeds(without_mark(decoded(chunks, name, encoding), changes), changes)
     return composed(pieces, name, changes) if normalize == "nfc" else pieces
 
 
 def decoded(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
-    """Strictly decoded pieces. Raises DataError with the byte offset and a better `--encoding` to try."""
+    """Strictly decoded pieces. Raises DataError with the byte offset, the line and a better `--encoding` to try."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset = 0
+    offset, line = 0, 1
     head = b""
     for chunk in chain(chunks, [b""]):
         head = head or chunk
@@ -62,16 +69,20 @@ def decoded(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
             # The decoder puts the bytes it kept from earlier chunks before this one.
             place = offset + error.start - (len(error.object) - len(chunk))
             found = error.object[error.start : error.start + 1].hex()
+            line += (decoded_part(error.object[: error.start], encoding) or "").count("\n")
             raise DataError(
-                f"{name}: expected {encoding}, found 0x{found} at byte {place}; try {_suggestion(head, encoding)}"
+                f"{name}: expected {encoding}, found 0x{found} at byte {place} in line {line}; "
+                f"{advice(head, error.object, error.start, encoding)}"
             ) from None
         except UnicodeError as error:
-            raise DataError(f"{name}: expected {encoding}, found: {error}; try {_suggestion(head, encoding)}") from None
+            raise DataError(
+                f"{name}: expected {encoding}, found: {error}; {advice(head, chunk, 0, encoding)}"
+            ) from None
         if "\0" in piece:
             decoder.setstate(state)
             place = offset + _nul(decoder, chunk) - len(state[0])
-            raise DataError(f"{name}: expected text, found a NUL at byte {place}; {_advice(head, encoding)}")
-        offset += len(chunk)
+            raise DataError(f"{name}: expected text, found a NUL at byte {place}; {advice_on_nul(head)}")
+        offset, line = offset + len(chunk), line + piece.count("\n")
         yield piece
 
 
@@ -158,21 +169,3 @@ def _nul(decoder: codecs.IncrementalDecoder, chunk: bytes) -> int:
         if piece:
             before = kept + place + 1
     return before
-
-
-def _advice(head: bytes, encoding: str) -> str:
-    suggestion = _suggestion(head, encoding)
-    return f"try {suggestion}" if "utf-16" in suggestion else "give a text file, or remove the NUL"
-
-
-def _suggestion(head: bytes, encoding: str) -> str:
-    """The flag that reads a file which begins like this, as far as its first bytes tell."""
-    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "--encoding utf-32"
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "--encoding utf-16"
-    sample = head[:4096]
-    even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) > max(4 * min(even, odd), len(sample) // 5):
-        return f"--encoding utf-16-{'le' if odd > even else 'be'}"
-    return "--encoding latin-1" if codecs.lookup(encoding).name == "utf-8" else "--encoding utf-8"

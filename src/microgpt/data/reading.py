@@ -5,18 +5,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.choices import NAMES, Kind, Normalization, Unit, kind_of
-from microgpt.data.decoding import BREAKS, MARKS, REPLACED, check, clean
+from microgpt.data.decoding import BREAKS, IS_UTF_8, MARKS, REPLACED, check, clean
 from microgpt.data.markov import ENDLESS
 from microgpt.data.slices import Positions, Tokens, blocks
 from microgpt.data.sources import Source, chunks, locate
 from microgpt.data.symbols import Symbols, codes_of, text_of
 from microgpt.data.token_folder import BYTES, is_token_folder, open_folder
 from microgpt.errors import DataError, UsageError
+
+_USUAL: Final = "\t\n\v\f\r\x1b\x85"  # control characters that texts have
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +140,18 @@ def gather(
         raise DataError(f"{', '.join(sources)}: expected text, found only blank files; give a file with text")
     if symbols.has_lone_surrogates:
         raise DataError(f"{', '.join(sources)}: expected {encoding}, found lone surrogates; try another --encoding")
-    return digest.hexdigest(), [*notes, *remarks(changes)]
+    return digest.hexdigest(), [*notes, *remarks(changes, encoding), *_doubts(symbols.characters)]
+
+
+def sha256_of(sources: Sequence[str]) -> str:
+    """What the `sha256` of the Text of these sources would be, without decoding them. Raises DataError."""
+    if any(map(is_token_folder, sources)):
+        return _prepared(sources).sha256
+    digest = hashlib.sha256()
+    for source in _located(sources)[0]:
+        for chunk in chunks(source):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def raw(sources: Sequence[str]) -> tuple[Iterator[bytes], list[str]]:
@@ -192,11 +207,24 @@ def name_of(sources: Sequence[str]) -> str:
     return first if len(sources) == 1 else f"{first} and {len(sources) - 1} more"
 
 
-def remarks(changes: Counter[str]) -> Iterator[str]:
+def remarks(changes: Counter[str], encoding: str = "utf-8") -> Iterator[str]:
     """What cleaning a text has changed."""
+    if changes[IS_UTF_8]:
+        yield f"the text looks like utf-8, and is read as {encoding}, as asked; without --encoding it is read as utf-8"
     if changes[MARKS]:
         yield "a byte-order mark was dropped"
     if changes[BREAKS]:
         yield "line breaks were turned into LF"
     if changes[REPLACED]:
         yield f"normalised to NFC: {changes[REPLACED]:,} characters replaced; --normalize none keeps them"
+
+
+def _doubts(characters: str) -> Iterator[str]:
+    """Signs that bytes were decoded wrongly, now or before."""
+    if controls := sorted(c for c in characters if category(c) == "Cc" and c not in _USUAL):
+        yield (
+            f"the text has {len(controls)} control characters such as U+{ord(controls[0]):04X}: it may be no plain "
+            "text, or in another --encoding (cp1252 where latin-1 was asked for)"
+        )
+    if "\ufffd" in characters:
+        yield "the text has U+FFFD, which stands for what was lost when it was decoded before"

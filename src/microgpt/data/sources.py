@@ -2,14 +2,17 @@
 
 import difflib
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, made_length
+from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, is_built_in, made_length
+from microgpt.data.formats import LONGEST, no_text
 from microgpt.data.markov import ENDLESS
 from microgpt.errors import DataError, EnvironmentFault, MicrogptError
 
@@ -36,23 +39,33 @@ def locate(source: str) -> tuple[list[Source], list[str]]:
     """
     if source == STANDARD_INPUT:
         return [Source("standard input", None)], []
-    if source in BUILTINS:
-        return [Source(source, BUILTINS[source].path)], []
     if length := made_length(source):
-        return [Source(source, None, made=length)], []
+        return [Source(source, None, made=length)], of_that_name(source)
+    if source in BUILTINS:
+        return [Source(source, BUILTINS[source].path)], of_that_name(source)
     path = Path(source)
     return _folder(path) if _is_folder(path) else ([Source(source, path)], [])
 
 
+def of_that_name(source: str) -> list[str]:
+    """A note where a file or a folder here has the name of a built-in text, which is taken."""
+    if not (is_built_in(source) and os.path.lexists(source)):
+        return []
+    return [f"{source}: took the built-in text; ./{source} means the file or folder of that name"]
+
+
 def chunks(source: Source) -> Iterator[bytes]:
-    """The raw bytes, CHUNK at a time. Raises DataError where the source is missing or can't be read,
-    EnvironmentFault where that is not permitted."""
+    """The raw bytes, CHUNK at a time. Raises DataError where the source is missing, can't be read or is no text,
+    EnvironmentFault where reading it is not permitted."""
     if source.made:
         yield from (part.encode("ascii") for part in ENDLESS.parts(source.made))
         return
     try:
         with _opened(source) as stream:
-            yield from iter(lambda: stream.read(CHUNK), b"")
+            head = stream.read(CHUNK)
+            if what := no_text(head):
+                raise DataError(f"{source.name}: expected text, found {what}")
+            yield from chain([head], iter(lambda: stream.read(CHUNK), b""))
     except FileNotFoundError:
         raise DataError(_missing(source.name)) from None
     except (OSError, ValueError) as error:
@@ -78,21 +91,40 @@ def _folder(folder: Path) -> tuple[list[Source], list[str]]:
     files = list(_files(folder))
     texts = [file for file in files if file.suffix.lower() == ".txt" and not file.name.startswith(".")]
     skipped = [str(file.relative_to(folder)) for file in files if file not in set(texts)]
-    if not texts:
-        found = f"found {_listed(skipped)}" if skipped else "found it empty"
+    reasons = {file: reason for file in texts if (reason := _unfit(file, folder))}
+    unfit = [f"{file.relative_to(folder)} ({reason})" for file, reason in reasons.items()]
+    if len(texts) == len(unfit):
+        found = f"found {_listed(unfit + skipped)}" if files else "found it empty"
         raise DataError(f"{folder}: expected a folder with .txt files, {found}; name the files themselves")
     notes = [f"{folder}: skipped {_listed(skipped)} (a folder gives its .txt files)"] if skipped else []
-    return [Source(str(file), file, in_folder=True) for file in texts], notes
+    notes += [f"{folder}: left out {_listed(unfit)}"] if unfit else []
+    return [Source(str(file), file, in_folder=True) for file in texts if file not in reasons], notes
+
+
+def _unfit(file: Path, folder: Path) -> str | None:
+    """Why a file of a folder is left out; None where it is read. A named pipe is never opened: it might never end."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return "no regular file"
+        if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
+            return "a link that leads out of the folder"
+        with file.open("rb") as stream:
+            return no_text(stream.read(LONGEST))
+    except FileNotFoundError:
+        return "a link to nothing"
+    except OSError:  # reading it will say so
+        return None
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, sorted by path; links to folders are not followed."""
+    """Every file below a folder, and every link to a folder, which is not followed; sorted by path."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(str(error.filename), error)
 
-    found = [Path(parent) / name for parent, _, names in os.walk(folder, onerror=refuse) for name in names]
-    return iter(sorted(found))
+    walk = os.walk(folder, onerror=refuse)
+    entries = ((name in names, Path(parent) / name) for parent, below, names in walk for name in (*below, *names))
+    return iter(sorted(path for is_file, path in entries if is_file or path.is_symlink()))
 
 
 def _listed(names: list[str]) -> str:
@@ -102,6 +134,8 @@ def _listed(names: list[str]) -> str:
 
 def _missing(name: str) -> str:
     path = Path(name)
+    if path.is_symlink():
+        return f"{name}: expected a text, found a link to {path.readlink()}, where nothing is; mend the link"
     beside: list[str] = []
     with suppress(OSError):
         beside = [str(path.with_name(entry.name)) for entry in path.parent.iterdir()]

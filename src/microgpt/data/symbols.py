@@ -56,6 +56,11 @@ class Symbols:
         self._keep(self._numbers[codes].astype(self._type))
 
     @property
+    def characters(self) -> str:
+        """The distinct characters so far, in the order of their first appearance."""
+        return text_of(self._codes)
+
+    @property
     def has_lone_surrogates(self) -> bool:
         """Whether halves of characters occur, as in a text that was decoded wrongly."""
         return bool(((self._codes >= 0xD800) & (self._codes <= 0xDFFF)).any())

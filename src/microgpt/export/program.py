@@ -12,7 +12,7 @@ from microgpt.training.checkpoint import Checkpoint
 _ALONE: Final = '''
 # A trained model ------------------------------------------------------------------------------------------------------
 
-import array, base64, os
+import array, base64, os, unicodedata
 
 CONFIG = Config({settings})
 CHARACTERS = {characters}
@@ -60,7 +60,7 @@ def sampler() -> None:
     parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--length", type=int, default=256, help="characters of running text (documents end themselves)")
     parser.add_argument("--seed", type=int, default=None)
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(){normalized}
     unknown = sorted(set(chosen.prompt) - set(CHARACTERS))
     if unknown or chosen.temperature <= 0 or (KIND != "windows" and len(chosen.prompt) >= CONFIG.ctx):
         parser.error(f"the prompt has unknown characters: {{unknown}}" if unknown else
@@ -88,6 +88,9 @@ if __name__ == "__main__":
     sampler()
 '''
 
+_NORMALIZED: Final = """
+    chosen.prompt = unicodedata.normalize("NFC", chosen.prompt)  # as the training text was"""
+
 
 def program(checkpoint: Checkpoint) -> bytes:
     """symmetry.py with the weights inside: one file that writes on the standard library alone."""
@@ -100,6 +103,7 @@ def program(checkpoint: Checkpoint) -> bytes:
         settings=", ".join(f"{name}={getattr(model, name)}" for name in names),
         characters=ascii(checkpoint.tokenizer.characters),
         kind=repr(checkpoint.kind),
+        normalized=_NORMALIZED if checkpoint.tokenizer.normalize == "nfc" else "",
         weights="\n".join(textwrap.wrap(base64.b64encode(numbers).decode(), 120)),
     )
     return (BANNER + art.rstrip() + "\n" + alone).encode()

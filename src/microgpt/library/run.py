@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.reading import read, read_bytes
+from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.engines import choose, create
 from microgpt.engines.base import EngineConfig, Runner
@@ -21,7 +22,7 @@ from microgpt.model.settings import ModelConfig, Settings, plain, shown
 from microgpt.training import evaluate
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.evaluate import Comparison, HeldOut
-from microgpt.training.prepare import dataset_of, engine_config, settled
+from microgpt.training.prepare import dataset_of, engine_config, is_own, moved, settled
 from microgpt.training.records import Result
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.sample import Samples, Sampling, Writer
@@ -234,26 +235,36 @@ class Run:
             return None
 
     def evaluate(
-        self, data: Sources | None = None, *, text: str | None = None, documents: Sequence[str] | None = None
+        self,
+        data: Sources | None = None,
+        *,
+        text: str | None = None,
+        documents: Sequence[str] | None = None,
+        encoding: str = "utf-8",
     ) -> HeldOut:
         """The held-out loss and that of each document, on what this run held out or on another text, also in memory.
 
-        Raises `DataError` where the text has changed since the training, or has unknown characters.
+        The run's own text, which may have moved, is known by its hash: what was held out of it is measured, if anything
+        was. Raises `DataError` where the text has changed since the training, or has unknown characters.
 
         >>> held_out = train(steps=20, holdout=0.01).evaluate()
         >>> held_out.documents, held_out.losses.shape
         (299, (299,))
         """
         tokenizer, kind, ctx = self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx
-        if data is text is documents is None:
+        given = in_memory(text, documents, tokenizer.normalize)
+        if given and data is not None:
+            raise UsageError("data names a text, and text or documents give one, found both; leave one out.")
+        names = () if data is None else sources(data)
+        sequences: Sequence[Tokens] = ()
+        if not (given or names):
             sequences = dataset_of(self.checkpoint, self._split).held_out()
-        else:
-            given = in_memory(text, documents, tokenizer.normalize)
-            if given and data is not None:
-                raise UsageError("data names a text, and text or documents give one, found both; leave one out.")
-            if given is None:
-                names = sources(data)
-                given = read_bytes(names) if tokenizer.unit == "bytes" else read(names, normalize=tokenizer.normalize)
+        elif names and is_own(self.checkpoint, names):
+            sequences = dataset_of(moved(self.checkpoint, names)).held_out()
+        if names and not sequences:
+            in_bytes, normalize = tokenizer.unit == "bytes", tokenizer.normalize
+            given = read_bytes(names) if in_bytes else read(names, encoding=encoding, normalize=normalize)
+        if given:
             sequences = evaluate.sequences_of(given, tokenizer, kind, ctx)
         if not sequences:
             raise UsageError("this run held nothing out; give a text with --data.")

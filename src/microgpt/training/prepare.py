@@ -5,14 +5,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from microgpt.data.choices import IN_MEMORY, STANDARD_INPUT, Normalization, is_built_in
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
-from microgpt.data.reading import Text, read
+from microgpt.data.reading import Text, read, sha256_of
 from microgpt.data.split import Split
+from microgpt.data.token_folder import is_token_folder
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import choose, create, device, why_not_fused
 from microgpt.engines.base import Engine, EngineConfig, Precision
@@ -24,6 +26,8 @@ from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.description import Provenance, Training
 from microgpt.training.request import Request
+
+_ELSEWHERE: Final = "if it was moved, --data NEWPLACE names it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,17 +90,48 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
     training = checkpoint.training
     if training is None:
         raise UsageError("this file was made to be shared and names no text; give one with --data.")
-    request = training.request
-    if split is None and training.provenance.sources == (IN_MEMORY,):
-        raise DataError("this run was trained on a text in memory; give it again, as load(run, text=…) does.")
-    split = split or split_of(replace(request, data=training.provenance.sources), checkpoint.kind)
-    expected, found = training.provenance.sha256, split.corpus.sha256
-    if expected != found or split.corpus.tokenizer != checkpoint.tokenizer:
-        raise DataError(
-            f"{', '.join(training.provenance.sources)}: expected the text of this run (SHA-256 {expected[:12]}…), "
-            f"found another ({found[:12]}…); restore it, or begin a new run."
-        )
+    request, sources = training.request, training.provenance.sources
+    if split is None:
+        if sources == (IN_MEMORY,):
+            raise DataError("this run was trained on a text in memory; give it again, as load(run, text=…) does.")
+        if gone := [source for source in sources if _is_gone(source)]:
+            raise DataError(f"{gone[0]}: expected the text of this run, found nothing there; {_ELSEWHERE}.")
+        split = split_of(replace(request, data=sources), checkpoint.kind)
+    if split.corpus.sha256 != training.provenance.sha256 or split.corpus.tokenizer != checkpoint.tokenizer:
+        raise another_text(checkpoint, split.corpus.sha256)
     return dataset_on(request, split)
+
+
+def moved(checkpoint: Checkpoint, data: Sequence[str]) -> Checkpoint:
+    """The checkpoint with another place of its text; `dataset_of` will see whether it is there. Raises `UsageError`
+    for a checkpoint without a text."""
+    if checkpoint.training is None:
+        raise UsageError("--data: this file was made to be shared and knows no text of its own; leave it out.")
+    provenance = replace(checkpoint.training.provenance, sources=absolute(data))
+    return replace(checkpoint, training=replace(checkpoint.training, provenance=provenance))
+
+
+def is_own(checkpoint: Checkpoint, data: Sequence[str]) -> bool:
+    """Whether a text is the one that a checkpoint was trained on, wherever it is; standard input is taken for another.
+    Raises `DataError` where it can't be read."""
+    if checkpoint.training is None or STANDARD_INPUT in data:
+        return False
+    prepared = checkpoint.tokenizer.unit == "bytes"  # of which the text itself may have the same hash
+    return prepared <= is_token_folder(data[0]) and sha256_of(data) == checkpoint.training.provenance.sha256
+
+
+def another_text(checkpoint: Checkpoint, found: str) -> DataError:
+    """What to say where a text, of the hash `found`, is not the one that a checkpoint was trained on."""
+    assert checkpoint.training is not None
+    provenance = checkpoint.training.provenance
+    return DataError(
+        f"{', '.join(provenance.sources)}: expected the text of this run (SHA-256 {provenance.sha256[:12]}…), found "
+        f"another ({found[:12]}…); {_ELSEWHERE}; else restore it, or begin a new run."
+    )
+
+
+def _is_gone(source: str) -> bool:
+    return source != STANDARD_INPUT and not is_built_in(source) and not os.path.lexists(source)
 
 
 def dataset_on(request: Request, split: Split) -> Dataset:

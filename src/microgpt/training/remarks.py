@@ -9,6 +9,7 @@ from microgpt.training.records import Note
 from microgpt.training.session import gentler
 
 USUAL: Final = Settings()
+SELDOM: Final = 5  # times
 BY_HEART: Final = 300  # epochs times parameters for each token of the text
 
 
@@ -30,6 +31,8 @@ def remarks(prepared: Prepared) -> list[Note]:
                 warning=True,
             )
         )
+    if warning := too_rare(prepared):
+        notes.append(Note(warning, warning=True))
     if unseen := data.holdout_unseen_characters:
         notes.append(
             Note(f"no model can expect what occurs only in the held-out part: {unseen} of its characters.", True)
@@ -65,6 +68,18 @@ def too_small(prepared: Prepared) -> str | None:
     return (
         f"{size:,} parameters see the {tokens:,} tokens of this text {epochs:,.0f} times and will learn them by heart; "
         f"fewer --steps (such as {fewer:,}), a smaller --emb, more text, or --for 60s, which stops in time."
+    )
+
+
+def too_rare(prepared: Prepared) -> str | None:
+    """A warning where most characters occur so seldom that no model can learn when to write them."""
+    counts = prepared.dataset.split.training_counts[: prepared.checkpoint.tokenizer.bos]
+    seldom, known = int(((counts > 0) & (counts < SELDOM)).sum()), int((counts > 0).sum())
+    if 2 * seldom <= known:
+        return None
+    return (
+        f"{seldom:,} of the {known:,} characters of this text occur fewer than {SELDOM} times, too seldom to be "
+        "learned; more text would help, or microgpt prepare --tokens bytes, whose tokens are few."
     )
 
 

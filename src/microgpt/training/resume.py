@@ -14,7 +14,7 @@ from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
-from microgpt.training.prepare import Prepared, absolute, ready_engine, restore, settled
+from microgpt.training.prepare import Prepared, moved, ready_engine, restore, settled
 from microgpt.training.records import Note, Record
 from microgpt.training.request import COMPUTING, FREE, Request
 from microgpt.training.run_folder import RunFolder, resumable
@@ -58,7 +58,9 @@ def resume(
         in_place = own and not finished
         request = _in_place(training, changes, origin) if in_place else _elsewhere(training, changes, run, origin, done)
         with watch.measure("data"):
-            prepared = restore(_moved(checkpoint, changes), request, split)
+            if "data" in changes:
+                checkpoint = moved(checkpoint, changes["data"])
+            prepared = restore(checkpoint, request, split)
         with watch.measure("compile"):
             asked, precision = changes.get("engine", request.engine), changes.get("precision", request.precision)
             prepared, engine, note = ready_engine(prepared, asked, precision)
@@ -127,15 +129,6 @@ def _value(request: Request, name: str) -> Any:
     if name == "settings" or not hasattr(owner, name) or name not in _SETTINGS | set(request.__dataclass_fields__):
         raise UsageError(f"expected a setting of a training, found {name!r}; `microgpt train --help` lists them.")
     return getattr(owner, name)
-
-
-def _moved(checkpoint: Checkpoint, changes: dict[str, Any]) -> Checkpoint:
-    """The checkpoint with the text's new place, if the person gave one: what counts is the text's hash."""
-    if "data" not in changes:
-        return checkpoint
-    training = trained(checkpoint)
-    provenance = replace(training.provenance, sources=absolute(changes["data"]))
-    return replace(checkpoint, training=replace(training, provenance=provenance))
 
 
 def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]:
