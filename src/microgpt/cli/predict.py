@@ -72,6 +72,8 @@ def _score(path: Path, table: "Table", as_json: bool) -> None:
 
     finished = [record.finished for record in table.records] or [""] * len(table.points)
     scores = score(registered(path), table.points, finished)
+    for note in table.notes:
+        click.echo(f"warning: {note}", err=True)
     if as_json:
         click.echo(json.dumps(_told(scores)))
         return

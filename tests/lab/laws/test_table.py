@@ -89,7 +89,7 @@ def test_tokens_or_flop_are_found_by_their_names(tmp_path: Path) -> None:
         ("params,tokens,loss\n1,2,3\n1,two,3\n", "row 3, column 'tokens': .*found 'two'"),
         ("params,tokens,loss\n1,2,nan\n", "found 'nan'"),
         ("params,tokens,loss\n-1,2,3\n", "found '-1'"),
-        ("params,tokens,loss\n1,2\n", "found nothing"),
+        ("params,tokens,loss\n1,2\n", "row 2: expected 3 fields"),
         ("params,tokens,loss\n1,2,inf\n", "found 'inf'"),
     ],
 )

@@ -28,7 +28,8 @@ class Table:
     seconds: Floats | None = None  # (points,) of training
     records: tuple[RunRecord, ...] = ()
     dropped: int = 0
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # warnings
+    said: tuple[str, ...] = ()  # how a file was read
 
     @property
     def sha256(self) -> str:
