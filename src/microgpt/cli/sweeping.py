@@ -153,13 +153,11 @@ def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_estimated(plan, known)))
         return
-    click.echo(
-        f"{'steps':>9} {'emb':>4} {'head':>4} {'layer':>5} {'ctx':>4} {'batch':>5} {'params':>10} {'runs':>5} ",
-        nl=False,
-    )
-    click.echo(f"{'tuning':>6} {'epochs':>6} {'FLOP a run':>10} {'memory':>8} {'time a run':>10}")
+    sizes = f"{'steps':>9} {'emb':>4} {'head':>4} {'layer':>5} {'ctx':>4} {'batch':>5} {'lr':>7} {'params':>10}"
+    costs = f"{'epochs':>6} {'FLOP a run':>10} {'memory':>8} {'time a run':>10}"
+    click.echo(f"{sizes} {'runs':>5} {'tuning':>6} {costs}")
     for row in known.rows:
-        click.echo(_line(row))
+        click.echo(_line(row, "tuned" if plan.tuning else f"{row.spec.settings.lr:g}"))
     if plan.left_out:
         click.echo(f"{plan.left_out:,} combinations are left out, for conditions or for settings that can't be.")
     more = f", {known.tuning:,} of them to tune learning rates (perhaps a few more)" if known.tuning else ""
@@ -169,9 +167,9 @@ def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
     )
 
 
-def _line(row: "Row") -> str:
+def _line(row: "Row", lr: str) -> str:
     s = row.spec.settings
-    sizes = f"{s.steps:9,} {s.emb:4} {s.head:4} {s.layer:5} {s.ctx:4} {s.batch:5} {row.params:10,}"
+    sizes = f"{s.steps:9,} {s.emb:4} {s.head:4} {s.layer:5} {s.ctx:4} {s.batch:5} {lr:>7} {row.params:10,}"
     costs = f"{row.epochs:6.2f} {row.flop:10.2e} {_bytes(row.memory):>8} {_time(row.seconds):>10}"
     return f"{sizes} {row.runs - row.tuning:5} {row.tuning:6} {costs}"
 

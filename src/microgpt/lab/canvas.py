@@ -4,7 +4,9 @@ Matplotlib draws without pyplot, so nothing global is touched for longer than a 
 bytes. Colours are those of Okabe & Ito (2008), which people with any colour vision tell apart.
 """
 
+import importlib
 import io
+import os
 import re
 import textwrap
 from collections.abc import Iterator
@@ -96,14 +98,28 @@ def save(plot: Plot, path: Path) -> None:
     files.replace(path, out.getvalue())
 
 
-@contextmanager
-def _style(salt: str) -> Iterator[None]:
+def _matplotlib() -> Any:
+    """Matplotlib, also where MPLBACKEND names nothing that it knows: no window is ever opened here."""
     try:
-        import matplotlib
+        return importlib.import_module("matplotlib")
     except ImportError:
         message = "expected matplotlib for the plots, found none; install it with: pip install 'microgpt-symmetry[lab]'"
         raise EnvironmentFault(message) from None
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": salt}):
+    except ValueError:
+        given = os.environ.pop("MPLBACKEND", "")
+        try:
+            return importlib.import_module("matplotlib")
+        finally:
+            os.environ["MPLBACKEND"] = given
+
+
+@contextmanager
+def _style(salt: str) -> Iterator[None]:
+    """The style of all pictures, whatever a person's own matplotlibrc has."""
+    matplotlib = _matplotlib()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # all but the backend
+        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": salt})
         yield
 
 
