@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microgpt.cli.sweeping import print_estimate
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.design import holds, log_range
-from microgpt.cli.sweeping import print_estimate
 from microgpt.lab.design_file import read_design
 from microgpt.lab.estimate import estimate
 from microgpt.lab.plan import BUILT_IN, Plan, original, plan

@@ -367,6 +367,12 @@ def test_a_reader_recovers_what_a_killed_writer_left(tmp_path: Path) -> None:
         assert list(store.sweeps()) == ["few"]
 
 
+def add_many(path: Path) -> None:
+    with Store.open(path, create=True) as store:
+        for number in range(3, 2000):
+            store.add(trained(number))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of a file's size")
 def test_a_store_that_can_not_grow_is_no_fault_of_the_store(tmp_path: Path) -> None:
     """A quota and a limit of file sizes come as I/O errors, and what was committed stays."""
@@ -374,14 +380,12 @@ def test_a_store_that_can_not_grow_is_no_fault_of_the_store(tmp_path: Path) -> N
 
     path = filled(tmp_path / "lab.db")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(EnvironmentFault, match=r"disk I/O error; check space, quota") as fault:
-        try:
-            with Store.open(path, create=True) as store:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
-                for number in range(3, 2000):
-                    store.add(trained(number))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
+    try:
+        with pytest.raises(EnvironmentFault, match=r"disk I/O error; check space, quota") as fault:
+            add_many(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert fault.value.exit_code == 5
     with Store.open(path, create=True) as store:
         assert len(store.records()) >= 3

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from microgpt.cli.telling import EVERY
+from microgpt.model.settings import counted
 from microgpt.training.pace import duration
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def note(record: "Record") -> str:
     match record:
         case Planned(runs, skipped, jobs):
             there = f", of which {skipped:,} are in the store" if skipped else ""
-            return f"{runs:,} runs to begin with{there}; {jobs} at a time"
+            return f"{counted(runs, 'run')} to begin with{there}; {jobs} at a time"
         case Tuned(group, choice):
             edge = "; none was tried beyond it: take it with care" if choice.at_edge else ""
             return f"learning rate for {group.name}: {choice.rate:g}{edge}"
@@ -159,10 +160,10 @@ def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
     for row in known.rows:
         click.echo(_line(row, "tuned" if plan.tuning else f"{row.spec.settings.lr:g}"))
     if plan.left_out:
-        click.echo(f"{plan.left_out:,} combinations are left out, for conditions or for settings that can't be.")
+        click.echo(f"{counted(plan.left_out, 'combination')} left out, for conditions or for settings that can't be.")
     more = f", {known.tuning:,} of them to tune learning rates (perhaps a few more)" if known.tuning else ""
     click.echo(
-        f"{known.runs:,} runs{more}; {known.flop:.3g} FLOP, {_bytes(known.memory)}, "
+        f"{counted(known.runs, 'run')}{more}; {known.flop:.3g} FLOP, {_bytes(known.memory)}, "
         f"about {_time(known.seconds)} with {known.jobs} at a time"
     )
 

@@ -8,9 +8,10 @@ import importlib
 import io
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -100,17 +101,19 @@ def save(plot: Plot, path: Path) -> None:
 
 def _matplotlib() -> Any:
     """Matplotlib, also where MPLBACKEND names nothing that it knows: no window is ever opened here."""
+    given = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
-        return importlib.import_module("matplotlib")
+        found = importlib.import_module("matplotlib")
     except ImportError:
         message = "expected matplotlib for the plots, found none; install it with: pip install 'microgpt-symmetry[lab]'"
         raise EnvironmentFault(message) from None
-    except ValueError:
-        given = os.environ.pop("MPLBACKEND", "")
-        try:
-            return importlib.import_module("matplotlib")
-        finally:
+    finally:
+        if given is not None:
             os.environ["MPLBACKEND"] = given
+    if given:
+        with suppress(ValueError):
+            found.rcParams["backend"] = given  # as the import would have done, for whoever opens windows later
+    return found
 
 
 @contextmanager

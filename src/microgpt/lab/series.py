@@ -8,6 +8,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from microgpt.lab.record import RunRecord
+from microgpt.model.settings import counted
 
 FOLLOWERS: Final = ("lr", "warmup")  # settings that may be chosen anew for each level without making another series
 SIZE_FIELDS: Final = ("emb", "head", "layer", "ctx", "ff")
@@ -79,7 +80,7 @@ class Series:
     def name(self, level: Level) -> str:
         """How a level is called in a sentence."""
         if self.axis is STEPS:
-            own = f"{level.value:,} steps"
+            own = counted(level.value, "step")
         elif self.axis is PARAMS:
             own = f"{size_name(level.first)} with {level.value:,} params"
         else:

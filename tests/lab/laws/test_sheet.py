@@ -103,7 +103,7 @@ def test_rows_without_a_loss_are_named_and_left_out_or_refused(tmp_path: Path) -
     found = read(tmp_path, text)
     assert rows(found) == [(1, 2, 3), (5, 6, 2)]
     assert found.notes == (
-        "3 of 5 rows have no loss and are left out: row 3 (NaN), row 5 (blank), row 6 (inf).",
+        "Left out without a loss, 3 of 5 rows: row 3 (NaN), row 5 (blank), row 6 (inf).",
     )  # fmt: skip
     with pytest.raises(DataError, match="row 3, column 'loss': expected a positive number, found 'NaN'"):
         read(tmp_path, text, strict=True)
@@ -112,7 +112,7 @@ def test_rows_without_a_loss_are_named_and_left_out_or_refused(tmp_path: Path) -
 def test_exact_copies_are_one_run(tmp_path: Path) -> None:
     found = read(tmp_path, "params,tokens,loss,seed\n1,2,3,0\n1,2,3,1\n1,2,3,0\n2,3,4,0\n2,3,4,0\n")
     assert rows(found) == [(1, 2, 3), (1, 2, 3), (2, 3, 4)]
-    assert found.notes == ("2 of 5 rows are exact copies and count once: row 4 of row 2, row 6 of row 5.",)
+    assert found.notes == ("Exact copies count once, 2 of 5 rows: row 4 of row 2, row 6 of row 5.",)
 
 
 def test_what_varies_besides_size_and_length_is_told_and_a_part_can_be_taken(tmp_path: Path) -> None:

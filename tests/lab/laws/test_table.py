@@ -48,7 +48,7 @@ def test_runs_without_a_held_out_loss_or_on_several_texts_are_refused() -> None:
         table([replace(run, loss=None) for run in runs])
     with pytest.raises(DataError, match=r"found 2 .*choose with --sweep or --data"):
         table([*runs[1:], replace(runs[0], data="shakespeare", data_sha256="0" * 64)])
-    assert table([*runs[1:], replace(runs[0], loss=None)]).notes[0] == "1 runs held nothing out and are left out."
+    assert table([*runs[1:], replace(runs[0], loss=None)]).notes[0] == "Left out, with nothing held out: 1 run."
     with pytest.raises(UsageError, match="--drop-highest takes 0 to 26"):
         table(runs, drop_highest=27)
 

@@ -15,7 +15,7 @@ from microgpt.lab.laws.points import Floats, Ints, levels, points
 from microgpt.lab.laws.sheet import WORDS, Decimal, Sheet, decimal_mark, number, read_sheet
 from microgpt.lab.laws.table import Table, kept_below
 from microgpt.lab.schema import FACTS
-from microgpt.model.settings import shown
+from microgpt.model.settings import counted, shown
 
 LARGEST: Final = 1e100  # of a number, and its inverse the smallest: products of three are numbers still
 MOST_NAMED: Final = 5  # rows or values in a sentence
@@ -144,7 +144,9 @@ def _once(sheet: Sheet, notes: list[str]) -> Sheet:
     first = {row.fields: row for row in reversed(sheet.rows)}
     copies = [f"row {row.line} of row {first[row.fields].line}" for row in sheet.rows if row is not first[row.fields]]
     if copies:
-        notes.append(f"{len(copies):,} of {len(sheet.rows):,} rows are exact copies and count once: {_named(copies)}.")
+        notes.append(
+            f"Exact copies count once, {len(copies):,} of {counted(len(sheet.rows), 'row')}: {_named(copies)}."
+        )
     return replace(sheet, rows=tuple(reversed(first.values())))
 
 
@@ -157,7 +159,7 @@ def _with_loss(sheet: Sheet, name: str, strict: bool, notes: list[str]) -> Sheet
         raise DataError(_fault(sheet, cell.line, name, cell.text))
     if without:
         named = _named([f"row {line} ({cell.text or 'blank'})" for line, cell in without.items()])
-        notes.append(f"{len(without):,} of {len(sheet.rows):,} rows have no loss and are left out: {named}.")
+        notes.append(f"Left out without a loss, {len(without):,} of {counted(len(sheet.rows), 'row')}: {named}.")
     return replace(sheet, rows=rows)
 
 
