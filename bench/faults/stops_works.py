@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from microgpt.model.settings import counted
+
 PATIENCE: Final = 30.0  # seconds for a command to end by itself after one signal
 NAMES: Final = "emma olivia ava isabella sophia mia charlotte amelia evelyn abigail harper emily liam noah oliver"
 ENDLESS: Final = ("train", "--data", "few.txt", "--steps", "100000000", "--samples", "0", "--name", "run")
@@ -66,7 +68,7 @@ def swept(home: Path, told: str, twice: bool) -> str:
         return ""
     with Store.open(home / "lab.db") as store:
         done = sum(run.status == "done" for run in store.records())
-    if not twice and "stopped: " in told and f"stopped: {done:,} runs done" not in told:
+    if not twice and "stopped: " in told and f"stopped: {counted(done, 'run')} done" not in told:
         return f"kept {done} runs, and said: {told[-200:]}"
     return ""
 

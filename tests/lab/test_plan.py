@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microgpt.cli.sweeping import print_estimate
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.design import holds, log_range
 from microgpt.lab.design_file import read_design
@@ -220,6 +221,10 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert read_design(written(tmp_path, "\ufeffseeds = 2\n")).seeds == (0, 1)
+
+
 def test_a_file_describes_a_sweep(tmp_path: Path) -> None:
     asked = plan(read_design(written(tmp_path, FILE.format(data=few.text(tmp_path)))), Texts())
     found = {(spec.settings.emb, spec.settings.steps, spec.settings.lr) for spec in study(asked, {})}
@@ -302,6 +307,20 @@ def test_an_estimate_counts_every_run_and_its_work(tmp_path: Path) -> None:
     assert known.start > 0.02  # a new Python that imports NumPy takes longer
     assert known.seconds > known.start + sum(row.runs * row.seconds for row in known.rows) / 2 - 1e-9
     assert known.memory == 2 * known.rows[0].memory
+
+
+def test_an_estimate_tells_learning_rates_apart_where_they_are_an_axis(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, rates = Texts(), (0.005, 0.01, 0.02)
+    asked = plan(few.design(tmp_path, axes={"lr": rates, "steps": (10, 20)}), texts)
+    known = estimate(asked, texts, jobs=1)
+    assert (known.runs, known.tuning) == (3 * 2 * 3, 0)
+    assert [(row.spec.settings.lr, row.runs) for row in known.rows] == [(rate, 3) for rate in rates for _ in range(2)]
+    print_estimate(asked, known, as_json=False)
+    head, *lines, total = capsys.readouterr().out.splitlines()
+    assert [line.split()[head.split().index("lr")] for line in lines] == [f"{rate:g}" for rate in rates for _ in "12"]
+    assert total.startswith("18 runs;")
 
 
 def test_a_plan_with_more_seeds_has_all_runs_of_one_with_fewer(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The report: one page that needs nothing else, says what was found, and lets no text become markup."""
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -127,6 +130,22 @@ def test_the_same_rows_give_the_same_picture(records: list[RunRecord]) -> None:
     first, second = (write_svg(loss_plot(series(records, STEPS)).figure, "a") for _ in range(2))
     assert first == second
     assert "<dc:date>" not in first
+
+
+def test_a_picture_hangs_on_no_environment(tmp_path: Path) -> None:
+    """A backend that is none, as a notebook's is elsewhere, and a person's own style."""
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfigure.facecolor: red\nsvg.fonttype: path\n")
+    program = (
+        "import hashlib\nfrom microgpt.lab.canvas import drawing, write_svg\nwith drawing() as (figure, axes):\n"
+        "    axes.plot([1, 2])\nprint(hashlib.sha256(write_svg(figure, 'a').encode()).hexdigest())"
+    )
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "MATPLOTLIB"))}
+    done = [
+        subprocess.run([sys.executable, "-c", program], cwd=cwd, env=plain | more, capture_output=True, text=True)
+        for cwd, more in ((tmp_path.parent, {}), (tmp_path, {"MPLBACKEND": "nonsense"}))
+    ]
+    assert done[0].stdout == done[1].stdout != ""
+    assert done[1].stderr == ""
 
 
 def test_a_picture_in_a_page_takes_its_colours_from_there(records: list[RunRecord]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from bench import scaling_page
 
 from microgpt.cli.app import microgpt
 from microgpt.lab.audit.finding import SENTENCES
@@ -145,3 +146,20 @@ def ask(store: Path, number: int) -> list[tuple[float, ...]]:
     """The answer to one of the page's queries."""
     with contextlib.closing(sqlite3.connect(store)) as connection:
         return connection.execute(blocks("sql")[number]).fetchall()
+
+
+def test_a_figure_of_the_page_that_no_level_gives_is_found() -> None:
+    part = scaling_page.PARTS["batch"]
+    losses = [(float(loss), 0.002) for loss, _ in scaling_page.told(part, PAGE)]
+    assert len(losses) == 5
+    assert scaling_page.stale(part, PAGE, losses, 0.00005) == []
+    moved = [(losses[0][0] + 0.0002, 0.002), *losses[1:]]
+    assert scaling_page.stale(part, PAGE, moved, 0.00005) == [f"{losses[0][0]:.4f}: now {moved[0][0]:.4f} ± 0.0020"]
+    assert all(scaling_page.told(each, PAGE) for each in scaling_page.PARTS.values())
+
+
+@pytest.mark.long
+def test_the_losses_of_the_batches_are_those_of_the_code(tmp_path: Path) -> None:
+    """To the rounding of float32, which differs from machine to machine; bench/scaling_page.py asks for every digit."""
+    part = scaling_page.PARTS["batch"]
+    assert scaling_page.stale(part, PAGE, scaling_page.swept(part, tmp_path / "page.db"), 0.001) == []

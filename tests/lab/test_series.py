@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from microgpt.lab.series import PARAMS, STEPS, series
+from microgpt.lab.series import PARAMS, STEPS, series, setting_axis
 from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
 
 
@@ -34,6 +34,15 @@ def test_a_learning_rate_that_is_crossed_with_sizes_makes_series_of_its_own() ->
     higher = [replace(run, settings={**run.settings, "lr": 0.02}) for run in records]
     lines = series(records + higher, PARAMS)
     assert [line.label for line in lines] == ["lr 0.01", "lr 0.02"]
+
+
+def test_series_and_levels_stand_in_the_order_of_their_numbers() -> None:
+    records = simulate(Law(), Design(sizes=SIZES[:1], steps=(5000,)), Noise(), 1)
+    for name, values in (("batch", (1, 2, 4, 16, 1000, 12_000)), ("lr", (1e-05, 0.0005, 0.02, 0.1))):
+        runs = [replace(run, settings={**run.settings, name: value}) for value in values[::-1] for run in records]
+        assert [line.levels[0].first.settings[name] for line in series(runs, PARAMS)] == [*values]
+        (line,) = series(runs, setting_axis(name))
+        assert [level.first.settings[name] for level in line.levels] == [*values]
 
 
 @pytest.mark.parametrize("changed", [{"data_sha256": "f" * 64}, {"engine": "array"}, {"precision": "64"}])

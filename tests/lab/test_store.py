@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import sqlite3
+import sys
 import threading
 import time
 from dataclasses import fields, replace
@@ -14,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from microgpt.errors import StoreError
+from microgpt.errors import EnvironmentFault, StoreError
 from microgpt.lab import store as rooms
 from microgpt.lab.lock import held
-from microgpt.lab.opening import connect
+from microgpt.lab.opening import connect, told
 from microgpt.lab.record import RunRecord
 from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
@@ -364,3 +365,41 @@ def test_a_reader_recovers_what_a_killed_writer_left(tmp_path: Path) -> None:
     with Store.open(path) as store:
         assert len(store.records("few")) == 3
         assert list(store.sweeps()) == ["few"]
+
+
+def add_many(path: Path) -> None:
+    with Store.open(path, create=True) as store:
+        for number in range(3, 2000):
+            store.add(trained(number))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of a file's size")
+def test_a_store_that_can_not_grow_is_no_fault_of_the_store(tmp_path: Path) -> None:
+    """A quota and a limit of file sizes come as I/O errors, and what was committed stays."""
+    import resource
+
+    path = filled(tmp_path / "lab.db")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
+    try:
+        with pytest.raises(EnvironmentFault, match=r"disk I/O error; check space, quota") as fault:
+            add_many(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert fault.value.exit_code == 5
+    with Store.open(path, create=True) as store:
+        assert len(store.records()) >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("IOERR_WRITE", 5), ("IOERR_READ", 5), ("IOERR_FSYNC", 5), ("FULL", 5), ("READONLY_DBMOVED", 5), ("CANTOPEN", 5),
+     ("IOERR_SHORT_READ", 7), ("CORRUPT", 7), ("NOTADB", 7), ("ERROR", 7), ("BUSY", 7)],
+)  # fmt: skip
+def test_only_damage_is_told_as_damage(tmp_path: Path, name: str, code: int) -> None:
+    error = sqlite3.OperationalError(name)
+    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
+    with pytest.raises((StoreError, EnvironmentFault)) as fault, told(tmp_path / "lab.db"):
+        raise error
+    assert fault.value.exit_code == code
+    assert ("sound store" in str(fault.value)) == (code == 7 and name != "BUSY")

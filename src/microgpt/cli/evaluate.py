@@ -6,6 +6,7 @@ import json
 import click
 
 from microgpt.cli.options import JSON, OUT, RUN, Texts
+from microgpt.model.settings import counted
 
 
 @click.command("eval", cls=Texts)
@@ -39,5 +40,6 @@ def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_
     error = "" if found.se is None else f" ± {found.se:.4f}"
     click.echo(
         f"{found.loss:.4f}{error} nats per token ({found.bits_per_character:.3f} bits per character) on "
-        f"{found.tokens:,} tokens of {found.documents:,} documents; knowing nothing scores {model.uniform:.3f}"
+        f"{counted(found.tokens, 'token')} of {counted(found.documents, 'document')}; "
+        f"knowing nothing scores {model.uniform:.3f}"
     )

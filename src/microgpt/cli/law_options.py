@@ -25,6 +25,9 @@ _SOURCE = (
     click.option("--flop", metavar="COLUMN", help="CSV: FLOP; tokens = flop / 6 params."),
     click.option("--loss", default="loss", show_default=True, metavar="COLUMN", help="CSV: nats per token."),
     click.option("--unique", metavar="COLUMN", help="CSV: different tokens there were, where data repeats."),
+    click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="CSV: the rows alone that have this value."),
+    click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: found]"),
+    click.option("--strict", is_flag=True, help="CSV: refuse rows without a loss, instead of leaving them out."),
     click.option("--drop-highest", default=0, metavar="K", help="Leave out the K highest losses."),
 )
 _FIT = (
@@ -45,15 +48,15 @@ def law_options(command: Command) -> Command:
 
 def read_table(chosen: dict[str, Any]) -> "Table":
     """The runs that the flags name."""
-    from microgpt.lab.laws.csv_file import Columns, read_csv
     from microgpt.lab.laws.table import table
+    from microgpt.lab.store import Store
 
     if chosen["csv"]:
         if chosen["count"] != "all":
             raise click.UsageError("--count is for a store: a CSV counts what its column counts.")
-        columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique")))
-        return read_csv(Path(chosen["csv"]), columns, chosen["drop_highest"])
-    from microgpt.lab.store import Store
+        return _from_csv(chosen)
+    if idle := next((name for name in ("where", "decimal", "strict") if chosen[name]), None):
+        raise click.UsageError(f"--{idle} is for a CSV, found none; of a store --sweep and --data take a part.")
 
     with Store.open(chosen["store"]) as store:
         records = store.records(chosen["sweep"])
@@ -65,6 +68,23 @@ def read_table(chosen: dict[str, Any]) -> "Table":
 def sources(chosen: dict[str, Any]) -> list[str]:
     """The files that the flags name."""
     return [chosen["csv"] or chosen["store"]]
+
+
+def _from_csv(chosen: dict[str, Any]) -> "Table":
+    """The runs of a CSV; how it was read is a note on standard error."""
+    from microgpt.lab.laws.csv_file import Columns, Reading, read_csv
+
+    where = tuple(
+        (name.strip(), value.strip()) for name, _, value in (each.rpartition("=") for each in chosen["where"])
+    )
+    if wrong := next((each for each in chosen["where"] if not each.rpartition("=")[0].strip()), None):
+        raise click.UsageError(f"--where takes COLUMN=VALUE such as lr=0.01, found {wrong!r}.")
+    columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique")))
+    mark: Any = {"point": ".", "comma": ","}.get(chosen["decimal"])
+    found = read_csv(Path(chosen["csv"]), columns, chosen["drop_highest"], Reading(mark, where, chosen["strict"]))
+    for line in found.said:
+        click.echo(f"note: {line}", err=True)
+    return found
 
 
 def fit_law(chosen: dict[str, Any], table: "Table | None" = None) -> "Law":

@@ -7,6 +7,7 @@ import click
 
 from microgpt.cli.law_options import check_draws, fit_law, law_options, read_table, sources
 from microgpt.cli.options import FORCE, JSON
+from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.summary import Law
@@ -58,7 +59,9 @@ def _tell(found: "Law") -> None:
     from microgpt.lab.laws.summary import MEANINGS
 
     told, law = found.to_dict(), found.fit
-    click.echo(f"{found.table.source}: {told['points']} runs, form {told['form']}, {found.level:.0%} intervals")
+    click.echo(
+        f"{found.table.source}: {counted(told['points'], 'run')}, form {told['form']}, {found.level:.0%} intervals"
+    )
     for name, (low, high) in told["intervals"].items():
         click.echo(f"  {name:14} {told[name]:>11.5g}   {low:>11.5g} to {high:<11.5g}  {MEANINGS[name]}")
     tested = "no larger runs to test it on"
@@ -94,7 +97,8 @@ def _simulate(count: int, as_json: bool, chosen: dict[str, Any]) -> None:
         click.echo(json.dumps(told))
         return
     click.echo(
-        f"{count} simulations of {chosen['design']} runs; the truth was inside the {chosen['level']:.0%} interval:"
+        f"{counted(count, 'simulation')} of {chosen['design']} runs; "
+        f"the truth was inside the {chosen['level']:.0%} interval:"
     )
     for row in told["rows"]:
         click.echo(

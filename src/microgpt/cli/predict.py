@@ -9,6 +9,7 @@ import click
 
 from microgpt.cli.law_options import fit_law, law_options, read_table, sources
 from microgpt.cli.options import JSON
+from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.predict import Prediction
@@ -32,7 +33,7 @@ def command(at: tuple[float, ...], register: str | None, score: str | None, as_j
         _score(Path(score), read_table(chosen), as_json)
         return
     if not at or len(at) % 2:
-        raise click.UsageError(f"Expected pairs of PARAMS TOKENS, found {len(at)} numbers; try 2e5 1e7.")
+        raise click.UsageError(f"Expected pairs of PARAMS TOKENS, found {counted(len(at), 'number')}; try 2e5 1e7.")
     if wrong := [number for number in at if not 0 < number < math.inf]:
         raise click.UsageError(f"PARAMS and TOKENS are numbers above 0, found {wrong[0]:g}; try 2e5 1e7.")
     from microgpt.lab.laws.doubts import of_length
@@ -79,15 +80,24 @@ def _score(path: Path, table: "Table", as_json: bool) -> None:
 
     finished = [record.finished for record in table.records] or [""] * len(table.points)
     scores = score(registered(path), table.points, finished)
+    for note in table.notes:
+        click.echo(f"warning: {note}", err=True)
     if as_json:
         click.echo(json.dumps(_told(scores)))
         return
     for one in scores:
         said = f"N = {one.params:,.0f}, D = {one.tokens:,.0f}: said {one.loss:.4f} ({one.low:.4f} to {one.high:.4f})"
-        found = "no run yet" if one.found is None else f"found {one.found:.4f}, {one.inside} of {one.runs} runs inside"
+        found = (
+            "no run yet"
+            if one.found is None
+            else f"found {one.found:.4f}, {one.inside} of {counted(one.runs, 'run')} inside"
+        )
         click.echo(f"{said}, {found}")
     told = _told(scores)
-    click.echo(f"{told['inside']} of {told['runs']} runs of {told['scored']} predictions inside their intervals")
+    click.echo(
+        f"{told['inside']} of {counted(told['runs'], 'run')} of {counted(told['scored'], 'prediction')} "
+        "inside their intervals"
+    )
 
 
 def _told(scores: "list[Score]") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from microgpt.cli.app import Stop, suggestion
 from microgpt.cli.options import JSON
 from microgpt.cli.sweeping import Teller, lacking, print_estimate, teller
 from microgpt.errors import UsageError
+from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +185,8 @@ def _print_end(end: "Finished", store: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(counts | {"seconds": round(end.seconds, 3), "store": store}))
         return
-    told = f"{end.done:,} runs done, {end.skipped:,} were there already, {end.failed:,} failed, of {end.planned:,}"
+    done = counted(end.done, "run")
+    told = f"{done} done, {end.skipped:,} were there already, {end.failed:,} failed, of {end.planned:,}"
     if isinstance(end, Interrupted):
         click.echo(f"stopped: {told}; the same command goes on from here", err=True)
         return

@@ -10,6 +10,7 @@ import click
 
 from microgpt.cli.streams import console
 from microgpt.cli.telling import EVERY
+from microgpt.model.settings import counted
 from microgpt.training.pace import duration
 from microgpt.untrusted import visible
 
@@ -111,7 +112,7 @@ def note(record: "Record") -> str:
     match record:
         case Planned(runs, skipped, jobs):
             there = f", of which {skipped:,} are in the store" if skipped else ""
-            return f"{runs:,} runs to begin with{there}; {jobs} at a time"
+            return f"{counted(runs, 'run')} to begin with{there}; {jobs} at a time"
         case Tuned(group, choice):
             edge = "; none was tried beyond it: take it with care" if choice.at_edge else ""
             return f"learning rate for {group.name}: {choice.rate:g}{edge}"
@@ -160,25 +161,23 @@ def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_estimated(plan, known)))
         return
-    click.echo(
-        f"{'steps':>9} {'emb':>4} {'head':>4} {'layer':>5} {'ctx':>4} {'batch':>5} {'params':>10} {'runs':>5} ",
-        nl=False,
-    )
-    click.echo(f"{'tuning':>6} {'epochs':>6} {'FLOP a run':>10} {'memory':>8} {'time a run':>10}")
+    sizes = f"{'steps':>9} {'emb':>4} {'head':>4} {'layer':>5} {'ctx':>4} {'batch':>5} {'lr':>7} {'params':>10}"
+    costs = f"{'epochs':>6} {'FLOP a run':>10} {'memory':>8} {'time a run':>10}"
+    click.echo(f"{sizes} {'runs':>5} {'tuning':>6} {costs}")
     for row in known.rows:
-        click.echo(_line(row))
+        click.echo(_line(row, "tuned" if plan.tuning else f"{row.spec.settings.lr:g}"))
     if plan.left_out:
-        click.echo(f"{plan.left_out:,} combinations are left out, for conditions or for settings that can't be.")
+        click.echo(f"{counted(plan.left_out, 'combination')} left out, for conditions or for settings that can't be.")
     more = f", {known.tuning:,} of them to tune learning rates (perhaps a few more)" if known.tuning else ""
     click.echo(
-        f"{known.runs:,} runs{more}; {known.flop:.3g} FLOP, {_bytes(known.memory)}, "
+        f"{counted(known.runs, 'run')}{more}; {known.flop:.3g} FLOP, {_bytes(known.memory)}, "
         f"about {_time(known.seconds)} with {known.jobs} at a time"
     )
 
 
-def _line(row: "Row") -> str:
+def _line(row: "Row", lr: str) -> str:
     s = row.spec.settings
-    sizes = f"{s.steps:9,} {s.emb:4} {s.head:4} {s.layer:5} {s.ctx:4} {s.batch:5} {row.params:10,}"
+    sizes = f"{s.steps:9,} {s.emb:4} {s.head:4} {s.layer:5} {s.ctx:4} {s.batch:5} {lr:>7} {row.params:10,}"
     costs = f"{row.epochs:6.2f} {row.flop:10.2e} {_bytes(row.memory):>8} {_time(row.seconds):>10}"
     return f"{sizes} {row.runs - row.tuning:5} {row.tuning:6} {costs}"
 

@@ -13,7 +13,7 @@ from microgpt.cli.app import Stop
 from microgpt.cli.options import FORCE, JSON, Texts, settings
 from microgpt.cli.telling import Teller, separated, teller
 from microgpt.errors import UsageError
-from microgpt.model.settings import Settings
+from microgpt.model.settings import Settings, counted
 from microgpt.training.request import Request
 
 if TYPE_CHECKING:
@@ -169,8 +169,10 @@ def _summary(result: "Result") -> str:
     if result.run:
         took = result.seconds.train
         time = f"{took * 1e3:.1f} ms" if took < 0.1 else f"{took:.2f} s"
-        steps = f"{result.steps_taken:,}" + (f" of {result.steps:,}" if result.steps_taken < result.steps else "")
-        lines.append(f"{result.run}  ({steps} steps in {time} on {result.engine})")
+        steps = (f"{result.steps_taken:,} of " if result.steps_taken < result.steps else "") + counted(
+            result.steps, "step"
+        )
+        lines.append(f"{result.run}  ({steps} in {time} on {result.engine})")
     return "\n" + "\n".join(lines)
 
 

@@ -4,11 +4,14 @@ Matplotlib draws without pyplot, so nothing global is touched for longer than a 
 bytes. Colours are those of Okabe & Ito (2008), which people with any colour vision tell apart.
 """
 
+import importlib
 import io
+import os
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -96,14 +99,30 @@ def save(plot: Plot, path: Path) -> None:
     outputs.write(path, out.getvalue())
 
 
-@contextmanager
-def _style(salt: str) -> Iterator[None]:
+def _matplotlib() -> Any:
+    """Matplotlib, also where MPLBACKEND names nothing that it knows: no window is ever opened here."""
+    given = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
-        import matplotlib
+        found = importlib.import_module("matplotlib")
     except ImportError:
         message = "expected matplotlib for the plots, found none; install it with: pip install 'microgpt-symmetry[lab]'"
         raise EnvironmentFault(message) from None
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": salt}):
+    finally:
+        if given is not None:
+            os.environ["MPLBACKEND"] = given
+    if given:
+        with suppress(ValueError):
+            found.rcParams["backend"] = given  # as the import would have done, for whoever opens windows later
+    return found
+
+
+@contextmanager
+def _style(salt: str) -> Iterator[None]:
+    """The style of all pictures, whatever a person's own matplotlibrc has."""
+    matplotlib = _matplotlib()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # all but the backend
+        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": salt})
         yield
 
 

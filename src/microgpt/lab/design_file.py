@@ -45,7 +45,7 @@ _IDLE: Final = (
 def read_design(path: Path) -> Design:
     """The design in a file. Raises `DataError` where it can't be read, `UsageError` with the line for what can't be."""
     try:
-        text = untrusted.read(path, LIMIT).decode("utf-8")
+        text = untrusted.read(path, LIMIT).decode("utf-8-sig")
         if max(line.count(".") for line in text.split("\n")) > MOST_DOTS:
             raise ValueError(f"more than {MOST_DOTS} dots in a line")
         values = tomllib.loads(text)

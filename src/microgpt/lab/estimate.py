@@ -89,19 +89,20 @@ class _Pace:
 def estimate(plan: Plan, texts: Texts, jobs: int) -> Estimate:
     """Measure each size for a moment, compiling what must be compiled, then all workers at once, and add up."""
     runs: dict[str, list[int]] = {}
+    tuned = plan.tuning is not None
     for member in plan.outlook:
-        counts = runs.setdefault(_level(member.spec), [0, 0])
+        counts = runs.setdefault(_level(member.spec, tuned), [0, 0])
         counts[0] += 1
         counts[1] += member.role == "tuning"
     paces: dict[str, _Pace] = {}
     grouped: dict[str, _Pace] = {}
     rows = []
     for level in plan.levels:
-        size, (count, _) = _size(level), runs[_level(level)]
+        size, (count, _) = _size(level), runs[_level(level, tuned)]
         if size not in paces:
             paces[size] = pace = _measure(level, texts)
             grouped[size] = replace(pace, step=pace.step / quicker(level, texts, pace.step, -(-count // jobs)))
-        rows.append(_row(level, texts.shared(level), grouped[size], *runs[_level(level)]))
+        rows.append(_row(level, texts.shared(level), grouped[size], *runs[_level(level, tuned)]))
     most = max(rows, key=lambda row: row.runs * row.seconds).spec
     start, slower = _together(most, paces[_size(most)], jobs)
     return Estimate(tuple(replace(row, seconds=slower * row.seconds) for row in rows), jobs, start)
@@ -112,9 +113,9 @@ def _size(spec: Spec) -> str:
     return spec.with_settings(steps=1, warmup=0, lr=0.01, seed=0).identity
 
 
-def _level(spec: Spec) -> str:
-    """What runs that differ only in seed and learning rate have in common."""
-    return spec.with_settings(seed=0, lr=0.01).identity
+def _level(spec: Spec, tuned: bool) -> str:
+    """What runs that differ only in their seed have in common or, where rates are tuned, in seed and rate."""
+    return spec.with_settings(seed=0, lr=0.01 if tuned else spec.settings.lr).identity
 
 
 def _row(spec: Spec, shared: Shared, pace: _Pace, runs: int, tuning: int) -> Row:

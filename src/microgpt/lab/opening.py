@@ -9,6 +9,7 @@ from typing import Final
 from microgpt.errors import EnvironmentFault, StoreError, file_message
 from microgpt.lab.schema import APPLICATION, MIGRATIONS, tables
 
+DAMAGE: Final = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_DATA)  # the only I/O errors of the file's own
 BUSY: Final = 30.0  # seconds to wait for a reader's or a writer's short lock
 
 
@@ -80,16 +81,20 @@ def told(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        extended = getattr(error, "sqlite_errorcode", 0)
+        code = 0 if extended in DAMAGE else extended & 0xFF
         if code == sqlite3.SQLITE_FULL:
             raise EnvironmentFault(f"{path}: the disk is full; free some space, what was committed is kept.") from None
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOLFS):
+            advice = "check space, quota and the drive; what was committed is kept"
+            raise EnvironmentFault(f"{path}: expected to read or write it, found: {error}; {advice}.") from None
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreError(f"{path}: expected a store that is free, found it in use; try again soon.") from None
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-            kind = EnvironmentFault if path.is_file() else StoreError
+            kind = StoreError if path.is_dir() else EnvironmentFault
             raise kind(f"{path}: expected a file to open, found: {error}; check path and permissions.") from None
         raise _damaged(path, str(error)) from None
-    except PermissionError as error:
+    except OSError as error:
         raise EnvironmentFault(file_message(path, error)) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:  # values that no store of ours has
         raise _damaged(path, str(error)) from None

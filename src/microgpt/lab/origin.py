@@ -22,7 +22,11 @@ def commit() -> str:
     package = Path(microgpt.__file__).parent
     try:
         tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
-        return _git(package, "describe", "--always", "--dirty", "--exclude=*") if tracked else ""
+        if not tracked:
+            return ""
+        # `describe --dirty` would write the index, whatever GIT_OPTIONAL_LOCKS says
+        changed = _git(package, "status", "--porcelain", "--untracked-files=no")
+        return _git(package, "describe", "--always", "--exclude=*") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -16,6 +16,7 @@ from microgpt.lab.series import PARAMS, STEPS, Axis, Series, size_name
 from microgpt.lab.study import UNTUNED, Part, part, slopes, varied
 from microgpt.lab.summary import sentences, warned
 from microgpt.lab.tables import returns_table, size_table, steps_table
+from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.run import Curve
@@ -177,7 +178,7 @@ def _curves(found: Part, curves: Curves) -> Curves:
 
 
 def _title(axis: Axis, run: RunRecord) -> str:
-    return f"{run.steps:,} steps" if axis is STEPS else size_name(run)
+    return counted(run.steps, "step") if axis is STEPS else size_name(run)
 
 
 def _settings(records: Sequence[RunRecord]) -> Section:

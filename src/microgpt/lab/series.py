@@ -1,5 +1,6 @@
 """Runs in order: those that differ only along one axis and in their seed, level by level. Pure."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,6 +8,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from microgpt.lab.record import RunRecord
+from microgpt.model.settings import counted
 
 FOLLOWERS: Final = ("lr", "warmup")  # settings that may be chosen anew for each level without making another series
 SIZE_FIELDS: Final = ("emb", "head", "layer", "ctx", "ff")
@@ -37,6 +39,12 @@ AXES: Final = (STEPS, PARAMS)
 def setting_axis(name: str) -> Axis:
     """Any one setting as an axis; its values need be no numbers, so all levels stand at 0."""
     return Axis(name, name, (name,), lambda run: str(run.settings.get(name)), lambda _: 0)
+
+
+def natural(text: str) -> list[tuple[float, str]]:
+    """A key by which numbers within texts stand in their order: `batch 2` before `batch 16`, 1e-05 before 0.001."""
+    parts = re.split(r"((?<![a-zA-Z\d])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)", text)
+    return [(float(part.replace(",", "")), "") if place % 2 else (-1.0, part) for place, part in enumerate(parts)]
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Series:
     def name(self, level: Level) -> str:
         """How a level is called in a sentence."""
         if self.axis is STEPS:
-            own = f"{level.value:,} steps"
+            own = counted(level.value, "step")
         elif self.axis is PARAMS:
             own = f"{size_name(level.first)} with {level.value:,} params"
         else:
@@ -98,10 +106,10 @@ def series(records: Iterable[RunRecord], axis: Axis) -> list[Series]:
     return sorted(found, key=_place)
 
 
-def _place(found: Series) -> tuple[int, int, int, str]:
+def _place(found: Series) -> tuple[int, int, int, list[tuple[float, str]]]:
     """The fullest first, then the smallest."""
     first = found.levels[0].first
-    return -len(found.levels), first.params, first.steps, found.label
+    return -len(found.levels), first.params, first.steps, natural(found.label)
 
 
 def size_name(run: RunRecord) -> str:
@@ -114,7 +122,9 @@ def _levels(runs: Sequence[RunRecord], axis: Axis) -> tuple[Level, ...]:
     for (value, key), group in _grouped(runs, lambda run: (axis.value(run), axis.key(run))).items():
         of_seed = {run.seed: run for run in sorted(group, key=attrgetter("finished"))}  # the last one of a seed
         levels.append(((value, key), Level(value, tuple(of_seed[seed] for seed in sorted(of_seed)))))
-    return tuple(level for _, level in sorted(levels, key=itemgetter(0)))
+    # a key is a number, numbers of a size, or a text
+    levels.sort(key=lambda found: (found[0][0], natural(key) if isinstance(key := found[0][1], str) else key))
+    return tuple(level for _, level in levels)
 
 
 def _split(runs: Sequence[RunRecord], axis: Axis) -> list[Sequence[RunRecord]]:

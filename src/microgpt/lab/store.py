@@ -148,7 +148,7 @@ class Store:
             self.commit()
 
     def commit(self) -> None:
-        """Make all that was added so far survive whatever comes. Raises `EnvironmentFault` where the disk is full."""
+        """Make all that was added so far survive whatever comes. Raises `EnvironmentFault` where the disk can't."""
         if self._connection.in_transaction:
             with told(self.path):
                 self._connection.execute("COMMIT")

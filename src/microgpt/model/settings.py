@@ -118,6 +118,15 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "run"), counted(2000, "run")
+    ('1 run', '2,000 runs')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shown(value: object) -> str:
     """A wrong value as a message repeats it: in one line, and of a size that a person reads.
 

@@ -48,7 +48,7 @@ def test_runs_without_a_held_out_loss_or_on_several_texts_are_refused() -> None:
         table([replace(run, loss=None) for run in runs])
     with pytest.raises(DataError, match=r"found 2 .*choose with --sweep or --data"):
         table([*runs[1:], replace(runs[0], data="shakespeare", data_sha256="0" * 64)])
-    assert table([*runs[1:], replace(runs[0], loss=None)]).notes[0] == "1 runs held nothing out and are left out."
+    assert table([*runs[1:], replace(runs[0], loss=None)]).notes[0] == "Left out, with nothing held out: 1 run."
     with pytest.raises(UsageError, match="--drop-highest takes 0 to 26"):
         table(runs, drop_highest=27)
 
@@ -89,7 +89,7 @@ def test_tokens_or_flop_are_found_by_their_names(tmp_path: Path) -> None:
         ("params,tokens,loss\n1,2,3\n1,two,3\n", "row 3, column 'tokens': .*found 'two'"),
         ("params,tokens,loss\n1,2,nan\n", "found 'nan'"),
         ("params,tokens,loss\n-1,2,3\n", "found '-1'"),
-        ("params,tokens,loss\n1,2\n", "found nothing"),
+        ("params,tokens,loss\n1,2\n", "row 2: expected 3 fields"),
         ("params,tokens,loss\n1,2,inf\n", "found 'inf'"),
     ],
 )

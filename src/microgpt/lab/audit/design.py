@@ -10,6 +10,7 @@ from microgpt.lab.audit.finding import Finding, Severity
 from microgpt.lab.audit.gather import by_axis, once
 from microgpt.lab.record import RunRecord
 from microgpt.lab.series import CIRCUMSTANCES, FOLLOWERS, Series, size_name, usable
+from microgpt.model.settings import counted
 
 ENOUGH_LEVELS: Final = 4
 ENOUGH_RANGE: Final = 10.0
@@ -54,7 +55,7 @@ def epochs(runs: Iterable[RunRecord]) -> list[Finding]:
     over = [run for run in runs if run.epochs > MOST_EPOCHS]
     if not over:
         return []
-    rows = dict.fromkeys(f"{run.steps:,} steps with batch {run.settings.get('batch', 1)}" for run in over)
+    rows = dict.fromkeys(f"{counted(run.steps, 'step')} with batch {run.settings.get('batch', 1)}" for run in over)
     return [Finding("epochs", "warning", tuple(rows), {"runs": len(over), "epochs": max(run.epochs for run in over)})]
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from microgpt.model.settings import counted
+
 Severity = Literal["serious", "warning", "note"]
 MOST_NAMED = 3  # rows in a sentence
 
@@ -24,14 +26,21 @@ class Finding:
         return {**vars(self), "rows": list(self.rows), "numbers": dict(self.numbers)}
 
 
+class _Count(int):
+    """A number that a sentence has as `3`, as `{runs}` asks for it, or as `3 runs`, as `{runs:run}` does."""
+
+    def __format__(self, noun: str) -> str:
+        return counted(int(self), noun) if noun else str(int(self))
+
+
 # What it is, why it matters, what to do. `where` names the rows; the other names are those of the numbers.
 SENTENCES: Final[dict[str, str]] = {
     "not held out": (
-        "{runs} of {of} finished runs held nothing out, so nobody knows how they do on text they were not trained on; "
+        "{runs} of {of:finished run} held nothing out, so nobody knows how they do on text they were not trained on; "
         "the tables leave them out. Give the sweep a --holdout, 0.1 say."
     ),
     "failed runs": (
-        "{failed} of {of} runs failed ({where}), the first with: {error} The means are of the runs that lived, and so "
+        "{failed} of {of:run} failed ({where}), the first with: {error} The means are of the runs that lived, and so "
         "look better than they should. Lower the learning rate of those levels, or report them as failing."
     ),
     "mixed data": (
@@ -51,8 +60,8 @@ SENTENCES: Final[dict[str, str]] = {
         "the rows; to be sure, sweep again into a new store."
     ),
     "learned nothing": (
-        "{runs} runs ({where}) have a higher loss than knowing only how frequent each character is ({unigram:.3f} "
-        "nats per token). They have not learned, or they broke on the way; look at their learning rate."
+        "{runs:run} ({where}) did worse than knowing only how frequent each character is ({unigram:.3f} nats per "
+        "token). Nothing was learned there, or it broke on the way; look at the learning rate."
     ),
     "dead axis": (
         "{axis} makes no difference: the losses at {where} are equal to the last digit, seed by seed. That is no "
@@ -84,7 +93,7 @@ SENTENCES: Final[dict[str, str]] = {
         "no interval and two a very wide one; run the sweep with --seeds 3 or more."
     ),
     "epochs": (
-        "{runs} runs saw the same documents more than 4 times, at most {epochs:.1f} times ({where}). Repeated text "
+        "{runs:run} saw the same documents more than 4 times, at most {epochs:.1f} times ({where}). Repeated text "
         "teaches less than new text, so these rows say nothing of how more data would do; use a larger text."
     ),
     "learning rate not tuned": (
@@ -105,4 +114,5 @@ def sentence(finding: Finding) -> str:
     where = f"{named}; and {more} more" if more > 0 else named
     series = finding.numbers.get("series", 1)
     where += f"; in {series} series" if series > 1 else ""
-    return SENTENCES[finding.kind].format(where=where, **finding.numbers)
+    told = {name: _Count(value) if type(value) is int else value for name, value in finding.numbers.items()}
+    return SENTENCES[finding.kind].format(where=where, **told)

@@ -12,6 +12,7 @@ from microgpt.lab.intervals import f_above, t_above
 from microgpt.lab.record import RunRecord
 from microgpt.lab.returns import drop
 from microgpt.lab.series import AXES, Level, Series, series, setting_axis, size_name
+from microgpt.model.settings import counted
 
 FAMILY_ERROR: Final = 0.01  # the chance that a sweep whose loss never rises is said to rise somewhere
 FLAT: Final = 0.05  # a difference that chance alone would make more often than this is none that was seen
@@ -32,7 +33,7 @@ def failed(records: Iterable[RunRecord]) -> list[Finding]:
     bad = [run for run in study if run.status == "failed" or (run.loss is not None and not math.isfinite(run.loss))]
     if not bad:
         return []
-    rows = dict.fromkeys(f"{run.steps:,} steps, {size_name(run)}" for run in bad)
+    rows = dict.fromkeys(f"{counted(run.steps, 'step')}, {size_name(run)}" for run in bad)
     error = (bad[0].error or "a loss that is not finite").rstrip(".") + "."
     return [Finding("failed runs", "serious", tuple(rows), {"failed": len(bad), "of": len(study), "error": error})]
 
@@ -52,7 +53,7 @@ def learned_nothing(runs: Iterable[RunRecord]) -> list[Finding]:
     bad = [run for run in runs if run.loss is not None and run.loss > run.unigram]
     if not bad:
         return []
-    rows = dict.fromkeys(f"{run.steps:,} steps, {size_name(run)}, lr {run.settings['lr']:g}" for run in bad)
+    rows = dict.fromkeys(f"{counted(run.steps, 'step')}, {size_name(run)}, lr {run.settings['lr']:g}" for run in bad)
     return [Finding("learned nothing", "serious", tuple(rows), {"runs": len(bad), "unigram": bad[0].unigram})]
 
 

@@ -10,6 +10,7 @@ from microgpt.lab.laws.fit import FEW, Fit, fit, fit_part
 from microgpt.lab.laws.form import Form
 from microgpt.lab.laws.points import Points, count_levels, levels
 from microgpt.lab.laws.table import Table
+from microgpt.model.settings import counted
 
 LEAST_LEVELS, ENOUGH_LEVELS = 3, 4
 MOST_RUNS: Final = 10_000
@@ -89,8 +90,8 @@ def _of_design(form: Form, found: Points) -> list[str]:
     many = int((found.epochs > MOST_EPOCHS).sum())
     if many and not form.repeated:
         said.append(
-            f"{many} runs see their documents more than {MOST_EPOCHS:.0f} times (up to {found.epochs.max():.1f}), "
-            "where repeated tokens are worth less: --form repeated fits that."
+            f"{counted(many, 'run')} saw the documents more than {MOST_EPOCHS:.0f} times (up to "
+            f"{found.epochs.max():.1f}), where repeated tokens are worth less: --form repeated fits that."
         )
     return said
 

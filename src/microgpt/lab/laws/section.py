@@ -14,6 +14,7 @@ from microgpt.lab.laws.summary import MEANINGS, Law, law
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import Column, Table
 from microgpt.lab.report import Picture, Section
+from microgpt.model.settings import counted
 
 TITLE: Final = "Scaling law"
 MOST: Final = 3  # sweeps that are fitted
@@ -63,8 +64,8 @@ def sentences(name: str, found: Law) -> list[str]:
         f"L(N, D) = {told['E']:.4g} + {told['A']:.4g} / N^{told['alpha']:.3f} + {told['B']:.4g} / D^{told['beta']:.3f}"
     )
     return [
-        f"The {told['points']} runs of {name} on {found.table.source}: {law_itself}, for N parameters and D tokens. "
-        f"A run scatters by {told['run_spread']:.2g} nats. {tested}",
+        f"The {counted(told['points'], 'run')} of {name} on {found.table.source}: {law_itself}, for N parameters and "
+        f"D tokens. A run scatters by {told['run_spread']:.2g} nats. {tested}",
         *(f"Beware: {warning}" for warning in found.warnings),
     ]
 

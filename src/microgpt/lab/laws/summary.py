@@ -57,6 +57,7 @@ class Law:
             "backtest_error": None if not len(self.backtest.misses) else self.backtest.error,
             "data_sha256": self.table.sha256,
             "warnings": list(self.warnings),
+            "read": list(self.table.said),
         }
 
 

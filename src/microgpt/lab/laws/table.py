@@ -11,6 +11,7 @@ from microgpt.errors import DataError, UsageError
 from microgpt.lab.audit import audit, sentence
 from microgpt.lab.laws.points import Floats, Points, points
 from microgpt.lab.record import RunRecord
+from microgpt.model.settings import counted
 
 Counting = Literal["all", "no-embedding", "body"]
 # what the audit of a store finds too, and this module or doubts.py says of a law
@@ -28,7 +29,8 @@ class Table:
     seconds: Floats | None = None  # (points,) of training
     records: tuple[RunRecord, ...] = ()
     dropped: int = 0
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # warnings
+    said: tuple[str, ...] = ()  # how a file was read
 
     @property
     def sha256(self) -> str:
@@ -49,14 +51,18 @@ def table(records: Sequence[RunRecord], counting: Counting = "all", drop_highest
     held = [record for record in study if record.loss is not None]
     if not held:
         raise DataError(
-            f"Expected finished runs with a held-out loss, found {len(study)} finished runs without one of "
+            f"Expected finished runs with a held-out loss, found {counted(len(study), 'finished run')} without one, of "
             f"{len(records)}; `microgpt sweep laws` makes some."
         )
     texts = {record.data_sha256: record.data for record in held}
     if len(texts) > 1:
         named = ", ".join(sorted(texts.values()))
         raise DataError(f"Expected runs on one text, found {len(texts)} ({named}); choose with --sweep or --data.")
-    notes = [f"{len(study) - len(held)} runs held nothing out and are left out."] if len(held) < len(study) else []
+    notes = (
+        [f"Left out, with nothing held out: {counted(len(study) - len(held), 'run')}."]
+        if len(held) < len(study)
+        else []
+    )
     kept, losses = _without_highest(held, [float(record.loss or 0) for record in held], drop_highest)
     counts: dict[str, Floats] = {
         name: np.array([_count(record, name) for record in kept], dtype=float) for name in COUNTINGS

@@ -1,0 +1,189 @@
+"""CSVs as spreadsheets of several countries write them: what is read, what is said, and what is refused."""
+
+import csv
+import io
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microgpt.cli.app import run
+from microgpt.errors import DataError
+from microgpt.lab.laws.csv_file import Columns, Reading, read_csv
+from microgpt.lab.laws.table import Table
+
+COLUMNS = Columns()
+HEADER = "params,tokens,loss\n"
+
+
+def read(folder: Path, text: str | bytes, columns: Columns = COLUMNS, **how: object) -> Table:
+    path = folder / "runs.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_csv(path, columns, reading=Reading(**how))  # type: ignore[arg-type]
+
+
+def rows(found: Table) -> list[tuple[float, ...]]:
+    points = found.points
+    return list(zip(points.params.tolist(), points.tokens.tolist(), points.loss.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEADER + "10000,1e6,2.5\n20000,2e6,2.25\n", ""),
+        (HEADER + '"10,000","1,000,000",2.5\n"20,000",2000000,2.25\n', "decimal point, so that '10,000' is 10,000."),
+        (HEADER + '"10.000","1.000.000","2,5"\n20.000,2000000,"2,25"\n', "decimal comma, so that '10.000' is 10,000."),
+        (HEADER + '"10,000","1000000","2.500"\n"20,000",2000000,2.250\n', "with , and decimal point"),
+        ("params;tokens;loss\n10000;1000000;2,5\n20000;2000000;2,25\n", "with ; and decimal comma."),
+        ("params;tokens;loss\n10.000;1.000.000;2,500\n20.000;2.000.000;2,250\n", "with ; and decimal comma, so that"),
+        ("params;tokens;loss\n10 000;1 000 000;2,5\n20\u00a0000;2\u202f000\u202f000;2,25\n", "; and decimal comma."),
+        ("params;tokens;loss\n10'000;1'000'000;2.5\n20’000;2’000’000;2.25\n", "with ; and decimal point."),
+        ("params;tokens;loss\n10000;1E+06;2.500\n20000;2E+06;2.250\n", "with ; and decimal point"),
+        ("sep=;\r\nparams;tokens;loss\r\n10000;1000000;2,5\r\n20000;2000000;2,25\r\n", "with ; and decimal comma."),
+        ('"sep=|"\nparams|tokens|loss\n10000|1000000|2.5\n20000|2000000|2.25\n', "with | and decimal point."),
+        ("params\ttokens\tloss\r10000\t1000000\t2,5\r20000\t2000000\t2,25\r", "with tabs and decimal comma."),
+        ("params\ttokens\tloss\n10000\t1000000\t2.5\n20000\t2000000\t2.25\n".encode("utf-16"), "with tabs"),
+        ("\ufeff\n\nparams,tokens,loss,,\n10000,1e6,2.5,,\n,,,,\n\n20000,2e6,2.25\n,,,,\n,,,,\n", ""),
+        ('"params", "tokens", "loss", note\n10000, 1e6, 2.5, "a, b;\nc"\n20000, 2e6, 2.25, ""\n', ""),
+        (",params,tokens,loss\n0,10000,1e6,2.5\n1,20000,2e6,2.25\n", ""),
+    ],
+)  # fmt: skip
+def test_what_a_spreadsheet_writes_is_read_and_said(tmp_path: Path, text: str | bytes, said: str) -> None:
+    found = read(tmp_path, text)
+    assert rows(found) == [(10000, 1e6, 2.5), (20000, 2e6, 2.25)]
+    assert found.notes == ()
+    assert said in " ".join(found.said) if said else found.said == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "10.000;1000000;4\n20.000;1000000;4\n",  # by a decimal comma 10,000; nothing tells
+        "10.000;100.000;2.500\n",  # sizes and losses tell differently
+        "10.000;1000000;2.5\n",
+        "10,000;1000000;4\n",
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused_with_both_and_read_as_told(tmp_path: Path, body: str) -> None:
+    text = "params;tokens;loss\n" + body
+    with pytest.raises(DataError, match=r"row 2, column 'params': .*decimal point and .* decimal comma") as told:
+        read(tmp_path, text)
+    assert "\n" not in str(told.value)
+    assert all(part in str(told.value) for part in (" 10 with", " 10,000 with", "--decimal point or comma"))
+    if "2.5" not in body:
+        assert {read(tmp_path, text, decimal=mark).points.params[0] for mark in ".,"} == {10, 10_000}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HEADER + "1,2,3\n10000,1000000,4,9884\n", "row 3: expected 3 fields, as the header has, found 4"),
+        (HEADER + "\n\n1,2,3\n\n1,2\n", "row 6: expected 3 fields, as the header has, found 2"),
+        ('params,tokens,loss,note\n1,2,3,"a\n\nb"\n1,2,x,c\n', "row 5, column 'loss'"),
+        ("sep=,\nparams,tokens,loss\n1,2,3\n1,2,x\n", "row 4, column 'loss'"),
+        ("\nparams,tokens,loss,loss\n1,2,3,4\n", "row 2: .*each column once, found 'loss' 2 times"),
+        (HEADER + '1,2,3\n1,2,"3\n', "row 3: expected a CSV"),
+        ("params;tokens;loss\n9;1.000.000;2.25\n", "'2.25' is 2.25 with .*; row 2, column 'tokens': '1.000.000' is no"),
+        ("a;b,c\n1;2,3\n", "'a;b' with ',', or 'a' with ';'; .* sep=, or sep=;"),
+        (HEADER + "1,2,2.5.1\n", "found '2.5.1'"),
+        (HEADER + "1,,3\n2,3,4\n", "row 2, column 'tokens': .*found nothing"),
+        (HEADER + "1,2,nan\n1,2,\n", "row 2, column 'loss': .*found 'nan'"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_with_its_row_as_the_file_counts_lines(tmp_path: Path, text: str, told: str) -> None:
+    columns = Columns() if "params" in text else Columns("z", tokens="y", loss="x")
+    with pytest.raises(DataError, match=told):
+        read(tmp_path, text, columns)
+
+
+def test_rows_without_a_loss_are_named_and_left_out_or_refused(tmp_path: Path) -> None:
+    text = HEADER + "1,2,3\n2,3,NaN\n\n3,4,\n4,5,inf\n5,6,2\n"
+    found = read(tmp_path, text)
+    assert rows(found) == [(1, 2, 3), (5, 6, 2)]
+    assert found.notes == (
+        "Left out without a loss, 3 of 5 rows: row 3 (NaN), row 5 (blank), row 6 (inf).",
+    )  # fmt: skip
+    with pytest.raises(DataError, match="row 3, column 'loss': expected a positive number, found 'NaN'"):
+        read(tmp_path, text, strict=True)
+
+
+def test_exact_copies_are_one_run(tmp_path: Path) -> None:
+    found = read(tmp_path, "params,tokens,loss,seed\n1,2,3,0\n1,2,3,1\n1,2,3,0\n2,3,4,0\n2,3,4,0\n")
+    assert rows(found) == [(1, 2, 3), (1, 2, 3), (2, 3, 4)]
+    assert found.notes == ("Exact copies count once, 2 of 5 rows: row 4 of row 2, row 6 of row 5.",)
+
+
+def test_what_varies_besides_size_and_length_is_told_and_a_part_can_be_taken(tmp_path: Path) -> None:
+    lines = ["params,tokens,loss,emb,learning_rate,text,seed,seconds"]
+    lines += [
+        f"{n},{d},{2 + 10 / n + 10 / d + rate},{n // 10},{rate},{text},{seed},{n * d * seed / 7}"
+        for n in (100, 200) for d in (1000, 2000) for rate, text in ((0.01, "a"), (0.02, "b")) for seed in (0, 1)
+    ]  # fmt: skip
+    text = "\n".join(lines)
+    (note,) = read(tmp_path, text).notes
+    assert "differ in learning_rate (0.01, 0.02), text (a, b)," in note
+    for where in (("text", "a"), ("learning_rate", "1e-2")):
+        assert read(tmp_path, text, where=(where,)).notes == ()
+        assert len(read(tmp_path, text, where=(where,)).points) == 8
+    with pytest.raises(DataError, match="expected rows with text = c, found none; there are: 'a', 'b'"):
+        read(tmp_path, text, where=(("text", "c"),))
+    with pytest.raises(DataError, match="did you mean 'text'"):
+        read(tmp_path, text, where=(("txt", "a"),))
+
+
+def test_of_tokens_and_flop_it_is_told_which_counts(tmp_path: Path) -> None:
+    text = "params,tokens,flop,loss\n10,20,9,3\n20,40,x,2\n"
+    assert "tokens counts, and flop is not read" in read(tmp_path, text).notes[0]
+    assert read(tmp_path, text, Columns(tokens="tokens")).notes == ()
+
+
+def test_a_command_tells_how_it_read_and_refuses_flags_that_would_do_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "few.csv"
+    path.write_text("params;tokens;loss;text\n" + "".join(f"{n};{n * n};2,5;a\n" for n in (1, 2)))
+    assert run(["laws", "--csv", str(path), "--where", "text=a"]) == 3
+    note, refusal = capsys.readouterr().err.splitlines()
+    assert note == "note: few.csv is read with ; and decimal comma."
+    assert "3 sizes or more" in refusal
+    for arguments in (["--csv", str(path), "--where", "a"], ["--strict"], ["--decimal", "comma"]):
+        assert run(["laws", *arguments]) == 2
+        assert arguments[-2 if arguments[-1] != "--strict" else -1] in capsys.readouterr().err
+
+
+COUNTS = st.integers(1, 10**12)
+LOSSES = st.floats(0.001, 900).map(lambda value: float(f"{value:.6g}"))
+
+
+def grouped(value: float, group: str, decimal: str) -> str:
+    """A number as a spreadsheet shows it."""
+    whole, _, rest = f"{value:.17g}".partition(".")
+    return f"{int(whole):,}".replace(",", group) + (decimal + rest if rest else "")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(COUNTS, COUNTS, LOSSES, st.text(max_size=12)), max_size=8, unique_by=lambda row: row[:3]),
+    st.sampled_from([(",", ".", ""), (",", ".", ","), (";", ",", "."), (";", ",", "\u00a0"), ("\t", ",", ""),
+                     (";", ".", "'"), (",", ",", "."), ("\t", ".", ",")]),
+    st.sampled_from([("\r\n", "utf-8-sig", ""), ("\n", "utf-8", "sep"), ("\r", "utf-8", ""), ("\r\n", "utf-16", "")]),
+    st.booleans(),
+)  # fmt: skip
+def test_numbers_of_every_dialect_read_back_equal(
+    found: list[tuple[int, int, float, str]], dialect: tuple[str, str, str], file: tuple[str, str, str], blank: bool
+) -> None:
+    (separator, decimal, group), (newline, encoding, sep) = dialect, file
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=separator, lineterminator=newline)
+    writer.writerow(["params", "tokens", "loss", "note"])
+    for *numbers, note in [*found, (1234567, 1, 0.5, "")]:  # the last one shows both marks
+        writer.writerow(
+            [*(grouped(value, group, decimal) for value in numbers), note.replace("\r", "").replace("\n", newline[-1])]
+        )
+        writer.writerows([[""] * 4] * blank)
+    with tempfile.TemporaryDirectory() as folder:
+        text = (f"sep={separator}{newline}" if sep else "") + out.getvalue()
+        back = read(Path(folder), text.encode(encoding, "replace"))
+    assert rows(back) == [*(row[:3] for row in found), (1234567, 1, 0.5)]
