@@ -76,7 +76,7 @@ class Settings:
 
     steps: int = setting(1000, "Adam updates.", short="-s", low=1)
     batch: int = setting(1, "Documents in a step.", low=1)
-    lr: float = setting(0.01, "Highest learning rate.", short="-l", above=0)
+    lr: float = setting(0.01, "Highest learning rate; by default less where emb is above 16.", short="-l", above=0)
     beta1: float = setting(0.85, "Adam's decay of the mean gradient.", low=0, high=0.999999)
     beta2: float = setting(0.99, "Adam's decay of the mean squared gradient.", low=0, high=0.99999999)
     warmup: int = setting(0, "Steps over which the learning rate rises to --lr.", low=0)
@@ -103,6 +103,16 @@ class Settings:
         """The part that engines see, for a text of so many token ids."""
         names = [field.name for field in dataclasses.fields(ModelConfig) if field.name != "vocabulary"]
         return ModelConfig(vocabulary, **{name: getattr(self, name) for name in names})
+
+
+def usual_rate(emb: int) -> float:
+    """The highest learning rate that suits a width: 0.01 at 16 and, as sweeps/learning-rate.toml found, in inverse
+    proportion above it.
+
+    >>> usual_rate(16), usual_rate(128)
+    (0.01, 0.00125)
+    """
+    return float(f"{0.16 / max(16, emb):.3g}")
 
 
 def _near_divisor(emb: int, head: int) -> int:

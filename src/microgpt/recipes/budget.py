@@ -103,12 +103,14 @@ def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None)
 def command(request: Request) -> str:
     """The command that asks for a training; what a recipe says already is left out."""
     base, words = RECIPES[request.recipe].request, ["microgpt"]
+    sizes = {name: value for name, value in vars(request.settings).items() if name != "lr"}
+    usual = replace(base.settings, lr=resolve(request.recipe, sizes).settings.lr)
     if request.recipe != "default":
         words += ["--recipe", request.recipe]
-    for owner, plain, names in ((request, base, REQUESTED), (request.settings, base.settings, SETTINGS)):
+    for owner, plain, names in ((request, base, REQUESTED), (request.settings, usual, SETTINGS)):
         for name in names:
-            value, usual = getattr(owner, name), getattr(plain, name)
-            if value != usual:
+            value = getattr(owner, name)
+            if value != getattr(plain, name):
                 words += _words(name, value)
     return shlex.join(words)
 

@@ -50,6 +50,8 @@ def _recipe(name: str) -> dict[str, Any]:
     recipe = RECIPES[name]
     request = recipe.request
     values = {**dataclasses.asdict(request.settings), **dataclasses.asdict(request)}
+    if name == "default":
+        values["lr"] = ""  # it follows the size
     return {
         "name": name,
         "summary": recipe.summary,

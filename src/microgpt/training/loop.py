@@ -17,8 +17,8 @@ from microgpt.training.estimate import estimate
 from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
 from microgpt.training.prepare import Prepared, prepare, ready_engine
-from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Sampled, Saved
-from microgpt.training.remarks import remarks, too_high
+from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Record, Sampled, Saved
+from microgpt.training.remarks import above_nothing, remarks
 from microgpt.training.report import report
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder, new_name
@@ -28,7 +28,8 @@ from microgpt.training.stopwatch import Stopwatch
 
 SAVE_AFTER: Final = 10.0  # seconds between saves where the request names no steps …
 SAVE_SHARE: Final = 0.05  # … and the largest share of the time that saving may take
-TELLING: Final = 100  # steps before which a high loss tells nothing about the learning rate
+TELLING: Final = 100  # steps whose mean training loss is worth a word
+LAST, HELD_OUT = "loss of the last steps", "held-out loss"
 
 
 def train(
@@ -81,11 +82,25 @@ def records(session: Session, stop: Stop, notes: list[Note]) -> Iterator[Record]
         halted = halted or stop()
         return halted
 
-    yield from _steps(session, halt)
+    yield from _warned(session, _steps(session, halt))
     if complete := session.complete:
         yield from _end(session, halt)
     if halted and not complete:
         yield from _interrupted(session)
+
+
+def _warned(session: Session, records: Iterator[Record]) -> Iterator[Record]:
+    """The records, and after the first one that tells of a loss gone wrong a warning."""
+    warnings: list[Note] = []
+    for record in records:
+        yield record
+        if warnings or session.complete:
+            continue
+        if isinstance(record, Evaluated):
+            warnings += above_nothing(session, record.held_out.loss, HELD_OUT, surely=True)
+        elif isinstance(record, Progress) and record.step >= TELLING:
+            warnings += above_nothing(session, record.loss, LAST, surely=True)
+        yield from warnings
 
 
 def _steps(session: Session, halt: Stop) -> Iterator[Record]:
@@ -127,8 +142,10 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
         return
     samples = session.sample()
     yield Sampled(session.step, samples.texts, samples.copied)
-    if session.step >= TELLING and session.recent_loss > session.dataset.uniform:
-        yield Note(too_high(session.recent_loss, session.dataset.uniform, session.settings.lr), warning=True)
+    if held_out:
+        yield from above_nothing(session, held_out.loss, HELD_OUT)
+    elif session.losses:
+        yield from above_nothing(session, session.recent_loss, LAST, surely=session.step < TELLING)
     result = result_of(session, held_out, samples)
     if session.folder:
         session.append()

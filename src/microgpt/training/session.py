@@ -15,6 +15,7 @@ from microgpt.data.slices import Tokens
 from microgpt.engines.base import Engine, Runner
 from microgpt.errors import DivergedError
 from microgpt.model.schedule import learning_rates
+from microgpt.model.settings import Settings, usual_rate
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.evaluate import HeldOut, evaluations, summarize
 from microgpt.training.prepare import Prepared
@@ -28,7 +29,6 @@ from microgpt.training.tables import EVALUATIONS, LOSSES
 
 MEAN_OF: Final = 100  # steps whose mean loss is told: a single step's loss is that of one document
 SLACK: Final = 0.97  # of the planned steps: a little less is no reason to plan anew
-USUAL_RATE: Final = 0.01  # suits most small models
 Stop = Callable[[], bool]
 
 
@@ -251,7 +251,7 @@ class Session:
             kept = f"; the last finite weights, of step {self.committed_step}, are in {self.folder.path}"
         return DivergedError(
             f"step {step}: expected {expected}, found others at a learning rate of {lr:g}; "
-            f"try --lr {gentler(self.settings.lr):g}{kept}."
+            f"try --lr {gentler(self.settings):g}{kept}."
         )
 
 
@@ -259,6 +259,6 @@ class Session:
 Opener = Callable[[Prepared, Engine, RunFolder | None, Past, Stopwatch], Session]
 
 
-def gentler(lr: float) -> float:
-    """The learning rate to try after one that was too high: a tenth, and nothing wild."""
-    return min(lr / 10, USUAL_RATE)
+def gentler(settings: Settings) -> float:
+    """The learning rate to try after one that was too high: a tenth, and no more than what suits the size."""
+    return min(settings.lr / 10, usual_rate(settings.emb))
