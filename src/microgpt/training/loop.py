@@ -38,14 +38,15 @@ def train(
     stop: Stop = never,
     split: Split | None = None,
     deadline: float = math.inf,
+    most: int = 0,
     opens: Opener = Session,
 ) -> Generator[Record, None, None]:
     """Train a new run: records from `Started` to `Finished` or, once `stop()` is true, `Interrupted` after a save.
 
     `split` is the text where it is at hand already; past the `deadline`, a time of `time.perf_counter`, no more steps
-    are taken. `opens` makes the session, for whoever wants to look in between. Raises the errors of `prepare`;
-    `UsageError` for an engine that can't do what is asked, or a name that is taken; `EnvironmentFault` where saving
-    fails; `DivergedError`.
+    are taken, and until then the plan follows the machine's pace, to `most` steps. `opens` makes the session, for
+    whoever wants to look in between. Raises the errors of `prepare`; `UsageError` for an engine that can't do what is
+    asked, or a name that is taken; `EnvironmentFault` where saving fails; `DivergedError`.
     """
     watch = Stopwatch()
     with watch.measure("data"):
@@ -57,7 +58,7 @@ def train(
     folder = new_folder(prepared, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
         session = opens(prepared, engine, folder, Past(), watch)
-        session.deadline = deadline
+        session.deadline, session.most_steps = deadline, max(most, session.most_steps)
         yield from records(session, stop, notes)
 
 
@@ -112,7 +113,6 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
         _keep(session)
     while not session.complete and not halt():
         if session.evaluation_due:
-            session.keep_pace()
             if not (held_out := session.look(halt)):
                 return  # stopped in the midst of it
             yield Evaluated(session.step, held_out)
@@ -120,6 +120,7 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
         start = time.perf_counter()
         count = pace.until(session.step, session.settings.steps, *everies)
         yield session.advance(count)
+        session.keep_pace()
         pace = pace.after(count, time.perf_counter() - start)
         if session.step == session.settings.steps:
             return
@@ -158,7 +159,9 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
 def _chosen(session: Session, halt: Stop) -> Iterator[Record]:
     """Why it ended early, if it did, and the best weights where they are asked for."""
     if session.planned_steps > session.settings.steps:
-        yield Note(f"this machine was slower than measured: {session.settings.steps:,} steps were taken.", True)
+        yield Note(f"this machine was slower than measured: {session.settings.steps:,} steps were planned.", True)
+    if session.planned_steps < session.settings.steps:
+        yield Note(f"this machine was quicker than measured: {session.settings.steps:,} steps were planned.")
     if session.worsening:
         yield Note(f"the held-out loss rises for good: training ends after step {session.step:,}.")
     elif session.late:

@@ -78,7 +78,9 @@ def above_nothing(session: Session, loss: float, what: str, *, surely: bool = Fa
     if loss > uniform and (risen or not surely):
         told = f"the {what}, {loss:.3f}, is above {uniform:.3f}, what a model that knows nothing scores: "
         high = risen or session.settings.lr > 2 * usual
-        told += f"the learning rate is too high; try --lr {gentler(session.settings):g}." if high else (
-            f"it has learned nothing yet; take more --steps, or another rate such as --lr {usual:g}."
+        told += (
+            f"the learning rate is too high; try --lr {gentler(session.settings):g}."
+            if high
+            else (f"it has learned nothing yet; take more --steps, or another rate such as --lr {usual:g}.")
         )
         yield Note(told, warning=True)

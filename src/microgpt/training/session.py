@@ -28,7 +28,8 @@ from microgpt.training.stopwatch import Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES
 
 MEAN_OF: Final = 100  # steps whose mean loss is told: a single step's loss is that of one document
-SLACK: Final = 0.97  # of the planned steps: a little less is no reason to plan anew
+SLACK: Final = 0.97  # of the planned steps: a little less, or more, is no reason to plan anew
+PACES: Final = 48  # times in a run with a deadline that its pace is looked at
 Stop = Callable[[], bool]
 
 
@@ -63,7 +64,8 @@ class Session:
         self.saved_evaluations = len(self.evaluations)
         self.watch.before = past.seconds
         self.deadline = math.inf  # on the clock of time.perf_counter
-        self.planned_steps = self.settings.steps
+        self.planned_steps = self.most_steps = self.settings.steps  # at first, and where the machine is quick
+        self._marks: list[tuple[float, int]] = []  # time and step now and then, for the pace of late
         self.kept_step = self.step  # that of the weights at hand
         self.committed_step = self.step  # that of the weights in the folder
         self.best: Best | None = None
@@ -74,7 +76,7 @@ class Session:
         """Hand the state to the engine, which may compile now."""
         with self.watch.measure("compile"):
             self.runner: Runner = self.engine.open(self.prepared.checkpoint.state)
-        self._opened = time.perf_counter()
+        self._marks = [(time.perf_counter(), self.step)]
         if self.folder and self.evaluations and self.request.select == "best":
             self._reopen_best(self.folder)
 
@@ -119,14 +121,20 @@ class Session:
         return self.step < self.settings.steps and time.perf_counter() >= self.deadline
 
     def keep_pace(self) -> None:
-        """Plan fewer steps where the machine is slower than was thought, so that the learning rate falls to zero in
-        time. A run without a deadline keeps its plan."""
-        if math.isinf(self.deadline) or self.step == self.first_step:
+        """Plan fewer steps where the machine is slower than was thought, more where it is quicker, so that the learning
+        rate falls to zero in time. What counts is the pace of late. A run without a deadline keeps its plan."""
+        if math.isinf(self.deadline):
             return
-        now = time.perf_counter()
-        speed = (self.step - self.first_step) / max(now - self._opened, 1e-9)
-        steps = max(self.step + int((self.deadline - now) * speed), self.settings.warmup, self.step + 1)
-        if steps < SLACK * self.settings.steps:
+        now, opened = time.perf_counter(), self._marks[0][0]
+        if now < self._marks[-1][0] + (self.deadline - opened) / PACES:
+            return
+        then, step = next(
+            mark for mark in self._marks if mark[0] >= now - (now - opened) / 2 or mark is self._marks[-1]
+        )
+        self._marks.append((now, self.step))
+        steps = self.step + int(max(0.0, self.deadline - now) * (self.step - step) / (now - then))
+        steps = max(min(steps, self.most_steps), self.settings.warmup, self.step + 1)
+        if not SLACK * self.settings.steps <= steps <= self.settings.steps / SLACK:
             self.append()  # with the rates that were
             self.settings = replace(self.settings, steps=steps)
             training = self.prepared.training
