@@ -11,6 +11,7 @@ from microgpt.cli.options import JSON, OUT, RUN
 from microgpt.cli.telling import separated
 from microgpt.data.choices import STANDARD_INPUT
 from microgpt.errors import CheckpointError, DataError, UsageError
+from microgpt.training.request import TEMPERATURE
 
 if TYPE_CHECKING:
     from microgpt.library import Run
@@ -24,7 +25,7 @@ PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 @click.option("--prompt", default=None, metavar="TEXT", help="What every sample begins with.")
 @click.option("--prompt-file", default=None, metavar="FILE", help="A file that holds the prompt; - is standard input.")
 @click.option("--count", default=5, show_default=True, help="How many samples.")
-@click.option("--temperature", default=0.5, show_default=True, help="Above 1 samples are wilder, below 1 tamer.")
+@click.option("--temperature", type=float, default=None, help=TEMPERATURE)
 @click.option("--top-k", default=0, metavar="N", help="Draw from the N most probable characters alone.")
 @click.option("--length", default=256, show_default=True, help="Characters of a sample of running text.")
 @click.option("--new", is_flag=True, help="Reject what stands in the training text.")
@@ -37,7 +38,7 @@ def command(
     prompt: str | None,
     prompt_file: str | None,
     count: int,
-    temperature: float,
+    temperature: float | None,
     top_k: int,
     length: int,
     new: bool,
@@ -77,8 +78,12 @@ def _write(model: "Run", sampling: "Sampling", seed: int, new: bool, as_json: bo
     """All samples at once, when the last is finished."""
     import time
 
+    from microgpt.training.sample import blank
+
     start = time.perf_counter()
     samples = model.write(sampling, seed=seed, new=new)
+    for remark in blank(samples.texts):
+        click.echo(remark, err=True)
     speed = samples.tokens / (time.perf_counter() - start)
     if as_json:
         told = {"samples": samples.texts, "samples_copied": samples.copied, "seed": seed, "tokens_per_second": speed}

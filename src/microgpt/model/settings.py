@@ -27,11 +27,14 @@ def setting(
     high: float | None = None,
     above: float | None = None,
     choices: tuple[str, ...] = (),
+    kind: type | None = None,
 ) -> Any:
-    """Declare a field with its help, short flag and bounds: `low <= value <= high`, or `above < value`."""
+    """Declare a field with its help, short flag and bounds: `low <= value <= high`, or `above < value`. A default of
+    None needs the `kind` of other values."""
     bounds = {"low": low, "high": high, "above": above}
     return dataclasses.field(
-        default=default, metadata={"help": help, "short": short, "choices": choices, "bounds": bounds}
+        default=default,
+        metadata={"help": help, "short": short, "choices": choices, "bounds": bounds, "kind": kind or type(default)},
     )
 
 
@@ -147,7 +150,9 @@ def _length(number: int) -> str:
 
 def check(field: "dataclasses.Field[Any]", value: Any) -> None:
     """Raise `UsageError` when a value has not the type of the field's default or is out of its bounds."""
-    kind = type(field.default)
+    if value is None and field.default is None:
+        return
+    kind = field.metadata["kind"]
     whole_float = kind is float and isinstance(value, int) and not isinstance(value, bool)
     if type(value) is not kind and not whole_float:
         raise UsageError(f"{flag(field.name)} takes {_describe(kind)}, found {shown(value)}.")

@@ -23,6 +23,7 @@ from microgpt.training.report import report
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder, new_name
 from microgpt.training.run_folder import create as create_folder
+from microgpt.training.sample import blank
 from microgpt.training.session import SLACK, Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import Stopwatch
 
@@ -143,6 +144,7 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
         return
     samples = session.sample()
     yield Sampled(session.step, samples.texts, samples.copied)
+    yield from map(Note, blank(samples.texts))
     if held_out:
         yield from above_nothing(session, held_out.loss, HELD_OUT)
     elif session.losses:
