@@ -82,7 +82,8 @@ def main() -> None:
         costs = by_rate[used] - min(by_rate.values())
         losses = "  ".join(f"{lr:g}: {loss:.3f}" for lr, loss in by_rate.items())
         print(
-            f"{emb:4} {layer:5} {steps:5}  {f'{best:.2g}' if best else 'at edge':>8}  {used:8.3g}  {costs:6.3f}  {losses}"
+            f"{emb:4} {layer:5} {steps:5}  {f'{best:.2g}' if best else 'at edge':>8}  {used:8.3g}  {costs:6.3f}  "
+            + losses
         )
     print(
         "\nlr = {:.4f} (emb / 16)^{:.2f} layer^{:.2f} (steps / 1000)^{:.2f}; the rule: 0.01 (emb / 16)^-1".format(*rule)

@@ -17,7 +17,7 @@ from microgpt.training.request import Request
         {"holdout": 1.0},
         {"holdout": -0.1},
         {"threads": 0},
-        {"temperature": 0.0},
+        {"temperature": -0.1},
         {"documents": "words"},
         {"precision": "16"},
         {"data": ()},

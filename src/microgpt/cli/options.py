@@ -36,7 +36,7 @@ def option(field: "dataclasses.Field[Any]") -> Callable[[Command], Command]:
         return click.option(field.name, f"{name}/--no-{name[2:]}", default=None, help=shown)
     if isinstance(default, tuple):
         return click.option(*names, multiple=True, metavar="TEXT", help=shown)
-    kind, metavar = {int: (int, "N"), float: (float, "X")}.get(field.metadata.get("kind"), (str, "WORD"))
+    kind, metavar = {int: (int, "N"), float: (float, "X")}.get(field.metadata.get("kind", str), (str, "WORD"))
     metavar = "|".join(field.metadata.get("choices", ())) or metavar
     return click.option(*names, type=kind, default=None, metavar=metavar, help=shown)
 

@@ -187,8 +187,8 @@ def blank(texts: Sequence[str]) -> Iterator[str]:
 def tempered(probabilities: NDArray[np.float64], temperature: float, top_k: int = 0) -> list[float]:
     """Probabilities p to p^(1/temperature), the most probable at 1, of all tokens or of the `top_k` most probable.
 
-    Of equals the lower token id is kept. In logarithms, so that no temperature, nor 0, is too small. Raises `DivergedError`
-    where a probability is not finite.
+    Of equals the lower token id is kept. In logarithms, so that no temperature is too small: at 0 the most probable is
+    left. Raises `DivergedError` where a probability is not finite.
     """
     if not np.isfinite(probabilities).all():
         raise DivergedError("expected finite probabilities, found others: the weights are too large; train it anew.")

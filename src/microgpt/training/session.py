@@ -125,15 +125,14 @@ class Session:
         rate falls to zero in time. What counts is the pace of late. A run without a deadline keeps its plan."""
         if math.isinf(self.deadline):
             return
-        now, opened = time.perf_counter(), self._marks[0][0]
-        if now < self._marks[-1][0] + (self.deadline - opened) / PACES:
+        now, (opened, _), (last, _) = time.perf_counter(), self._marks[0], self._marks[-1]
+        if self.step < self.settings.steps and now < last + (self.deadline - opened) / PACES:
             return
-        then, step = next(
-            mark for mark in self._marks if mark[0] >= now - (now - opened) / 2 or mark is self._marks[-1]
-        )
+        of_late = [mark for mark in self._marks if mark[0] >= (opened + now) / 2] or self._marks[-1:]
+        then, step = of_late[0]
         self._marks.append((now, self.step))
         steps = self.step + int(max(0.0, self.deadline - now) * (self.step - step) / (now - then))
-        steps = max(min(steps, self.most_steps), self.settings.warmup, self.step + 1)
+        steps = max(min(max(steps, self.step + 1), self.most_steps), self.settings.warmup)
         if not SLACK * self.settings.steps <= steps <= self.settings.steps / SLACK:
             self.append()  # with the rates that were
             self.settings = replace(self.settings, steps=steps)
