@@ -279,7 +279,7 @@ def test_bench_measures_an_engine_beside_the_peak(home: Path) -> None:
         (["--engine", "aray"], 2, "Did you mean array"),
         (["--engine", "atomic", "--threads", "4"], 2, "--threads"),
         (["--engine", "atomic", "--precision", "32"], 2, "--precision"),
-        (["--temperature", "0"], 2, "--temperature"),
+        (["--temperature", "-1"], 2, "--temperature"),
         (["--keep", "each:3"], 2, "every:N"),
         (["--name", "../away"], 2, "--name"),
         (["--data", "nowhere.txt"], 3, "nowhere.txt"),

@@ -177,7 +177,7 @@ def test_probabilities_are_those_of_the_array_engine(visit: Visit) -> None:
 def test_a_seed_writes_what_the_engine_writes_with_it(visit: Visit, kind: Kind, ctx: int) -> None:
     checkpoint = model_of(kind=kind, ctx=ctx)
     tab, writer = visit(checkpoint), Writer(engine(checkpoint), LETTERS, kind, ctx)
-    for prompt, seed, temperature in (("", 3, 0.5), ("bad", -7, 1.3), ("é h", 2**70 + 1, 0.8)):
+    for prompt, seed, temperature in (("", 3, 0.5), ("b", 4, 0.0), ("bad", -7, 1.3), ("é h", 2**70 + 1, 0.8)):
         expected = writer.write(Sampling(3, temperature, 0, prompt, 40), random.Random(seed)).texts
         asked = {"prompt": prompt, "count": 3, "temperature": temperature, "length": 40, "seed": str(seed)}
         assert tab.evaluate("asked => microgpt.write(asked)", asked) == list(expected)

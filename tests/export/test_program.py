@@ -28,9 +28,10 @@ def written(file: Path, *flags: str) -> str:
 
 def test_a_program_writes_the_same_documents_as_the_run(names: Run, tmp_path: Path) -> None:
     export(names.checkpoint, tmp_path / "model.py")
-    expected = names.sample("ma", count=5, seed=3, temperature=0.8)
-    flags = ("--prompt", "ma", "--seed", "3", "--temperature", "0.8")
-    assert written(tmp_path / "model.py", *flags).splitlines() == expected
+    for temperature in (0.8, 0.0):
+        expected = names.sample("ma", count=5, seed=3, temperature=temperature)
+        flags = ("--prompt", "ma", "--seed", "3", "--temperature", str(temperature))
+        assert written(tmp_path / "model.py", *flags).splitlines() == expected
 
 
 @pytest.mark.parametrize("ctx", [1, 2, 7])
@@ -41,6 +42,8 @@ def test_a_program_writes_the_same_running_text_as_the_run(ctx: int, tmp_path: P
     for prompt in ("", "it was the worst of"):
         flags = ("--prompt", prompt, "--count", "1", "--seed", "5", "--length", "60")
         assert written(tmp_path / "model.py", *flags) == run.sample(prompt, 1, seed=5, length=60)[0] + "\n"
+    likeliest = written(tmp_path / "model.py", "--count", "1", "--length", "30", "--temperature", "0")
+    assert likeliest == run.sample(count=1, temperature=0, length=30)[0] + "\n"
 
 
 def test_a_program_refuses_unknown_characters(names: Run, tmp_path: Path) -> None:

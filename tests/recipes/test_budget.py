@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from microgpt.data.choices import Kind
 from microgpt.errors import UsageError
 from microgpt.recipes import resolve, seconds_of
-from microgpt.recipes.budget import command, fit
+from microgpt.recipes.budget import fit
+from microgpt.recipes.command import command
 from microgpt.recipes.rungs import rung
 from microgpt.training.loop import train
 from microgpt.training.records import Finished
@@ -42,7 +43,7 @@ def asked_by(command: str) -> dict[str, Any]:
 def test_it_ends_within_a_tenth_of_its_time_and_learns(tmp_path: Path, data: str) -> None:
     start = time.perf_counter()
     fitted = fit({"data": (data,), "out": str(tmp_path / "runs"), "samples": 2}, 4.0)
-    *_, end = train(fitted.request, split=fitted.split, deadline=fitted.deadline)
+    *_, end = train(fitted.request, split=fitted.split, deadline=fitted.deadline, most=fitted.most)
     assert isinstance(end, Finished)
     assert end.result.loss.holdout is not None
     assert end.result.loss.holdout < end.result.loss.unigram
@@ -72,9 +73,24 @@ def test_running_text_comes_through_a_pipe_too(monkeypatch: pytest.MonkeyPatch) 
         assert fit({"data": ("-",)}, 2.0).split.is_running
 
 
-def test_a_text_that_is_used_up_before_its_time_is_told_of() -> None:
-    fitted = fit({"data": (str(FIXTURES / "lyrics_pt.txt"),)}, 30.0)
+def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
+    told: list[str] = []
+    given = {"data": (str(FIXTURES / "lyrics_pt.txt"),), "emb": 8, "layer": 1, "out": ""}
+    fitted = fit(given, 40.0, tell=told.append)
     assert "ends before its time" in fitted.told
+    assert all(text.startswith("tried ") for text in told)
+    losses = [float(text.rpartition(" ")[2]) for text in told]
+    assert len(losses) > 1
+    *_, end = train(fitted.request, split=fitted.split, deadline=fitted.deadline, most=fitted.most)
+    assert isinstance(end, Finished)
+    assert end.result.loss.holdout == pytest.approx(min(losses), abs=6e-4)  # what was tried, once more
+    assert fitted.taken(fitted.request.settings).startswith("the same without a clock: microgpt --data")
+
+
+def test_trials_end_when_they_are_stopped() -> None:
+    told: list[str] = []
+    fit({"data": (str(FIXTURES / "lyrics_pt.txt"),), "emb": 8, "out": ""}, 40.0, stop=lambda: True, tell=told.append)
+    assert not told
 
 
 def test_paragraphs_are_taken_as_running_text_and_short_lines_as_lines() -> None:
@@ -111,6 +127,8 @@ def test_more_computing_never_makes_the_model_smaller(kind: Kind, tokens: int, f
 
 def test_a_command_leaves_out_what_a_recipe_says() -> None:
     assert command(resolve()) == "microgpt"
+    assert command(resolve("default", {"emb": 64})) == "microgpt --emb 64"
+    assert command(resolve("default", {"emb": 64, "lr": 0.01})) == "microgpt --lr 0.01 --emb 64"
     assert command(resolve("default", {"norm_head": True, "norm_embeddings": False, "data": ("a b.txt", "c")})) == (
         "microgpt --data 'a b.txt' --data c --no-norm-embeddings --norm-head"
     )

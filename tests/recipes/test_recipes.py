@@ -39,6 +39,13 @@ def test_a_setting_overrides_and_the_rest_stays() -> None:
     assert request.golden
 
 
+@pytest.mark.parametrize(("emb", "lr"), [(8, 0.01), (16, 0.01), (64, 0.0025), (256, 0.000625)])
+def test_the_default_learning_rate_follows_the_width(emb: int, lr: float) -> None:
+    assert resolve("default", {"emb": emb}).settings.lr == lr
+    assert resolve("default", {"emb": emb, "lr": 0.02}).settings.lr == 0.02
+    assert resolve("artistic", {"emb": emb}).settings.lr == 0.005
+
+
 def test_an_unknown_recipe_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match="Did you mean karpathy"):
         resolve("karpaty")

@@ -160,6 +160,27 @@ def test_a_learning_rate_that_is_too_high_but_finite_is_warned_of(tmp_path: Path
     assert any(note.warning and "learning rate is too high; try --lr 0.01" in note.text for note in notes)
 
 
+@pytest.mark.parametrize(("steps", "lr"), [(2, 30.0), (50, 30.0), (20, 1e-9)])
+def test_a_held_out_loss_above_knowing_nothing_is_always_warned_of(tmp_path: Path, steps: int, lr: float) -> None:
+    asked = request(tmp_path, steps=steps, lr=lr, out="", initial_scale=2.0 if lr < 1 else 0.08)
+    *_, note = [record for record in train(asked) if isinstance(record, Note)]
+    assert note.warning
+    assert note.text.startswith("the held-out loss, ")
+    assert ("it has learned nothing yet; take more --steps" if lr < 1 else "too high; try --lr 0.01") in note.text
+
+
+def test_a_loss_that_rises_is_warned_of_once_while_there_is_time(tmp_path: Path) -> None:
+    records = list(train(request(tmp_path, steps=2000, lr=30.0, out="", holdout=0.0)))
+    places = [
+        place for place, record in enumerate(records) if isinstance(record, Note) and "knows nothing" in record.text
+    ]
+    steps = [record.step if isinstance(record, Progress) else 0 for record in records]
+    assert len(places) == 2  # the other one at the end
+    assert 100 <= max(steps[: places[0]]) < 2000
+    usual = train(request(tmp_path, steps=200, out=""))
+    assert not [note for note in usual if isinstance(note, Note) and "knows nothing" in note.text]
+
+
 def test_cropped_documents_are_counted_and_warned_of(tmp_path: Path) -> None:
     long = ["abcdefghij" * 3, "ab", "ba"]
     asked = replace(request(tmp_path, holdout=0.0), data=(text(tmp_path, long),))

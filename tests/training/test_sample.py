@@ -19,7 +19,7 @@ from microgpt.engines.base import EngineConfig
 from microgpt.errors import DataError, DivergedError, UsageError
 from microgpt.model.settings import Settings
 from microgpt.model.state import State, draw_weights, fresh
-from microgpt.training.sample import TRIES, Sampling, Writer, samples_stream, tempered
+from microgpt.training.sample import TRIES, Sampling, Writer, blank, samples_stream, tempered
 
 TOKENIZER = Tokenizer.of("abcdefgh ")
 SETTINGS = Settings(emb=8, head=2, layer=2, ctx=6, initial_scale=0.2)
@@ -147,6 +147,26 @@ def test_a_prompt_that_leaves_no_room_is_refused() -> None:
 def test_a_temperature_is_no_less_than_zero(temperature: float) -> None:
     with pytest.raises(UsageError, match="--temperature must be a number of 0 or more"):
         Sampling(temperature=temperature)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-320])
+@pytest.mark.parametrize("kind", ["lines", "windows"])
+def test_at_temperature_zero_and_near_it_the_likeliest_token_is_taken(kind: Kind, temperature: float) -> None:
+    likeliest = writer(kind).write(Sampling(3, top_k=1, length=20), random.Random(1))
+    assert writer(kind).write(Sampling(3, temperature, length=20), random.Random(2)) == likeliest
+    assert tempered(np.array([0.0, 0.25, 0.75]), temperature) == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(("kind", "usual"), [("lines", 0.5), ("paragraphs", 0.5), ("windows", 0.8)])
+def test_what_is_not_asked_for_follows_the_kind_of_text(kind: Kind, usual: float) -> None:
+    written = [writer(kind).write(Sampling(9, t, length=20), random.Random(1)) for t in (None, usual, 1.3)]
+    assert written[0] == written[1] != written[2]
+
+
+def test_blank_samples_are_told_of_where_there_are_many() -> None:
+    assert next(blank(["a", " \n", ""])).startswith("2 of 3 samples are blank: a higher --temperature")
+    assert not list(blank(["a", "b", "c", " "])) + list(blank([]))
 
 
 @pytest.mark.parametrize("wrong", [{"count": -1}, {"count": 10**6}, {"top_k": -1}, {"top_k": 1.5}, {"length": 0}])

@@ -98,6 +98,22 @@ def test_a_slow_machine_gets_fewer_steps_whose_learning_rate_still_falls_to_zero
     assert any("slower than measured" in record.text for record in records if isinstance(record, Note))
 
 
+def test_a_quick_machine_gets_more_steps_up_to_the_most_that_are_of_use(tmp_path: Path) -> None:
+    asked = request(tmp_path, steps=200, eval_every=10)
+    records = list(train(asked, deadline=time.perf_counter() + 60, most=600))
+    end = records[-1]
+    assert isinstance(end, Finished)
+    assert end.result.steps == end.result.steps_taken == 600
+    assert end.checkpoint.training is not None
+    assert end.checkpoint.training.request.settings.steps == 600
+    rates = [record.lr for record in records if isinstance(record, Progress)]
+    assert rates[-1] < 0.05 * rates[0]
+    assert any("quicker than measured" in record.text for record in records if isinstance(record, Note))
+    kept = list(train(replace(asked, name="kept"), deadline=time.perf_counter() + 60))[-1]
+    assert isinstance(kept, Finished)
+    assert kept.result.steps_taken == 200
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

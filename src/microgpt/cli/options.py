@@ -69,7 +69,7 @@ def option(field: "dataclasses.Field[Any]") -> Callable[[Command], Command]:
         return click.option(field.name, f"{name}/--no-{name[2:]}", default=None, help=shown)
     if isinstance(default, tuple):
         return click.option(*names, multiple=True, metavar="TEXT", help=shown)
-    kind, metavar = {int: (int, "N"), float: (float, "X")}.get(type(default), (str, "WORD"))
+    kind, metavar = {int: (int, "N"), float: (float, "X")}.get(field.metadata.get("kind", str), (str, "WORD"))
     metavar = "|".join(field.metadata.get("choices", ())) or metavar
     return click.option(*names, type=kind, default=None, metavar=metavar, help=shown)
 
@@ -79,4 +79,4 @@ def _default(default: Any) -> str:
         return f"  [default: {'on' if default else 'off'}]"
     if isinstance(default, tuple):
         return f"  [default: {', '.join(default)}]"
-    return f"  [default: {default}]" if default not in ("", 0) else ""
+    return f"  [default: {default}]" if default not in ("", 0, None) else ""

@@ -10,6 +10,7 @@ from microgpt import untrusted
 from microgpt.cli.options import JSON, OUT, RUN, Texts
 from microgpt.data.choices import STANDARD_INPUT
 from microgpt.errors import CheckpointError, DataError, UsageError
+from microgpt.training.request import TEMPERATURE
 
 if TYPE_CHECKING:
     from microgpt.library import Run
@@ -23,7 +24,7 @@ PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 @click.option("--prompt", default=None, metavar="TEXT", help="What every sample begins with.")
 @click.option("--prompt-file", default=None, metavar="FILE", help="A file that holds the prompt; - is standard input.")
 @click.option("--count", default=5, show_default=True, help="How many samples.")
-@click.option("--temperature", default=0.5, show_default=True, help="Above 1 wilder, below 1 tamer, 0 the likeliest.")
+@click.option("--temperature", type=float, default=None, help=TEMPERATURE)
 @click.option("--top-k", default=0, metavar="N", help="Draw from the N most probable characters alone.")
 @click.option("--length", default=256, show_default=True, help="Characters of a sample of running text.")
 @click.option("--new", is_flag=True, help="Reject what stands in the training text.")
@@ -37,7 +38,7 @@ def command(
     prompt: str | None,
     prompt_file: str | None,
     count: int,
-    temperature: float,
+    temperature: float | None,
     top_k: int,
     length: int,
     new: bool,
@@ -83,7 +84,11 @@ def _write(model: "Run", sampling: "Sampling", seed: int, new: bool, as_json: bo
         click.echo(text if first else f"{between[1:]}{text}")
         first = False
 
+    from microgpt.training.sample import blank
+
     samples = model.write(sampling, seed=seed, new=new, tell=(lambda text: None) if as_json else tell)
+    for remark in blank(samples.texts):
+        click.echo(remark, err=True)
     if as_json:
         speed = samples.tokens / max(samples.seconds, 1e-9)
         told = {"samples": samples.texts, "samples_copied": samples.copied, "seed": seed, "tokens_per_second": speed}

@@ -99,13 +99,18 @@ def _within(budget: str, resume: str | None, chosen: dict[str, Any], tells: Tell
     began, seconds = time.perf_counter(), seconds_of(budget)
     from microgpt.recipes.budget import fit
     from microgpt.training.loop import train
+    from microgpt.training.records import Finished
 
     if resume is not None:
         raise UsageError("--for chooses sizes, and --resume keeps those of its run; leave one of the two out.")
-    fitted = fit(chosen, seconds, began=began)
+    fitted = fit(chosen, seconds, began=began, stop=stop, tell=tells.note)
     tells.note(f"at the {fitted.speed / 1e9:,.0f} GFLOP/s measured here, {fitted.told}")
-    yield from train(fitted.request, stop=stop, split=fitted.split, deadline=fitted.deadline)
-    tells.note(f"the same without a clock: {fitted.command}")
+    settings = fitted.request.settings
+    for record in train(fitted.request, stop=stop, split=fitted.split, deadline=fitted.deadline, most=fitted.most):
+        yield record
+        if isinstance(record, Finished) and record.checkpoint.training:
+            settings = record.checkpoint.training.request.settings  # with the steps as planned at last
+    tells.note(fitted.taken(settings))
     if not stop():
         tells.note("microgpt sample --stream writes more; microgpt export page.html makes a page that writes")
 

@@ -15,7 +15,7 @@ from microgpt import files
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.model.ledger import params, tensors
 from microgpt.training.checkpoint import Checkpoint
-from microgpt.training.sample import Sampling
+from microgpt.training.sample import Sampling, usual_temperature
 
 CODE: Final = Path(__file__).with_name("remote_code")
 MODULES: Final = ("configuration_microgpt", "modeling_microgpt", "tokenization_microgpt")
@@ -117,7 +117,12 @@ def _tokenizer(checkpoint: Checkpoint) -> dict[str, Any]:
 def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
     """Writing as `microgpt sample` does: its temperature, from all tokens, from BOS or a line break, to BOS or not."""
     usual, bos = Sampling(), checkpoint.tokenizer.bos
-    drawing = {"do_sample": True, "temperature": usual.temperature, "top_k": usual.top_k, "use_cache": False}
+    drawing = {
+        "do_sample": True,
+        "temperature": usual_temperature(checkpoint.kind),
+        "top_k": usual.top_k,
+        "use_cache": False,
+    }
     if checkpoint.kind == "windows":
         first = _first(checkpoint.tokenizer.characters)
         ends: dict[str, Any] = {"bos_token_id": first, "suppress_tokens": [bos], "max_new_tokens": usual.length}

@@ -108,7 +108,7 @@ const temperature = () => Number(find("temperature").value);
     that begins, without logits. A seed (a whole number, or its digits) writes the same texts again, and the same as
     `microgpt sample --seed`. */
 async function write(options = {}, heard = () => {}, stopped = () => false) {
-  const { prompt = "", count = 5, temperature = 0.5, length = 256, seed = anySeed() } = options;
+  const { prompt = "", count = 5, temperature = writer.usual, length = 256, seed = anySeed() } = options;
   const message = trouble(writer, prompt);
   if (message) throw new Error(message);
   const dice = new Dice(BigInt(seed));
@@ -227,8 +227,9 @@ function listen() {
 }
 
 async function start() {
-  listen();
   writer = await load();
+  find("temperature").value = writer.usual;
+  listen();
   reader = new Reader(writer.gpt);
   find("length-field").hidden = !writer.running;
   find("count").value = writer.running ? 1 : 5;

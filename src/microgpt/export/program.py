@@ -8,6 +8,7 @@ from typing import Final
 from microgpt import symmetry
 from microgpt.outputs import BANNER
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.sample import usual_temperature
 
 _ALONE: Final = '''
 # A trained model ------------------------------------------------------------------------------------------------------
@@ -40,8 +41,10 @@ def write(model: GPT, prompt: str, stream: random.Random, temperature: float, le
         for token in waiting:
             scores = model.logits(token, len(seen), past)
             seen.append(token)
-        chances = softmax([score / temperature for score in scores])
-        token = stream.choices(range(bos + 1), [*chances[:bos], 0.0] if running else chances)[0]
+        scores = scores[:bos] if running else scores
+        peak, least = max(scores), temperature or 5e-324  # at 0 the likeliest alone is left
+        chances = softmax([0.0 if score == peak else (score - peak) / least for score in scores])
+        token = stream.choices(range(len(chances)), chances)[0]
         if token == bos:
             break
         text.append(token)
@@ -57,14 +60,14 @@ def sampler() -> None:
     parser = argparse.ArgumentParser(description="Write text with a trained model.")
     parser.add_argument("--prompt", default="")
     parser.add_argument("--count", type=int, default=5)
-    parser.add_argument("--temperature", type=float, default=0.5)
+    parser.add_argument("--temperature", type=float, default={temperature})
     parser.add_argument("--length", type=int, default=256, help="characters of running text (documents end themselves)")
     parser.add_argument("--seed", type=int, default=None)
     chosen = parser.parse_args(){normalized}
     unknown = sorted(set(chosen.prompt) - set(CHARACTERS))
-    if unknown or chosen.temperature <= 0 or (KIND != "windows" and len(chosen.prompt) >= CONFIG.ctx):
+    if unknown or not 0 <= chosen.temperature < math.inf or (KIND != "windows" and len(chosen.prompt) >= CONFIG.ctx):
         parser.error(f"the prompt has unknown characters: {{unknown}}" if unknown else
-                     f"expected a temperature above 0 and a prompt of fewer than {{CONFIG.ctx}} characters")
+                     f"expected a temperature of 0 or more and a prompt of fewer than {{CONFIG.ctx}} characters")
     model, stream = trained(), random.Random(chosen.seed)
     for number in range(chosen.count):
         between = "\\n" if number and KIND != "lines" else ""
@@ -104,6 +107,7 @@ def program(checkpoint: Checkpoint) -> bytes:
         characters=ascii(checkpoint.tokenizer.characters),
         kind=repr(checkpoint.kind),
         normalized=_NORMALIZED if checkpoint.tokenizer.normalize == "nfc" else "",
+        temperature=usual_temperature(checkpoint.kind),
         weights="\n".join(textwrap.wrap(base64.b64encode(numbers).decode(), 120)),
     )
     return (BANNER + art.rstrip() + "\n" + alone).encode()

@@ -61,6 +61,11 @@ class Writer {
     return this.running ? Infinity : this.ctx - 1;
   }
 
+  /** The temperature that suits the text, as in `microgpt sample`. */
+  get usual() {
+    return this.running ? 0.8 : 0.5;
+  }
+
   /** What the model sees before its first draw: BOS and the prompt, or the last ctx characters of running text. */
   tokens(prompt) {
     const text = this.tokenizer.encode(prompt);
@@ -73,11 +78,13 @@ class Writer {
     return ["\n", " "].map((mark) => this.tokenizer.ids.get(mark)).find((id) => id !== undefined) ?? 0;
   }
 
-  /** The chances of every token at a temperature: below 1 the likely gains, above 1 the unlikely. BOS, the last token,
-      never occurs in running text. */
+  /** The chances of every token at a temperature: below 1 the likely gains, above 1 the unlikely, at 0 the likeliest is
+      sure. BOS, the last token, never occurs in running text. */
   chances(logits, temperature) {
     const { bos } = this.tokenizer;
-    return softmax(logits.map((logit, token) => (this.running && token === bos ? -Infinity : logit / temperature)));
+    const open = logits.map((logit, token) => (this.running && token === bos ? -Infinity : logit));
+    const peak = open.reduce((a, b) => Math.max(a, b), -Infinity);
+    return softmax(open.map((logit) => (logit === peak ? 0 : (logit - peak) / temperature)));
   }
 
   /** Yields [character, logits it was drawn from], until BOS ends the document, ctx is full, or running text has

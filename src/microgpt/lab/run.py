@@ -155,7 +155,7 @@ def diverged(settings: Settings, steps: int, rate: float) -> DivergedError:
     """What a run says whose next step, after so many, would not be finite."""
     return DivergedError(
         f"step {steps + 1}: expected a finite loss and finite weights, found others at a learning rate of "
-        f"{rate:g}; try --lr {gentler(settings.lr):g}."
+        f"{rate:g}; try --lr {gentler(settings):g}."
     )
 
 

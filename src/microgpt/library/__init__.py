@@ -78,14 +78,15 @@ def train(
     split: Split | None = None
     if for_ is not None:
         fitted = fit(asked | {"recipe": recipe}, recipes.seconds_of(for_), began=began, text=given)
-        request, split, deadline, notes = fitted.request, fitted.split, fitted.deadline, [Note(fitted.told)]
+        request, split, notes = fitted.request, fitted.split, [Note(fitted.told)]
+        deadline, most = fitted.deadline, fitted.most
     else:
-        request, deadline, notes = recipes.resolve(recipe, asked), math.inf, []
+        request, notes, deadline, most = recipes.resolve(recipe, asked), [], math.inf, 0
         split = split_of(request, request.documents, given) if given else None
 
     def begin(halt: Stop) -> Generator[Record, None, None]:
         yield from notes
-        yield from loop.train(request, stop=halt, split=split, deadline=deadline)
+        yield from loop.train(request, stop=halt, split=split, deadline=deadline, most=most)
 
     return _finished(begin, progress, stop, split if given else None)
 

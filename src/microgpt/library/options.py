@@ -44,4 +44,4 @@ class Options(TypedDict, total=False):
     select: Select
     patience: int
     samples: int
-    temperature: float
+    temperature: float | None

@@ -28,11 +28,14 @@ def setting(
     high: float | None = None,
     above: float | None = None,
     choices: tuple[str, ...] = (),
+    kind: type | None = None,
 ) -> Any:
-    """Declare a field with its help, short flag and bounds: `low <= value <= high`, or `above < value`."""
+    """Declare a field with its help, short flag and bounds: `low <= value <= high`, or `above < value`. A default of
+    None needs the `kind` of other values."""
     bounds = {"low": low, "high": high, "above": above}
     return dataclasses.field(
-        default=default, metadata={"help": help, "short": short, "choices": choices, "bounds": bounds}
+        default=default,
+        metadata={"help": help, "short": short, "choices": choices, "bounds": bounds, "kind": kind or type(default)},
     )
 
 
@@ -78,7 +81,7 @@ class Settings:
 
     steps: int = setting(1000, "Adam updates.", short="-s", low=1)
     batch: int = setting(1, "Documents in a step.", low=1)
-    lr: float = setting(0.01, "Highest learning rate.", short="-l", above=0)
+    lr: float = setting(0.01, "Highest learning rate; by default less where emb is above 16.", short="-l", above=0)
     beta1: float = setting(0.85, "Adam's decay of the mean gradient.", low=0, high=0.999999)
     beta2: float = setting(0.99, "Adam's decay of the mean squared gradient.", low=0, high=0.99999999)
     warmup: int = setting(0, "Steps over which the learning rate rises to --lr.", low=0)
@@ -105,6 +108,16 @@ class Settings:
         """The part that engines see, for a text of so many token ids."""
         names = [field.name for field in dataclasses.fields(ModelConfig) if field.name != "vocabulary"]
         return ModelConfig(vocabulary, **{name: getattr(self, name) for name in names})
+
+
+def usual_rate(emb: int) -> float:
+    """The highest learning rate that suits a width: 0.01 at 16 and, as sweeps/learning-rate.toml found, in inverse
+    proportion above it.
+
+    >>> usual_rate(16), usual_rate(128)
+    (0.01, 0.00125)
+    """
+    return float(f"{0.16 / max(16, emb):.3g}")
 
 
 def _near_divisor(emb: int, head: int) -> int:
@@ -175,7 +188,9 @@ def plain(kind: type, value: Any) -> Any:
 def check(field: "dataclasses.Field[Any]", value: Any) -> Any:
     """The value as it is stored. Raises `UsageError` when it has not the type of the field's default or is out of its
     bounds."""
-    kind: Any = type(field.default)
+    if value is None and field.default is None:
+        return None
+    kind: Any = field.metadata["kind"]
     value = plain(kind, value)
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise UsageError(f"{flag(field.name)} takes {_describe(kind)}, found {shown(value)}.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from microgpt.errors import UsageError
-from microgpt.model.settings import LONGEST, Settings, flag, plain, shown
+from microgpt.model.settings import LONGEST, Settings, flag, plain, shown, usual_rate
 from microgpt.training.request import Request
 
 
@@ -47,7 +47,7 @@ DEFAULT: Final = Recipe(
         settings=Settings(lr=0.01, norm_embeddings=True, norm_head=False),
         holdout=0.1,
     ),
-    summary="the original's sizes, a tenth held out, norms and learning rate by a sweep",
+    summary="the original's sizes, a tenth held out, norms and learning rates by sweeps",
     command="microgpt train",
     expected=Expected(
         holdout=2.3646, spread=0.0064, seeds=8, seconds=0.8, measured="bench/default_recipe.py, 2026-11-22"
@@ -132,7 +132,8 @@ def find(name: str) -> Recipe:
 
 
 def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None) -> Request:
-    """The request of a recipe with a person's own settings over it, by the names of their flags.
+    """The request of a recipe with a person's own settings over it, by the names of their flags. The default recipe's
+    learning rate follows the size, unless one is given.
 
     Raises `UsageError` for a setting that there is not, or a value that can't be.
 
@@ -146,6 +147,8 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
             raise UsageError(f"{flag(name)[:LONGEST]} is no setting of a training. Did you mean {flag(near)}?")
     base = find(recipe).request
     settings = replace(base.settings, **{name: value for name, value in overrides.items() if name in SETTINGS})
+    if base.recipe == "default" and "lr" not in overrides:
+        settings = replace(settings, lr=usual_rate(settings.emb))
     return replace(base, settings=settings, **{name: v for name, v in overrides.items() if name in REQUESTED})
 
 

@@ -7,9 +7,8 @@ from the start of the command: reading, compiling, measuring and the last held-o
 
 import math
 import os
-import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,15 +17,20 @@ import numpy as np
 from microgpt.data.reading import Text
 from microgpt.data.split import Split
 from microgpt.engines.base import Runner, predictions
-from microgpt.errors import UsageError
+from microgpt.errors import DivergedError, UsageError
 from microgpt.model.cost import step_cost
-from microgpt.model.settings import flag
-from microgpt.recipes import RECIPES, REQUESTED, SETTINGS, resolve
+from microgpt.model.settings import Settings, flag
+from microgpt.recipes import SETTINGS, resolve
+from microgpt.recipes.command import command
 from microgpt.recipes.rungs import Rung, rung
+from microgpt.recipes.trials import Plan, Trial, search
 from microgpt.training.evaluate import evaluations
+from microgpt.training.loop import train
 from microgpt.training.prepare import prepare, ready_engine, split_of, text_of
+from microgpt.training.records import Finished
 from microgpt.training.request import Request
 from microgpt.training.selection import spread
+from microgpt.training.session import Stop, never
 
 LEAST: Final = 2.0  # seconds: below, reading and compiling leave nothing
 NOMINAL: Final = 5e10  # operations a second and thread, before anything is measured
@@ -40,6 +44,11 @@ HELD_OUT: Final = 100_000  # held-out tokens that are enough for an error of a h
 SPARE: Final = 0.05  # share of the time that is left free: machines are not steady
 KINDS: Final = {"lines": "lines", "paragraphs": "paragraphs", "windows": "running text"}
 LONGEST_LINE: Final = 128  # characters; longer ones make ctx dear
+FEW: Final = 2  # times the usual passes over a text: where the time allows more, trials say whether they are of use
+FIRST: Final = 8  # the share of the time that the first trial may take is one in so many
+FURTHER: Final = 3  # times the steps of the longest trial, whose loss still fell, that are taken untried
+
+Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +59,7 @@ class Fitted:
     request: Request
     split: Split
     deadline: float
+    most: int  # steps that a quicker machine may take in the time
     used_up: bool  # whether it is the text, not the time, that ends it
     speed: float  # operations of useful work a second
 
@@ -60,13 +70,18 @@ class Fitted:
         chosen = f"{corpus.name} is taken as {KINDS[corpus.kind]}, with {settings.steps:,} steps of emb {settings.emb} "
         chosen += f"and layer {settings.layer}"
         if self.used_up:
-            return f"{chosen}: more passes over so little text are of no use, so it ends before its time"
+            return f"{chosen}: the held-out loss falls no more with more of them, so it ends before its time"
         return chosen
 
     @property
     def command(self) -> str:
         """The same training without a clock."""
         return command(self.request)
+
+    def taken(self, settings: Settings) -> str:
+        """The command that is to be told after a training that came to these settings."""
+        same = "the same" if settings == self.request.settings else "nearly the same (the machine's pace has changed)"
+        return f"{same} without a clock: {command(replace(self.request, settings=settings))}"
 
 
 @dataclass(frozen=True)
@@ -78,11 +93,20 @@ class Speed:
     evaluation: float
 
 
-def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None, text: Text | None = None) -> Fitted:
+def fit(
+    given: Mapping[str, Any],
+    seconds: float,
+    *,
+    began: float | None = None,
+    text: Text | None = None,
+    stop: Stop = never,
+    tell: Tell = str,
+) -> Fitted:
     """The training of `given` settings that makes the most of so many seconds from `began` on.
 
-    What is given is kept; the rest is chosen. `text` is the text where it is at hand already. Raises `UsageError` for a
-    time that is too short or for given `steps`, and what `prepare` raises.
+    What is given is kept; the rest is chosen, where the text is small by trials, which are told and which `stop` ends.
+    `text` is the text where it is at hand already. Raises `UsageError` for a time that is too short or for given
+    `steps`, and what `prepare` raises.
     """
     began = time.perf_counter() if began is None else began
     _check(given, seconds)
@@ -98,28 +122,12 @@ def fit(given: Mapping[str, Any], seconds: float, *, began: float | None = None,
         measured, chosen = chosen, _rung(split, speed.flop * seconds)
         if measured == chosen:
             break
-    return _planned(given, split, measured, speed, began, seconds)
-
-
-def command(request: Request) -> str:
-    """The command that asks for a training; what a recipe says already is left out."""
-    base, words = RECIPES[request.recipe].request, ["microgpt"]
-    if request.recipe != "default":
-        words += ["--recipe", request.recipe]
-    for owner, plain, names in ((request, base, REQUESTED), (request.settings, base.settings, SETTINGS)):
-        for name in names:
-            value, usual = getattr(owner, name), getattr(plain, name)
-            if value != usual:
-                words += _words(name, value)
-    return shlex.join(words)
-
-
-def _words(name: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [flag(name) if value else flag("no_" + name)]
-    if isinstance(value, tuple):
-        return [word for item in value for word in (flag(name), item)]
-    return [flag(name), str(value)]
+    dataset, sizes = prepare(asked, split).dataset, _sizes(measured, split)
+    sizes |= {name: getattr(asked.settings, name) for name in sizes}
+    end = began + seconds * (1 - SPARE) - speed.evaluation * dataset.holdout_documents
+    within = _Time(given, split, dataset.holdout_documents, speed, seconds, end)
+    usual = math.ceil(measured.epochs * dataset.documents / asked.settings.batch)
+    return _planned(within, sizes, max(LOOKS, usual), stop, tell)
 
 
 def _check(given: Mapping[str, Any], seconds: float) -> None:
@@ -207,26 +215,70 @@ def _advance(runner: Runner, batches: Any) -> None:
     runner.advance(batches, np.full(len(batches), 1e-6))
 
 
-def _planned(
-    given: Mapping[str, Any], split: Split, chosen: Rung, speed: Speed, began: float, seconds: float
-) -> Fitted:
-    """Steps, held-out losses and deadline: what the time allows after what it has taken already."""
-    asked = _request(given, _sizes(chosen, split))
-    dataset = prepare(asked, split).dataset
-    end = began + seconds * (1 - SPARE) - speed.evaluation * dataset.holdout_documents
-    documents = min(dataset.holdout_documents, int(LOOKING * seconds / LOOKS / speed.evaluation))
-    left = end - time.perf_counter() - LOOKS * documents * speed.evaluation
-    most = math.ceil(chosen.epochs * dataset.documents / asked.settings.batch)
-    steps = max(LOOKS, min(int(left / speed.step), most))
-    every = math.ceil(steps / LOOKS)
-    request = _request(
-        given,
-        {
-            **_sizes(chosen, split),
-            "steps": steps,
-            "warmup": steps // 20,
-            **({"eval_every": every, "select": "best", "patience": PATIENCE} if documents else {}),
-            **({"eval_documents": documents} if documents < dataset.holdout_documents else {}),
-        },
-    )
-    return Fitted(request, split, end, steps == most, speed.flop)
+@dataclass(frozen=True, eq=False)
+class _Time:
+    """A time for a text: what is given, how much text there is, how fast the machine is, and until when steps are
+    taken."""
+
+    given: Mapping[str, Any]
+    split: Split
+    held_out: int  # sequences
+    speed: Speed
+    seconds: float
+    end: float
+
+    def left(self) -> float:
+        return self.end - time.perf_counter()
+
+    @property
+    def looked_at(self) -> int:
+        """Held-out sequences of an evaluation in mid-run."""
+        return min(self.held_out, int(LOOKING * self.seconds / LOOKS / self.speed.evaluation))
+
+    def fill(self) -> int:
+        """Steps of the measured size until the time is up."""
+        return max(LOOKS, int((self.left() - LOOKS * self.looked_at * self.speed.evaluation) / self.speed.step))
+
+    def request(self, plan: Plan) -> Request:
+        """The request of a plan, with its held-out losses."""
+        chosen = {**plan.sizes, "steps": plan.steps, "warmup": plan.steps // 20}
+        if self.looked_at:
+            chosen |= {"eval_every": math.ceil(plan.steps / LOOKS), "select": "best", "patience": PATIENCE}
+        if 0 < self.looked_at < self.held_out:
+            chosen["eval_documents"] = self.looked_at
+        return _request(self.given, chosen)
+
+    def carried_out(self, plan: Plan, seconds: float, stop: Stop) -> Trial | None:
+        """A training that leaves no trace; None where it was stopped, went wrong, or took more than its time."""
+        start = time.perf_counter()
+        asked = replace(self.request(plan), out="", name="", keep="", samples=0)
+        try:
+            *_, end = train(asked, stop=lambda: stop() or time.perf_counter() > start + seconds, split=self.split)
+        except DivergedError:
+            return None
+        loss = end.result.loss.holdout if isinstance(end, Finished) else None
+        return None if loss is None else Trial(plan, loss, time.perf_counter() - start)
+
+
+def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell: Tell) -> Fitted:
+    """As many steps as the time allows. Where that is far more than is `usual` for the text, trials are asked first."""
+    plan, most, used_up = Plan(sizes, within.fill()), FEW * usual, False
+    if plan.steps > most and within.looked_at:
+
+        def run(plan: Plan, seconds: float) -> Trial | None:
+            if trial := within.carried_out(plan, seconds, stop):
+                size = f"emb {plan.sizes['emb']}, layer {plan.sizes['layer']}"
+                tell(f"tried {plan.steps:,} steps of {size}: held-out loss {trial.loss:.3f}")
+            return trial
+
+        first = Plan(sizes, max(LOOKS, min(usual, plan.steps // FIRST)))
+        free = not {"emb", "head", "layer", "lr"} & within.given.keys()
+        best, falling = search(first, within.left() / 2, run, within.left, free)
+        plan = best.plan if best else Plan(sizes, min(plan.steps, usual))
+        most, used_up = FURTHER * plan.steps if falling else plan.steps, not falling
+        if best and falling:
+            plan = replace(plan, steps=max(plan.steps, min(most, int(plan.steps * within.left() / best.seconds))))
+    elif plan.steps > most:
+        plan, used_up = replace(plan, steps=usual), True
+        most = usual
+    return Fitted(within.request(plan), within.split, within.end, max(most, plan.steps), used_up, within.speed.flop)

@@ -34,11 +34,11 @@ def form() -> dict[str, Any]:
 
 
 def _field(field: "dataclasses.Field[Any]") -> dict[str, Any] | None:
-    if "help" not in field.metadata or type(field.default) not in KINDS:
+    if "help" not in field.metadata or field.metadata.get("kind") not in KINDS:
         return None
     return {
         "name": field.name,
-        "kind": KINDS[type(field.default)],
+        "kind": KINDS[field.metadata["kind"]],
         "default": field.default,
         "help": field.metadata["help"],
         "choices": list(field.metadata.get("choices", ())),
@@ -50,6 +50,8 @@ def _recipe(name: str) -> dict[str, Any]:
     recipe = RECIPES[name]
     request = recipe.request
     values = {**dataclasses.asdict(request.settings), **dataclasses.asdict(request)}
+    if name == "default":
+        values["lr"] = ""  # it follows the size
     return {
         "name": name,
         "summary": recipe.summary,

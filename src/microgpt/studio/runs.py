@@ -94,7 +94,7 @@ def samples(studio: Studio, parameters: dict[str, Any]) -> dict[str, Any]:
     run = load(studio.find(str(parameters["name"])))
     sampling = Sampling(
         count=min(whole(parameters, "count", 8), MOST),
-        temperature=decimal(parameters, "temperature", 0.5),
+        temperature=decimal(parameters, "temperature") if "temperature" in parameters else None,
         top_k=whole(parameters, "top_k", 0),
         prompt=str(parameters.get("prompt", "")),
         length=min(whole(parameters, "length", 240), LONGEST),
@@ -112,9 +112,9 @@ def whole(parameters: dict[str, Any], name: str, usual: int) -> int:
         raise UsageError(f"{name}: expected a whole number, found {str(found)[:40]!r}.") from None
 
 
-def decimal(parameters: dict[str, Any], name: str, usual: float) -> float:
+def decimal(parameters: dict[str, Any], name: str) -> float:
     """A number of an address. Raises `UsageError`."""
-    found = parameters.get(name, usual)
+    found = parameters[name]
     try:
         return float(found)
     except (TypeError, ValueError):

@@ -156,13 +156,18 @@ def _fitted(training: Training, given: Mapping[str, Any], seconds: float) -> Ite
     """The training that makes the most of a time, after a short measurement."""
     began = time.perf_counter()
     training.tell_phase("measuring")
-    fitted = fit(given, seconds, began=began)
-    training.publish("note", {"text": f"the same without a clock: {fitted.command}", "warning": False})
+
+    def tell(text: str) -> None:
+        training.publish("note", {"text": text, "warning": False})
+
+    fitted = fit(given, seconds, began=began, stop=training.control.stop, tell=tell)
+    tell(f"the same without a clock: {fitted.command}")
     yield from train(
         fitted.request,
         stop=training.control.stop,
         split=fitted.split,
         deadline=fitted.deadline,
+        most=fitted.most,
         opens=_opener(training),
     )
 

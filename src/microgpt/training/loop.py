@@ -18,19 +18,21 @@ from microgpt.training.estimate import estimate
 from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
 from microgpt.training.prepare import prepare, ready_engine
-from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Sampled, Saved
-from microgpt.training.remarks import remarks, too_high
+from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Record, Sampled, Saved
+from microgpt.training.remarks import above_nothing, remarks
 from microgpt.training.report import report
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder, new_name
 from microgpt.training.run_folder import create as create_folder
+from microgpt.training.sample import blank
 from microgpt.training.session import SLACK, Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import Stopwatch
 
 FIRST_SAVE: Final = 1.0  # seconds until the first save where the request names no steps …
 SAVE_AFTER: Final = 2.0  # … between the others …
 SAVE_SHARE: Final = 0.05  # … and the largest share of the time that saving may take
-TELLING: Final = 100  # steps before which a high loss tells nothing about the learning rate
+TELLING: Final = 100  # steps whose mean training loss is worth a word
+LAST, HELD_OUT = "loss of the last steps", "held-out loss"
 
 
 def train(
@@ -40,14 +42,16 @@ def train(
     split: Split | None = None,
     begin: Checkpoint | None = None,
     deadline: float = math.inf,
+    most: int = 0,
     opens: Opener = Session,
 ) -> Generator[Record, None, None]:
     """Train a new run: records from `Started` to `Finished` or, once `stop()` is true, `Interrupted` after a save.
 
     `split` is the text where it is at hand already, `begin` a model whose weights come first; past the `deadline`, a
-    time of `time.perf_counter`, no more steps are taken. `opens` makes the session, for whoever wants to look in
-    between. Raises the errors of `prepare`; `UsageError` for an engine that can't do what is asked, or a name that is
-    taken; `EnvironmentFault` where saving fails; `DivergedError`.
+    time of `time.perf_counter`, no more steps are taken, and until then the plan follows the machine's pace, to `most`
+    steps. `opens` makes the session, for whoever wants to look in between. Raises the errors of `prepare`; `UsageError`
+    for an engine that can't do what is asked, or a name that is taken; `EnvironmentFault` where saving fails;
+    `DivergedError`.
     """
     watch = Stopwatch()
     with watch.measure("data"):
@@ -59,7 +63,7 @@ def train(
     folder = new_folder(prepared.checkpoint, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
         session = opens(prepared, engine, folder, Past(), watch)
-        session.deadline = deadline
+        session.deadline, session.most_steps = deadline, max(most, session.most_steps)
         yield from records(session, stop, notes)
 
 
@@ -84,11 +88,25 @@ def records(session: Session, stop: Stop, notes: list[Note]) -> Iterator[Record]
         halted = halted or stop()
         return halted
 
-    yield from _steps(session, halt)
+    yield from _warned(session, _steps(session, halt))
     if complete := session.complete:
         yield from _end(session, halt)
     if halted and not complete:
         yield from _interrupted(session)
+
+
+def _warned(session: Session, records: Iterator[Record]) -> Iterator[Record]:
+    """The records, and after the first one that tells of a loss gone wrong a warning."""
+    warnings: list[Note] = []
+    for record in records:
+        yield record
+        if warnings or session.complete:
+            continue
+        if isinstance(record, Evaluated):
+            warnings += above_nothing(session, record.held_out.loss, HELD_OUT, surely=True)
+        elif isinstance(record, Progress) and record.step >= TELLING:
+            warnings += above_nothing(session, record.loss, LAST, surely=True)
+        yield from warnings
 
 
 def _steps(session: Session, halt: Stop) -> Iterator[Record]:
@@ -100,7 +118,6 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
         _keep(session)
     while not session.complete and not halt():
         if session.evaluation_due:
-            session.keep_pace()
             if not (held_out := session.look(halt)):
                 return  # stopped in the midst of it
             yield Evaluated(session.step, held_out)
@@ -108,6 +125,7 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
         start = time.perf_counter()
         count = pace.until(session.step, session.settings.steps, *everies)
         yield session.advance(count)
+        session.keep_pace()
         pace = pace.after(count, time.perf_counter() - start)
         if session.step == session.settings.steps:
             return
@@ -130,8 +148,11 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
         return
     samples = session.sample()
     yield Sampled(session.step, samples.texts, samples.copied)
-    if session.step >= TELLING and session.recent_loss > session.dataset.uniform:
-        yield Note(too_high(session.recent_loss, session.dataset.uniform, session.settings.lr), warning=True)
+    yield from map(Note, blank(samples.texts))
+    if held_out:
+        yield from above_nothing(session, held_out.loss, HELD_OUT)
+    elif session.losses:
+        yield from above_nothing(session, session.recent_loss, LAST, surely=session.step < TELLING)
     result = result_of(session, held_out, samples)
     if session.folder:
         session.append()
@@ -144,7 +165,9 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
 def _chosen(session: Session, halt: Stop) -> Iterator[Record]:
     """Why it ended early, if it did, and the best weights where they are asked for."""
     if session.planned_steps > session.settings.steps:
-        yield Note(f"this machine was slower than measured: {session.settings.steps:,} steps were taken.", True)
+        yield Note(f"this machine was slower than measured: {session.settings.steps:,} steps were planned.", True)
+    if session.planned_steps < session.settings.steps:
+        yield Note(f"this machine was quicker than measured: {session.settings.steps:,} steps were planned.")
     if session.worsening:
         yield Note(f"the held-out loss rises for good: training ends after step {session.step:,}.")
     elif session.late:

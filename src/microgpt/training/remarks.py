@@ -1,16 +1,18 @@
 """What a text and its settings give cause to say before a training, and after one that went wrong."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from microgpt.model.ledger import params
-from microgpt.model.settings import Settings
+from microgpt.model.settings import Settings, usual_rate
 from microgpt.training.prepare import Prepared
 from microgpt.training.records import Note
-from microgpt.training.session import gentler
+from microgpt.training.session import Session, gentler
 
 USUAL: Final = Settings()
 SELDOM: Final = 5  # times
 BY_HEART: Final = 300  # epochs times parameters for each token of the text
+RISEN: Final = 1.1  # times the first loss, which is that of one batch
 
 
 def remarks(prepared: Prepared) -> list[Note]:
@@ -83,9 +85,17 @@ def too_rare(prepared: Prepared) -> str | None:
     )
 
 
-def too_high(loss: float, uniform: float, lr: float) -> str:
-    """What to say of a training that ends worse than it began."""
-    return (
-        f"the loss of the last steps, {loss:.3f}, is above {uniform:.3f}, what a model "
-        f"that knows nothing scores: the learning rate is too high; try --lr {gentler(lr):g}."
-    )
+def above_nothing(session: Session, loss: float, what: str, *, surely: bool = False) -> Iterator[Note]:
+    """A warning of a loss above that of a model that knows nothing: at the end whatever the reason, in mid-run only
+    where it has `surely` risen."""
+    uniform, usual = session.dataset.uniform, usual_rate(session.settings.emb)
+    risen = loss > RISEN * max([uniform, *session.losses[:1]])
+    if loss > uniform and (risen or not surely):
+        told = f"the {what}, {loss:.3f}, is above {uniform:.3f}, what a model that knows nothing scores: "
+        high = risen or session.settings.lr > 2 * usual
+        told += (
+            f"the learning rate is too high; try --lr {gentler(session.settings):g}."
+            if high
+            else (f"it has learned nothing yet; take more --steps, or another rate such as --lr {usual:g}.")
+        )
+        yield Note(told, warning=True)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Revived = TypeVar("Revived", bound="DataclassInstance")
 
+TEMPERATURE: Final = (
+    "Above 1 samples are wilder, below 1 tamer, at 0 the likeliest.  [default: 0.5, of running text 0.8]"
+)
 Order = Literal["shuffled", "fixed"]
 Select = Literal["last", "best"]
 
@@ -62,7 +65,7 @@ class Request:
     )
     patience: int = setting(0, "Held-out losses in a row that may be no better, before training ends.", low=0)
     samples: int = setting(20, "Samples to write at the end.", low=0, high=100_000)
-    temperature: float = setting(0.5, "Above 1 samples are wilder, below 1 tamer; 0 takes the likeliest.", low=0)
+    temperature: float | None = setting(None, TEMPERATURE, kind=float, low=0)
 
     def __post_init__(self) -> None:
         for declared in dataclasses.fields(self):

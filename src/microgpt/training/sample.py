@@ -20,26 +20,27 @@ from microgpt.model.state import SAMPLES_STREAM
 TRIES: Final = 100  # for each sample that must be new, before giving up
 MOST_SAMPLES: Final = 100_000  # of one call: they are kept until the last is written
 LONGEST: Final = 1_000_000  # characters of one of them
+BLANK: Final = 0.25  # share of samples without a character to see that is worth a word
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to write. `temperature` 0 takes the likeliest token, `top_k` 0 draws from all; `length` is the most
-    characters of running text (documents end by themselves). Raises `UsageError`."""
+    """How to write. At `temperature` 0 the likeliest token is taken, and None is what suits the text; `top_k` 0 draws
+    from all tokens; `length` is the most characters of running text (documents end by themselves). Raises
+    `UsageError`."""
 
     count: int = 5
-    temperature: float = 0.5
+    temperature: float | None = None
     top_k: int = 0
     prompt: str = ""
     length: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("count", "temperature", "top_k", "prompt", "length"):
-            kind = type(getattr(Sampling, name))
+        for name, kind in (("count", int), ("temperature", float), ("top_k", int), ("prompt", str), ("length", int)):
             object.__setattr__(self, name, plain(kind, getattr(self, name)))
-        if type(self.temperature) is not float or not 0 <= self.temperature < float("inf"):
-            found = shown(self.temperature)
-            raise UsageError(f"--temperature must be a number of 0 or more, found {found}; 0.5 is usual.")
+        asked = self.temperature
+        if asked is not None and (type(asked) is not float or not 0 <= asked < float("inf")):
+            raise UsageError(f"--temperature must be a number of 0 or more, found {shown(asked)}; 0.5 is usual.")
         for name, low, high in (("count", 0, MOST_SAMPLES), ("top_k", 0, MOST), ("length", 1, LONGEST)):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
@@ -163,7 +164,7 @@ class Writer:
         """Tokens until BOS ends the document or ctx is full, as in training."""
         tokens = [self.tokenizer.bos, *prompt]
         while len(tokens) <= self.ctx:
-            weights = tempered(self.runner.next(tokens), sampling.temperature, sampling.top_k)
+            weights = self._weights(self.runner.next(tokens), sampling)
             token = stream.choices(range(len(weights)), weights)[0]
             yield token
             if token == self.tokenizer.bos:
@@ -181,12 +182,16 @@ class Writer:
         for _ in range(max(0, sampling.length - len(prompt))):
             probabilities = self.runner.next(tokens).copy()
             probabilities[self.tokenizer.bos] = 0.0
-            weights = tempered(probabilities, sampling.temperature, sampling.top_k)
+            weights = self._weights(probabilities, sampling)
             token = stream.choices(range(len(weights)), weights)[0]
             yield token
             if len(tokens) == self.ctx:
                 tokens = tokens[-(self.ctx // 2) :] if self.ctx > 1 else []
             tokens.append(token)
+
+    def _weights(self, probabilities: NDArray[np.float64], sampling: Sampling) -> list[float]:
+        asked = sampling.temperature
+        return tempered(probabilities, usual_temperature(self.kind) if asked is None else asked, sampling.top_k)
 
     def _first(self) -> int:
         """What stands before running text without a prompt: a line break, else a space, else the first character."""
@@ -194,20 +199,32 @@ class Writer:
         return next((known.index(mark) for mark in "\n " if mark in known), 0)
 
 
+def usual_temperature(kind: Kind) -> float:
+    """What samples are drawn at: 0.5, but 0.8 for running text, of which indented ones are blank at 0.5."""
+    return 0.8 if kind == "windows" else 0.5
+
+
+def blank(texts: Sequence[str]) -> Iterator[str]:
+    """What is to be said of many samples in which there is nothing to see."""
+    if (count := sum(not text.strip() for text in texts)) > BLANK * len(texts):
+        yield f"{count} of {len(texts)} samples are blank: a higher --temperature, or a longer training, writes more"
+
+
 def tempered(probabilities: NDArray[np.float64], temperature: float, top_k: int = 0) -> list[float]:
     """Probabilities p to p^(1/temperature), the most probable at 1, of all tokens or of the `top_k` most probable;
     at temperature 0 of the most probable alone.
 
-    Of equals the lower token id is kept. In logarithms, so that no temperature overflows. Raises `DivergedError`
+    Of equals the lower token id is kept. In logarithms, so that no temperature is too small. Raises `DivergedError`
     where a probability is not finite.
     """
     if not np.isfinite(probabilities).all():
         raise DivergedError("expected finite probabilities, found others: the weights are too large; train it anew.")
     if temperature == 0:
-        top_k, temperature = 1, 1.0
-    with np.errstate(divide="ignore", over="ignore"):  # to minus infinity, which exp makes 0
+        top_k = 1
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         logs = np.log(probabilities)
-        weights = np.exp((logs - logs.max()) / temperature)
+        below = logs - logs.max()
+        weights = np.exp(np.where(below == 0, 0.0, below / temperature))
     if 0 < top_k < len(weights):
         weights[np.argsort(-probabilities, kind="stable")[top_k:]] = 0.0
     chosen: list[float] = weights.tolist()

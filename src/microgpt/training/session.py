@@ -15,6 +15,7 @@ from microgpt.data.slices import Tokens
 from microgpt.engines.base import Engine, Runner
 from microgpt.errors import DivergedError
 from microgpt.model.schedule import learning_rates
+from microgpt.model.settings import Settings, usual_rate
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.evaluate import HeldOut, evaluations, summarize
 from microgpt.training.prepare import Prepared
@@ -27,8 +28,8 @@ from microgpt.training.stopwatch import Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES
 
 MEAN_OF: Final = 100  # steps whose mean loss is told: a single step's loss is that of one document
-SLACK: Final = 0.97  # of the planned steps: a little less is no reason to plan anew
-USUAL_RATE: Final = 0.01  # suits most small models
+SLACK: Final = 0.97  # of the planned steps: a little less, or more, is no reason to plan anew
+PACES: Final = 48  # times in a run with a deadline that its pace is looked at
 Stop = Callable[[], bool]
 
 
@@ -63,7 +64,8 @@ class Session:
         self.saved_evaluations = len(self.evaluations)
         self.watch.before = past.seconds
         self.deadline = math.inf  # on the clock of time.perf_counter
-        self.planned_steps = self.settings.steps
+        self.planned_steps = self.most_steps = self.settings.steps  # at first, and where the machine is quick
+        self._marks: list[tuple[float, int]] = []  # time and step now and then, for the pace of late
         self.kept_step = self.step  # that of the weights at hand
         self.committed_step = self.step  # that of the weights in the folder
         self.best: Best | None = None
@@ -74,7 +76,7 @@ class Session:
         """Hand the state to the engine, which may compile now."""
         with self.watch.measure("compile"):
             self.runner: Runner = self.engine.open(self.prepared.checkpoint.state)
-        self._opened = time.perf_counter()
+        self._marks = [(time.perf_counter(), self.step)]
         if self.folder and self.evaluations and self.request.select == "best":
             self._reopen_best(self.folder)
 
@@ -119,14 +121,19 @@ class Session:
         return self.step < self.settings.steps and time.perf_counter() >= self.deadline
 
     def keep_pace(self) -> None:
-        """Plan fewer steps where the machine is slower than was thought, so that the learning rate falls to zero in
-        time. A run without a deadline keeps its plan."""
-        if math.isinf(self.deadline) or self.step == self.first_step:
+        """Plan fewer steps where the machine is slower than was thought, more where it is quicker, so that the learning
+        rate falls to zero in time. What counts is the pace of late. A run without a deadline keeps its plan."""
+        if math.isinf(self.deadline):
             return
-        now = time.perf_counter()
-        speed = (self.step - self.first_step) / max(now - self._opened, 1e-9)
-        steps = max(self.step + int((self.deadline - now) * speed), self.settings.warmup, self.step + 1)
-        if steps < SLACK * self.settings.steps:
+        now, (opened, _), (last, _) = time.perf_counter(), self._marks[0], self._marks[-1]
+        if self.step < self.settings.steps and now < last + (self.deadline - opened) / PACES:
+            return
+        of_late = [mark for mark in self._marks if mark[0] >= (opened + now) / 2] or self._marks[-1:]
+        then, step = of_late[0]
+        self._marks.append((now, self.step))
+        steps = self.step + int(max(0.0, self.deadline - now) * (self.step - step) / (now - then))
+        steps = max(min(max(steps, self.step + 1), self.most_steps), self.settings.warmup)
+        if not SLACK * self.settings.steps <= steps <= self.settings.steps / SLACK:
             self.append()  # with the rates that were
             self.settings = replace(self.settings, steps=steps)
             training = self.prepared.training
@@ -251,7 +258,7 @@ class Session:
             kept = f"; the last finite weights, of step {self.committed_step}, are in {self.folder.path}"
         return DivergedError(
             f"step {step}: expected {expected}, found others at a learning rate of {lr:g}; "
-            f"try --lr {gentler(self.settings.lr):g}{kept}."
+            f"try --lr {gentler(self.settings):g}{kept}."
         )
 
 
@@ -259,6 +266,6 @@ class Session:
 Opener = Callable[[Prepared, Engine, RunFolder | None, Past, Stopwatch], Session]
 
 
-def gentler(lr: float) -> float:
-    """The learning rate to try after one that was too high: a tenth, and nothing wild."""
-    return min(lr / 10, USUAL_RATE)
+def gentler(settings: Settings) -> float:
+    """The learning rate to try after one that was too high: a tenth, and no more than what suits the size."""
+    return min(settings.lr / 10, usual_rate(settings.emb))

@@ -30,9 +30,9 @@ class Recipe:
 
     @property
     def command(self) -> str:
-        """The command line that trains it: what differs from the defaults is said."""
+        """The command line that trains it: what differs from the defaults is said, and the rate in any case."""
         defaults = {field.name: field.default for kind in (Settings, Request) for field in fields(kind)}
-        said = {name: value for name, value in self.settings.items() if defaults.get(name) != value}
+        said = {name: value for name, value in self.settings.items() if name == "lr" or defaults.get(name) != value}
         words = [f"{flag(name)} {value}" for name, value in said.items() if not isinstance(value, bool)]
         switches = [flag(name if value else f"no_{name}") for name, value in said.items() if isinstance(value, bool)]
         return " ".join(["microgpt train", f"--data {self.data}", *words, *switches])

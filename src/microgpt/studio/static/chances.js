@@ -11,7 +11,7 @@ export function tempered(chances, temperature, k) {
   const kept = new Set(k > 0 ? order.slice(0, k) : order);
   const logs = chances.map((chance) => Math.log(chance));
   const peak = Math.max(...logs);
-  const weights = logs.map((log, i) => (kept.has(i) ? Math.exp((log - peak) / temperature) : 0));
+  const weights = logs.map((log, i) => (kept.has(i) ? Math.exp(log === peak ? 0 : (log - peak) / temperature) : 0));
   const sum = weights.reduce((one, other) => one + other, 0);
   return { order, drawn: weights.map((weight) => weight / sum) };
 }
@@ -19,7 +19,7 @@ export function tempered(chances, temperature, k) {
 const percent = (share) => (share >= 0.9995 || share === 0 ? `${Math.round(100 * share)}%` : share < 0.0005 ? "<0.1%" : `${(100 * share).toFixed(1)}%`);
 
 export function chancesView(services, change) {
-  const temperature = element("input", { id: "xray-temperature", type: "range", min: 0.05, max: 2, step: 0.05 });
+  const temperature = element("input", { id: "xray-temperature", type: "range", min: 0, max: 2, step: 0.05 });
   const topk = element("input", { id: "xray-topk", type: "range", min: 0, step: 1 });
   const temperatureTold = element("output", { for: "xray-temperature" });
   const topkTold = element("output", { for: "xray-topk" });

@@ -20,7 +20,8 @@ export async function mount(root, state, services) {
   const picture = chart({ label: "Loss of the chosen runs against steps", xTitle: "steps", yTitle: "loss, nats per token" });
   const log = element("input", { type: "checkbox", id: "compare-log", checked: state.log === "1" });
   const seed = field("Seed", "seed", state.seed ?? "1", "1", 0);
-  const temperature = field("Temperature", "temperature", state.temperature ?? "0.5", "0.05", 0.05);
+  const temperature = field("Temperature", "temperature", state.temperature ?? "", "0.05", 0);
+  temperature.control.placeholder = "usual";
   const samples = element("div", { class: "side", id: "compare-samples" });
   const settings = element("div", { class: "table", id: "differences" });
   const side = element("div", {},
@@ -128,7 +129,8 @@ export async function mount(root, state, services) {
     const columns = runs.map((run) => element("div", {}, title(run), element("p", { class: "hint" }, "writing …")));
     samples.replaceChildren(...columns);
     await Promise.all(runs.map(async (run, place) => {
-      const params = { seed: seed.control.value, temperature: temperature.control.value, count: run.kind === "windows" ? 1 : 10 };
+      const params = { seed: seed.control.value, count: run.kind === "windows" ? 1 : 10 };
+      if (temperature.control.value !== "") params.temperature = temperature.control.value;
       try {
         const found = await get(`/api/runs/${encodeURIComponent(run.name)}/samples`, params);
         if (mine !== turn) return;
@@ -171,7 +173,7 @@ export async function mount(root, state, services) {
     update(next) {
       state = next;
       seed.control.value = document.activeElement === seed.control ? seed.control.value : next.seed ?? "1";
-      temperature.control.value = document.activeElement === temperature.control ? temperature.control.value : next.temperature ?? "0.5";
+      temperature.control.value = document.activeElement === temperature.control ? temperature.control.value : next.temperature ?? "";
       log.checked = next.log === "1";
       return show();
     },

@@ -180,6 +180,7 @@ function input(field, glossary) {
   else if (field.kind === "word") control = element("input", { type: "text", id, autocomplete: "off", spellcheck: "false" });
   else control = element("input", { type: "number", id, min: low, max: high, step: field.kind === "whole" ? "1" : "any" });
   control.title = field.help;
+  if (field.name === "lr") control.placeholder = "by size";
   const label = element("label", { for: id }, glossary(field.name, field.name.replaceAll("_", " "), WORDS[field.name] ?? field.help));
   const place = element("div", { class: "field" }, label, control);
   const isSwitch = field.kind === "switch";

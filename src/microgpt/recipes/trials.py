@@ -1,0 +1,97 @@
+"""How long, and at which size, to train on a text that is read through many times before the time is up.
+
+Nobody can say beforehand how often a small text may be read before it is learned by heart: trials tell. Each is a
+training like the one to come; twice the steps are tried, else half of them, then the next size, as long as the held-out
+loss falls and there is time to carry the best out again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+SIZES: Final = ((16, 1), (24, 1), (32, 2), (48, 3), (64, 3), (96, 4), (128, 4), (192, 4), (256, 4))  # emb, layer
+TELLING: Final = 0.005  # nats: a smaller difference of held-out losses is chance
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a trial varies: the settings of the model with its learning rate, and the steps."""
+
+    sizes: Mapping[str, Any]
+    steps: int
+
+    @property
+    def work(self) -> float:
+        """About in what proportion two plans take time."""
+        return float(self.steps * self.sizes["emb"] ** 2 * self.sizes["layer"])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The held-out loss of a plan, and the seconds it took."""
+
+    plan: Plan
+    loss: float
+    seconds: float
+
+
+Run = Callable[[Plan, float], Trial | None]  # a plan and the seconds it may take; None where they were not enough
+Move = Callable[[Plan], Plan | None]
+
+
+def longer(plan: Plan) -> Plan | None:
+    return replace(plan, steps=2 * plan.steps)
+
+
+def shorter(plan: Plan) -> Plan | None:
+    return replace(plan, steps=plan.steps // 2) if plan.steps > 64 else None
+
+
+def larger(plan: Plan) -> Plan | None:
+    return _sized(plan, next((size for size in SIZES if size[0] > plan.sizes["emb"]), None))
+
+
+def smaller(plan: Plan) -> Plan | None:
+    return _sized(plan, next((size for size in reversed(SIZES) if size[0] < plan.sizes["emb"]), None))
+
+
+def _sized(plan: Plan, size: tuple[int, int] | None) -> Plan | None:
+    """The plan at another size, with the learning rate in inverse proportion to the width."""
+    if size is None:
+        return None
+    lr = float(f"{plan.sizes['lr'] * plan.sizes['emb'] / size[0]:.2g}")
+    return replace(plan, sizes={**plan.sizes, "emb": size[0], "layer": size[1], "lr": lr})
+
+
+def search(first: Plan, seconds: float, run: Run, left: Callable[[], float], sizes: bool) -> tuple[Trial | None, bool]:
+    """The best trial, and whether its loss still fell with its steps when there was no time for a longer one.
+
+    `seconds` is what the first may take, `left` the time until all must be done. Other `sizes` are tried or not.
+    """
+
+    def climb(best: Trial, move: Move) -> tuple[Trial, bool, bool]:
+        """The best in one direction, whether it is better than the one before, and whether time ended the search."""
+        start = best
+        while plan := move(best.plan):
+            cost = best.seconds * plan.work / best.plan.work
+            if cost + max(cost, best.seconds) > left():
+                return best, best is not start, True
+            trial = run(plan, left() - best.seconds)
+            if trial is None or trial.loss > best.loss - TELLING:
+                break
+            best = trial
+        return best, best is not start, False
+
+    best = run(first, seconds)
+    if best is None:
+        return None, False
+    best, better, over = climb(best, longer)
+    if over:
+        return best, True
+    if not better:
+        best, _, _ = climb(best, shorter)
+    if sizes:
+        best, better, _ = climb(best, larger)
+        if not better:
+            best, _, _ = climb(best, smaller)
+    return best, False
