@@ -22,7 +22,9 @@ def notebook() -> str:
     for text, code, answer in [(words, None, None), *zip(parts[2::3], parts[0::3], parts[1::3], strict=True)]:
         if code:
             output = {"output_type": "stream", "name": "stdout", "text": answer}
-            cells += [{"cell_type": "code", "execution_count": None, "outputs": [output] if answer else [], "source": code}]
+            cells += [
+                {"cell_type": "code", "execution_count": None, "outputs": [output] if answer else [], "source": code}
+            ]
         if text.strip():
             cells += [{"cell_type": "markdown", "source": text.strip()}]
     cells = [{"id": f"cell-{number}", "metadata": {}} | cell for number, cell in enumerate(cells)]

@@ -1,44 +1,33 @@
-"""The course: its commands are those of the program, and its first two exercises go as it tells."""
+"""The course done once: its set-up as it stands, from a clone of a clone, and every exercise as a reader does it."""
 
-import os
+import math
 import re
-import shlex
-import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from microgpt.cli.app import VERBS, microgpt
-from tests.conftest import SOURCE
+from microgpt.studio import xray
+from microgpt.training import checkpoint as checkpoints
+from tests.documents import pages
+from tests.documents.pages import PAGES, Shell
 
-PAGE = SOURCE.parents[1] / "docs" / "COURSE.md"
-TEXT = PAGE.read_text()
-LINES = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
-COMMANDS = [shlex.split(line)[1:] for line in LINES if line.startswith("microgpt")]
-SLOPE = next(line for line in LINES if line.startswith("python -c"))
-ROW = next(line for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) for line in block.splitlines())
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A copy of the source, as a person works in it."""
-    shutil.copytree(SOURCE.parent, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
-
-
-def change(copy: Path, file: str, before: str, after: str) -> None:
-    path = copy / "src" / "microgpt" / file
-    text = path.read_text()
-    assert text.count(before) == 1, f"the course speaks of {before!r}"
-    path.write_text(text.replace(before, after))
-
-
-def python(copy: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(copy / "src")}
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=copy, env=environment)
+TEXT = PAGES["COURSE.md"].read_text()
+BLOCKS = [block for block in pages.blocks("COURSE.md") if block.language == "sh" and not block.left]
+SETUP, SLOPE, JUDGES, PARITY, GUESS, TRAIN, MEASURE = (block.text for block in BLOCKS)
+[ROW] = [block.text for block in pages.blocks("COURSE.md") if block.language == "python"]
+DESIGNS = [block.text for block in pages.blocks("COURSE.md") if block.language == "toml"]
+OWN = """
+    (documents, heads, positions, size), kind = kept.query.shape, kept.attention.dtype
+    d_heads = d_y.reshape(documents, positions, heads, size)
+    d_scores = d_softmax(np.einsum("bths,bhus->bhtu", d_heads, kept.value), kept.attention) / kind.type(size**0.5)
+    d_query = np.einsum("bhtu,bhus->bths", d_scores, kept.key)
+    d_key = np.einsum("bhtu,bhts->buhs", d_scores, kept.query)
+    d_value = np.einsum("bhtu,bths->buhs", kept.attention, d_heads)
+    return np.stack([d_query, d_key, d_value], axis=2).reshape(len(d_y), -1)
+"""
+ZEROS = "\n    return np.zeros((len(d_y), 3 * d_y.shape[-1]), d_y.dtype)\n"
 
 
 def test_there_are_five_exercises_each_with_a_check() -> None:
@@ -47,39 +36,92 @@ def test_there_are_five_exercises_each_with_a_check() -> None:
     for exercise in exercises:
         for part in ("**Goal.**", "**Hint.**", "**Check.**", "**Success.**", "```sh"):
             assert part in exercise
+    assert [tomllib.loads(design)["name"] for design in DESIGNS] == ["small", "larger"]
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_has_the_flags_that_it_uses(words: list[str]) -> None:
-    verb, *rest = words
-    assert verb in VERBS
-    command = microgpt.get_command(microgpt.make_context("microgpt", [verb, "--help"], resilient_parsing=True), verb)
-    assert command
-    known = {flag for parameter in command.params for flag in parameter.opts}
-    assert {word for word in rest if word.startswith("--")} <= known
+@pytest.mark.long
+def test_the_course_is_done_from_its_set_up_to_its_end(tmp_path: Path) -> None:
+    first = pages.clone(tmp_path / "first")
+    shell = Shell(first, tmp_path / "shell")
+    for text in ("make run", SETUP):
+        done = shell.run(text)
+        if "No matching distribution" in done.stdout:
+            pytest.skip("needs a package index")
+        assert done.returncode == 0, done.stdout
+    assert shell.folder == tmp_path / "course"
+    for exercise in (give_the_atom_tanh, break_a_derivative, write_attention, predict_a_loss, explain_a_sample):
+        exercise(shell)
+        assert shell.run("git checkout src").returncode == 0
+    assert not subprocess.run(["git", "status", "--porcelain", "src"], cwd=first, capture_output=True).stdout
+    where = subprocess.run(
+        [first / ".venv" / "bin" / "python", "-c", "import microgpt; print(microgpt.__file__)"],
+        capture_output=True,
+        text=True,
+    )
+    assert Path(where.stdout).is_relative_to(first)  # the first clone still runs its own code
 
 
-def test_its_sweeps_can_be_read(tmp_path: Path) -> None:
-    blocks = re.findall(r"```toml\n(.*?)```", TEXT, re.S)
-    assert [tomllib.loads(block)["name"] for block in blocks] == ["small", "larger"]
-
-
-def test_exercise_1_a_row_of_the_table_is_an_operation_everywhere(copy: Path) -> None:
-    path = copy / "src" / "microgpt" / "symmetry.py"
-    [relu] = [line for line in path.read_text().splitlines() if line.startswith("relu = op(")]
-    change(copy, "symmetry.py", relu, f"{relu}\n{ROW}")
-    slope, near = map(float, python(copy, *shlex.split(SLOPE)[1:]).stdout.split())
+def give_the_atom_tanh(shell: Shell) -> None:
+    [relu] = re.findall(r"^relu = op\(.*$", (shell.folder / "src/microgpt/symmetry.py").read_text(), re.M)
+    change(shell, "symmetry.py", relu, f"{relu}\n{ROW.rstrip()}")
+    slope, near = map(float, said(shell, SLOPE).split())
     assert slope == pytest.approx(near, abs=1e-8)
     assert str(slope)[:11] in TEXT
-    atoms = python(copy, "-c", "from microgpt.studio.expressions import parse; parse('(a*b).tanh()')")
-    assert atoms.returncode == 0, atoms.stderr
+    said(shell, """python -c 'from microgpt.studio.expressions import parse; parse("(a*b).tanh()")'""")
 
 
-def test_exercise_2_a_wrong_slope_is_seen_by_every_judge(copy: Path) -> None:
-    change(copy, "symmetry.py", '"math.exp(a)",            "y")', '"math.exp(a)",            "1.1 * y")')
-    done = python(copy, "-m", "microgpt", *next(words for words in COMMANDS if words[0] == "verify"))
-    assert done.returncode == 1
-    *checks, last = done.stdout.splitlines()
+def break_a_derivative(shell: Shell) -> None:
+    change(shell, "symmetry.py", '"math.exp(a)",            "y")', '"math.exp(a)",            "1.1 * y")')
+    *checks, last = said(shell, JUDGES, code=1).splitlines()
     assert all(line.startswith("FAIL") for line in checks)
     assert len({line.split()[1] for line in checks}) == 2
     assert str(len(checks)) in last
+    assert shell.run("git checkout src").returncode == 0
+    change(shell, "engines/array/backward.py", "return d_y * (y > 0.0)", "return 1.1 * d_y * (y > 0.0)")
+    *checks, last = said(shell, JUDGES, code=1).splitlines()
+    assert {line.split()[1] for line in checks if line.startswith("FAIL")} == {"array"}
+
+
+def write_attention(shell: Shell) -> None:
+    file = "engines/array/backward.py"
+    text = (shell.folder / "src/microgpt" / file).read_text()
+    [body] = re.findall(r'^def d_answer.*?""".*?"""(.*?)\n\n\ndef', text, re.M | re.S)
+    change(shell, file, body, ZEROS.rstrip())
+    checks = said(shell, PARITY, code=1).splitlines()
+    assert all(line.startswith("FAIL") for line in checks if line.split()[1] == "array")
+    change(shell, file, ZEROS.rstrip(), OWN.rstrip())
+    [told] = re.findall(r"`(\d+ checks, all within)`", TEXT)
+    assert told in said(shell, PARITY)
+
+
+def predict_a_loss(shell: Shell) -> None:
+    for name, design in zip(("small.toml", "larger.toml"), DESIGNS, strict=True):
+        assert f"`{name}`" in TEXT
+        (shell.folder / name).write_text(design)
+    assert "of 3" in said(shell, GUESS).splitlines()[-1]
+
+
+def explain_a_sample(shell: Shell) -> None:
+    said(shell, TRAIN)
+    measured = said(shell, MEASURE)
+    [(loss, tokens)] = re.findall(r"([\d.]+)(?: ± [\d.]+)? nats per token.*?(\d+) tokens", measured, re.S)
+    checkpoint = checkpoints.read(shell.folder / "runs" / "course" / "weights.safetensors")
+    reading = xray.read(checkpoint, xray.open_array(checkpoint), "isabella")
+    letters = [surprise for surprise in xray.surprises(reading) if surprise is not None]
+    end = -math.log(xray.chances(reading, len(reading.tokens) - 1)[checkpoint.tokenizer.bos])
+    assert len(letters) + 1 == int(tokens) == 9
+    assert (sum(letters) + end) / 9 == pytest.approx(float(loss), abs=2e-3)
+    assert float(re.findall(r"says ([\d.]+) nats", TEXT)[0]) == pytest.approx(float(loss), abs=0.05)
+
+
+def change(shell: Shell, file: str, before: str, after: str) -> None:
+    path = shell.folder / "src" / "microgpt" / file
+    text = path.read_text()
+    assert text.count(before) == 1, f"the course speaks of {before!r}"
+    path.write_text(text.replace(before, after))
+
+
+def said(shell: Shell, text: str, code: int = 0) -> str:
+    done = shell.run(text)
+    assert done.returncode == code, done.stdout
+    return done.stdout
