@@ -1,8 +1,8 @@
 """The pages of the documents cut into blocks, and a shell that does what they say in a fresh clone.
 
-A block of `sh`, `python`, `toml` or `csv` is carried out; a block of `text` is what the block above it answers. In a page's
-source a comment right above a block may say otherwise: `<!-- not run: why -->`, or `<!-- in the test: A becomes B -->`,
-several parted by `;`.
+A block of `sh`, `python`, `sql`, `toml` or `csv` is carried out; a block of `text` is what the block above it answers.
+In a page's source a comment right above a block may say otherwise: `<!-- not run: why -->`, or
+`<!-- in the test: A becomes B -->`, several parted by `;`.
 """
 
 import os
