@@ -156,5 +156,5 @@ class Shell:
             text=True,
             cwd=self.folder,
             env=self.environment,
-            timeout=300,
+            timeout=3000,
         )
