@@ -30,8 +30,9 @@ format: .venv/ready-to-test  ## set the code as the house does
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/ready-to-run  ## write docs/CLI.md from the program's own help
+docs: .venv/ready-to-run  ## write docs/CLI.md from the program's own help, and the notebook from docs/TUTORIAL.md
 	$(BIN)/python -m microgpt.cli.reference > docs/CLI.new && mv docs/CLI.new docs/CLI.md
+	$(BIN)/python docs/notebook.py
 
 build: .venv/ready-to-test  ## a wheel and an sdist in dist/
 	$(BIN)/python -m build

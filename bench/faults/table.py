@@ -51,14 +51,17 @@ def write(faults: list[Fault]) -> None:
 
 def table(faults: list[Fault], results: dict[str, Result]) -> str:
     """The table in Markdown, with what it was measured on under it."""
-    lines = ["| # | fault | a trial, survived when | trials | survived | lost | and |", "|--:|---|---|--:|--:|--:|---|"]
+    lines = ["| # | fault | a trial, survived when | trials | survived | and |", "|--:|---|---|--:|--:|---|"]
+    above = ""
     for fault in faults:
         if result := results.get(fault.name):
-            counts = f"{result.trials:,} | {result.survived:,} | {result.trials - result.survived:,}"
+            counts = f"{result.trials:,} | {result.survived:,}"
             rest = f"{counts} | {result.figures}"
         else:
-            rest = "not run | | |"
-        lines.append(f"| {fault.number} | {fault.title[0].upper()}{fault.title[1:]} | {fault.proof} | {rest} |")
+            rest = "not run | |"
+        proof = "as above" if fault.proof == above else fault.proof
+        above = fault.proof
+        lines.append(f"| {fault.number} | {fault.title[0].upper()}{fault.title[1:]} | {proof} | {rest} |")
     machines = sorted({results[fault.name].machine for fault in faults if fault.name in results})
     minutes = sum(results[fault.name].seconds for fault in faults if fault.name in results) / 60
     told = "".join(f"- {line}\n" for line in machines)

@@ -1,4 +1,7 @@
-"""docs/SCALING.md is true: columns, findings, keys and examples are those of the program, and its queries run."""
+"""docs/SCALING.md is true: columns, findings, keys and examples are those of the program, and its queries answer.
+
+Its commands are carried out in tests/documents.
+"""
 
 import contextlib
 import json
@@ -7,11 +10,9 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import pytest
 from bench import scaling_page
 
-from microgpt.cli.app import microgpt
 from microgpt.lab.audit.finding import SENTENCES
 from microgpt.lab.design_file import KEYS, read_design
 from microgpt.lab.plan import plan
@@ -23,9 +24,6 @@ from tests.lab import few
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "SCALING.md").read_text(encoding="utf-8")
 EXAMPLES = sorted({ROOT / "sweeps" / name for name in re.findall(r"\(\.\./sweeps/(\S+\.toml)\)", PAGE)})
-COMMANDS = [
-    line.split("  #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()
-]
 
 
 def blocks(language: str) -> list[str]:
@@ -105,15 +103,6 @@ def test_the_rates_of_ones_own_are_those_of_their_levels(tmp_path: Path) -> None
     (tmp_path / "rates.toml").write_text(blocks("toml")[1])
     levels = plan(read_design(tmp_path / "rates.toml"), Texts(), engine="array").levels
     assert {(level.settings.batch, level.settings.lr) for level in levels} == {(1, 0.01), (16, 0.02)}
-
-
-@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("microgpt")])
-def test_every_command_is_one_that_the_program_takes(line: str) -> None:
-    _, verb, *arguments = line.split()
-    context = click.Context(microgpt)
-    command = microgpt.get_command(context, verb)
-    assert command
-    command.make_context(verb, arguments, parent=context)  # it would refuse a flag that is none
 
 
 def test_the_question_of_lengths_has_a_row_for_each_with_its_seeds(store: Path) -> None:
