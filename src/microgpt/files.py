@@ -61,13 +61,13 @@ def _operation(kind: Kind, path: Path, source: Path | None = None) -> Iterator[N
     _watcher("after", operation)
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a file whole, or leave the old one as it was. Raises `EnvironmentFault`."""
     with file_faults(path):
         temporary = _hidden(path)
         try:
             with _operation("create", temporary):
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             _write(descriptor, temporary, data)
             with _operation("replace", path, temporary):
                 temporary.replace(path)
