@@ -12,6 +12,7 @@ ROOMS = [
     "symmetry",
     "errors",
     "collector",
+    "children",
     "locks",
     "files",
     "untrusted",

@@ -6,6 +6,7 @@ folder is synced. Every file operation passes through `_operation`, where a test
 
 import contextlib
 import errno
+import functools
 import glob
 import os
 import secrets
@@ -63,10 +64,10 @@ def _operation(kind: Kind, path: Path, source: Path | None = None) -> Iterator[N
     _watcher("after", operation)
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a file whole, or leave the old one as it was. Raises `EnvironmentFault`."""
     with file_faults(path):
-        with _hidden(path, _create) as temporary:
+        with _hidden(path, functools.partial(_create, mode=mode)) as temporary:
             try:
                 _write(os.open(temporary, os.O_WRONLY | BINARY), temporary, data)
                 with _operation("replace", path, temporary):
@@ -187,9 +188,9 @@ def _hidden(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
         yield temporary
 
 
-def _create(file: Path) -> None:
+def _create(file: Path, mode: int = 0o666) -> None:
     with _operation("create", file):
-        os.close(os.open(file, NEW, 0o666))
+        os.close(os.open(file, NEW, mode))
 
 
 def _create_folder(folder: Path) -> None:

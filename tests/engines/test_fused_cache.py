@@ -61,6 +61,7 @@ def plant(folder: Path, kernel: Path) -> Path:
     folder.mkdir(mode=0o700)
     path = folder / f"{name.split('.')[0]}.{hashlib.sha256(data).hexdigest()}{cache.SUFFIX}"
     path.write_bytes(data)
+    path.chmod(0o600)
     return path
 
 
@@ -94,8 +95,9 @@ def test_a_folder_that_others_can_replace_is_not_loaded_from(kernel: Path, tmp_p
     folder = tmp_path / "open" / "cache"
     folder.mkdir(parents=True, mode=0o700)
     plant(folder, kernel)
-    folder.parent.chmod(0o777)
-    loads_privately(kernel, folder, "in its place")
+    for mode in (0o777, 0o770, 0o702):
+        folder.parent.chmod(mode)
+        loads_privately(kernel, folder, "in its place")
     folder.parent.chmod(0o1777)  # as /tmp is
     cache.prepare(folder)
 
@@ -107,6 +109,28 @@ def test_what_belongs_to_another_is_not_loaded(kernel: Path, folder: Path) -> No
     assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder)) == 7
     os.chown(folder, 12345, 12345)
     loads_privately(kernel, folder, "another user")
+    os.chown(folder, 0, 0)
+    os.chown(folder.parent, 12345, 12345)  # who may put another folder in its place
+    loads_privately(kernel, folder, "in its place")
+    os.chown(folder.parent, 0, 0)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002])
+def test_what_is_made_is_the_persons_own_whatever_the_umask(umask: int, kernel: Path, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        entry = build({"SIZE": 7}, kernel=kernel, folder=tmp_path / "home" / "cache" / "microgpt")
+    finally:
+        os.umask(before)
+    made = (entry, *list(entry.parents)[:3])
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o600, 0o700, 0o700, 0o700]
+
+
+def test_an_entry_that_others_can_write_is_not_loaded(kernel: Path, folder: Path) -> None:
+    for mode in (0o620, 0o602):
+        plant(folder, kernel).chmod(mode)
+        assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder)) == 7
+        shutil.rmtree(folder)
 
 
 def test_a_planted_entry_would_be_loaded_from_a_trusted_folder(kernel: Path, folder: Path) -> None:

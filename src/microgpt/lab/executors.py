@@ -8,14 +8,14 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Final, Protocol
 
+from microgpt.children import starting
 from microgpt.lab.run import Trained
 from microgpt.lab.spec import Spec
-from microgpt.lab.worker import HELD_BACK, Lost, Outcome, work
+from microgpt.lab.worker import Lost, Outcome, work
 
 QUICK: Final = 0.1  # seconds; a worker whose runs take less is handed the next one while it is at the last
 ENDING: Final = 2.0  # seconds a worker has to end by itself
@@ -131,7 +131,7 @@ class LocalProcesses:
     def _start(self) -> _Worker:
         here, there = self._context.Pipe()
         process = self._context.Process(target=work, args=(there, self._out), daemon=True)
-        with interrupts_held_back():
+        with starting():
             process.start()
         there.close()
         return _Worker(process, here)
@@ -140,21 +140,6 @@ class LocalProcesses:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """A new process begins deaf to Ctrl-C and to a terminal that goes, as this one is for that moment; it hears of both
-    right afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # which would let signals through again on its way, for the first process
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def quick(outcome: Outcome) -> bool:

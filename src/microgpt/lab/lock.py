@@ -25,7 +25,8 @@ def held(path: Path, patience: float) -> Iterator[None]:
         return
     lock = path.with_name(f".{path.name}.lock")
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        # For who may write alone: a reader could hold it for good.
+        descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o622)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{path}: expected a folder to write in, found: {error.strerror}; choose another.") from None
     except OSError as error:

@@ -1,24 +1,94 @@
-"""Opening a store: what is no sound one is told in one line and left as it is."""
+"""Opening a store: what is no sound one is told in one line and left as it is.
+
+A store may come from a stranger, and SQLite does what files say: it plays back a journal that lies beside the store,
+which may name any file to be deleted, and it computes what a schema computes. So the store and what lies beside it are
+looked at before SQLite sees either, and the schema must be ours word for word.
+"""
 
 import contextlib
+import functools
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from microgpt.errors import EnvironmentFault, StoreError, file_message
-from microgpt.lab.schema import APPLICATION, MIGRATIONS, tables
+from microgpt import untrusted
+from microgpt.errors import CheckpointError, EnvironmentFault, StoreError, file_message
+from microgpt.lab.schema import APPLICATION, MIGRATIONS, migrate
 
 DAMAGE: Final = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_DATA)  # the only I/O errors of the file's own
 BUSY: Final = 30.0  # seconds to wait for a reader's or a writer's short lock
+LARGEST: Final = 4 << 20  # bytes of a value: the curve of a run takes 10 kB, the plan of 10,000 levels 1 MB
+FILE_LIMIT: Final = 1 << 40  # bytes
+UNLOGGED: Final = "sqlite3 FILE 'PRAGMA journal_mode = DELETE' makes it one"
+# What stands where in a database and its journal: https://www.sqlite.org/fileformat2.html
+FIRST: Final = 100  # bytes that are looked at
+FORMAT: Final = slice(18, 20)
+ROLLBACK: Final = b"\1\1"
+IDENTITY: Final = slice(68, 72)
+PAGES_BEFORE: Final = slice(16, 20)  # of a journal: how many the database had
+MARK: Final = bytes.fromhex("d9d505f920a163d7")  # begins a journal, and ends one that names another file
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """A connection whose transactions begin and end where the code says so."""
+    """A connection whose transactions begin and end where the code says so. Raises `StoreError` before SQLite opens
+    anything where the file is no store, or where what lies beside it would lead to other files."""
+    _look(path)
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.execute("PRAGMA trusted_schema = OFF")
+    if defensive := getattr(sqlite3, "SQLITE_DBCONFIG_DEFENSIVE", None):  # since Python 3.12
+        connection.setconfig(defensive)  # type: ignore[attr-defined]
     return connection
+
+
+def _look(path: Path) -> None:
+    """Raise `StoreError` for what SQLite must not open. A file that is empty, or not there, may become a store."""
+    real = path.resolve()
+    for log in ("-wal", "-shm"):
+        if real.with_name(real.name + log).is_symlink() or real.with_name(real.name + log).exists():
+            raise StoreError(f"{path}: expected a store alone, found {real.name}{log} beside it; {UNLOGGED}.")
+    journal = _journal(path, real)
+    header = _bytes(real, path)[0]
+    if not header:
+        return
+    if not header.startswith(b"SQLite format 3\0"):
+        if any(header) or not journal:  # of a store whose making was cut short there may be no more than room
+            raise _damaged(path, "no SQLite file")
+    elif header[FORMAT] != ROLLBACK:
+        raise StoreError(f"{path}: expected a store that keeps a journal, found a write-ahead log; {UNLOGGED}.")
+    elif header[IDENTITY] != APPLICATION.to_bytes(4) and (not journal or any(journal[PAGES_BEFORE])):
+        raise _foreign(path)
+
+
+def _journal(path: Path, real: Path) -> bytes:
+    """The first bytes of the journal beside a store; none where there is none."""
+    journal = real.with_name(f"{real.name}-journal")
+    try:
+        found = journal.lstat()
+    except OSError:
+        return b""
+    first, last = _bytes(journal, path) if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else (b"", MARK)
+    if last == MARK and found.st_size > len(MARK):
+        found_it = f"expected a journal of this store alone beside it, found that {journal.name} leads to another file"
+        raise StoreError(f"{path}: {found_it}; it was not opened. Remove the journal, or ask for the store without it.")
+    return first
+
+
+def _bytes(file: Path, path: Path) -> tuple[bytes, bytes]:
+    """The first FIRST bytes of a file and its last 8; none of one that is not there. Raises `StoreError`."""
+    if not file.exists():
+        return b"", b""
+    try:
+        with untrusted.opened(file, FILE_LIMIT) as (opened, size):
+            first = opened.read(FIRST)
+            opened.seek(max(0, size - len(MARK)))
+            return first, opened.read(len(MARK))
+    except CheckpointError as error:
+        raise StoreError(f"{path}: expected a store of runs, found: {error}") from None
 
 
 def check(path: Path, mode: str) -> int:
@@ -43,23 +113,30 @@ def check(path: Path, mode: str) -> int:
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    kinds = connection.execute("SELECT name, type FROM sqlite_master WHERE type <> 'index'").fetchall()
-    disguised = [name for name, kind in kinds if kind == "trigger" or (kind == "view" and name in tables())]
-    if application != APPLICATION or disguised:  # reading a view or writing past a trigger runs another's program
-        raise StoreError(f"{path}: expected a store of runs, found another kind of SQLite file; name another file.")
+    if application != APPLICATION:
+        raise _foreign(path)
     if not 1 <= version <= len(MIGRATIONS):
         advice = "use a newer microgpt" if version > 0 else "restore it, or name another file"
         raise StoreError(f"{path}: expected a store of schema 1 to {len(MIGRATIONS)}, found {version}; {advice}.")
-    if made := [name for name in tables() if _is_made(connection, name)]:
-        raise StoreError(f"{path}: expected a table of runs, found one that computes {made[0]}; name another file.")
+    # Reading a view, a computed column or an index of another's, or writing past his trigger, runs his program.
+    if made := _schema(connection) ^ _schema_of(version):
+        name = sorted(name for name, _ in made)[0][:80]
+        raise StoreError(f"{path}: expected the schema of a store, found another at {name!r}; name another file.")
     return int(version)
 
 
-def _is_made(connection: sqlite3.Connection, table: str) -> bool:
-    """Whether reading a table runs another's program: a virtual one, or one with columns that are computed."""
-    rows = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchall()
-    virtual = any(str(sql).lstrip().upper().startswith("CREATE VIRTUAL") for (sql,) in rows)
-    return virtual or any(hidden for *_, hidden in connection.execute(f"PRAGMA table_xinfo({table})"))
+def _schema(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """The name and the text of everything in a schema, but for what SQLite's own ANALYZE adds."""
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_stat_' ESCAPE '\\'")
+    return {(str(name), str(text)) for name, text in rows}
+
+
+@functools.cache
+def _schema_of(version: int) -> set[tuple[str, str]]:
+    """The schema that the migrations up to a version make."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, MIGRATIONS[:version])
+        return _schema(connection)
 
 
 def _recovered(path: Path) -> int:
@@ -67,6 +144,10 @@ def _recovered(path: Path) -> int:
     with contextlib.closing(connect(path, "rw")) as connection:
         connection.execute("PRAGMA schema_version").fetchone()
         return _version(connection, path) if path.stat().st_size else len(MIGRATIONS)
+
+
+def _foreign(path: Path) -> StoreError:
+    return StoreError(f"{path}: expected a store of runs, found another kind of SQLite file; name another file.")
 
 
 def _damaged(path: Path, found: str) -> StoreError:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
-from microgpt.errors import STOPS, MicrogptError, UsageError
+from microgpt.children import HELD_BACK
+from microgpt.errors import MicrogptError, UsageError
 from microgpt.lab.ensemble import carry_out_together
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
 
-HELD_BACK: Final = [number for number in STOPS if number != signal.SIGTERM]  # what a terminal sends to all at once
 ORPHANED: Final = 3  # the exit code of a worker whose parent is gone
 
 

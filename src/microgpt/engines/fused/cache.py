@@ -90,15 +90,21 @@ def _private_folder(process: int) -> Path:
 def prepare(folder: Path) -> None:
     """Make the folder if there is none, and check that nobody else can put code in it. Raises `CacheFault`."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+        _make(folder)
         reason = _distrust(folder)
     except OSError as error:
         raise CacheFault(_cannot_keep(folder, error)) from None
     if reason:
         message = f"{folder}: expected a folder that only you can write, found {reason}"
         raise CacheFault(f"{message}; put it right, or set {VARIABLE} to another.")
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it that are not there, each for this person alone, whatever the umask."""
+    if not folder.parent.is_dir():
+        _make(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
 
 
 def _cannot_keep(folder: Path, error: OSError) -> str:
@@ -113,9 +119,10 @@ def _distrust(folder: Path) -> str:
         return "a symbolic link" if stat.S_ISLNK(found.st_mode) else "something that is no folder"
     if _foreign(found):
         return "one that belongs to another user"
-    if sys.platform != "win32" and found.st_mode & 0o022:
+    if _open_to_others(found):
         return "one that others can write (chmod 700 makes it yours)"
-    return "one inside a folder where anyone can put another in its place" if _replaceable(folder) else ""
+    replaceable = [parent for parent in folder.resolve().parents if _replaceable(parent.stat())]
+    return f"one inside {replaceable[0]}, where others can put another in its place" if replaceable else ""
 
 
 def _foreign(found: os.stat_result) -> bool:
@@ -124,10 +131,15 @@ def _foreign(found: os.stat_result) -> bool:
     return found.st_uid != os.geteuid()
 
 
-def _replaceable(folder: Path) -> bool:
-    """Whether everyone may rename what stands in one of the folders above; a sticky one, as /tmp is, keeps owners."""
-    modes = [parent.stat().st_mode for parent in folder.resolve().parents]
-    return sys.platform != "win32" and any(mode & stat.S_IWOTH and not mode & stat.S_ISVTX for mode in modes)
+def _open_to_others(found: os.stat_result) -> bool:
+    return sys.platform != "win32" and bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def _replaceable(above: os.stat_result) -> bool:
+    """Whether somebody else may rename what stands in a folder. A sticky one, as /tmp is, keeps that to the owners of
+    what stands there and to its own."""
+    others = _open_to_others(above) and not above.st_mode & stat.S_ISVTX
+    return others or (_foreign(above) and above.st_uid != 0)
 
 
 def find(folder: Path, key: str) -> Path | None:
@@ -143,7 +155,7 @@ def find(folder: Path, key: str) -> Path | None:
 def _genuine(path: Path) -> bool:
     try:
         found = path.lstat()
-        if not stat.S_ISREG(found.st_mode) or _foreign(found):
+        if not stat.S_ISREG(found.st_mode) or _foreign(found) or _open_to_others(found):
             return False
         return path.name.split(".")[1] == _digest(untrusted.read(path, ENTRY_LIMIT))
     except (OSError, CheckpointError, EnvironmentFault):
@@ -158,7 +170,7 @@ def store(folder: Path, key: str, data: bytes) -> Path:
     """Keep the bytes of a compiled kernel, and what was used last of all others. Raises `CacheFault`."""
     path = folder / f"{key}.{_digest(data)}{SUFFIX}"
     try:
-        files.replace(path, data)
+        files.replace(path, data, mode=0o600)
     except EnvironmentFault as fault:
         raise CacheFault(str(fault)) from None
     prune(folder, keep=path)

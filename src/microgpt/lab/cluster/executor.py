@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+from microgpt.children import starting
 from microgpt.errors import EnvironmentFault
 from microgpt.lab.cluster.asked import Asked, check_installed, check_token
 from microgpt.lab.cluster.driver import ENDING, LOG, Report, drive
-from microgpt.lab.executors import interrupts_held_back
 from microgpt.lab.run import Trained
 from microgpt.lab.spec import Spec
 from microgpt.lab.worker import Broken, Lost, Outcome
@@ -41,7 +41,7 @@ class RayCluster:
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
         self._driver = context.Process(target=drive, args=(there, asked, self._folder), daemon=True)
-        with interrupts_held_back():
+        with starting():
             self._driver.start()
         there.close()
         try:
