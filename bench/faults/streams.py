@@ -28,7 +28,7 @@ from microgpt.training.run_folder import WEIGHTS, RunFolder
 
 MOST_LOST: Final = 3.0  # seconds of steps
 LONGEST: Final = 4.0  # seconds until the trial's moment
-GOING: Final = (*KINDS, signal.SIGKILL, 1, 2)  # signals, and the descriptor whose reader goes some time before SIGKILL
+GOING: Final = (*KINDS, "standard output", "standard error")  # signals, or whose reader goes some time before SIGTERM
 
 
 def going(trials: int, seed: int) -> Outcome:
@@ -68,12 +68,11 @@ def _gone(home: Path, number: int, stream: random.Random) -> tuple[str, float]:
     while not weights.exists() and time.monotonic() < deadline:
         time.sleep(0.005)
     time.sleep(stream.uniform(0, LONGEST))
-    if isinstance(kind, signal.Signals):
-        moment, ended = time.time(), kind
-    else:
-        os.close(readers.pop(kind))
+    if isinstance(kind, str):
+        os.close(readers.pop(GOING.index(kind) - len(KINDS) + 1))
         time.sleep(stream.uniform(0, LONGEST))
-        moment, ended = time.time(), signal.SIGKILL
+    ended = kind if isinstance(kind, signal.Signals) else signal.SIGTERM
+    moment = time.time()
     stop(pid, ended)
     status = waited(pid, PATIENCE)
     for reader in readers.values():
@@ -156,7 +155,7 @@ FAULTS: Final = (
         25,
         "going",
         "a training whose terminal, reader or person goes",
-        "a signal, SIGKILL, or a closed standard output or error at a random moment; the run is whole but for 3 s",
+        "a signal, or a closed standard output or error and then SIGTERM, at random moments; at most 3 s are lost",
         200,
         going,
     ),

@@ -81,6 +81,9 @@ def test_json_is_one_object_with_the_keys_of_the_contract(tmp_path: Path) -> Non
 
 def test_quiet_leaves_only_results(tmp_path: Path) -> None:
     assert succeeded(microgpt(*SMALL, "--quiet", cwd=tmp_path)).stderr == ""
+    done = succeeded(microgpt(*SMALL, "--quiet", "--json", cwd=tmp_path))
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["steps"] == 20
 
 
 def test_a_recipe_fills_in_what_no_flag_says(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bench.faults import stops
+from bench.faults import stops, streams
 from bench.faults.fault import Outcome
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
@@ -24,6 +24,29 @@ def check(outcome: Outcome) -> None:
 @pytest.mark.parametrize("name", stops.WORKS)
 def test_a_stop_at_a_random_moment_loses_nothing_and_leaves_nothing(name: str) -> None:
     check(stops.stops(name, 8, seed=3))
+
+
+def test_no_compiler_outlives_a_command_that_is_stopped_while_it_starts() -> None:
+    check(streams.compiling(24, seed=3))
+
+
+@pytest.mark.long
+def test_a_person_or_a_reader_that_goes_costs_no_steps() -> None:
+    check(streams.going(10, seed=3))
+
+
+def test_the_first_stop_ends_any_reading(tmp_path: Path) -> None:
+    """Of a text that goes on without an end: once this test can write, the command reads."""
+    os.mkfifo(tmp_path / "pipe")
+    for number in stops.KINDS:
+        pid = stops.forked(("train", "--data", "pipe"), tmp_path, tmp_path / "cache")
+        with (tmp_path / "pipe").open("wb", buffering=0) as text:
+            text.write(b"a line\n")
+            stops.stop(pid, number)
+            status = stops.waited(pid, 60)
+        assert status is not None
+        assert os.waitstatus_to_exitcode(status) == 128 + number
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.long

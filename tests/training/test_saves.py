@@ -11,8 +11,10 @@ import pytest
 
 from microgpt import files, untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault, UsageError
+from microgpt.training import loop
 from microgpt.training.find import folders, listing
 from microgpt.training.loop import train
+from microgpt.training.records import Saved
 from microgpt.training.run_folder import RunFolder
 from tests.training.disk import Death, Dying, Failing
 from tests.training.small import fingerprint, finish, request, resumed, stopped_at
@@ -194,3 +196,13 @@ def test_a_folder_that_can_not_be_read_does_not_spoil_the_list(tmp_path: Path) -
     assert listed["broken"].status == "unreadable"
     assert listed["run"].status == "finished"
     assert listed["run"].holdout is not None
+
+
+def test_the_first_save_comes_soon_and_the_next_when_saving_is_cheap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "FIRST_SAVE", 0.0)
+    monkeypatch.setattr(loop, "SAVE_AFTER", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SHARE", 1e-9)
+    saved = [record.step for record in train(request(tmp_path, steps=STEPS)) if isinstance(record, Saved)]
+    assert saved == [1, STEPS]
