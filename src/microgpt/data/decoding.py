@@ -59,7 +59,7 @@ def decoded(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
     """Strictly decoded pieces. Raises DataError with the byte offset, the line and a better `--encoding` to try."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset, line = 0, 1
-    head = b""
+    head = before = b""
     for chunk in chain(chunks, [b""]):
         head = head or chunk
         state = decoder.getstate()
@@ -67,12 +67,13 @@ def decoded(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
             piece = decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
             # The decoder puts the bytes it kept from earlier chunks before this one.
+            data, start = (error.object, error.start) if chunk else (before, len(before) - len(error.object))
             place = offset + error.start - (len(error.object) - len(chunk))
             found = error.object[error.start : error.start + 1].hex()
             line += (decoded_part(error.object[: error.start], encoding) or "").count("\n")
             raise DataError(
-                f"{name}: expected {encoding}, found 0x{found} at byte {place} in line {line}; "
-                f"{advice(head, error.object, error.start, encoding)}"
+                f"{name}: expected {encoding}, found 0x{found} in line {line}, at byte {place}; "
+                f"{advice(head, data, start, encoding)}"
             ) from None
         except UnicodeError as error:
             raise DataError(
@@ -82,7 +83,7 @@ def decoded(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
             decoder.setstate(state)
             place = offset + _nul(decoder, chunk) - len(state[0])
             raise DataError(f"{name}: expected text, found a NUL at byte {place}; {advice_on_nul(head)}")
-        offset, line = offset + len(chunk), line + piece.count("\n")
+        offset, line, before = offset + len(chunk), line + piece.count("\n"), chunk
         yield piece
 
 
