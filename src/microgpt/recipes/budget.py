@@ -61,6 +61,7 @@ class Fitted:
     most: int  # steps that a quicker machine may take in the time
     used_up: bool  # whether it is the text, not the time, that ends it
     speed: float  # operations of useful work a second
+    tight: bool = False  # whether there was hardly any time left for steps
 
     @property
     def told(self) -> str:
@@ -68,6 +69,8 @@ class Fitted:
         corpus, settings = self.split.corpus, self.request.settings
         chosen = f"{corpus.name} is taken as {KINDS[corpus.kind]}, with {settings.steps:,} steps of emb {settings.emb} "
         chosen += f"and layer {settings.layer}"
+        if self.tight:
+            return f"{chosen}: reading, compiling and measuring left no time for more; a longer --for would"
         if self.used_up:
             return f"{chosen}: the held-out loss falls no more with more of them, so it ends before its time"
         return chosen
@@ -255,6 +258,11 @@ class _Time:
 
 def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell: Tell) -> Fitted:
     """As many steps as the time allows. Where that is far more than is `usual` for the text, trials are asked first."""
+    if within.left() < LOOKS * within.speed.step:
+        end = time.perf_counter() + within.seconds  # for these few steps, which may be late
+        return Fitted(
+            within.request(Plan(sizes, LOOKS)), within.split, end, LOOKS, False, within.speed.flop, tight=True
+        )
     plan, most, used_up = Plan(sizes, within.fill()), FEW * usual, False
     if plan.steps > most and within.looked_at:
 
