@@ -42,7 +42,7 @@ KINDS: Final = {"lines": "lines", "paragraphs": "paragraphs", "windows": "runnin
 LONGEST_LINE: Final = 128  # characters; longer ones make ctx dear
 FEW: Final = 2  # times the usual passes over a text: where the time allows more, trials say whether they are of use
 FIRST: Final = 8  # the share of the time that the first trial may take is one in so many
-FURTHER: Final = 3  # times the steps of the longest trial, whose loss still fell, that are taken untried
+FURTHER: Final = 2  # times the steps of the longest trial, whose loss still fell, that are taken untried
 
 Tell = Callable[[str], object]
 
@@ -69,7 +69,7 @@ class Fitted:
         if self.tight:
             return f"{chosen}: reading, compiling and measuring left no time for more; a longer --for would"
         if self.used_up:
-            no_use = "the held-out loss falls no more with more" if self.request.patience else "more are seldom of use"
+            no_use = "the held-out loss hardly falls with more" if self.request.patience else "more are seldom of use"
             return f"{chosen}: {no_use}, so it ends before its time"
         return chosen
 
