@@ -78,8 +78,7 @@ def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
     given = {"data": (str(FIXTURES / "lyrics_pt.txt"),), "emb": 8, "layer": 1, "out": ""}
     fitted = fit(given, 40.0, tell=told.append)
     assert "ends before its time" in fitted.told
-    assert all(text.startswith("tried ") for text in told)
-    losses = [float(text.rpartition(" ")[2]) for text in told]
+    losses = [float(text.rpartition(" ")[2]) for text in told if text.startswith("tried ")]
     assert len(losses) > 1
     *_, end = train(fitted.request, split=fitted.split, deadline=fitted.deadline, most=fitted.most)
     assert isinstance(end, Finished)
@@ -90,7 +89,7 @@ def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
 def test_trials_end_when_they_are_stopped() -> None:
     told: list[str] = []
     fit({"data": (str(FIXTURES / "lyrics_pt.txt"),), "emb": 8, "out": ""}, 40.0, stop=lambda: True, tell=told.append)
-    assert not told
+    assert len(told) == 1  # that trials begin
 
 
 def test_paragraphs_are_taken_as_running_text_and_short_lines_as_lines() -> None:

@@ -16,20 +16,17 @@ import numpy as np
 
 from microgpt.data.reading import Text
 from microgpt.data.split import Split
-from microgpt.engines.base import Runner, predictions
 from microgpt.errors import DivergedError, UsageError
-from microgpt.model.cost import step_cost
 from microgpt.model.settings import Settings, flag
 from microgpt.recipes import SETTINGS, resolve
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import Rung, rung
+from microgpt.recipes.speed import Speed, measured
 from microgpt.recipes.trials import Plan, Trial, search
-from microgpt.training.evaluate import evaluations
 from microgpt.training.loop import train
-from microgpt.training.prepare import prepare, ready_engine, split_of, text_of
+from microgpt.training.prepare import prepare, split_of, text_of
 from microgpt.training.records import Finished
 from microgpt.training.request import Request
-from microgpt.training.selection import spread
 from microgpt.training.session import Stop, never
 
 LEAST: Final = 2.0  # seconds: below, reading and compiling leave nothing
@@ -46,7 +43,7 @@ KINDS: Final = {"lines": "lines", "paragraphs": "paragraphs", "windows": "runnin
 LONGEST_LINE: Final = 128  # characters; longer ones make ctx dear
 FEW: Final = 2  # times the usual passes over a text: where the time allows more, trials say whether they are of use
 FIRST: Final = 8  # the share of the time that the first trial may take is one in so many
-FURTHER: Final = 3  # times the steps of the longest trial, whose loss still fell, that are taken untried
+FURTHER: Final = 2  # times the steps of the longest trial, whose loss still fell, that are taken untried
 
 Tell = Callable[[str], object]
 
@@ -62,6 +59,7 @@ class Fitted:
     most: int  # steps that a quicker machine may take in the time
     used_up: bool  # whether it is the text, not the time, that ends it
     speed: float  # operations of useful work a second
+    tight: bool = False  # whether there was hardly any time left for steps
 
     @property
     def told(self) -> str:
@@ -69,8 +67,11 @@ class Fitted:
         corpus, settings = self.split.corpus, self.request.settings
         chosen = f"{corpus.name} is taken as {KINDS[corpus.kind]}, with {settings.steps:,} steps of emb {settings.emb} "
         chosen += f"and layer {settings.layer}"
+        if self.tight:
+            return f"{chosen}: reading, compiling and measuring left no time for more; a longer --for would"
         if self.used_up:
-            return f"{chosen}: the held-out loss falls no more with more of them, so it ends before its time"
+            no_use = "the held-out loss hardly falls with more" if self.request.patience else "more are seldom of use"
+            return f"{chosen}: {no_use}, so it ends before its time"
         return chosen
 
     @property
@@ -82,15 +83,6 @@ class Fitted:
         """The command that is to be told after a training that came to these settings."""
         same = "the same" if settings == self.request.settings else "nearly the same (the machine's pace has changed)"
         return f"{same} without a clock: {command(replace(self.request, settings=settings))}"
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds of a step, operations of useful work a second, and seconds to evaluate one held-out sequence."""
-
-    step: float
-    flop: float
-    evaluation: float
 
 
 def fit(
@@ -118,15 +110,15 @@ def fit(
     chosen = _rung(split, NOMINAL * given["threads"] * seconds)
     for _ in range(GUESSES):
         asked = _request(given, _sizes(chosen, split))
-        speed = _measured(asked, split, max(SHORTEST, MEASURING * seconds))
-        measured, chosen = chosen, _rung(split, speed.flop * seconds)
-        if measured == chosen:
+        speed = measured(asked, split, max(SHORTEST, MEASURING * seconds))
+        taken, chosen = chosen, _rung(split, speed.flop * seconds)
+        if taken == chosen:
             break
-    dataset, sizes = prepare(asked, split).dataset, _sizes(measured, split)
+    dataset, sizes = prepare(asked, split).dataset, _sizes(taken, split)
     sizes |= {name: getattr(asked.settings, name) for name in sizes}
     end = began + seconds * (1 - SPARE) - speed.evaluation * dataset.holdout_documents
     within = _Time(given, split, dataset.holdout_documents, speed, seconds, end)
-    usual = math.ceil(measured.epochs * dataset.documents / asked.settings.batch)
+    usual = math.ceil(taken.epochs * dataset.documents / asked.settings.batch)
     return _planned(within, sizes, max(LOOKS, usual), stop, tell)
 
 
@@ -189,32 +181,6 @@ def _request(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> Request:
     return resolve(given["recipe"], settings)
 
 
-def _measured(request: Request, split: Split, seconds: float) -> Speed:
-    """The speed on the text itself, by steps that are thrown away, after compiling."""
-    prepared = prepare(request, split)
-    prepared, engine, _ = ready_engine(prepared, request.engine, request.precision)
-    runner = engine.open(prepared.checkpoint.state)
-    dataset, batch = prepared.dataset, prepared.request.settings.batch
-    model, count, taken, flop = prepared.checkpoint.model, 1, 0, 0
-    _advance(runner, dataset.sequences_of(0, 1, batch))  # the first is slower than all others
-    start = time.perf_counter()
-    while (spent := time.perf_counter() - start) < seconds:
-        batches = dataset.sequences_of(taken, count, batch)
-        _advance(runner, batches)
-        taken, count = taken + count, 2 * count if count < taken else count
-        count = max(1, min(count, int(taken * seconds / 4 / max(time.perf_counter() - start, 1e-9))))
-        flop += sum(step_cost(model, (predictions(model, tokens) for tokens in step)).total for step in batches)
-    held_out = spread(dataset.held_out(), 64)
-    evaluating = time.perf_counter()
-    for _ in evaluations(runner, held_out):
-        pass
-    return Speed(spent / taken, flop / spent, (time.perf_counter() - evaluating) / max(1, len(held_out)))
-
-
-def _advance(runner: Runner, batches: Any) -> None:
-    runner.advance(batches, np.full(len(batches), 1e-6))
-
-
 @dataclass(frozen=True, eq=False)
 class _Time:
     """A time for a text: what is given, how much text there is, how fast the machine is, and until when steps are
@@ -262,6 +228,11 @@ class _Time:
 
 def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell: Tell) -> Fitted:
     """As many steps as the time allows. Where that is far more than is `usual` for the text, trials are asked first."""
+    if within.left() < LOOKS * within.speed.step:
+        end = time.perf_counter() + within.seconds  # for these few steps, which may be late
+        return Fitted(
+            within.request(Plan(sizes, LOOKS)), within.split, end, LOOKS, False, within.speed.flop, tight=True
+        )
     plan, most, used_up = Plan(sizes, within.fill()), FEW * usual, False
     if plan.steps > most and within.looked_at:
 
@@ -271,11 +242,12 @@ def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell:
                 tell(f"tried {plan.steps:,} steps of {size}: held-out loss {trial.loss:.3f}")
             return trial
 
+        tell("trying how often so small a text is to be read, and at which size")
         first = Plan(sizes, max(LOOKS, min(usual, plan.steps // FIRST)))
         free = not {"emb", "head", "layer", "lr"} & within.given.keys()
         best, falling = search(first, within.left() / 2, run, within.left, free)
         plan = best.plan if best else Plan(sizes, min(plan.steps, usual))
-        most, used_up = FURTHER * plan.steps if falling else plan.steps, not falling
+        most, used_up = FURTHER * plan.steps if falling else plan.steps, best is not None and not falling
         if best and falling:
             plan = replace(plan, steps=max(plan.steps, min(most, int(plan.steps * within.left() / best.seconds))))
     elif plan.steps > most:

@@ -5,12 +5,14 @@ training like the one to come; twice the steps are tried, else half of them, the
 loss falls and there is time to carry the best out again.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 SIZES: Final = ((16, 1), (24, 1), (32, 2), (48, 3), (64, 3), (96, 4), (128, 4), (192, 4), (256, 4))  # emb, layer
 TELLING: Final = 0.005  # nats: a smaller difference of held-out losses is chance
+FALLING: Final = 0.03  # nats that twice the steps must have brought, for steps beyond what was tried to be worth a try
 
 
 @dataclass(frozen=True)
@@ -69,29 +71,30 @@ def search(first: Plan, seconds: float, run: Run, left: Callable[[], float], siz
     `seconds` is what the first may take, `left` the time until all must be done. Other `sizes` are tried or not.
     """
 
-    def climb(best: Trial, move: Move) -> tuple[Trial, bool, bool]:
-        """The best in one direction, whether it is better than the one before, and whether time ended the search."""
-        start = best
+    def climb(best: Trial, move: Move) -> tuple[Trial, float, bool]:
+        """The best in one direction, what the last move gained, and whether time ended the search: then, before the
+        first move, nobody knows what it gains."""
+        gain = 0.0
         while plan := move(best.plan):
             cost = best.seconds * plan.work / best.plan.work
             if cost + max(cost, best.seconds) > left():
-                return best, best is not start, True
+                return best, gain or math.inf, True
             trial = run(plan, left() - best.seconds)
             if trial is None or trial.loss > best.loss - TELLING:
                 break
-            best = trial
-        return best, best is not start, False
+            gain, best = best.loss - trial.loss, trial
+        return best, gain, False
 
     best = run(first, seconds)
     if best is None:
         return None, False
-    best, better, over = climb(best, longer)
+    best, gain, over = climb(best, longer)
     if over:
-        return best, True
-    if not better:
+        return best, gain > FALLING
+    if not gain:
         best, _, _ = climb(best, shorter)
     if sizes:
-        best, better, _ = climb(best, larger)
-        if not better:
+        best, gain, _ = climb(best, larger)
+        if not gain:
             best, _, _ = climb(best, smaller)
     return best, False
