@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -35,17 +34,14 @@ def test_what_is_no_port_is_a_usage_error(port: int) -> None:
         listen(Place(port, given=True))
 
 
-def test_the_command_prints_an_address_with_a_token_and_answers_at_once(tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_the_command_prints_an_address_with_a_token_and_answers(tmp_path: Path) -> None:
     with listening(tmp_path / "runs") as address:
         page, token = address.split("#token=")
         assert len(token) > 40
         with urllib.request.urlopen(page) as answer:
             assert answer.status == 200
-        took = time.monotonic() - began
         with socket.create_connection(("127.0.0.1", int(page.split(":")[-1].strip("/")))):
             pass
-    assert took < 5  # the figure is 1 s on a machine that does nothing else; bench and the report hold it to that
 
 
 def test_a_missing_package_is_a_fault_that_names_the_extra(tmp_path: Path) -> None:
