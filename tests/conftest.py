@@ -15,13 +15,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where no bytecode may be written beside the source, each command that a test starts would compile all of it again.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parent.parent / ".pytest_cache/bytecode")
+    bytecode = str(Path(__file__).parent.parent / ".pytest_cache" / "bytecode")
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = bytecode
     sys.dont_write_bytecode = False
 
 # No test measures time, and a busy machine may be slow at anything.
 settings.register_profile("everyday", deadline=None, max_examples=40)
 settings.register_profile("long", deadline=None)
-settings.load_profile("everyday")
 
 
 def pytest_configure(config: pytest.Config) -> None:

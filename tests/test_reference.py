@@ -76,7 +76,9 @@ def test_every_loss_and_sample_of_the_golden_runs(name: str, config: Config, shu
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize(("name", "config"), [("karpathy_1000", KARPATHY), ("artistic_200", replace(ARTISTIC, steps=200))])
+@pytest.mark.parametrize(
+    ("name", "config"), [("karpathy_1000", KARPATHY), ("artistic_200", replace(ARTISTIC, steps=200))]
+)
 def test_the_first_losses_of_the_longer_golden_runs(name: str, config: Config) -> None:
     expected = golden(name)
     losses, _, _ = run_golden(config, config is KARPATHY, 40, whole=False)
