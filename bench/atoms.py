@@ -29,21 +29,26 @@ ROOT = Path(__file__).parent.parent
 SYMMETRY = ROOT / "src" / "microgpt" / "symmetry.py"
 GOLDEN = ROOT / "tests" / "fixtures" / "golden" / "golden_karpathy_1000.json"
 
+TABLE_ROW = "exec(MACRO.format(method=method, value=value, da=da, db=db), space"
+
 UNDONE = {
     "slots for what an atom holds": [('    __slots__ = ("data", "grad", "a", "da", "b", "db")\n', "")],
     "history in the atom, not in tuples of pairs": [
         ('    __slots__ = ("data", "grad", "a", "da", "b", "db")\n', '    __slots__ = ("data", "grad", "history")\n'),
         ("        self.a, self.da, self.b, self.db = a, da, b, db\n", "        self.history = ((a, da), (b, db))\n"),
         (
-            "        atom.a.grad += atom.da * atom.grad  # the chain rule, once towards each parent\n"
-            "        atom.b.grad += atom.db * atom.grad\n",
+            "        a, b, atom.a = atom.a, atom.b, False\n"
+            "        a.grad += atom.da * atom.grad  # the chain rule, once towards each parent\n"
+            "        b.grad += atom.db * atom.grad\n"
+            "        lost = lost or atom.grad and (a.a is False or b.a is False)\n",
             "        for parent, slope in atom.history: parent.grad += slope * atom.grad\n",
         ),
+        ("lost = 1.0, loss.a is False\n", "lost = 1.0, False\n"),
     ],
     "a tape, not a sort": [
         (
-            "    loss.grad = 1.0\n    for atom in reversed(TAPE):\n",
-            "    loss.grad = 1.0\n    for atom in _sorted(loss):\n",
+            "    for atom in reversed(TAPE):\n",
+            "    for atom in _sorted(loss):\n",
         ),
         (
             "# ── II.",
@@ -65,11 +70,12 @@ UNDONE = {
         ("    a = self.data; b = other.data; y = {value}\n", "    a = self.data; b = other.data; y = value_(a, b)\n"),
         ("Val(y, self, {da}, other, {db})", "Val(y, self, da_(a, b, y), other, db_(a, b, y))"),
         (
-            "    space = globals().copy()\n",
+            f"    {TABLE_ROW} := globals().copy())\n",
             "    space = globals().copy()\n"
             "    space['value_'] = eval(f'lambda a, b: {value}', space)\n"
             "    space['da_'] = eval(f'lambda a, b, y: {da}', space)\n"
-            "    space['db_'] = eval(f'lambda a, b, y: {db}', space)\n",
+            "    space['db_'] = eval(f'lambda a, b, y: {db}', space)\n"
+            f"    {TABLE_ROW})\n",
         ),
     ],
 }
@@ -111,7 +117,7 @@ DROPPED = {
             "    atom = new(Val); atom.data = y; atom.grad = 0.0\n"
             "    atom.a = self; atom.da = {da}; atom.b = other; atom.db = {db}\n",
         ),
-        ("    space = globals().copy()\n", "    space = {**globals(), 'new': Val.__new__}\n"),
+        (f"{TABLE_ROW} := globals().copy())\n", f"{TABLE_ROW} := {{**globals(), 'new': Val.__new__}})\n"),
     ],
 }
 

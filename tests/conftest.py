@@ -1,14 +1,33 @@
 """What several test files share."""
 
 import json
+import os
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # What a shell starts in the background ignores Ctrl-C, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where no bytecode may be written beside the source, each command that a test starts would compile all of it again.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    bytecode = str(Path(__file__).parent.parent / ".pytest_cache" / "bytecode")
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = bytecode
+    sys.dont_write_bytecode = False
+
+# No test measures time, and a busy machine may be slow at anything.
+settings.register_profile("everyday", deadline=None, max_examples=40)
+settings.register_profile("long", deadline=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`make long` draws as many examples as hypothesis does by itself."""
+    settings.load_profile("long" if config.getoption("markexpr") == "long" else "everyday")
+
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SOURCE = Path(__file__).parent.parent / "src" / "microgpt"

@@ -1,12 +1,13 @@
 """The reference: exact against the golden runs, right against central differences, and runnable alone."""
 
 import ast
+import itertools
 import math
 import random
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
 # The golden runs
 
 
-def run_golden(config: Config, shuffled: bool, steps: int) -> tuple[list[float], list[str], GPT]:
+def run_golden(config: Config, shuffled: bool, steps: int, whole: bool = True) -> tuple[list[float], list[str], GPT]:
     """The losses of the first steps of a golden run, its samples and its model."""
     stream = random.Random(42)
     documents = symmetry.read(None)
@@ -50,7 +51,7 @@ def run_golden(config: Config, shuffled: bool, steps: int) -> tuple[list[float],
     draw = (lambda: stream.gauss(0, 0.08)) if shuffled else (lambda: stream.uniform(-0.1, 0.1))
     model = initial(config, bos + 1, draw)
     tokens = [[bos, *map(characters.index, document), bos] for document in documents[:steps]]
-    losses = list(train(model, tokens))
+    losses = list(train(model, tokens) if whole else itertools.islice(train(model, tokens), steps))
     samples = ["".join(characters[token] for token in generate(model, stream)) for _ in range(20)]
     return losses, samples, model
 
@@ -59,9 +60,9 @@ def run_golden(config: Config, shuffled: bool, steps: int) -> tuple[list[float],
 @pytest.mark.parametrize(
     ("name", "config", "shuffled"),
     [
-        ("karpathy_1000", KARPATHY, True),
+        pytest.param("karpathy_1000", KARPATHY, True, marks=pytest.mark.long),  # its first steps are below
         ("karpathy_e32h4l2_60", Config(emb=32, layer=2, steps=60), True),
-        ("artistic_200", Config(lr=0.005, norm_embeddings=False, norm_head=True, steps=200), False),
+        pytest.param("artistic_200", replace(ARTISTIC, steps=200), False, marks=pytest.mark.long),
     ],
 )
 def test_every_loss_and_sample_of_the_golden_runs(name: str, config: Config, shuffled: bool) -> None:
@@ -72,6 +73,16 @@ def test_every_loss_and_sample_of_the_golden_runs(name: str, config: Config, shu
     weights = [float(w) for matrix in model.weights.values() for row in matrix for w in row]
     assert sum(weights) == pytest.approx(expected.weights_sum, rel=1e-9)
     assert sum(w * w for w in weights) == pytest.approx(expected.weights_sum_of_squares, rel=1e-9)
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    ("name", "config"), [("karpathy_1000", KARPATHY), ("artistic_200", replace(ARTISTIC, steps=200))]
+)
+def test_the_first_losses_of_the_longer_golden_runs(name: str, config: Config) -> None:
+    expected = golden(name)
+    losses, _, _ = run_golden(config, config is KARPATHY, 40, whole=False)
+    assert losses == pytest.approx(expected.losses[:40], rel=0, abs=1e-10)
 
 
 # The algebra
@@ -177,6 +188,21 @@ def test_the_tape_is_forgotten_so_that_memory_is_bounded() -> None:
     for _ in range(3):
         backward(x * x)
         assert not TAPE
+
+
+@pytest.mark.parametrize("grow", [lambda y, a: y, lambda y, a: y * 2.0, lambda y, a: a + y])
+@pytest.mark.parametrize("first", [lambda y, a: y, lambda y, a: a * 3.0])
+def test_a_history_that_is_forgotten_is_an_error_and_no_gradient_too_few(grow, first) -> None:  # noqa: ANN001
+    a = Val(2.0)
+    y = a * a
+    backward(first(y, a))
+    with pytest.raises(ValueError, match="which an earlier backward forgot"):
+        backward(grow(y, a))
+    assert not TAPE
+    y * 2.0  # of no use to the next loss, and no fault of it
+    b = Val(2.0)
+    backward(b * b)
+    assert b.grad == 4.0
 
 
 def test_depth_needs_no_recursion() -> None:

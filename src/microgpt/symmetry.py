@@ -36,7 +36,7 @@ class Config:
 
 # ── I. The atom ──────────────────────────────────────────────────────────────────────────────────────────────────────
 class Val:
-    """A number with its data, its gradient, and its history: the atoms a and b it came from, its slope along each."""
+    """A number with its data, its gradient, and the atoms a and b it came from (False: forgotten), its slopes."""
     __slots__ = ("data", "grad", "a", "da", "b", "db")
 
     def __init__(self, data: float, a: Any = None, da: float = 0.0, b: Any = None, db: float = 0.0) -> None:
@@ -52,17 +52,20 @@ class Val:
 TAPE: list[Val] = []  # every atom that an operation made, in order of creation
 
 def backward(loss: Val) -> None:
-    """Give every atom its gradient, d(loss)/d(atom), and forget the tape.
+    """Give every atom its gradient, d(loss)/d(atom), and forget the tape and what stands on it.
 
     Why no recursion, no sort? An operation needs its operands first, so every atom is younger than its parents: the
     order of creation is a topological order. Walking it backwards, we meet an atom only after all that used it have
-    paid in their shares of its gradient. What the loss did not use still holds zero, and passes on zero.
-    """
-    loss.grad = 1.0
+    paid in their shares of its gradient. What the loss did not use still holds zero, and passes on zero."""
+    loss.grad, lost = 1.0, loss.a is False
     for atom in reversed(TAPE):
-        atom.a.grad += atom.da * atom.grad  # the chain rule, once towards each parent
-        atom.b.grad += atom.db * atom.grad
+        a, b, atom.a = atom.a, atom.b, False
+        a.grad += atom.da * atom.grad  # the chain rule, once towards each parent
+        b.grad += atom.db * atom.grad
+        lost = lost or atom.grad and (a.a is False or b.a is False)
     TAPE.clear()
+    if lost:
+        raise ValueError("expected atoms with their history, which an earlier backward forgot; compute them again")
 
 # ── II. The algebra ──────────────────────────────────────────────────────────────────────────────────────────────────
 MACRO = """
@@ -77,8 +80,7 @@ def {method}(self, other=0.0):
 def op(name: str, symbol: str, value: str, da: str, db: str = "0.0") -> Any:
     """Make a row of the table an operation of `Val`: an operator or, where the symbol is a word, a function."""
     method = name if name == symbol else f"__{name}__"
-    space = globals().copy()
-    exec(MACRO.format(method=method, value=value, da=da, db=db), space)
+    exec(MACRO.format(method=method, value=value, da=da, db=db), space := globals().copy())
     setattr(Val, method, space[method])
     setattr(Val, f"__r{name}__", lambda self, other: space[method](Val(other), self))
     return eval(f"lambda a: a.{name}() if hasattr(a, '{name}') else {value}", space)
@@ -157,8 +159,7 @@ class GPT:
 
     def loss(self, tokens: Sequence[int]) -> Number:
         """The mean of -log p(next token), in nats, over the first ctx tokens that have a next one."""
-        past: Past = {}
-        steps = [(t, tokens[t], tokens[t + 1]) for t in range(min(len(tokens) - 1, self.config.ctx))]
+        past, steps = Past(), [(t, tokens[t], tokens[t + 1]) for t in range(min(len(tokens) - 1, self.config.ctx))]
         return -reduce(add, [log_softmax(self.logits(token, t, past))[after] for t, token, after in steps]) / len(steps)
 
 # ── IV. The loop ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,8 +170,7 @@ def adam(atoms: Sequence[Val], m: list[float], v: list[float], step: int, lr: fl
     for i, atom in enumerate(atoms):
         m[i] = beta1 * m[i] + (1 - beta1) * atom.grad
         v[i] = beta2 * v[i] + (1 - beta2) * atom.grad * atom.grad
-        atom.data -= lr * (m[i] / unbias1) / (math.sqrt(v[i] / unbias2) + 1e-8)
-        atom.grad = 0.0
+        atom.data, atom.grad = atom.data - lr * (m[i] / unbias1) / (math.sqrt(v[i] / unbias2) + 1e-8), 0.0
 
 def initial(config: Config, vocabulary: int, draw: Callable[[], float]) -> GPT:
     sizes = shapes(config, vocabulary).items()

@@ -1,6 +1,8 @@
 """A studio in memory, and one that really listens."""
 
 import contextlib
+import http.client
+import http.server
 import subprocess
 import sys
 import threading
@@ -80,6 +82,47 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.01)
     return found
+
+
+class _Proxy(http.server.BaseHTTPRequestHandler):
+    """Hands on what lies below /class/ and nothing else, as it comes, with the Host that it was asked for."""
+
+    studio = 0  # the port
+
+    def do_GET(self) -> None:
+        if not self.path.startswith("/class/"):
+            return self.send_error(404)
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        upstream = http.client.HTTPConnection("127.0.0.1", self.studio)
+        upstream.request(self.command, self.path.removeprefix("/class"), body, dict(self.headers))
+        answer = upstream.getresponse()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("date", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.end_headers()  # the connection's end is that of the body
+        with contextlib.suppress(OSError):
+            while piece := answer.read1(1 << 16):
+                self.wfile.write(piece)
+        upstream.close()
+        return None
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def behind_a_proxy(address: str) -> Iterator[str]:
+    """The address of a studio below a path of a proxy, which has another port."""
+    place, _, token = address.partition("#")
+    handler = type("Handler", (_Proxy,), {"studio": int(place.rstrip("/").rpartition(":")[2])})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield f"http://localhost:{proxy.server_address[1]}/class/#{token}"
+        proxy.shutdown()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import pytest
 
 from microgpt.training import checkpoint as checkpoints
 from tests.browser import Watched, browser, browser_page
-from tests.studio.serving import listening, until
+from tests.studio.serving import behind_a_proxy, listening, until
 from tests.training.small import finish, request
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -138,6 +138,17 @@ def test_pause_one_step_reload_go_on_and_stop(opened: Any, address: str, out: Pa
         until(lambda: (tab.wait_for_timeout(50), step_of(watched) > saved)[1])
         tab.click("#do-end")
         phase(watched, "Stopped and saved")
+        watched.check()
+
+
+def test_below_a_path_of_a_proxy_a_training_is_seen_to_its_end(opened: Any, out: Path) -> None:
+    flags = ("--port", "0", "--allow-host", "localhost")
+    with listening(out, *flags) as address, behind_a_proxy(address) as proxied, visited(opened, proxied) as watched:
+        for page in PAGES:
+            go(watched, proxied, page=page)
+        go(watched, proxied, page="train")
+        start(watched, engine="array", steps="200")
+        phase(watched, "Finished")
         watched.check()
 
 

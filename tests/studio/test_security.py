@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from microgpt.studio.security import BODY_LIMIT, ENTER, TEXT_LIMIT
+from microgpt.studio.security import BODY_LIMIT, ENTER, TEXT_LIMIT, Keys
+from microgpt.studio.server import create
 from microgpt.studio.studio import Studio
-from tests.studio.serving import HOST, PORT, Visit, visit
+from tests.studio.serving import HOST, PORT, TestClient, Visit, visit
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 HOSTS = ("evil.example", "127.0.0.1", f"127.0.0.1:{PORT + 1}", f"evil.example:{PORT}", f"127.0.0.1.evil:{PORT}", "")
@@ -77,6 +78,30 @@ def test_a_proxy_is_admitted_by_name_and_needs_the_token(tmp_path: Path) -> None
         assert there.client.get("/api/hello", headers=proxied).status_code == 403
         other = {"host": "class.example.evil", "origin": "https://class.example"}
         assert there.client.get("/api/hello", headers=there.headers | other).status_code == 403
+
+
+@pytest.mark.parametrize(("host", "named"), [("localhost:9000", "localhost"), ("<b>:80", "NAME"), ("", "NAME")])
+def test_a_tunnel_is_told_the_flag_that_admits_it(here: Visit, host: str, named: str) -> None:
+    answer = here.client.get("/", headers={"host": host})
+    assert answer.status_code == 403
+    assert f"start the studio with --allow-host {named}." in answer.json()["error"]
+    assert "<" not in answer.text
+
+
+def test_a_tunnel_of_another_port_is_admitted_by_name(tmp_path: Path) -> None:
+    with visit(Studio(tmp_path), allowed=("localhost",)) as there:
+        tunnelled = {"host": "localhost:9000", "origin": "http://localhost:9000"}
+        assert there.client.get("/api/hello", headers=there.headers | tunnelled).status_code == 200
+        assert there.client.get("/api/hello", headers=tunnelled).status_code == 403
+
+
+def test_on_port_80_the_host_has_no_port(tmp_path: Path) -> None:
+    app = create(Studio(tmp_path), keys := Keys(), 80)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        for name in ("127.0.0.1", "localhost"):
+            own = {"host": name, "origin": f"http://{name}", "x-studio-token": keys.token}
+            assert client.get("/api/hello", headers=own).status_code == 200
+        assert client.get("/", headers={"host": "evil.example"}).status_code == 403
 
 
 def test_a_code_opens_once(here: Visit) -> None:

@@ -1,17 +1,18 @@
 """The command: where it listens, what it prints, how it ends."""
 
+import re
 import socket
 import subprocess
 import sys
-import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from microgpt.errors import EnvironmentFault, UsageError
-from microgpt.studio.server import PORTS_TRIED, Place, listen
-from tests.studio.serving import listening
+from microgpt.studio.server import PORTS_TRIED, STATIC, Place, listen
+from tests.studio.serving import behind_a_proxy, listening
 
 
 def test_a_port_that_is_taken_gives_way_to_the_next_or_is_a_fault() -> None:
@@ -35,17 +36,34 @@ def test_what_is_no_port_is_a_usage_error(port: int) -> None:
         listen(Place(port, given=True))
 
 
-def test_the_command_prints_an_address_with_a_token_and_answers_at_once(tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_the_command_prints_an_address_with_a_token_and_answers(tmp_path: Path) -> None:
     with listening(tmp_path / "runs") as address:
         page, token = address.split("#token=")
         assert len(token) > 40
         with urllib.request.urlopen(page) as answer:
             assert answer.status == 200
-        took = time.monotonic() - began
         with socket.create_connection(("127.0.0.1", int(page.split(":")[-1].strip("/")))):
             pass
-    assert took < 5  # the figure is 1 s on a machine that does nothing else; bench and the report hold it to that
+
+
+def test_below_a_path_of_a_proxy_all_that_the_page_names_is_found(tmp_path: Path) -> None:
+    flags = ("--port", "0", "--allow-host", "localhost")
+    with listening(tmp_path / "runs", *flags) as address, behind_a_proxy(address) as proxied:
+        root, token = proxied.split("#token=")
+        page = urllib.request.urlopen(root, timeout=60).read().decode()
+        named = re.findall(r'(?:href|src)="([^"]+)"', page)
+        assert {"static/style.css", "static/app.js"} <= set(named)
+        for name in named:
+            if not name.startswith(("#", "data:")):
+                assert urllib.request.urlopen(urllib.parse.urljoin(root, name), timeout=60).status == 200
+        asked = urllib.request.Request(f"{root}api/hello", headers={"X-Studio-Token": token})
+        assert urllib.request.urlopen(asked, timeout=60).status == 200
+
+
+@pytest.mark.parametrize("script", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)
+def test_no_script_asks_the_root_of_its_host(script: Path) -> None:
+    text = script.read_text()
+    assert not re.findall(r"""["'`]/(?:static|\?)|fetch\(["'`]/|from "/""", text)
 
 
 def test_a_missing_package_is_a_fault_that_names_the_extra(tmp_path: Path) -> None:

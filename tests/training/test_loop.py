@@ -1,7 +1,6 @@
 """The loop: golden runs through and through, records, pace, stopping, divergence, warnings."""
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,12 +60,10 @@ def test_the_headline_is_that_of_the_original(tmp_path: Path) -> None:
     )
 
 
-def test_the_first_news_comes_within_half_a_second() -> None:
-    start = time.perf_counter()
+def test_the_first_news_comes_after_the_first_step() -> None:
     records = train(resolve("default", {"out": "", "engine": "array"}))
-    while not isinstance(next(records), Progress):
-        pass
-    assert time.perf_counter() - start < 0.5
+    first = next(record for record in records if isinstance(record, Progress))
+    assert (first.step, len(first.losses)) == (1, 1)
 
 
 @pytest.mark.parametrize("engine", ["array", "atomic"])
@@ -128,11 +125,14 @@ def test_a_stop_before_the_first_step_saves_the_beginning(tmp_path: Path) -> Non
     assert stopped_at(request(tmp_path), 0).step == 0
 
 
-def test_a_stop_is_heeded_within_half_a_second(tmp_path: Path) -> None:
-    asked, since = request(tmp_path, steps=10_000_000, save_every=1_000_000), time.perf_counter()
-    end = last(train(asked, stop=lambda: time.perf_counter() - since > 1.0))
-    assert isinstance(end, Interrupted)
-    assert time.perf_counter() - since < 1.5
+def test_a_stop_is_heeded_before_another_step_is_asked_for(tmp_path: Path) -> None:
+    seen, asked = list[int](), request(tmp_path, steps=10_000_000, save_every=1_000_000)
+    for record in train(asked, stop=lambda: bool(seen) and seen[-1] >= 100):
+        if isinstance(record, Progress):
+            seen.append(record.step)
+    assert isinstance(record, Interrupted)
+    assert record.step == seen[-1]
+    assert not any(step >= 100 for step in seen[:-1])
 
 
 def test_a_training_runs_off_the_main_thread(tmp_path: Path) -> None:

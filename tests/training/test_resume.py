@@ -1,5 +1,6 @@
 """Going on with a run: bit by bit the same, refused where it would be another, extended in a new folder."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from tests.training.small import NAMES, fingerprint, finish, request, resumed, s
 STEPS = 50
 
 
+SOME, EVERY = (1, 2, 17, STEPS - 1), range(1, STEPS)
+
+
+@pytest.mark.parametrize("steps", [SOME, pytest.param(EVERY, marks=pytest.mark.long)], ids=["some", "every"])
 @pytest.mark.parametrize(
     ("engine", "precision", "recipe"),
     [
@@ -34,12 +39,12 @@ STEPS = 50
     ],
 )
 def test_resumed_at_any_step_a_run_ends_bit_by_bit_the_same(
-    tmp_path: Path, engine: str, precision: str, recipe: str
+    tmp_path: Path, engine: str, precision: str, recipe: str, steps: Sequence[int]
 ) -> None:
     sizes = {"emb": 2, "head": 1, "ctx": 4} if engine == "atomic" else {"batch": 2}
     asked = request(tmp_path, recipe, engine=engine, precision=precision, steps=STEPS, **sizes)
     whole = finish(asked)
-    for step in range(1, STEPS):
+    for step in steps:
         stopped_at(replace(asked, name=f"at{step}", save_every=step), step)
         again = resumed(tmp_path / "runs" / f"at{step}")
         assert fingerprint(again.checkpoint) == fingerprint(whole.checkpoint), f"stopped at step {step}"

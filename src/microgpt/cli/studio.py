@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @click.option("--port", type=int, metavar="N", help="The port to listen on.  [default: 8613, or the next free one]")
 @click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
 @click.option(
-    "--allow-host", multiple=True, metavar="NAME", help="A proxy's name that may be Host too; the token stays."
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="A tunnel's or proxy's name, such as localhost, that may be Host too; the token stays.",
 )
 def command(
     runs: tuple[str, ...], out: str, store: str | None, port: int | None, no_browser: bool, allow_host: tuple[str, ...]

@@ -57,12 +57,12 @@ class Graph:
 def freeze(recording: Recording, result: Val, leaves: Iterable[tuple[Val, int]], labels: Mapping[int, str]) -> Graph:
     """The graph of a recording and its gradients. `leaves` are atoms that come first, each with its group; `labels`
     are texts by id of the atom."""
-    recording.backward(result)
     atoms, places, operations = _numbered(recording, leaves, result)
     index = {id(atom): i for i, atom in enumerate(atoms)}
     a = np.array([index.get(id(atom.a), -1) for atom in atoms], np.int32)
     seconds = [None if name in UNARY else atom.b for atom, name in zip(atoms, operations, strict=True)]
     b = np.array([index.get(id(atom), -1) for atom in seconds], np.int32)
+    recording.backward(result)  # which forgets what they came from
     numbers = np.array([(atom.data, atom.grad, atom.da, atom.db) for atom in atoms], float).T
     value, gradient, da, db = numbers
     names, parents = list(recording.names), list(recording.parents)

@@ -8,6 +8,7 @@ The page and its scripts hold nothing secret and are served without a token; all
 
 import hmac
 import json
+import re
 import secrets
 import threading
 from collections.abc import Iterable
@@ -72,6 +73,8 @@ class Guard:
     def __init__(self, app: ASGIApp, keys: Keys, port: int, allowed: Iterable[str] = ()) -> None:
         self.app, self.keys = app, keys
         self._own = {f"{name}:{port}" for name in LOOPBACK}
+        if port == 80:  # which browsers leave out
+            self._own.update(LOOPBACK)
         self._allowed = {name.lower() for name in allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +100,7 @@ class Guard:
             return 405, f"expected {', '.join(METHODS)}, found another method."
         hosts = _all(headers, b"host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            return 403, "expected the address that the terminal printed as Host, found another; open that address."
+            return 403, _other_host(hosts)
         if any(not self._is_our_origin(origin, hosts[0]) for origin in _all(headers, b"origin")):
             return 403, "expected a request of the studio's own page, found one of another site."
         if scope["path"].startswith(API) and scope["path"] != ENTER:
@@ -115,6 +118,16 @@ class Guard:
         if _name(place) in self._allowed:
             return scheme in ("http", "https")
         return scheme == "http" and place in self._own and place == host.lower()
+
+
+def _other_host(hosts: list[str]) -> str:
+    """What to do about a Host, which is repeated only where it is a plain name."""
+    name = _name(hosts[0]) if len(hosts) == 1 else ""
+    plain = name if len(name) < 80 and re.fullmatch(r"[a-z0-9_.-]+", name) else ""
+    return (
+        f"expected the address that the terminal printed as Host, found {plain or 'another'}; open that address, or, "
+        f"through a tunnel or proxy of yours, start the studio with --allow-host {plain or 'NAME'}."
+    )
 
 
 class _TooLargeError(Exception):

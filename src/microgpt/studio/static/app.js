@@ -18,7 +18,7 @@ function stateOf(address) {
 }
 
 function addressOf(state) {
-  return `/?${new URLSearchParams(state)}`;
+  return `?${new URLSearchParams(state)}`;
 }
 
 // Shows a page, or changes the state of the one that is shown; a change to null forgets it.

@@ -62,12 +62,12 @@ export async function mount(root, state, services) {
       const steps = run.step === run.steps || run.steps === null ? number(run.step) : `${number(run.step)} of ${number(run.steps)}`;
       return element("tr", {},
         element("td", {}, box),
-        element("td", {}, element("a", { href: `/?${new URLSearchParams({ page: "train", run: run.name })}`, class: "mono", onclick: (event) => go(event, "train", run.name) }, run.name)),
+        element("td", {}, element("a", { href: `?${new URLSearchParams({ page: "train", run: run.name })}`, class: "mono", onclick: (event) => go(event, "train", run.name) }, run.name)),
         element("td", {}, run.data ?? ""),
         element("td", { class: "right" }, number(run.params)),
         element("td", { class: "right" }, steps),
         element("td", { class: "right" }, number(run.holdout, 4)),
-        element("td", {}, element("a", { href: `/?${new URLSearchParams({ page: "xray", run: run.name })}`, onclick: (event) => go(event, "xray", run.name) }, "X-ray")));
+        element("td", {}, element("a", { href: `?${new URLSearchParams({ page: "xray", run: run.name })}`, onclick: (event) => go(event, "xray", run.name) }, "X-ray")));
     });
     const heads = [["", ""], [glossary("run"), ""], ["text", ""], [glossary("parameters"), "right"], [glossary("steps"), "right"], [glossary("held-out loss"), "right"], ["", ""]];
     table.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, heads.map(([head, kind]) => element("th", { class: kind, scope: "col" }, head)))), element("tbody", {}, rows)));

@@ -7,7 +7,7 @@ export async function enter() {
   const given = new URLSearchParams(location.hash.slice(1));
   if (given.has("token")) localStorage.setItem(KEPT, given.get("token"));
   if (given.has("once")) {
-    const answer = await fetch("/api/enter", { method: "POST", body: JSON.stringify({ code: given.get("once") }) });
+    const answer = await fetch("api/enter", { method: "POST", body: JSON.stringify({ code: given.get("once") }) });
     if (answer.ok) localStorage.setItem(KEPT, (await answer.json()).token);
   }
   if (given.has("token") || given.has("once")) history.replaceState(null, "", location.pathname + location.search);
@@ -33,11 +33,12 @@ function tell(now) {
   for (const listener of listeners) listener(now);
 }
 
+// Paths are read from the page's own address on: a proxy may put all of it below a path of its own.
 async function ask(path, options) {
   const headers = { "X-Studio-Token": localStorage.getItem(KEPT) ?? "" };
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers });
+    answer = await fetch(`.${path}`, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     tell(false);

@@ -115,9 +115,9 @@ export function spoken(text) {
 
 // Loads the style sheet of these pages once.
 export function styled() {
-  if (document.querySelector('link[href="/static/look.css"]')) return Promise.resolve();
+  if (document.querySelector('link[href="static/look.css"]')) return Promise.resolve();
   return new Promise((done) => {
-    const link = element("link", { rel: "stylesheet", href: "/static/look.css", onload: done, onerror: done });
+    const link = element("link", { rel: "stylesheet", href: "static/look.css", onload: done, onerror: done });
     document.head.append(link);
   });
 }
