@@ -15,6 +15,7 @@ from microgpt.lab.render import Column, Table, plain, to_csv, to_json, to_markdo
 from microgpt.lab.series import PARAMS, STEPS, series
 from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
 from microgpt.lab.tables import returns_table, runs_table, significant, size_table, steps_table
+from microgpt.untrusted import visible
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
 
@@ -82,7 +83,8 @@ def test_json_has_no_number_that_is_none() -> None:
 @given(st.text())
 def test_text_of_a_store_can_neither_steer_a_terminal_nor_break_a_table(text: str) -> None:
     (cell, _), *_ = table(Line(text, 1.0)).cells
-    assert cell.isprintable()
+    assert cell == visible(cell)
+    assert not {"\n", "\t"} & set(cell)
     lines = to_markdown(table(Line(text, 1.0))).splitlines()
     assert len(lines) == 5
     assert lines[4].replace("\\\\", "").replace("\\|", "").count("|") == 3

@@ -217,8 +217,8 @@ def _signals_held_back() -> Iterator[Callable[[], None]]:
     knows. Blocking signals would not do: another thread takes them, and Python runs the handler in this one.
     """
     heard: list[int] = []
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: handler for number in STOPS if main and (handler := signal.getsignal(number)) != signal.SIG_IGN}
+    here = STOPS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: handler for number in here if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)}
 
     def note(number: int, _: object) -> None:
         heard.append(number)
