@@ -53,11 +53,11 @@ def likely(sample: bytes, data: bytes, among: tuple[str, ...] = LIKELY) -> list[
     if len(data) % 2 or len(data) < _SHORTEST:
         among = tuple(name for name in among if not name.startswith("utf_16"))
     ranked = []
-    for match in from_bytes(sample, cp_isolation=list(among)):
+    for match in from_bytes(sample, cp_isolation=list(among)) if among else ():
         name = next((name for name in among if name in match.could_be_from_charset), None)
         if name is None:  # its last resort
             continue
-        score = 1.4 * match.chaos - match.coherence  # weighed on texts of ten languages
+        score = 1.4 * match.chaos - match.coherence  # weighed on texts of a dozen languages
         ranked.append((score - _FAVOUR.get(name, 0.0), among.index(name)))
     return [among[number] for _, number in sorted(ranked) if decoded_part(data, among[number]) is not None]
 
