@@ -91,7 +91,8 @@ def _is_folder(path: Path) -> bool:
 def _folder(folder: Path) -> tuple[list[Source], list[str]]:
     files = list(_files(folder))
     texts = [file for file in files if file.suffix.lower() == ".txt" and not file.name.startswith(".")]
-    skipped = [str(file.relative_to(folder)) for file in files if file not in set(texts)]
+    read = set(texts)
+    skipped = [str(file.relative_to(folder)) for file in files if file not in read]
     reasons = {file: reason for file in texts if (reason := _unfit(file, folder))}
     unfit = [f"{file.relative_to(folder)} ({reason})" for file, reason in reasons.items()]
     if len(texts) == len(unfit):
