@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from microgpt.cli.app import run
+
 Done = subprocess.CompletedProcess[str]
 SMALL = ("--steps", "20", "--emb", "8", "--head", "2", "--samples", "3")
 
@@ -271,6 +273,37 @@ def test_bench_measures_an_engine_beside_the_peak(home: Path) -> None:
     }  # fmt: skip
 
 
+# Texts of one's own
+
+
+def test_several_files_after_one_data_are_taken_and_found_again_where_they_were_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: str, code: int = 0) -> str:
+        assert run(arguments) == code
+        said = capsys.readouterr()
+        return said.err if code else said.out
+
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text("".join(f"{name}{number}\n" for number in range(40)))
+    small = ("--engine", "array", "--emb", "8", "--samples", "0", "--quiet")
+    told("train", *small, "--steps", "3", "--name", "k", "--data", "a.txt", "b.txt", "c.txt", "--holdout", "0.2")
+    own = told("eval", "k", "--json")
+    assert "c0" in told("sample", "k", "--prompt", "c0", "--data", "a.txt", "b.txt", "c.txt")
+    (tmp_path / "c.txt").rename(tmp_path / "moved.txt")
+    moved = ("--data", "a.txt", "b.txt", "moved.txt")
+    for verb in (("eval", "k"), ("sample", "k", "--new"), ("--resume", "k", "--steps", "5")):
+        line = told(*verb, code=3)
+        assert "c.txt: expected the text of this run, found nothing" in line
+        assert "--data NEWPLACE" in line
+        if verb[0] != "eval":  # which takes any text
+            assert "found another" in told(*verb, "--data", "a.txt", code=3)
+        assert told(*verb, *moved)
+    assert told("eval", "k", "--json", *moved) == own
+    assert json.loads(told("eval", "--data", "a.txt", "k", "--json"))["documents"] == 40
+
+
 # Refusing
 
 
@@ -332,7 +365,8 @@ def test_a_name_that_is_taken_is_refused(home: Path) -> None:
 def test_help_needs_neither_numpy_nor_rich() -> None:
     code = (
         "import sys\nfrom microgpt.cli.app import run\nrun(['--help'])\nrun(['train', '--help'])\n"
-        "print(*{name.split('.')[0] for name in sys.modules} & {'numpy', 'rich', 'safetensors'}, file=sys.stderr)"
+        "unwanted = {'numpy', 'rich', 'safetensors', 'charset_normalizer'}\n"
+        "print(*{name.split('.')[0] for name in sys.modules} & unwanted, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
@@ -341,7 +375,7 @@ def test_help_needs_neither_numpy_nor_rich() -> None:
 def test_a_usage_error_needs_them_no_more() -> None:
     code = (
         "import sys\nfrom microgpt.cli.app import run\nrun(['trian'])\nrun(['--stepz'])\n"
-        "print(*{name.split('.')[0] for name in sys.modules} & {'numpy', 'rich', 'safetensors'})"
+        "print(*{name.split('.')[0] for name in sys.modules} & {'numpy', 'rich', 'safetensors', 'charset_normalizer'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -36,10 +36,10 @@ def test_a_program_writes_the_same_documents_as_the_run(names: Run, tmp_path: Pa
 
 @pytest.mark.parametrize("ctx", [1, 2, 7])
 def test_a_program_writes_the_same_running_text_as_the_run(ctx: int, tmp_path: Path) -> None:
-    (tmp_path / "prose.txt").write_text(PROSE)
+    (tmp_path / "prose.txt").write_text(PROSE.replace("best", "bést"))
     run = train(tmp_path / "prose.txt", steps=20, emb=8, ctx=ctx, documents="windows")
     export(run.checkpoint, tmp_path / "model.py")
-    for prompt in ("", "it was the worst of"):
+    for prompt in ("", "it was the worst of", "be\u0301st"):
         flags = ("--prompt", prompt, "--count", "1", "--seed", "5", "--length", "60")
         assert written(tmp_path / "model.py", *flags) == run.sample(prompt, 1, seed=5, length=60)[0] + "\n"
     likeliest = written(tmp_path / "model.py", "--count", "1", "--length", "30", "--temperature", "0")

@@ -8,6 +8,7 @@ from typing import Final
 from microgpt.cli.sample import read_prompt
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset
+from microgpt.data.encodings import LIKELY, likely
 from microgpt.data.reading import read, read_bytes
 from microgpt.data.split import Split
 from microgpt.data.token_writing import write_folder
@@ -55,8 +56,10 @@ ENCODINGS: Final = (
 )  # fmt: skip
 
 
-for _name in ENCODINGS:
+for _name in (*ENCODINGS, *LIKELY):
     codecs.lookup(_name)  # imported before a trial is watched
+for _word in ("Löwe".encode("cp1252"), "Löwe\n".encode("utf-16-le") * 9, "獅子".encode("gbk") * 9):
+    likely(_word, _word)  # and so is what the detector imports
 
 
 def read_encoded(place: Path) -> None:

@@ -162,3 +162,11 @@ def test_a_text_too_small_for_its_model_is_warned_of(tmp_path: Path, settings: d
     asked = request(tmp_path, emb=16, **settings)
     told = [record.text for record in train(asked, stop=lambda: True) if isinstance(record, Note) and record.warning]
     assert any("learn them by heart" in text for text in told) == warned
+
+
+@pytest.mark.parametrize(("times", "warned"), [(1, True), (6, False)])
+def test_a_text_of_rare_characters_is_warned_of(tmp_path: Path, times: int, warned: bool) -> None:
+    (tmp_path / "rare.txt").write_text("\n".join(f"{chr(0x4E00 + n)}{chr(0x4E01 + n)}" for n in range(90)) * times)
+    asked = replace(request(tmp_path), data=(str(tmp_path / "rare.txt"),), documents="windows")
+    told = [record.text for record in train(asked, stop=lambda: True) if isinstance(record, Note) and record.warning]
+    assert any("occur fewer than 5 times" in text for text in told) == warned

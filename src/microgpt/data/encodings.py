@@ -36,7 +36,8 @@ def advice(head: bytes, data: bytes, place: int, encoding: str) -> str:
     names = likely(around, data)
     if not names or not names[0].startswith("utf_16"):  # which alone has no lines that could be taken apart
         names = likely(_beyond_ascii(data), data)
-    told = [f'{name.replace("_", "-")} ("{_shown(data, place, name)}")' for name in names[:_NAMED]]
+    readings = _readings([decoded_part(data, name) or "" for name in names[:_NAMED]])
+    told = [f'{name.replace("_", "-")} ("{text}")' for name, text in zip(names, readings, strict=False)]
     return f"try --encoding {' or '.join(told)}" if told else "give a text file, or name its --encoding"
 
 
@@ -53,11 +54,11 @@ def likely(sample: bytes, data: bytes, among: tuple[str, ...] = LIKELY) -> list[
     if len(data) % 2 or len(data) < _SHORTEST:
         among = tuple(name for name in among if not name.startswith("utf_16"))
     ranked = []
-    for match in from_bytes(sample, cp_isolation=list(among)):
+    for match in from_bytes(sample, cp_isolation=list(among)) if among else ():
         name = next((name for name in among if name in match.could_be_from_charset), None)
         if name is None:  # its last resort
             continue
-        score = 1.4 * match.chaos - match.coherence  # weighed on texts of ten languages
+        score = 1.4 * match.chaos - match.coherence  # weighed on texts of a dozen languages
         ranked.append((score - _FAVOUR.get(name, 0.0), among.index(name)))
     return [among[number] for _, number in sorted(ranked) if decoded_part(data, among[number]) is not None]
 
@@ -90,7 +91,10 @@ def decoded_part(data: bytes, encoding: str) -> str | None:
         return None
 
 
-def _shown(data: bytes, place: int, encoding: str) -> str:
-    """How an encoding reads what stands around a place."""
-    text = decoded_part(data[: place + _SHOWN // 2], encoding) or ""
-    return "".join(c if c.isprintable() else " " for c in text[-_SHOWN:]).strip()
+def _readings(texts: list[str]) -> list[str]:
+    """A few characters of each reading of the same bytes, from where most of them differ; of a single one, from where
+    it leaves ASCII."""
+    columns = [len(set(letters)) - letters[0].isascii() for letters in zip(*texts, strict=False)]
+    place = max(0, columns.index(max(columns)) - _SHOWN // 2) if columns else 0
+    shown = (text[place : place + _SHOWN] for text in texts)
+    return ["".join(c if c.isprintable() else " " for c in text).strip() for text in shown]

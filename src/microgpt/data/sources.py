@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -62,10 +61,12 @@ def chunks(source: Source) -> Iterator[bytes]:
         return
     try:
         with _opened(source) as stream:
-            head = stream.read(CHUNK)
-            if what := no_text(head):
+            chunk = stream.read(CHUNK)
+            if what := no_text(chunk):
                 raise DataError(f"{source.name}: expected text, found {what}")
-            yield from chain([head], iter(lambda: stream.read(CHUNK), b""))
+            while chunk:
+                yield chunk
+                chunk = stream.read(CHUNK)
     except FileNotFoundError:
         raise DataError(_missing(source.name)) from None
     except (OSError, ValueError) as error:
@@ -90,7 +91,8 @@ def _is_folder(path: Path) -> bool:
 def _folder(folder: Path) -> tuple[list[Source], list[str]]:
     files = list(_files(folder))
     texts = [file for file in files if file.suffix.lower() == ".txt" and not file.name.startswith(".")]
-    skipped = [str(file.relative_to(folder)) for file in files if file not in set(texts)]
+    read = set(texts)
+    skipped = [str(file.relative_to(folder)) for file in files if file not in read]
     reasons = {file: reason for file in texts if (reason := _unfit(file, folder))}
     unfit = [f"{file.relative_to(folder)} ({reason})" for file, reason in reasons.items()]
     if len(texts) == len(unfit):
@@ -122,9 +124,11 @@ def _files(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise _unreadable(str(error.filename), error)
 
-    walk = os.walk(folder, onerror=refuse)
-    entries = ((name in names, Path(parent) / name) for parent, below, names in walk for name in (*below, *names))
-    return iter(sorted(path for is_file, path in entries if is_file or path.is_symlink()))
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        found += [Path(parent) / name for name in names]
+        found += [path for name in folders if (path := Path(parent) / name).is_symlink()]
+    return iter(sorted(found))
 
 
 def _listed(names: list[str]) -> str:
