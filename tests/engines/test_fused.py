@@ -1,6 +1,7 @@
 """The engine `fused`: one function with `atomic`, whatever the sizes, threads, target and division of steps."""
 
 import ctypes
+import dataclasses
 import math
 import sys
 import threading
@@ -237,7 +238,9 @@ def test_it_takes_no_step_from_what_is_not_finite(name: str, poison: float, prec
 def test_one_number_that_is_not_finite_is_enough(part: str, precision: Precision) -> None:
     """In a row of wte that no document uses: nothing in the loss or the gradient tells."""
     state = opened(precision=precision).state()
-    getattr(state, part)[3] = math.nan
+    numbers = getattr(state, part).copy()
+    numbers[3] = math.nan
+    state = dataclasses.replace(state, **{part: numbers})
     runner = FusedEngine(EngineConfig(precision)).open(state)
     assert len(runner.advance([[np.array([26, 26, 26])]], np.array([0.01]))) == 0
 

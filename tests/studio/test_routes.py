@@ -155,7 +155,7 @@ def test_samples_of_the_same_seed_are_the_same(there: Visit) -> None:
     ("query", "says"),
     [
         ("seed=x", "expected a whole number"),
-        ("temperature=-1", "--temperature must be 0 or a number above it"),
+        ("temperature=-1", "--temperature must be a number of 0 or more"),
         ("temperature=warm", "expected a number"),
         ("prompt=%C3%9F", "ß"),
         ("count=-1", "--count must be"),
