@@ -40,7 +40,7 @@ UNDONE = {
             "        a, b, atom.a = atom.a, atom.b, False\n"
             "        a.grad += atom.da * atom.grad  # the chain rule, once towards each parent\n"
             "        b.grad += atom.db * atom.grad\n"
-            "        lost = lost or atom.grad and (a.a is False or b.a is False)\n",
+            "        lost = lost or (a.a is False or b.a is False) and atom.grad != 0\n",
             "        for parent, slope in atom.history: parent.grad += slope * atom.grad\n",
         ),
         ("lost = 1.0, loss.a is False\n", "lost = 1.0, False\n"),

@@ -15,7 +15,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from microgpt import symmetry
+from microgpt.model.ledger import tensors
+from microgpt.recipes import resolve
 from microgpt.symmetry import GPT, TAPE, Config, Val, adam, backward, exp, generate, initial, log, relu, train
+from microgpt.training.loop import train as package_train
+from microgpt.training.records import Finished
 from tests.conftest import SOURCE, golden
 
 FILE = SOURCE / "symmetry.py"
@@ -40,34 +44,44 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
 # The golden runs
 
 
-def run_golden(config: Config, shuffled: bool, steps: int, whole: bool = True) -> tuple[list[float], list[str], GPT]:
-    """The losses of the first steps of a golden run, its samples and its model."""
-    stream = random.Random(42)
-    documents = symmetry.read(None)
-    if shuffled:
+def begun(config: Config) -> tuple[random.Random, list[str]]:
+    stream, documents = random.Random(42), symmetry.read(None)
+    if config.norm_embeddings:
         stream.shuffle(documents)
+    return stream, documents
+
+
+def made(config: Config, stream: random.Random, documents: list[str]) -> tuple[GPT, list[list[int]], list[str]]:
+    """The model of a golden run before its first step, the tokens of its documents, and its characters."""
     characters = sorted(set("".join(documents)))
     bos = len(characters)
-    draw = (lambda: stream.gauss(0, 0.08)) if shuffled else (lambda: stream.uniform(-0.1, 0.1))
+    draw = (lambda: stream.gauss(0, 0.08)) if config.norm_embeddings else (lambda: stream.uniform(-0.1, 0.1))
     model = initial(config, bos + 1, draw)
-    tokens = [[bos, *map(characters.index, document), bos] for document in documents[:steps]]
-    losses = list(train(model, tokens) if whole else itertools.islice(train(model, tokens), steps))
-    samples = ["".join(characters[token] for token in generate(model, stream)) for _ in range(20)]
-    return losses, samples, model
+    used = documents[: config.steps]
+    return model, [[bos, *map(characters.index, document), bos] for document in used], characters
 
 
+def write(model: GPT, stream: random.Random, characters: list[str]) -> str:
+    return "".join(characters[token] for token in generate(model, stream))
+
+
+GOLDEN = [
+    ("karpathy_1000", KARPATHY),
+    ("karpathy_e32h4l2_60", Config(emb=32, layer=2, steps=60)),
+    ("artistic_200", replace(ARTISTIC, steps=200)),
+]
+every_golden_run = pytest.mark.parametrize(("name", "config"), GOLDEN)
+
+
+@pytest.mark.long
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize(
-    ("name", "config", "shuffled"),
-    [
-        pytest.param("karpathy_1000", KARPATHY, True, marks=pytest.mark.long),  # its first steps are below
-        ("karpathy_e32h4l2_60", Config(emb=32, layer=2, steps=60), True),
-        pytest.param("artistic_200", replace(ARTISTIC, steps=200), False, marks=pytest.mark.long),
-    ],
-)
-def test_every_loss_and_sample_of_the_golden_runs(name: str, config: Config, shuffled: bool) -> None:
+@every_golden_run
+def test_every_loss_and_sample_of_the_golden_runs(name: str, config: Config) -> None:
     expected = golden(name)
-    losses, samples, model = run_golden(config, shuffled, expected.steps)
+    stream, documents = begun(config)
+    model, tokens, characters = made(config, stream, documents)
+    losses = list(train(model, tokens))
+    samples = [write(model, stream, characters) for _ in range(20)]
     assert losses == pytest.approx(expected.losses, rel=0, abs=1e-10)
     assert samples == expected.samples
     weights = [float(w) for matrix in model.weights.values() for row in matrix for w in row]
@@ -76,13 +90,32 @@ def test_every_loss_and_sample_of_the_golden_runs(name: str, config: Config, shu
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize(
-    ("name", "config"), [("karpathy_1000", KARPATHY), ("artistic_200", replace(ARTISTIC, steps=200))]
-)
-def test_the_first_losses_of_the_longer_golden_runs(name: str, config: Config) -> None:
-    expected = golden(name)
-    losses, _, _ = run_golden(config, config is KARPATHY, 40, whole=False)
-    assert losses == pytest.approx(expected.losses[:40], rel=0, abs=1e-10)
+@every_golden_run
+def test_the_first_losses_of_the_golden_runs(name: str, config: Config) -> None:
+    stream, documents = begun(config)
+    model, tokens, _ = made(config, stream, documents)
+    losses = list(itertools.islice(train(model, tokens), 12))
+    assert losses == pytest.approx(golden(name).losses[:12], rel=0, abs=1e-10)
+
+
+@every_golden_run
+def test_it_writes_the_samples_of_the_golden_runs(name: str, config: Config) -> None:
+    """From the weights that the engine `array` ends with, which takes a second and not minutes."""
+    sizes = {
+        "steps": config.steps,
+        "emb": config.emb,
+        "layer": config.layer,
+        "engine": "array",
+        "out": "",
+        "samples": 0,
+    }
+    *_, end = package_train(resolve(name.split("_")[0], sizes))
+    assert isinstance(end, Finished)
+    stream, documents = begun(config)
+    _, _, characters = made(config, stream, documents)
+    named = tensors(end.checkpoint.model, end.checkpoint.state.weights)
+    model = GPT(config, {name: matrix.tolist() for name, matrix in named.items()})
+    assert [write(model, stream, characters) for _ in range(20)] == golden(name).samples
 
 
 # The algebra

@@ -62,7 +62,7 @@ def backward(loss: Val) -> None:
         a, b, atom.a = atom.a, atom.b, False
         a.grad += atom.da * atom.grad  # the chain rule, once towards each parent
         b.grad += atom.db * atom.grad
-        lost = lost or atom.grad and (a.a is False or b.a is False)
+        lost = lost or (a.a is False or b.a is False) and atom.grad != 0
     TAPE.clear()
     if lost:
         raise ValueError("expected atoms with their history, which an earlier backward forgot; compute them again")

@@ -11,6 +11,8 @@ import pytest
 from bench.faults import stops, streams
 from bench.faults.fault import Outcome
 
+from tests.waiting import PATIENCE, until
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 SMALL = ("--emb", "4", "--head", "2", "--ctx", "8", "--samples", "0", "--engine", "fused")
 
@@ -80,10 +82,10 @@ def test_ctrl_c_inside_a_finaliser_is_not_lost(tmp_path: Path) -> None:
     finaliser = (
         "class Gone:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(0)"
     )
-    (tmp_path / "numpy.py").write_text(f"import os, signal, time\n{finaliser}\nGone()\ntime.sleep(60)\n")
+    (tmp_path / "numpy.py").write_text(f"import os, signal, time\n{finaliser}\nGone()\ntime.sleep(1000)\n")
     command = [sys.executable, "-m", "microgpt", "verify"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (130, "")
 
 
@@ -115,16 +117,9 @@ def test_a_compiler_that_hangs_ends_with_the_process(
     compiler = int((tmp_path / "compiler").read_text())
     for _ in range(times):
         process.send_signal(stop)
-        time.sleep(0.2)
-    _, told = process.communicate(timeout=20)
+        time.sleep(0.2)  # or two signals may become one
+    _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode in (128 + stop, -stop)  # where the second came before the first was through
     assert "Traceback" not in told
     until(lambda: not Path(f"/proc/{compiler}/cmdline").exists() or not Path(f"/proc/{compiler}/cmdline").read_bytes())
     assert not list((tmp_path / "cache").glob(".build-*")) or times == 2  # tidied up, unless it had to leave at once
-
-
-def until(condition: "stops.Callable[[], object]") -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.02)

@@ -154,20 +154,20 @@ def test_a_compiler_that_fails_leaves_nothing(
     fake.chmod(0o755)
     monkeypatch.setenv("CC", str(fake))
     with pytest.raises(EnvironmentFault, match=told):
-        load({"SIZE": 7}, kernel=kernel, folder=folder, seconds=0.5)
+        load({"SIZE": 7}, kernel=kernel, folder=folder, seconds=0.5 if "sleep" in body else 60)
     assert [path.name for path in folder.iterdir()] == [cache.LOCKS]
     monkeypatch.delenv("CC")
     assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder)) == 7
 
 
-def test_a_stopped_process_does_not_stop_the_others(kernel: Path, folder: Path) -> None:
+def test_a_stopped_process_does_not_stop_the_others(
+    kernel: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = compile._job({"SIZE": 7}, "native", kernel)
-    if job.compiler.kind == "zig":
-        pytest.skip("zig compiles its own runtime first, which takes longer than this test waits")
     with cache.one_of(folder, [f"key-{job.key[:2]}"], 1):
-        start = time.monotonic()
-        assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder, seconds=1)) == 7
-    assert time.monotonic() - start >= 2
+        one_of = cache.one_of  # with less patience for the lock, and as much as ever for the compiler
+        monkeypatch.setattr(cache, "one_of", lambda place, names, seconds: one_of(place, names, min(seconds, 0.5)))
+        assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder)) == 7
 
 
 STATE = """

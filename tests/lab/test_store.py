@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import multiprocessing
 import os
 import random
@@ -24,6 +25,7 @@ from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
 from microgpt.lab.spec import SCIENTIFIC
 from microgpt.lab.store import Store
+from tests.waiting import PATIENCE, until
 
 SETTINGS = {
     "steps": 30, "batch": 1, "lr": 0.01, "beta1": 0.85, "beta2": 0.99, "warmup": 0, "decay": "linear", "seed": 0,
@@ -284,26 +286,28 @@ def test_a_damaged_store_is_read_rightly_or_refused(tmp_path: Path) -> None:
     assert refused > 20
 
 
-def _write_for(path: Path, seconds: float) -> None:
+def _write(path: Path, enough: threading.Event) -> None:
     with Store.open(path, create=True) as store:
-        deadline = time.monotonic() + seconds
-        number = 100
-        while time.monotonic() < deadline:
+        for number in itertools.takewhile(lambda _: not enough.is_set(), itertools.count(100)):
             store.add(trained(number))
-            number += 1
 
 
 def test_a_reader_and_a_writer_do_not_notice_each_other(tmp_path: Path) -> None:
     path = filled(tmp_path / "lab.db")
-    writer = threading.Thread(target=_write_for, args=(path, 1.0))
+    enough, seen = threading.Event(), list[int]()
+    writer = threading.Thread(target=_write, args=(path, enough))
     writer.start()
-    seen = []
-    while writer.is_alive():
+
+    def look() -> bool:
         with Store.open(path) as store:
-            seen.append(len(store.records("few")))
-            seen.append(len(store.records()))
-        time.sleep(0.005)
-    writer.join()
+            seen.extend((len(store.records("few")), len(store.records())))
+        return len(seen) > 40 and seen[-1] > 3
+
+    try:
+        until(look)
+    finally:
+        enough.set()
+        writer.join()
     assert set(seen[::2]) == {3}
     assert seen[1::2] == sorted(seen[1::2])
     assert seen[-1] > 3
@@ -314,7 +318,7 @@ def _hold(path: Path, ready: object) -> None:
         store.add(trained(7))
         store.commit()
         ready.set()  # type: ignore[attr-defined]
-        time.sleep(60)
+        time.sleep(1000)
 
 
 def test_a_second_writer_waits_and_then_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +328,7 @@ def test_a_second_writer_waits_and_then_is_told(tmp_path: Path, monkeypatch: pyt
     process = context.Process(target=_hold, args=(path, ready), daemon=True)
     process.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(PATIENCE)
         monkeypatch.setattr(rooms, "PATIENCE", 0.2)
         with pytest.raises(StoreError, match="another sweep at work"):
             Store.open(path, create=True)
@@ -349,7 +353,7 @@ def _die_in_a_transaction(path: Path, ready: object) -> None:
     for _ in range(12):
         connection.execute("INSERT INTO sweeps SELECT hex(randomblob(500)), 'x', 'y' FROM sweeps")
     ready.set()  # type: ignore[attr-defined]
-    time.sleep(60)
+    time.sleep(1000)
 
 
 def test_a_reader_recovers_what_a_killed_writer_left(tmp_path: Path) -> None:
@@ -358,7 +362,7 @@ def test_a_reader_recovers_what_a_killed_writer_left(tmp_path: Path) -> None:
     ready = context.Event()
     process = context.Process(target=_die_in_a_transaction, args=(path, ready), daemon=True)
     process.start()
-    assert ready.wait(20)
+    assert ready.wait(PATIENCE)
     process.kill()
     process.join()
     assert (tmp_path / "lab.db-journal").exists()

@@ -28,6 +28,7 @@ from microgpt.lab.sweep import (
     work,
 )
 from tests.lab import few
+from tests.waiting import PATIENCE, until
 
 SLOW = 1500  # steps that take some tenths of a second
 
@@ -183,11 +184,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int], seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not any(map(alive, pids))
+def gone(pids: list[int]) -> bool:
+    return bool(until(lambda: not any(map(alive, pids))))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are looked up in /proc")
@@ -206,7 +204,7 @@ def test_ctrl_c_ends_workers_and_keeps_what_was_done(tmp_path: Path) -> None:
         time.sleep(0.05)
     children = workers(process.pid)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "the same command goes on from here" in err
     assert "Traceback" not in err + out

@@ -2,7 +2,6 @@
 
 import io
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +39,13 @@ def asked_by(command: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("data", ["names", str(FIXTURES / "lyrics_pt.txt"), str(FIXTURES / "chat.txt")])
-def test_it_ends_within_a_tenth_of_its_time_and_learns(tmp_path: Path, data: str) -> None:
-    start = time.perf_counter()
-    fitted = fit({"data": (data,), "out": str(tmp_path / "runs"), "samples": 2}, 4.0)
-    *_, end = train(fitted.request, split=fitted.split, deadline=fitted.deadline, most=fitted.most)
+def test_what_it_plans_is_trained_and_learns(tmp_path: Path, data: str) -> None:
+    """How near it comes to its time is a figure of bench/budgets.py."""
+    fitted = fit({"data": (data,), "out": str(tmp_path / "runs"), "samples": 2}, 3.0)
+    *_, end = train(fitted.request, split=fitted.split)
     assert isinstance(end, Finished)
     assert end.result.loss.holdout is not None
     assert end.result.loss.holdout < end.result.loss.unigram
-    assert time.perf_counter() - start < 4.0 * 1.1 + 2.0  # a busy machine may compile for long
 
 
 def test_the_command_asks_for_the_same_training() -> None:

@@ -6,9 +6,8 @@ import http.server
 import subprocess
 import sys
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ with warnings.catch_warnings():
 from microgpt.studio.security import Guard, Keys
 from microgpt.studio.server import create
 from microgpt.studio.studio import Studio
+from tests.waiting import PATIENCE, until
 
 PORT = 8613
 HOST = f"127.0.0.1:{PORT}"
@@ -73,15 +73,6 @@ def visit(studio: Studio, allowed: tuple[str, ...] = ()) -> Iterator[Visit]:
     with TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False) as client:
         yield Visit(studio, keys, app, client)
     studio.close()
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """What a condition says once it is true."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.01)
-    return found
 
 
 class _Proxy(http.server.BaseHTTPRequestHandler):
@@ -140,5 +131,5 @@ def listening(out: Path, *flags: str) -> Iterator[str]:
     finally:
         killer.cancel()
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
         process.stdout.close()

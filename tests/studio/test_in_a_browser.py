@@ -14,8 +14,9 @@ import pytest
 
 from microgpt.training import checkpoint as checkpoints
 from tests.browser import Watched, browser, browser_page
-from tests.studio.serving import behind_a_proxy, listening, until
+from tests.studio.serving import behind_a_proxy, listening
 from tests.training.small import finish, request
+from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 READY = ".page[data-ready]"

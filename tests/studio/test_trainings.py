@@ -13,8 +13,9 @@ from microgpt.studio.training import _Curve
 from microgpt.studio.watched import due
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.tables import LOSSES
-from tests.studio.serving import REFUSED, Visit, until, visit
+from tests.studio.serving import REFUSED, Visit, visit
 from tests.training.small import finish
+from tests.waiting import until
 
 SMALL = {"engine": "array", "emb": 8, "head": 2, "ctx": 8, "samples": 3, "holdout": 0.005}
 

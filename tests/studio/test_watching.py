@@ -16,7 +16,7 @@ from microgpt.studio.history import History
 from microgpt.studio.looks import LOOKS, read_looks, write_looks
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.run_folder import HISTORY, RunFolder
-from tests.studio.serving import until
+from tests.waiting import until
 
 
 def checkpoint(step: int = 0) -> Checkpoint:

@@ -5,7 +5,7 @@ from bench.faults import going_on
 
 
 def test_resumed_at_some_steps_each_engine_ends_bit_by_bit_the_same() -> None:
-    found = going_on.every_step(10, seed=1)
+    found = going_on.every_step(6, seed=1)
     assert found.lost == 0, found.figures
 
 
@@ -16,7 +16,7 @@ def test_resumed_at_any_step_each_engine_ends_bit_by_bit_the_same() -> None:
 
 
 def test_another_engine_takes_the_next_step_within_tolerance() -> None:
-    found = going_on.every_pair(6, seed=1)
+    found = going_on.every_pair(4, seed=1)
     assert found.lost == 0, found.figures
 
 
@@ -27,7 +27,7 @@ def test_every_engine_takes_the_next_step_of_every_other() -> None:
 
 
 def test_threads_change_no_bit_or_are_refused() -> None:
-    found = going_on.every_thread(12, seed=1)
+    found = going_on.every_thread(6, seed=1)
     assert found.lost == 0, found.figures
 
 

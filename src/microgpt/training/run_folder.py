@@ -67,7 +67,8 @@ class RunFolder:
     def forget_best(self) -> None:
         """The run is finished, and its weights are the best. What can't be removed now is at the next opening."""
         with contextlib.suppress(OSError):
-            (self.path / BEST).unlink()
+            if (self.path / BEST).exists():
+                (self.path / BEST).unlink()
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Put the weights of this step into `history/`. Raises `EnvironmentFault`."""
