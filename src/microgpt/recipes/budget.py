@@ -22,7 +22,7 @@ from microgpt.recipes import SETTINGS, resolve
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import Rung, rung
 from microgpt.recipes.speed import Speed, measured
-from microgpt.recipes.trials import Plan, Trial, search
+from microgpt.recipes.trials import Plan, Trial, largest, search
 from microgpt.training.loop import train
 from microgpt.training.prepare import prepare, split_of, text_of
 from microgpt.training.records import Finished
@@ -222,8 +222,10 @@ class _Time:
             *_, end = train(asked, stop=lambda: stop() or time.perf_counter() > start + seconds, split=self.split)
         except DivergedError:
             return None
-        loss = end.result.loss.holdout if isinstance(end, Finished) else None
-        return None if loss is None else Trial(plan, loss, time.perf_counter() - start)
+        if not isinstance(end, Finished) or end.result.loss.holdout is None:
+            return None
+        compiling = end.result.seconds.compile  # which a size needs but once
+        return Trial(plan, end.result.loss.holdout, time.perf_counter() - start - compiling)
 
 
 def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell: Tell) -> Fitted:
@@ -234,6 +236,7 @@ def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell:
             within.request(Plan(sizes, LOOKS)), within.split, end, LOOKS, False, within.speed.flop, tight=True
         )
     plan, most, used_up = Plan(sizes, within.fill()), FEW * usual, False
+    free = not {"emb", "head", "layer", "lr"} & within.given.keys()
     if plan.steps > most and within.looked_at:
 
         def run(plan: Plan, seconds: float) -> Trial | None:
@@ -244,13 +247,14 @@ def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell:
 
         tell("trying how often so small a text is to be read, and at which size")
         first = Plan(sizes, max(LOOKS, min(usual, plan.steps // FIRST)))
-        free = not {"emb", "head", "layer", "lr"} & within.given.keys()
         best, falling = search(first, within.left() / 2, run, within.left, free)
         plan = best.plan if best else Plan(sizes, min(plan.steps, usual))
-        most, used_up = FURTHER * plan.steps if falling else plan.steps, best is not None and not falling
+        most = max(FURTHER * plan.steps, usual) if falling else plan.steps
+        used_up = best is not None and not falling
         if best and falling:
             plan = replace(plan, steps=max(plan.steps, min(most, int(plan.steps * within.left() / best.seconds))))
     elif plan.steps > most:
-        plan, used_up = replace(plan, steps=usual), True
-        most = usual
+        plan, most, used_up = replace(plan, steps=usual), usual, True
+    elif free and (large := largest(replace(plan, steps=usual), plan.work)):
+        plan = replace(large, steps=int(usual * plan.work / large.work))
     return Fitted(within.request(plan), within.split, within.end, max(most, plan.steps), used_up, within.speed.flop)

@@ -1,8 +1,8 @@
 """How long, and at which size, to train on a text that is read through many times before the time is up.
 
 Nobody can say beforehand how often a small text may be read before it is learned by heart: trials tell. Each is a
-training like the one to come; twice the steps are tried, else half of them, then the next size, as long as the held-out
-loss falls and there is time to carry the best out again.
+training like the one to come: the next larger size is tried, else a smaller one, then twice the steps, else half of
+them, each as long as the held-out loss falls and there is time to carry the best out again.
 """
 
 import math
@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-SIZES: Final = ((16, 1), (24, 1), (32, 2), (48, 3), (64, 3), (96, 4), (128, 4), (192, 4), (256, 4))  # emb, layer
+SIZES: Final = (  # emb, layer
+    *((16, 1), (24, 1), (32, 2), (40, 2), (48, 3), (64, 3), (80, 3), (96, 4), (128, 4), (192, 4), (256, 4)),
+)
 TELLING: Final = 0.005  # nats: a smaller difference of held-out losses is chance
 FALLING: Final = 0.03  # nats that twice the steps must have brought, for steps beyond what was tried to be worth a try
 
@@ -65,6 +67,15 @@ def _sized(plan: Plan, size: tuple[int, int] | None) -> Plan | None:
     return replace(plan, sizes={**plan.sizes, "emb": size[0], "layer": size[1], "lr": lr})
 
 
+def largest(plan: Plan, work: float) -> Plan | None:
+    """The plan at the largest size beyond its own that so much work allows, if there is one: more passes than usual
+    gain less than a larger model."""
+    found = None
+    while (plan := larger(plan) or plan).work <= work and plan != found:
+        found = plan
+    return found
+
+
 def search(first: Plan, seconds: float, run: Run, left: Callable[[], float], sizes: bool) -> tuple[Trial | None, bool]:
     """The best trial, and whether its loss still fell with its steps when there was no time for a longer one.
 
@@ -88,13 +99,11 @@ def search(first: Plan, seconds: float, run: Run, left: Callable[[], float], siz
     best = run(first, seconds)
     if best is None:
         return None, False
-    best, gain, over = climb(best, longer)
-    if over:
-        return best, gain > FALLING
-    if not gain:
-        best, _, _ = climb(best, shorter)
     if sizes:
         best, gain, _ = climb(best, larger)
         if not gain:
             best, _, _ = climb(best, smaller)
-    return best, False
+    best, gain, over = climb(best, longer)
+    if over:
+        return best, gain > FALLING
+    return (best if gain else climb(best, shorter)[0]), False
