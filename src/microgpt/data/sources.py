@@ -2,9 +2,10 @@
 
 import difflib
 import os
+import select
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from microgpt.data.markov import ENDLESS
 from microgpt.errors import DataError, EnvironmentFault, MicrogptError
 
 CHUNK: Final = 1 << 20  # bytes
+TURN: Final = 0.1  # seconds
 _NAMED: Final = 3  # how many skipped files a note names
 
 
@@ -61,12 +63,13 @@ def chunks(source: Source) -> Iterator[bytes]:
         return
     try:
         with _opened(source) as stream:
-            chunk = stream.read(CHUNK)
+            read = _reader(stream)
+            chunk = read()
             if what := no_text(chunk):
                 raise DataError(f"{source.name}: expected text, found {what}")
             while chunk:
                 yield chunk
-                chunk = stream.read(CHUNK)
+                chunk = read()
     except FileNotFoundError:
         raise DataError(_missing(source.name)) from None
     except (OSError, ValueError) as error:
@@ -79,6 +82,25 @@ def _opened(source: Source) -> AbstractContextManager[BinaryIO]:
     if not hasattr(sys.stdin, "buffer"):
         raise OSError("this process has no standard input of bytes")
     return nullcontext(sys.stdin.buffer)
+
+
+def _reader(stream: BinaryIO) -> Callable[[], bytes]:
+    """What reads the next bytes, CHUNK at most. What comes from a pipe or a terminal is waited for in turns: a signal
+    that comes just before a read begins would be heard only once the read is over, which may be never."""
+    try:
+        descriptor = stream.fileno()
+        waits = sys.platform != "win32" and not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:  # one in memory
+        waits = False
+    if not waits:
+        return lambda: stream.read(CHUNK)
+
+    def read() -> bytes:
+        while not select.select([descriptor], [], [], TURN)[0]:
+            pass
+        return os.read(descriptor, CHUNK)
+
+    return read
 
 
 def _is_folder(path: Path) -> bool:
