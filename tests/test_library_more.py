@@ -63,7 +63,7 @@ def test_numbers_of_any_kind_are_stored_as_pythons_own(here: Path) -> None:
     assert run.settings == Settings(5, 1, 0.25, 0.5, decay="cosine", emb=8, norm_head=True)
     for values in (Settings(lr=1, steps=np.uint16(7)), Sampling(np.int64(1), np.float64(1), np.uint8(0)), run.model):
         for name, hint in get_type_hints(type(values)).items():
-            kind = hint if isinstance(hint, type) else str
+            kind = {float | None: float}.get(hint, hint if isinstance(hint, type) else str)
             assert type(getattr(values, name)) is kind
     assert json.loads(json.dumps(dataclasses.asdict(run.settings))) == dataclasses.asdict(run.settings)
     again = library.load("mine")
