@@ -4,7 +4,6 @@ And the one place where text from outside is made harmless for a terminal.
 """
 
 import contextlib
-import json
 import os
 import re
 import stat
@@ -57,6 +56,8 @@ def parse_json(data: bytes | str, where: str, most: int | None = None) -> dict[s
 
     Raises `CheckpointError`, also for NaN, for keys that occur twice, and beyond DEEPEST levels.
     """
+
+    import json  # which `visible`, and so `microgpt --help`, can do without
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(pairs) != len({key for key, _ in pairs}):

@@ -75,13 +75,16 @@ def command(
 
 def _records(resume: str | None, begin: str | None, chosen: dict[str, Any], stop: Stop) -> "Iterator[Record]":
     from microgpt.recipes import resolve
-    from microgpt.training import checkpoint as checkpoints
-    from microgpt.training.find import find, weights_of
     from microgpt.training.loop import train
 
+    if resume is begin is None:
+        return train(resolve(chosen.pop("recipe", "default"), chosen), stop=stop)
+    from microgpt.training import checkpoint as checkpoints
+    from microgpt.training.find import find, weights_of
+
     if resume is None:
-        first = checkpoints.read(weights_of(find(begin, chosen.get("out", "runs")))) if begin else None
-        sizes = {name: getattr(first.model, name) for name in SIZES} if first else {}
+        first = checkpoints.read(weights_of(find(begin, chosen.get("out", "runs"))))
+        sizes = {name: getattr(first.model, name) for name in SIZES}
         return train(resolve(chosen.pop("recipe", "default"), sizes | chosen), stop=stop, begin=first)
     from microgpt.training.resume import resume as go_on
 
