@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final, cast
 
 from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, made_length
 from microgpt.data.markov import ENDLESS
@@ -52,19 +53,20 @@ def chunks(source: Source) -> Iterator[bytes]:
         return
     try:
         with _opened(source) as stream:
-            yield from iter(lambda: stream.read(CHUNK), b"")
+            # Not `read`, which goes on waiting for the rest of a chunk where a signal comes between two parts of it.
+            yield from iter(lambda: stream.read1(CHUNK), b"")
     except FileNotFoundError:
         raise DataError(_missing(source.name)) from None
     except (OSError, ValueError) as error:
         raise _unreadable(source.name, error) from None
 
 
-def _opened(source: Source) -> AbstractContextManager[BinaryIO]:
+def _opened(source: Source) -> AbstractContextManager[BufferedReader]:
     if source.path is not None:
         return source.path.open("rb")
     if not hasattr(sys.stdin, "buffer"):
         raise OSError("this process has no standard input of bytes")
-    return nullcontext(sys.stdin.buffer)
+    return nullcontext(cast(BufferedReader, sys.stdin.buffer))
 
 
 def _is_folder(path: Path) -> bool:
