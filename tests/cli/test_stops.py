@@ -40,7 +40,7 @@ def test_a_person_or_a_reader_that_goes_costs_no_steps() -> None:
 def test_the_first_stop_ends_any_reading(tmp_path: Path) -> None:
     """Of a text that goes on without an end: once this test can write, the command reads."""
     os.mkfifo(tmp_path / "pipe")
-    for number in stops.KINDS:
+    for number in stops.KINDS * 4:
         pid = stops.forked(("train", "--data", "pipe"), tmp_path, tmp_path / "cache")
         with (tmp_path / "pipe").open("wb", buffering=0) as text:
             text.write(b"a line\n")
