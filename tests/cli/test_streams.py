@@ -177,8 +177,8 @@ def on_a_terminal(arguments: tuple[str, ...], home: Path) -> str:
 def test_on_a_terminal_nothing_from_outside_steers(home: Path) -> None:
     (home / "many.csv").write_text("params,tokens\x1b[31m\n1,2\n")
     for arguments in (
-        ("sample", "odd", "--temperature", "9"),
-        ("sample", "odd", "--temperature", "9", "--stream"),
+        ("sample", "odd", "--temperature", "9", "--count", "100"),  # so that one of them has all that steers
+        ("sample", "odd", "--temperature", "9", "--stream", "--count", "100"),
         ("sample", "\x1b[31m\u202e"),
         ("laws", "--csv", "many.csv"),
     ):
