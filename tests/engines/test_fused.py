@@ -80,7 +80,14 @@ def check(case: parity.Case, precision: Precision, engine: FusedEngine | None = 
     if with_atoms or precision == "64":
         assert result.ok, result
     else:  # in float32 Adam may take a gradient near zero either way: at large sizes ten steps tell nothing
-        assert max(result.loss_error, result.gradient_error) <= result.tolerance, result
+        error = max(result.loss_error, result.gradient_error)
+        assert error <= result.tolerance or error <= 4 * error_of_numpy(case, precision, reference), result
+
+
+def error_of_numpy(case: parity.Case, precision: Precision, reference: parity.Answers) -> float:
+    """What the precision itself costs where attention is nearly one-hot: on seed 0 at emb 128, NumPy alone loses 9e-6."""
+    found = parity.answers(create("array", EngineConfig(precision)), case)
+    return parity.compare("array", precision, case, reference, found).gradient_error
 
 
 @every_precision
