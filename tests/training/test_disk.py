@@ -20,14 +20,14 @@ everyday = pytest.mark.parametrize(
 
 @everyday
 def test_death_at_any_call_leaves_the_old_state_or_the_new(scene: Scene) -> None:
-    outcome = replay(scene, power.deaths, 20, seed=0)
+    outcome = replay(scene, power.deaths, 10, seed=0)
     assert outcome.lost == 0, outcome.figures
-    assert outcome.trials == 20
+    assert outcome.trials == 10
 
 
 @everyday
 def test_a_loss_of_power_leaves_what_was_acknowledged_whole(scene: Scene) -> None:
-    outcome = replay(scene, power.losses, 20, seed=0)
+    outcome = replay(scene, power.losses, 10, seed=0)
     assert outcome.lost == 0, outcome.figures
 
 
