@@ -372,6 +372,13 @@ def test_version_and_help(tmp_path: Path) -> None:
     assert "Start:" in spawned("-h", cwd=tmp_path).stdout
 
 
+def test_help_is_there_without_docstrings(tmp_path: Path) -> None:
+    for arguments, told in (((), "read what it writes"), (("train",), "flags override it")):
+        command = [sys.executable, "-OO", "-m", "microgpt", *arguments, "--help"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert told in done.stdout
+
+
 def test_an_unforeseen_error_is_one_line_and_debug_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from microgpt.cli import app
 

@@ -64,6 +64,7 @@ class Verbs(click.Group):
             return None
         command = importlib.import_module(f"microgpt.cli.{VERBS[cmd_name].module}").command
         assert isinstance(command, click.Command)
+        command.help = command.help or _written_help(cmd_name)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -87,6 +88,14 @@ class Verbs(click.Group):
                 formatter.write_dl(rows)
 
 
+def _written_help(verb: str) -> str | None:
+    """The help text of a verb from its source: `python -OO` keeps no docstrings."""
+    import ast
+
+    tree = ast.parse(Path(__file__).with_name(f"{VERBS[verb].module}.py").read_text("utf-8"))
+    return next(ast.get_docstring(one) for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == "command")
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
     """The nearest known words as a question, or all of them."""
     near = difflib.get_close_matches(word, known, MOST_SUGGESTIONS)
@@ -95,12 +104,13 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 @click.command(
     cls=Verbs,
+    help="MicroGPT: The Art of Symmetry. Train a small GPT, read what it writes, and see how it learns.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`microgpt VERB --help` tells the flags of a verb; the bare command takes those of train.",
 )
 @click.version_option(__version__, prog_name="microgpt")
 def microgpt() -> None:
-    """MicroGPT: The Art of Symmetry. Train a small GPT, read what it writes, and see how it learns."""
+    """The command line as a whole."""
 
 
 def run(arguments: Sequence[str]) -> int:
