@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import click
@@ -93,7 +94,8 @@ def _written_help(verb: str) -> str | None:
     import ast
 
     tree = ast.parse(Path(__file__).with_name(f"{VERBS[verb].module}.py").read_text("utf-8"))
-    return next(ast.get_docstring(one) for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == "command")
+    functions = (part for part in tree.body if isinstance(part, ast.FunctionDef))
+    return next(ast.get_docstring(function) for function in functions if function.name == "command")
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
@@ -190,7 +192,10 @@ class _Interruptible:
         if self._heard and (error is None or isinstance(error, Exception)):
             raise _Interruption(STOPS[self._heard[0]]) from None
 
-    def _leave(self, number: int, _: object) -> None:
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        if _is_within(frame, self._once_more.__code__):  # where what is raised would be lost again
+            self._send_soon(number)
+            return
         self._heard.append(number)
         _end_compilers()  # before a second signal can end this process alone
         for each in self._handlers:
@@ -201,9 +206,17 @@ class _Interruptible:
         if lost.exc_type is not _Interruption:
             self._hook(lost)
             return
-        number = self._heard[-1]
-        signal.signal(number, self._leave)
+        signal.signal(self._heard[-1], self._leave)
+        self._send_soon(self._heard[-1])
+
+    def _send_soon(self, number: int) -> None:
         threading.Timer(SOON, os.kill, (os.getpid(), number)).start()
+
+
+def _is_within(frame: FrameType | None, code: CodeType) -> bool:
+    while frame and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 class Stop:

@@ -106,6 +106,7 @@ def test_an_axis_without_effect_is_told() -> None:
 
 def test_forms_are_compared_on_the_same_larger_runs() -> None:
     rows = {row["form"]: row["backtest_error"] for row in compare(Table(drawn(), "planted"))}
+    assert list(rows) == ["full", "joint", "no-floor", "params", "tokens"]
     assert rows["full"] < rows["no-floor"] < rows["params"]
 
 
