@@ -31,7 +31,7 @@ class Table:
 
         Reading ends at the first row that is not whole or not in order; what stands after it can't be trusted.
         """
-        path = folder / self.file
+        path = untrusted.inside(folder, self.file)
         data = untrusted.read(path, TABLE_LIMIT) if path.exists() else b""
         if not data.startswith(self.header):
             return [], 0
@@ -45,13 +45,13 @@ class Table:
         return rows, size
 
     def cut(self, folder: Path, last_step: int) -> list[list[float]]:
-        """Drop what stands after a step, as after a crash between the rows and the commit; return the rest."""
+        """Drop what stands after a step, as after a crash between the rows and the commit; return the rest. The file is
+        replaced, since one of two names, which nothing is added to, may be that of another run too."""
         rows, size = self.read(folder, last_step)
         path = folder / self.file
-        if size == 0:
-            files.replace(path, self.header)
-        elif path.stat().st_size > size:
-            files.cut(path, size)
+        found = path.lstat() if size else None
+        if found is None or found.st_size > size or found.st_nlink > 1:
+            files.replace(path, untrusted.read(path, TABLE_LIMIT)[:size] if found else self.header)
         return rows
 
     def _row(self, line: bytes) -> list[float]:
