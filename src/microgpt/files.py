@@ -110,8 +110,7 @@ def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add to the end of a file, which is made if there is none, and sync it. Raises `EnvironmentFault`, also for a link
-    and for a file of two names, which may be another folder's."""
+    """Add to a file of one name, which is made if there is none, and sync it. Raises `EnvironmentFault`."""
     with file_faults(path):
         with _operation("open", path):
             descriptor = _own(path, os.O_CREAT | os.O_APPEND)

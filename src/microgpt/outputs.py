@@ -8,10 +8,12 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from microgpt import __version__, files
+from microgpt.data.sources import UNASKED_FILES
 from microgpt.errors import UsageError, file_faults
 from microgpt.training.run_folder import HISTORY, OWN, REPORT, WEIGHTS
 from microgpt.training.tables import LOSSES
@@ -86,7 +88,8 @@ def _files(reads: Iterable[str | Path]) -> Iterator[Path]:
     """Files as they are, and all below folders."""
     for read in map(Path, reads):
         yield read
-        yield from (Path(parent) / name for parent, _, names in os.walk(read) for name in names)
+        below = (Path(parent) / name for parent, _, names in os.walk(read) for name in names)
+        yield from islice(below, UNASKED_FILES)  # a checkpoint may say that its text is all of /
 
 
 def _of_run(path: Path) -> bool:

@@ -1,7 +1,6 @@
 """`microgpt train`, which is also the bare command"""
 
 import json
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -206,7 +205,7 @@ def _losses_to(file: str | None, chosen: dict[str, Any], runs: list[str], force:
         reads.append(path := find(run, chosen.get("out", "runs")))
         training = checkpoints.describe(weights_of(path)).training
         own = training.provenance.sources if training else ()
-        reads += [place for place in own if not is_gone(place, own) and os.path.isfile(place)]  # noqa: PTH113
+        reads += [source for source in own if not is_gone(source, own)]
     return outputs.destination(file, (".csv",), flag="--losses", reads=reads, force=force)
 
 

@@ -71,8 +71,7 @@ class RunFolder:
                 (self.path / BEST).unlink()
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Put the weights of this step into `history/`. Raises `EnvironmentFault`, or `CheckpointError` where that is a
-        link."""
+        """Put the weights of this step into `history/`. Raises `EnvironmentFault`, or `CheckpointError` for a link."""
         data = checkpoints.to_bytes(checkpoints.weights_alone(checkpoint))
         files.replace(untrusted.inside(self.path, HISTORY) / f"step-{checkpoint.state.step:08d}.safetensors", data)
 
@@ -107,8 +106,7 @@ class RunFolder:
     def reopen(self) -> tuple[Checkpoint, list[list[float]], int]:
         """The committed checkpoint, the rows of losses up to it, and how many broken-off writes were removed.
 
-        Raises `CheckpointError` where the weights can't be read or can't be resumed, or something in the folder is a
-        link; `EnvironmentFault` where it can't be written.
+        Raises `CheckpointError` where the weights can't be read or resumed, or something is a link; `EnvironmentFault`.
         """
         checkpoint = resumable(untrusted.inside(self.path, WEIGHTS))
         if self.status == "finished":

@@ -45,12 +45,11 @@ class Table:
         return rows, size
 
     def cut(self, folder: Path, last_step: int) -> list[list[float]]:
-        """Drop what stands after a step, as after a crash between the rows and the commit; return the rest. The file is
-        replaced, since one of two names, which nothing is added to, may be that of another run too."""
+        """Drop what stands after a step, as after a crash between the rows and the commit; return the rest."""
         rows, size = self.read(folder, last_step)
         path = folder / self.file
         found = path.lstat() if size else None
-        if found is None or found.st_size > size or found.st_nlink > 1:
+        if found is None or found.st_size > size or found.st_nlink > 1:  # of two names one may be another run's
             files.replace(path, untrusted.read(path, TABLE_LIMIT)[:size] if found else self.header)
         return rows
 
