@@ -34,8 +34,7 @@ def inside(folder: Path, *names: str) -> Path:
     for name in names:
         path /= name
         if os.path.islink(path) or is_junction(path):  # noqa: PTH114 - no fault where looking is not permitted
-            target = os.path.realpath(path)
-            raise CheckpointError(f"{path}: expected no link inside a folder, found one to {target}; remove it.")
+            raise CheckpointError(f"{path}: expected no link here, found one to {os.path.realpath(path)}; remove it.")
     return path
 
 

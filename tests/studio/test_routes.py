@@ -124,7 +124,7 @@ def test_texts_are_never_kept_where_a_link_leads(here: Visit, tmp_path: Path) ->
         (tmp_path / "runs" / link).symlink_to(victim)
         (victim / "it.txt").write_text("anna\n")
         answer = here.client.post("/api/texts?name=it", content=b"a", headers=here.headers)
-        assert "no link inside a folder" in answer.json()["error"]
+        assert "no link here" in answer.json()["error"]
         assert [path.name for path in victim.iterdir()] == ["it.txt"]
         assert stat.S_IMODE(victim.stat().st_mode) == 0o755
         assert here.get("/api/form")["texts"] == ["names", "shakespeare"]
@@ -159,7 +159,7 @@ def test_a_run_that_is_a_link_is_shown_and_not_gone_on_with(here: Visit, trained
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "link").symlink_to(trained)
     assert here.get("/api/runs/link")["step"] == 30
-    assert "no link inside a folder" in here.post("/api/runs/link/resume", {"steps": 40}, 409)["error"]
+    assert "no link here" in here.post("/api/runs/link/resume", {"steps": 40}, 409)["error"]
 
 
 @pytest.mark.parametrize("data", [b"", b"  \n \n", b"\x00\x01binary\x00", b"\xff\xfe\xfa\xfb"])

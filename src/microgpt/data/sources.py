@@ -68,7 +68,7 @@ def _locate(source: str, most: float) -> tuple[list[Source], list[str]]:
     if source in BUILTINS:
         return [Source(source, BUILTINS[source].path)], of_that_name(source)
     path = Path(source)
-    if _is_folder(path):
+    if os.path.isdir(path):  # noqa: PTH112 - where looking is not permitted, opening it as a file will say so
         return _folder(path, most)
     return [Source(source, path) if math.isinf(most) else Source(source, Path(os.path.realpath(path)), asked=False)], []
 
@@ -134,13 +134,6 @@ def _reader(stream: BinaryIO) -> Callable[[], bytes]:
     return read
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # not allowed to look: opening it as a file will say so
-        return False
-
-
 def _folder(folder: Path, most: float) -> tuple[list[Source], list[str]]:
     files = list(_files(folder, most))
     texts = [file for file in files if file.suffix.lower() == ".txt" and not file.name.startswith(".")]
@@ -153,9 +146,8 @@ def _folder(folder: Path, most: float) -> tuple[list[Source], list[str]]:
         raise DataError(f"{folder}: expected a folder with .txt files, {found}; name the files themselves")
     notes = [f"{folder}: skipped {_listed(skipped)} (a folder gives its .txt files)"] if skipped else []
     notes += [f"{folder}: left out {_listed(unfit)}"] if unfit else []
-    return [
-        Source(str(file), Path(os.path.realpath(file)), asked=False) for file in texts if file not in reasons
-    ], notes
+    kept = [file for file in texts if file not in reasons]
+    return [Source(str(file), Path(os.path.realpath(file)), asked=False) for file in kept], notes
 
 
 def _unfit(file: Path, folder: Path) -> str | None:

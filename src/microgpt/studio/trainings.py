@@ -17,12 +17,12 @@ from microgpt.studio.texts import Texts
 from microgpt.studio.training import Training
 from microgpt.studio.watched import Watched
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training.find import weights_of
 from microgpt.training.loop import train
 from microgpt.training.prepare import check_memory
 from microgpt.training.records import Record
 from microgpt.training.request import Request
 from microgpt.training.resume import resume
+from microgpt.training.run_folder import WEIGHTS
 from microgpt.training.session import Opener, Session
 
 KEPT: Final = 30  # ended trainings whose events are remembered
@@ -64,7 +64,7 @@ class Trainings:
 
     def resume(self, run: Path, changes: Mapping[str, Any]) -> Training:
         """Go on with a run that was stopped, or extend a finished one to more `steps`."""
-        description = checkpoints.describe(weights_of(run))
+        description = checkpoints.describe(run / WEIGHTS)
         if description.training is None:
             raise UsageError(f"{run.name}: expected a run with its training, found weights to share; begin a new run.")
         request = description.training.request

@@ -132,9 +132,9 @@ def another_text(checkpoint: Checkpoint, found: str) -> DataError:
 
 def is_gone(source: str, sources: tuple[str, ...]) -> bool:
     """Whether one of the sources is not on this machine; of `Unasked` ones no server and no person is asked for it."""
-    if isinstance(sources, Unasked) and (source == STANDARD_INPUT or source.replace("\\", "/").startswith("//")):
-        return True
-    return source != STANDARD_INPUT and not is_built_in(source) and not os.path.lexists(source)
+    elsewhere = source == STANDARD_INPUT or source.replace("\\", "/").startswith("//")
+    unasked = elsewhere and isinstance(sources, Unasked)
+    return unasked or not (source == STANDARD_INPUT or is_built_in(source) or os.path.lexists(source))
 
 
 def dataset_on(request: Request, split: Split) -> Dataset:
