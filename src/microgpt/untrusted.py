@@ -52,8 +52,9 @@ def opened(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
     """A regular file and its size of at most `limit` bytes. Raises `CheckpointError`, or `EnvironmentFault` where
     reading it is not permitted."""
     try:
-        with os.fdopen(regular(path), "rb") as file:
-            found = os.fstat(file.fileno())
+        descriptor = regular(path)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
             if found.st_size > limit:
                 raise CheckpointError(f"{path}: expected at most {limit:,} bytes, found {found.st_size:,}; not read.")
             yield file, found.st_size
