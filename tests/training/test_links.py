@@ -11,13 +11,14 @@ from microgpt import files
 from microgpt.data import sources
 from microgpt.errors import CheckpointError, DataError, EnvironmentFault
 from microgpt.library import load
+from microgpt.studio import xray
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.find import find, listing, weights_of
 from microgpt.training.prepare import dataset_of
 from microgpt.training.run_folder import HISTORY, RunFolder
 from microgpt.training.tables import LOSSES
-from tests.training.small import request, resumed, stopped_at, text
+from tests.training.small import request, resumed, stopped_at
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes as POSIX has them")
 
@@ -79,7 +80,12 @@ def test_a_history_that_leads_elsewhere_is_neither_tidied_nor_written(run: RunFo
     (tmp_path / "victim" / ".it.part").touch()
     (run.path / HISTORY).rename(tmp_path / "before")
     (run.path / HISTORY).symlink_to(tmp_path / "victim")
-    for act in (run.reopen, lambda: run.keep(checkpoint)):
+    for act in (
+        run.reopen,
+        lambda: run.keep(checkpoint),
+        lambda: xray.steps(run.path),
+        lambda: xray.at_step(run.path, 4),
+    ):
         with pytest.raises(CheckpointError, match=r"history: .*found one to .*victim; remove it"):
             act()
     assert [path.name for path in (tmp_path / "victim").iterdir()] == [".it.part"]
@@ -153,11 +159,11 @@ def test_a_checkpoint_is_not_believed_about_the_place_of_its_text(
     with pytest.raises(DataError, match=says):
         resumed(run.path)
     assert load(run.path).copies(["emma"]) is None
-    assert resumed(run.path, {"data": (text(tmp_path),)}).result.steps == 8
 
 
 def test_what_a_person_names_as_the_text_of_a_run_may_be_a_pipe(run: RunFolder, tmp_path: Path) -> None:
     data = (tmp_path / "few.txt").read_bytes()
+    naming(run, "-")
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
     writer.start()
