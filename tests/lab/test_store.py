@@ -344,6 +344,9 @@ def test_a_lock_is_one_process_at_a_time(tmp_path: Path) -> None:
         pass
     with held(tmp_path / "lab.db", 0):
         pass
+    os.mkfifo(tmp_path / ".pipe.db.lock")
+    with pytest.raises(EnvironmentFault), held(tmp_path / "pipe.db", 0):
+        pass
 
 
 def _die_in_a_transaction(path: Path, ready: object) -> None:

@@ -31,7 +31,7 @@ class Table:
 
         Reading ends at the first row that is not whole or not in order; what stands after it can't be trusted.
         """
-        path = folder / self.file
+        path = untrusted.inside(folder, self.file)
         data = untrusted.read(path, TABLE_LIMIT) if path.exists() else b""
         if not data.startswith(self.header):
             return [], 0
@@ -48,10 +48,9 @@ class Table:
         """Drop what stands after a step, as after a crash between the rows and the commit; return the rest."""
         rows, size = self.read(folder, last_step)
         path = folder / self.file
-        if size == 0:
-            files.replace(path, self.header)
-        elif path.stat().st_size > size:
-            files.cut(path, size)
+        found = path.lstat() if size else None
+        if found is None or found.st_size > size or found.st_nlink > 1:  # of two names one may be another run's
+            files.replace(path, untrusted.read(path, TABLE_LIMIT)[:size] if found else self.header)
         return rows
 
     def _row(self, line: bytes) -> list[float]:
