@@ -110,11 +110,16 @@ def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add to a file of one name, which is made if there is none, and sync it. Raises `EnvironmentFault`."""
+    """Add to the end of a file, which is made if there is none, and sync it. A file of other names too, be it a backup
+    made of links or another run's, keeps what it has: this name gets a file of its own. Raises `EnvironmentFault`."""
     with file_faults(path):
         with _operation("open", path):
-            descriptor = _own(path, os.O_CREAT | os.O_APPEND)
-        _write(descriptor, path, data)
+            descriptor = untrusted.regular(path, os.O_WRONLY | untrusted.NOFOLLOW | os.O_CREAT | os.O_APPEND)
+        if os.fstat(descriptor).st_nlink < 2:
+            _write(descriptor, path, data)
+            return
+        os.close(descriptor)
+    replace(path, path.read_bytes() + data)
 
 
 def make_folder(path: Path, fill: Callable[[Path], None], taken: str = "expected a new folder, found one") -> None:
@@ -187,9 +192,9 @@ def _create(file: Path, mode: int = 0o666) -> None:
         os.close(os.open(file, NEW, mode))
 
 
-def _own(path: Path, flags: int = 0) -> int:
+def _own(path: Path) -> int:
     """The descriptor of a regular file of this name alone, to write to. Raises `OSError`."""
-    descriptor = untrusted.regular(path, os.O_WRONLY | untrusted.NOFOLLOW | flags)
+    descriptor = untrusted.regular(path, os.O_WRONLY | untrusted.NOFOLLOW)
     if os.fstat(descriptor).st_nlink < 2:
         return descriptor
     os.close(descriptor)
