@@ -1,6 +1,8 @@
 """`microgpt studio`"""
 
+import contextlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +46,11 @@ def command(
             "pip install 'microgpt-symmetry[studio]' brings them."
         ) from None
 
-    def ready(address: str, once: str) -> None:
+    def ready(address: str, page: Callable[[], str]) -> None:
         click.echo(f"The studio is at {address}")
         click.echo("Ctrl-C ends it; what is being trained is saved.", err=True)
         if not no_browser:
-            _open(once)
+            _open(page)
 
     place = Place(allowed=allow_host) if port is None else Place(port, given=True, allowed=allow_host)
     ended_by = serve(_studio(runs, out, store), place, ready)
@@ -71,9 +73,10 @@ def _studio(runs: tuple[str, ...], out: str, store: str | None) -> "Studio":
     return Studio(Path(out), Path(store) if store else usual if usual.exists() else None, named)
 
 
-def _open(address: str) -> None:
+def _open(page: Callable[[], str]) -> None:
     """Ask the system for a browser, which may take seconds to start."""
     import threading
     import webbrowser
 
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    with contextlib.suppress(OSError, RuntimeError):  # without a page there is the address that was printed
+        threading.Thread(target=webbrowser.open, args=(page(),), daemon=True).start()

@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 Value = TypeVar("Value")
 
@@ -13,15 +14,19 @@ class Kept(Generic[Value]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._values: OrderedDict[Hashable, Value] = OrderedDict()
-        self._lock = threading.Lock()
+        self._values: OrderedDict[Hashable, tuple[Value]] = OrderedDict()
+        self._lock = threading.Lock()  # never held while a value is made
+        self._turns: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key, made now where there is none. What `make` raises is not kept."""
         with self._lock:
-            if key not in self._values:
-                self._values[key] = make()
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
+            made = self._values.get(key) or (make(),)
+            with self._lock:
+                self._values[key] = made
+                self._values.move_to_end(key)
                 while len(self._values) > self._most:
                     self._values.popitem(last=False)
-            self._values.move_to_end(key)
-            return self._values[key]
+        return made[0]

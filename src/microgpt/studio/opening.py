@@ -60,8 +60,12 @@ class Opener:
     def read(self, opened: Opened, parameters: dict[str, Any]) -> Reading:
         """What happens when those weights read `prompt`."""
         prompt = str(parameters.get("prompt", ""))
-        with opened.lock:
-            return self._read.get((opened.stamp, prompt), lambda: xray.read(opened.checkpoint, opened.array, prompt))
+
+        def make() -> Reading:
+            with opened.lock:
+                return xray.read(opened.checkpoint, opened.array, prompt)
+
+        return self._read.get((opened.stamp, prompt), make)
 
 
 def weights(studio: Studio, parameters: dict[str, Any]) -> tuple[Path, Path, Stamp]:

@@ -5,6 +5,7 @@ file alone: opening it each time would stand in the way of the sweep that writes
 would drop the locks of SQLite in this process.
 """
 
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ class Scaling:
         self._store = store
         self._shown: Kept[dict[str, Any]] = Kept(4)
         self._laws: Kept[dict[str, Any]] = Kept(4)
+        self._reading = threading.Lock()  # one at a time: a handle that closes drops the locks of the other
 
     def show(self, sweep: str = "", seen: str = "") -> dict[str, Any]:
         """Points, lines, tables and warnings of a sweep (the one that was busy last, where none is named), or the
@@ -85,7 +87,7 @@ class Scaling:
         from microgpt.lab.store import Store
 
         assert self._store is not None
-        with Store.open(self._store) as store:
+        with self._reading, Store.open(self._store) as store:
             every = store.records()
             there = {name for run in every for name in run.sweeps}
             sweeps = [name for name in store.sweeps() if name in there]

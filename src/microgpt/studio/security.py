@@ -10,17 +10,22 @@ import hmac
 import json
 import re
 import secrets
-import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOKEN_HEADER: Final = b"x-studio-token"
 LOOPBACK: Final = ("127.0.0.1", "localhost")
-BODY_LIMIT: Final = 1 << 20  # bytes of a request …
+STRANGER_LIMIT: Final = 4 << 10  # bytes of a request without the token, …
+BODY_LIMIT: Final = 1 << 20  # … of one with it …
 TEXT_LIMIT: Final = 20 << 20  # … and of a text that is handed over
+CODE_SECONDS: Final = 60.0  # in which a code can be used
+OWNER: Final = "owner"  # in the state of a request: whether it brought the token
 TEXTS: Final = "/api/texts"
 ENTER: Final = "/api/enter"
 METHODS: Final = ("GET", "HEAD", "POST")
@@ -39,29 +44,44 @@ HEADERS: Final = {
 }
 
 
+PAGE: Final = """<!doctype html><meta http-equiv="content-security-policy" content="default-src 'none'">
+<meta name="referrer" content="no-referrer"><meta http-equiv="refresh" content="0; url={}">"""
+
+
 @dataclass
 class Keys:
-    """The token, and codes that give it once: a browser's address can be seen in the list of processes, so what the
-    program opens there is worth nothing after its first use."""
+    """The token, and codes that give it once and soon. What a browser is started with can be seen in the list of
+    processes, so that is the path of a private file, and the code stands within."""
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    _codes: set[str] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    clock: Callable[[], float] = time.monotonic
+    _codes: dict[str, tuple[float, Callable[[], None]]] = field(default_factory=dict)  # its end, what to do then
 
-    def code(self) -> str:
-        """A fresh code."""
+    def code(self, gone: Callable[[], None] = lambda: None) -> str:
+        """A fresh code; `gone` is called once it has been used."""
         code = secrets.token_urlsafe(32)
-        with self._lock:
-            self._codes.add(code)
+        self._codes[code] = self.clock() + CODE_SECONDS, gone
         return code
+
+    def page(self, address: str) -> str:
+        """The address of a private file that leads to `address` with a code, until that is used.
+
+        It is in the home folder, since browsers that are snaps can read neither temporary nor hidden ones. Raises
+        `OSError` or `RuntimeError` where it can't be written there.
+        """
+        folder = TemporaryDirectory(prefix="microgpt-studio-", dir=Path.home(), ignore_cleanup_errors=True)
+        page = Path(folder.name, "open.html")
+        page.touch(0o600)
+        page.write_text(PAGE.format(f"{address}#once={self.code(folder.cleanup)}"), "utf-8")
+        return page.as_uri()
 
     def redeem(self, code: object) -> str | None:
         """The token for a code that nobody has used yet."""
-        with self._lock:
-            if not isinstance(code, str) or code not in self._codes:
-                return None
-            self._codes.remove(code)
-        return self.token
+        if not isinstance(code, str) or not (found := self._codes.pop(code, None)):  # which gives it to one thread only
+            return None
+        end, gone = found
+        gone()
+        return self.token if self.clock() < end else None
 
     def fits(self, token: bytes) -> bool:
         return hmac.compare_digest(token, self.token.encode())
@@ -82,18 +102,26 @@ class Guard:
             await self.app(scope, receive, send)
             return
         guarded = _with_headers(send)
-        if refused := self._refusal(scope):
+        tokens = _all(scope["headers"], TOKEN_HEADER)
+        owner = len(tokens) == 1 and self.keys.fits(tokens[0].encode("latin-1"))
+        scope.setdefault("state", {})[OWNER] = owner
+        if refused := self._refusal(scope, owner):  # before its body is read, which is dropped
             await _refuse(guarded, *refused)
             return
-        limit = TEXT_LIMIT if scope["path"] == TEXTS else BODY_LIMIT
-        try:
-            body = await _body(receive, limit)
-        except _TooLargeError:
+        limit = STRANGER_LIMIT if not owner else TEXT_LIMIT if scope["path"] == TEXTS else BODY_LIMIT
+        body = await _body(receive, limit)
+        if body is None:
             await _refuse(guarded, 413, f"expected at most {limit:,} bytes, found more; send less.")
             return
-        await self.app(scope, _Replay(body, receive), guarded)
+        whole = iter([{"type": "http.request", "body": body, "more_body": False}])
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        async def replay() -> Message:
+            """The body that was read, then what else the connection has to say."""
+            return next(whole, None) or await receive()
+
+        await self.app(scope, replay, guarded)
+
+    def _refusal(self, scope: Scope, owner: bool) -> tuple[int, str] | None:
         """Status and sentence, where a request is refused."""
         headers = scope["headers"]
         if scope["type"] != "http" or scope["method"] not in METHODS:
@@ -103,10 +131,8 @@ class Guard:
             return 403, _other_host(hosts)
         if any(not self._is_our_origin(origin, hosts[0]) for origin in _all(headers, b"origin")):
             return 403, "expected a request of the studio's own page, found one of another site."
-        if scope["path"].startswith(API) and scope["path"] != ENTER:
-            tokens = _all(headers, TOKEN_HEADER)
-            if len(tokens) != 1 or not self.keys.fits(tokens[0].encode("latin-1")):
-                return 403, "expected the token of this studio, found none or another; open the address it printed."
+        if not owner and scope["path"] != ENTER and (scope["path"].startswith(API) or scope["method"] == "POST"):
+            return 403, "expected the token of this studio, found none or another; open the address it printed."
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -130,26 +156,8 @@ def _other_host(hosts: list[str]) -> str:
     )
 
 
-class _TooLargeError(Exception):
-    pass
-
-
-class _Replay:
-    """The body that was read, then what else the connection has to say."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Message:
-        if self._body is None:
-            return await self._receive()
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
-
-
-async def _body(receive: Receive, limit: int) -> bytes:
-    """The whole body of a request. Raises `_TooLargeError` as soon as it is beyond the limit."""
+async def _body(receive: Receive, limit: int) -> bytes | None:
+    """The whole body of a request, None as soon as it is beyond the limit."""
     parts, size, more = [], 0, True
     while more:
         message = await receive()
@@ -158,7 +166,7 @@ async def _body(receive: Receive, limit: int) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
-            raise _TooLargeError
+            return None
         more = message.get("more_body", False)
     return b"".join(parts)
 
@@ -176,7 +184,7 @@ def _with_headers(send: Send) -> Send:
 async def _refuse(send: Send, status: int, sentence: str) -> None:
     body = json.dumps({"error": sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -2,13 +2,13 @@
 
 import contextlib
 import gc
+import logging
 import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from microgpt.errors import EnvironmentFault, UsageError
-from microgpt.studio.answers import MissingError, failure
+from microgpt.studio import atoms_routes, routes, xray_routes
+from microgpt.studio.answers import MissingError, failure, post
 from microgpt.studio.security import Guard, Keys
 from microgpt.studio.studio import Studio
 
@@ -30,9 +31,9 @@ TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-ROUTES: Final = ("routes", "xray_routes", "atoms_routes")  # modules of this room, each with `routes(studio)`
 PORT: Final = 8613
 PORTS_TRIED: Final = 100
+ACCEPTED: Final = 32  # connections at once, few beside `MOST`: so none is one too many before it was heard
 
 
 @dataclass(frozen=True)
@@ -53,34 +54,38 @@ def create(studio: Studio, keys: Keys, port: int, allowed: Iterable[str] = ()) -
         yield
         studio.close()
 
-    routes = [_enter(keys), *(route for name in ROUTES for route in _routes(name, studio)), *_static()]
-    app = Starlette(routes=routes, lifespan=lifespan)
+    pages = (route for room in (routes, xray_routes, atoms_routes) for route in room.routes(studio))
+    app = Starlette(routes=[_enter(keys), *pages, *_static()], lifespan=lifespan)
     app.router.redirect_slashes = False  # a path that isn't there is answered, not sent elsewhere
     app.add_exception_handler(404, _nothing)
     return Guard(app, keys, port, allowed)
 
 
-def serve(studio: Studio, place: Place, ready: Callable[[str, str], None]) -> int:
-    """Serve until a signal ends it, and say which. `ready` is called with two addresses: one to print, one that opens
-    once.
+def serve(studio: Studio, place: Place, ready: Callable[[str, Callable[[], str]], None]) -> int:
+    """Serve until a signal ends it, and say which. `ready` is called with the address to print, and with what makes one
+    for a browser (`Keys.page`).
 
     Raises `EnvironmentFault` where the port is taken.
     """
     keys, listening = Keys(), listen(place)
     port = listening.getsockname()[1]
+    app, address = create(studio, keys, port, place.allowed), f"http://127.0.0.1:{port}/"
+    ready(f"{address}#token={keys.token}", lambda: keys.page(address))
+    from microgpt.studio.connection import Connection  # while a browser starts
+
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # else strangers could fill a disk with what it says
     config = uvicorn.Config(
-        create(studio, keys, port, place.allowed),
+        app,
         log_level="critical",
         access_log=False,
         ws="none",
-        http="h11",
+        http=Connection,
+        backlog=ACCEPTED,
         loop="asyncio",
         server_header=False,
         proxy_headers=False,  # what a proxy says of the sender is of no use here, and could be forged
         timeout_graceful_shutdown=2,
     )
-    address = f"http://127.0.0.1:{port}/"
-    ready(f"{address}#token={keys.token}", f"{address}#once={keys.code()}")
     server = _Server(config, studio)
     with listening, contextlib.suppress(KeyboardInterrupt):  # which it may raise once more when all is saved
         server.run(sockets=[listening])
@@ -137,14 +142,6 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn names a frame or None
 
 
-def _routes(name: str, studio: Studio) -> list[Route]:
-    if not find_spec(f"microgpt.studio.{name}"):
-        return []
-    module = import_module(f"microgpt.studio.{name}")
-    made: list[Route] = module.routes(studio)
-    return made
-
-
 def _import_ahead() -> None:
     """What the first page needs of NumPy and the engines, while the browser is still drawing it."""
     for name in ("form", "trainings", "runs"):
@@ -155,12 +152,11 @@ def _import_ahead() -> None:
 
 def _enter(keys: Keys) -> Route:
     """The token for a code that opens once."""
-    from microgpt.studio.answers import post
 
     def enter(parameters: dict[str, object]) -> dict[str, str]:
         if token := keys.redeem(parameters.get("code")):
             return {"token": token}
-        raise MissingError("This address opens once, and has been used; open the one that the terminal printed.")
+        raise MissingError("This address opens once, within a minute; open the one that the terminal printed.")
 
     return post("/api/enter", enter)
 
