@@ -18,6 +18,7 @@ from microgpt.data.reading import read
 from microgpt.data.split import Split
 from microgpt.errors import DataError, EnvironmentFault, MicrogptError
 from microgpt.studio.answers import MissingError
+from microgpt.studio.kept import Kept
 from microgpt.training.prepare import split_of
 from microgpt.training.request import Request
 
@@ -33,8 +34,8 @@ class Texts:
 
     def __init__(self, out: Path) -> None:
         self.folder = out / FOLDER
-        self._splits: dict[tuple[Any, ...], Split] = {}
-        self._lock, self._adding = threading.Lock(), threading.Lock()
+        self._splits: Kept[Split] = Kept(REMEMBERED)
+        self._adding = threading.Lock()
 
     def ids(self) -> list[str]:
         """Built-in texts, then those that were handed over."""
@@ -68,12 +69,7 @@ class Texts:
         """The text of a request in its two parts, from memory where it was just asked for. Raises `DataError`."""
         key = (*request.data, request.documents, request.encoding, request.normalize, request.holdout)
         key = (*key, request.split_seed)
-        with self._lock:
-            if key not in self._splits:
-                while len(self._splits) >= REMEMBERED:
-                    del self._splits[next(iter(self._splits))]
-                self._splits[key] = split_of(request, request.documents)
-            return self._splits[key]
+        return self._splits.get(key, lambda: split_of(request, request.documents))
 
     def preview(self, text_id: object) -> dict[str, Any]:
         """What a text is: its size, its characters, its first documents. Raises `DataError`."""
