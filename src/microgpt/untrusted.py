@@ -57,9 +57,8 @@ def opened(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
 def _held(descriptor: int, size: int) -> int:
     """Bytes of a file that are not in holes; all of them where the system can't tell.
 
-    Its blocks would tell less: where the file system compresses, every honest file has fewer than its size, and a new
-    one none yet. Some holes an honest file may have, where zeros are not stored: at the first step Adam's moments,
-    two thirds of a checkpoint, are zeros.
+    Its blocks would tell less: a file system that compresses has fewer for honest files, and none yet for new ones. It
+    may also make holes of zeros, as a sparse copy does: at the first step Adam's moments, two thirds of a file, are.
     """
     held = place = 0
     try:
@@ -89,9 +88,9 @@ def parse_json(data: bytes | str, where: str, most: int = MOST_VALUES) -> dict[s
     import json  # which `visible`, and so `microgpt --help`, can do without
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(pairs) != len({key for key, _ in pairs}):
+        if len(found := dict(pairs)) != len(pairs):
             raise ValueError("a key occurs twice")
-        return dict(pairs)
+        return found
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")

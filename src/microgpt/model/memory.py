@@ -119,8 +119,6 @@ def main_memory() -> int:
 
 def free_memory() -> int:
     """Bytes that a program can have now, as Linux tells; elsewhere all that the machine has."""
-    try:
-        found = re.search(r"^MemAvailable: +([0-9]+) kB$", Path("/proc/meminfo").read_text("ascii"), re.MULTILINE)
-    except OSError:
-        found = None
+    told = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable: +([0-9]+) kB$", told.read_text() if told.is_file() else "", re.MULTILINE)
     return int(found[1]) * 1024 if found else main_memory()

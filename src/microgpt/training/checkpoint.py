@@ -86,8 +86,8 @@ def read(path: Path) -> Checkpoint:
             prefixes = ("", *MOMENTS) if has_moments else ("",)
             _check(header, description.model, prefixes)
             if (needed := size - header.end) > (free := free_memory()):
-                told = f"expected at most {free / 1e9:,.1f} GB, which this machine has free, found a model of"
-                raise CheckpointError(f"{told} {needed / 1e9:,.1f} GB; close other programs, or take a larger machine.")
+                told = f"{free:,} bytes at most, which this machine has free, found {needed:,}"
+                raise CheckpointError(f"expected {told}; close other programs, or take a larger machine.")
             vectors = [_flat(file, header, description.model, prefix, path) for prefix in prefixes]
     except CheckpointError as error:
         raise error if str(error).startswith(str(path)) else CheckpointError(f"{path}: {error}") from None

@@ -82,12 +82,10 @@ class RunFolder:
         files.replace(self.path / SAMPLES, text.encode("utf-8", "replace"))
 
     def write_report(self, report: Mapping[str, Any]) -> None:
+        if len(str(report.get("samples"))) > REPORT_LIMIT // 5:  # each character may be four bytes
+            report = {**report, "samples": []}  # they stand in samples.txt
         text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-        data = (text + "\n").encode("utf-8", "replace")
-        if len(data) > REPORT_LIMIT and report.get("samples"):  # which stand in samples.txt too
-            self.write_report({**report, "samples": []})
-        else:
-            files.replace(self.path / REPORT, data)
+        files.replace(self.path / REPORT, (text + "\n").encode("utf-8", "replace"))
 
     def read_report(self) -> dict[str, Any]:
         """What `run.json` says; whoever uses a value checks its type. Raises `CheckpointError`."""
