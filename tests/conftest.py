@@ -19,14 +19,17 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = bytecode
     sys.dont_write_bytecode = False
 
-# No test measures time, and a busy machine may be slow at anything.
-settings.register_profile("everyday", deadline=None, max_examples=40)
-settings.register_profile("long", deadline=None)
+# No test measures time, and a busy machine may be slow at anything. The same examples each time: what a suite says of a
+# change must not hang on luck. `--hypothesis-profile explore` draws others.
+settings.register_profile("everyday", deadline=None, max_examples=40, derandomize=True)
+settings.register_profile("long", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """`make long` draws as many examples as hypothesis does by itself."""
-    settings.load_profile("long" if config.getoption("markexpr") == "long" else "everyday")
+    if not config.getoption("hypothesis_profile", None):
+        settings.load_profile("long" if config.getoption("markexpr") == "long" else "everyday")
 
 
 FIXTURES = Path(__file__).parent / "fixtures"

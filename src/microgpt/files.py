@@ -10,20 +10,21 @@ import functools
 import glob
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from microgpt import untrusted
 from microgpt.errors import UsageError, file_faults
 from microgpt.locks import claimed
 
 CHUNK: Final = 1 << 20  # bytes of one write
 PART: Final = ".part"  # ends the name of what is not yet whole
-BINARY: Final = getattr(os, "O_BINARY", 0)
-NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
+NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
-Kind = Literal["make folder", "create", "write", "sync", "replace", "sync folder", "open", "cut", "remove"]
+Kind = Literal["make folder", "create", "write", "sync", "replace", "sync folder", "open", "remove"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def replace(path: Path, data: bytes, mode: int = 0o666) -> None:
     with file_faults(path):
         with _hidden(path, functools.partial(_create, mode=mode)) as temporary:
             try:
-                _write(os.open(temporary, os.O_WRONLY | BINARY), temporary, data)
+                _write(_own(temporary), temporary, data)
                 with _operation("replace", path, temporary):
                     temporary.replace(path)
             except BaseException:
@@ -109,18 +110,16 @@ def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add to the end of a file, which is made if there is none, and sync it. Raises `EnvironmentFault`."""
+    """Add to the end of a file, which is made if there is none, and sync it. A file of other names too, be it a backup
+    made of links or another run's, keeps what it has: this name gets a file of its own. Raises `EnvironmentFault`."""
     with file_faults(path):
         with _operation("open", path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        _write(descriptor, path, data)
-
-
-def cut(path: Path, size: int) -> None:
-    """Keep the first `size` bytes of a file. Raises `EnvironmentFault`."""
-    with file_faults(path), _operation("cut", path), path.open("rb+") as file:
-        file.truncate(size)
-        os.fsync(file.fileno())
+            descriptor = untrusted.regular(path, os.O_WRONLY | untrusted.NOFOLLOW | os.O_CREAT | os.O_APPEND)
+        if os.fstat(descriptor).st_nlink < 2:
+            _write(descriptor, path, data)
+            return
+        os.close(descriptor)
+    replace(path, path.read_bytes() + data)
 
 
 def make_folder(path: Path, fill: Callable[[Path], None], taken: str = "expected a new folder, found one") -> None:
@@ -191,6 +190,15 @@ def _hidden(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
 def _create(file: Path, mode: int = 0o666) -> None:
     with _operation("create", file):
         os.close(os.open(file, NEW, mode))
+
+
+def _own(path: Path) -> int:
+    """The descriptor of a regular file of this name alone, to write to. Raises `OSError`."""
+    descriptor = untrusted.regular(path, os.O_WRONLY | untrusted.NOFOLLOW)
+    if os.fstat(descriptor).st_nlink < 2:
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EMLINK, "a hard link")
 
 
 def _create_folder(folder: Path) -> None:
@@ -271,9 +279,5 @@ def _remove(path: Path) -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if not path.is_dir():
-            _remove(path)
-    with contextlib.suppress(OSError), _operation("remove", folder):
-        for path in sorted([folder, *folder.rglob("*")], reverse=True):
-            path.rmdir()
+    with _operation("remove", folder):
+        shutil.rmtree(folder, ignore_errors=True)  # which follows no link, also none that comes meanwhile

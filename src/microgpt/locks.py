@@ -36,7 +36,7 @@ def claimed(folder: Path) -> Iterator[bool | None]:
     if not THERE:  # and no folder could be opened
         yield None
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         yield flocked(descriptor)
     finally:

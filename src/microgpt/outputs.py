@@ -8,10 +8,12 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from microgpt import __version__, files
+from microgpt.data.sources import UNASKED_FILES
 from microgpt.errors import UsageError, file_faults
 from microgpt.training.run_folder import HISTORY, OWN, REPORT, WEIGHTS
 from microgpt.training.tables import LOSSES
@@ -83,10 +85,10 @@ def _mine(named: str | Path, found: str) -> UsageError:
 
 
 def _files(reads: Iterable[str | Path]) -> Iterator[Path]:
-    """Files as they are, and all below folders."""
+    """Files as they are, and all below folders, unless a checkpoint says that its text is in a vast one."""
     for read in map(Path, reads):
         yield read
-        yield from (Path(parent) / name for parent, _, names in os.walk(read) for name in names)
+        yield from islice((Path(parent) / name for parent, _, names in os.walk(read) for name in names), UNASKED_FILES)
 
 
 def _of_run(path: Path) -> bool:

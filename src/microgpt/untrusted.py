@@ -15,6 +15,8 @@ from typing import Any, BinaryIO, Final
 
 from microgpt.errors import CheckpointError, EnvironmentFault, file_message
 
+NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)  # else a named pipe would hang before it could be refused
 DEEPEST: Final = 64  # levels of JSON: what is read is walked and told by code that recurses
 MOST_VALUES: Final = 300_000  # of JSON: the header of a checkpoint of two thousand layers has fewer
 SMALL: Final = 16 << 20  # bytes of a file that may be sparse
@@ -30,17 +32,34 @@ def visible(text: str) -> str:
     return re.sub(STEERING, lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
+def inside(folder: Path, *names: str) -> Path:
+    """A path below a folder, by names that no person typed. Raises `CheckpointError` where it, or one on the way, is a
+    link: a folder that came from elsewhere must not lead out of itself."""
+    path, is_junction = folder, getattr(os.path, "isjunction", lambda _: False)  # of Windows; since Python 3.12
+    for name in names:
+        path /= name
+        if os.path.islink(path) or is_junction(path):  # noqa: PTH114 - no fault where looking is not permitted
+            raise CheckpointError(f"{path}: expected no link here, found one to {os.path.realpath(path)}; remove it.")
+    return path
+
+
+def regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """The descriptor of a regular file. Raises `OSError`."""
+    descriptor = os.open(path, flags | NONBLOCK | getattr(os, "O_BINARY", 0), 0o666)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "no regular file")
+
+
 @contextlib.contextmanager
 def opened(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
     """A regular file and its size of at most `limit` bytes. Raises `CheckpointError`, or `EnvironmentFault` where
     reading it is not permitted."""
     try:
-        # Without O_NONBLOCK a named pipe would hang here before it could be refused.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = regular(path)
         with os.fdopen(descriptor, "rb") as file:
             found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise CheckpointError(f"{path}: expected a regular file, found something else; give another path.")
             if found.st_size > limit:
                 raise CheckpointError(f"{path}: expected at most {limit:,} bytes, found {found.st_size:,}; not read.")
             if found.st_size > SMALL and (held := _held(descriptor, found.st_size)) < found.st_size / 4:

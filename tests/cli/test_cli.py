@@ -1,7 +1,6 @@
 """The command line as a person or a script meets it: a process, its output, its exit code."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,31 +11,8 @@ from pathlib import Path
 import pytest
 
 from microgpt.cli.app import run
+from tests.command import SMALL, Done, microgpt, refused, spawned, succeeded
 from tests.waiting import PATIENCE
-
-Done = subprocess.CompletedProcess[str]
-SMALL = ("--steps", "20", "--emb", "8", "--head", "2", "--samples", "3")
-
-
-def microgpt(*arguments: str, cwd: Path, stdin: str | None = None, **environment: str) -> Done:
-    command = [sys.executable, "-m", "microgpt", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, input=stdin, env={**os.environ, **environment}, check=False
-    )
-
-
-def succeeded(done: Done) -> Done:
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def refused(done: Done, code: int) -> str:
-    """The one line of a failure with this exit code."""
-    assert done.returncode == code, done.stdout + done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("microgpt: ")]
-    assert len(lines) == 1
-    assert "Traceback" not in done.stderr
-    return lines[0]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_bare_command_trains_and_names_the_training_as_the_original_does(tmp_path: Path) -> None:
-    done = succeeded(microgpt(*SMALL, cwd=tmp_path))
+    done = succeeded(spawned(*SMALL, cwd=tmp_path))
     head = done.stdout.splitlines()[0]
     assert head == "MicroGPT: 1328 params, training for 20 steps (lr=0.01, emb=8, head=2, layer=1, ctx=16, ff=4)"
     assert "held-out loss" in done.stdout
@@ -96,7 +72,7 @@ def test_a_recipe_fills_in_what_no_flag_says(tmp_path: Path) -> None:
 
 def test_a_text_can_come_through_a_pipe(tmp_path: Path) -> None:
     names = "".join(f"{a}{b}\n" for a in "abcdef" for b in "uvwxyz")
-    told = json.loads(succeeded(microgpt("--data", "-", *SMALL, "--json", cwd=tmp_path, stdin=names)).stdout)
+    told = json.loads(succeeded(spawned("--data", "-", *SMALL, "--json", cwd=tmp_path, stdin=names)).stdout)
     assert told["vocabulary"] == 13
 
 
@@ -140,12 +116,12 @@ def test_a_stop_saves_and_the_run_goes_on(tmp_path: Path, engine: str, number: s
 
 def test_an_interrupted_run_ends_with_the_weights_of_one_that_never_stopped(tmp_path: Path) -> None:
     size = ("--steps", "15000", "--emb", "4", "--head", "1", "--ff", "1", "--samples", "0", "--seed", "3")
-    process = start(tmp_path, *size, "--name", "halted")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    succeeded(microgpt("--resume", "halted", cwd=tmp_path))
-    succeeded(microgpt(*size, "--name", "whole", cwd=tmp_path))
+    stopped = start(tmp_path, *size, "--name", "halted")
+    stopped.send_signal(signal.SIGINT)
+    stopped.communicate(timeout=PATIENCE)
+    assert stopped.returncode == 130
+    succeeded(spawned("--resume", "halted", cwd=tmp_path))
+    succeeded(spawned(*size, "--name", "whole", cwd=tmp_path))
     halted, whole = ((tmp_path / "runs" / name / "losses.csv").read_bytes() for name in ("halted", "whole"))
     assert halted == whole
 
@@ -359,10 +335,10 @@ def test_what_can_not_be_is_refused_in_one_line(
 
 def test_without_a_compiler_auto_takes_the_next_engine_and_says_so(tmp_path: Path) -> None:
     nowhere = {"PATH": str(tmp_path), "CC": ""}
-    done = succeeded(microgpt(*SMALL, "--json", cwd=tmp_path, **nowhere))
+    done = succeeded(spawned(*SMALL, "--json", cwd=tmp_path, **nowhere))
     assert json.loads(done.stdout)["engine"] == "array"
     assert re.search(r"engine array, for .*C compiler.*install", done.stderr)
-    assert "install" in refused(microgpt(*SMALL, "--engine", "fused", cwd=tmp_path, **nowhere), 5)
+    assert "install" in refused(spawned(*SMALL, "--engine", "fused", cwd=tmp_path, **nowhere), 5)
 
 
 def test_a_name_that_is_taken_is_refused(home: Path) -> None:
@@ -392,8 +368,15 @@ def test_a_usage_error_needs_them_no_more() -> None:
 
 
 def test_version_and_help(tmp_path: Path) -> None:
-    assert re.fullmatch(r"microgpt, version \d+\.\d+\.\d+\n", microgpt("--version", cwd=tmp_path).stdout)
-    assert "Start:" in microgpt("-h", cwd=tmp_path).stdout
+    assert re.fullmatch(r"microgpt, version \d+\.\d+\.\d+\n", spawned("--version", cwd=tmp_path).stdout)
+    assert "Start:" in spawned("-h", cwd=tmp_path).stdout
+
+
+def test_help_is_there_without_docstrings(tmp_path: Path) -> None:
+    for arguments, told in (((), "read what it writes"), (("train",), "flags override it")):
+        command = [sys.executable, "-OO", "-m", "microgpt", *arguments, "--help"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert told in done.stdout
 
 
 def test_an_unforeseen_error_is_one_line_and_debug_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

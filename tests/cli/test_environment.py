@@ -14,12 +14,6 @@ full_disks = pytest.mark.skipif(bool(full.lacking()), reason=full.lacking() or "
 
 
 @posix
-def test_what_is_not_permitted_is_one_line_for_some_verbs() -> None:
-    outcome = denied(6, seed=1)
-    assert outcome.lost == 0, outcome.figures
-
-
-@posix
 @pytest.mark.long
 def test_what_is_not_permitted_is_one_line_for_every_verb() -> None:
     outcome = denied(DENIED[0].trials, seed=0)

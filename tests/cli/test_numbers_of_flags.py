@@ -41,12 +41,6 @@ def test_what_was_once_accepted_is_refused(place: Path, trial: Trial) -> None:
     assert command(trial.arguments, place).code == 2
 
 
-def test_some_values_for_some_flags() -> None:
-    pytest.importorskip("scipy")
-    found = flags.numbers_of_flags(30, seed=1)
-    assert found.lost == 0, found.figures
-
-
 @pytest.mark.long
 def test_every_value_for_every_flag() -> None:
     pytest.importorskip("scipy")

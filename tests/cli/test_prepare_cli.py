@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli import SMALL, microgpt, refused, succeeded
+from tests.command import SMALL, microgpt, refused, spawned, succeeded
 
 MEGABYTE = 1_000_000
 PREPARED = 120  # MB at the most, of which Python and numpy are 40
@@ -41,7 +41,7 @@ def test_a_text_is_prepared_trained_on_and_refused_once_it_changed(tmp_path: Pat
 
 
 def test_standard_input_is_prepared_as_bytes(tmp_path: Path) -> None:
-    done = microgpt("prepare", "-", "--out", "tokens", "--tokens", "bytes", cwd=tmp_path, stdin="añb")
+    done = spawned("prepare", "-", "--out", "tokens", "--tokens", "bytes", cwd=tmp_path, stdin="añb")
     assert "4 bytes, a vocabulary of 257" in succeeded(done).stdout
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from microgpt.cli.app import run
 from microgpt.library import load, train
-from tests.cli.test_cli import microgpt, refused, succeeded
+from tests.command import microgpt, refused, spawned, succeeded
 
 PROSE = "it was the best of times,\nit was the worst of times,\n\n" * 30
 SIZES = {"steps": 20, "emb": 8, "head": 2, "engine": "array"}
@@ -77,13 +77,13 @@ def test_a_prompt_of_several_lines_comes_from_a_file_or_standard_input(home: Pat
     assert given.stdout.startswith(prompt)
     assert len(given.stdout) == 51
     assert succeeded(microgpt(*flags, "--prompt-file", "prompt.txt", cwd=home)).stdout == given.stdout
-    piped = succeeded(microgpt(*flags, "--prompt-file", "-", cwd=home, stdin=prompt + "\n"))
+    piped = succeeded(spawned(*flags, "--prompt-file", "-", cwd=home, stdin=prompt + "\n"))
     assert piped.stdout == given.stdout
 
 
 def test_one_line_break_at_the_end_of_a_prompt_file_is_dropped_and_no_more(home: Path) -> None:
     flags = ("sample", "windows", "--count", "1", "--seed", "3", "--length", "9", "--prompt-file", "-")
-    assert succeeded(microgpt(*flags, cwd=home, stdin="times,\n\n")).stdout.startswith("times,\n")
+    assert succeeded(spawned(*flags, cwd=home, stdin="times,\n\n")).stdout.startswith("times,\n")
 
 
 def test_a_prompt_longer_than_the_model_is_told(home: Path) -> None:

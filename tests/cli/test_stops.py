@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from bench.faults import stops, streams
 from bench.faults.fault import Outcome
 
+from microgpt.cli import app
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
@@ -87,6 +89,35 @@ def test_ctrl_c_inside_a_finaliser_is_not_lost(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_a_signal_that_comes_again_too_soon_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it comes while Python is still telling that the first one was lost."""
+
+    class Gone:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)
+
+    class Hasty(threading.Timer):
+        hasty = True
+
+        def start(self) -> None:
+            if Hasty.hasty:
+                Hasty.hasty = False
+                self.function(*self.args)
+            else:
+                super().start()
+
+    monkeypatch.setattr(threading, "Timer", Hasty)
+
+    def waiting() -> None:
+        with app._Interruptible():
+            Gone()
+            time.sleep(PATIENCE)
+
+    with pytest.raises(app._Interruption):
+        waiting()
 
 
 def hanging(folder: Path) -> "dict[str, str]":

@@ -269,6 +269,19 @@ def test_only_regular_files_of_a_folder_are_read(tmp_path: Path) -> None:
         read([str(folder)])
 
 
+def test_a_file_of_a_folder_that_becomes_a_pipe_or_a_link_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    path = Path(write(tmp_path / "folder" / "a.txt", "a\n"))
+    for act, says in ((os.mkfifo, "no regular file"), (lambda path: path.symlink_to("/etc/hostname"), "symbolic link")):
+        (source,) = sources.located([str(tmp_path / "folder")])[0]
+        path.unlink()
+        act(path)
+        with pytest.raises(DataError, match=f"a.txt: .*{says}"):
+            list(sources.chunks(source))
+        path.unlink()
+        write(path, "a\n")
+
+
 def test_where_a_file_has_the_name_of_a_built_in_text_a_note_says_which_was_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,7 +141,7 @@ def at_byte(place: int, value: bytes) -> Callable[[Path], object]:
         "no tokens": (lambda folder: (folder / TOKENS).unlink(), "No such file"),
         "tokens that are a folder": (
             lambda folder: ((folder / TOKENS).unlink(), (folder / TOKENS).mkdir()),
-            "directory",
+            "no regular file",
         ),
         "no JSON": (lambda folder: (folder / HEADER).write_text("{"), "expected JSON"),
         "a newer schema": (changed("schema", 2), "schema 1, found '2'"),

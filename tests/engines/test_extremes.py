@@ -26,14 +26,14 @@ def rows(number: st.SearchStrategy[float]) -> st.SearchStrategy[list[float]]:
 
 
 @every_kind
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows(SCORES))
 def test_softmax_of_anything_is_its_definition(name: str, precision: Precision, row: list[float]) -> None:
     assert numbers.softmax_heard(name, precision, row) == ""
 
 
 @every_kind
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows(COORDINATES))
 def test_rmsnorm_of_anything_is_its_definition(name: str, precision: Precision, row: list[float]) -> None:
     assert numbers.norm(name, precision, row) == ""

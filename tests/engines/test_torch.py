@@ -109,6 +109,7 @@ def test_it_repeats_a_short_golden_run(run: str, precision: Precision, tolerance
     assert record.errors("torch", precision, record.settings.steps).max() < tolerance
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("precision", "tolerance"), [("64", 1e-10), ("32", 1e-5)])
 def test_it_repeats_the_golden_run(precision: Precision, tolerance: float) -> None:
     errors = golden("karpathy_1000").errors("torch", precision, 1000)

@@ -245,6 +245,7 @@ def test_a_prompt_that_leaves_a_document_no_room_is_refused(visit: Visit) -> Non
     assert tab.locator("#texts li").count() == 0
 
 
+@pytest.mark.long
 def test_a_hostile_vocabulary_stays_text_and_nothing_overflows(visit: Visit) -> None:
     tab = visit(model_of(HOSTILE, "windows"))
     prompt = "<img src=x onerror=alert(1)></script>😀é\u2028" + "x" * 200

@@ -23,7 +23,6 @@ from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.lab.laws import sheet
 from microgpt.model.ledger import ledger
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training import run_folder
 from microgpt.training.description import Description, to_json
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.tables import LOSSES
@@ -128,10 +127,10 @@ def test_commas_within_texts_are_no_values() -> None:
         untrusted.parse_json('{"a":"' + ',\\"' * 500_000, "it", most=10)
 
 
-def test_samples_beyond_the_limit_of_a_report_stand_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_folder, "REPORT_LIMIT", 4096)
-    RunFolder(tmp_path).write_report({"status": "finished", "samples": ["x" * 5000]})
-    assert RunFolder(tmp_path).read_report() == {"status": "finished", "samples": []}
+@pytest.mark.parametrize(("samples", "kept"), [(["x" * 2_000_000], 0), (["x"] * 10_001, 0), (["x,"] * 9_999, 9_999)])
+def test_samples_beyond_the_limit_of_a_report_stand_beside_it(tmp_path: Path, samples: list[str], kept: int) -> None:
+    RunFolder(tmp_path).write_report({"status": "finished", "samples": samples})
+    assert len(RunFolder(tmp_path).read_report()["samples"]) == kept
 
 
 def test_rows_beyond_the_last_step_are_not_read(tmp_path: Path) -> None:

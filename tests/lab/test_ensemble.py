@@ -42,8 +42,12 @@ def alike(left: Trained, right: Trained, tolerance: float = 1e-9) -> None:
 
 @pytest.mark.parametrize(
     "base",
-    [{}, {"batch": 3, "warmup": 5}, {"documents": "windows", "ctx": 6}, {"holdout": 0.0, "precision": "32"}],
-    ids=["lines", "batch", "windows", "nothing held out"],
+    [
+        pytest.param({}, id="lines"),
+        pytest.param({"batch": 3, "warmup": 5}, id="batch"),
+        pytest.param({"documents": "windows", "ctx": 6}, id="windows", marks=pytest.mark.long),
+        pytest.param({"holdout": 0.0, "precision": "32"}, id="nothing held out"),
+    ],
 )
 def test_a_group_gets_the_records_of_runs_alone(tmp_path: Path, base: dict[str, object]) -> None:
     specs, workshop = runs(tmp_path, base=base)[::3], Workshop()

@@ -132,6 +132,7 @@ def test_the_same_rows_give_the_same_picture(records: list[RunRecord]) -> None:
     assert "<dc:date>" not in first
 
 
+@pytest.mark.long
 def test_a_picture_hangs_on_no_environment(tmp_path: Path) -> None:
     """A backend that is none, as a notebook's is elsewhere, and a person's own style."""
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfigure.facecolor: red\nsvg.fonttype: path\n")

@@ -142,7 +142,7 @@ def test_the_order_of_runs_in_a_store_changes_nothing(order: list[int]) -> None:
     assert returns([records[place] for place in order], STEPS) == returns(records, STEPS)
 
 
-@pytest.mark.parametrize("number", [0, 4])
+@pytest.mark.parametrize("number", [0, pytest.param(4, marks=pytest.mark.long)])
 def test_the_true_drop_lies_inside_the_interval_as_often_as_it_says(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,9 +189,9 @@ def gone(pids: list[int]) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are looked up in /proc")
-@pytest.mark.parametrize("number", [2, pytest.param(25, marks=pytest.mark.long)])
-def test_a_sweep_killed_at_random_moments_ends_with_the_same_table_and_leaves_no_workers(number: int) -> None:
-    count = kills(number)
+@pytest.mark.long
+def test_a_sweep_killed_at_random_moments_ends_with_the_same_table_and_leaves_no_workers() -> None:
+    count = kills(25)
     assert (count.runs_lost, count.stores_unreadable, count.orphans, count.other_tables) == (0, 0, 0, 0)
     assert count.sweeps_finished > 0
 

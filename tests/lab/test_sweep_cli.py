@@ -11,15 +11,9 @@ import pytest
 from microgpt.cli.sweeping import note
 from microgpt.lab.sweep import Tuned
 from microgpt.lab.tuning import Choice
+from tests.command import Done, microgpt, spawned, succeeded
 from tests.lab import few
 from tests.lab.test_sweep import place
-
-Done = subprocess.CompletedProcess[str]
-
-
-def microgpt(*arguments: str, cwd: Path) -> Done:
-    command = [sys.executable, "-m", "microgpt", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
 def refused(done: Done, code: int) -> str:
@@ -57,10 +51,10 @@ def test_quiet_leaves_only_the_result(home: Path) -> None:
 
 def test_a_dry_run_tells_the_plan_and_makes_nothing(tmp_path: Path) -> None:
     folder = place(tmp_path / "dry")
-    done = microgpt("sweep", "few.toml", "--dry-run", "--seeds", "5", cwd=folder)
+    done = microgpt("sweep", "few.toml", "--jobs", "1", "--dry-run", "--seeds", "5", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "25 runs, 10 of them to tune" in done.stdout
-    told = json.loads(microgpt("sweep", "few.toml", "--dry-run", "--json", cwd=folder).stdout)
+    told = json.loads(microgpt("sweep", "few.toml", "--jobs", "1", "--dry-run", "--json", cwd=folder).stdout)
     assert told["runs"] == 19
     assert {row["settings"]["steps"] for row in told["rows"]} == {10, 20, 400}
     assert {path.name for path in folder.iterdir()} == {"few.txt", "few.toml"}
@@ -72,14 +66,14 @@ def test_a_rate_is_told_with_the_batch_that_it_is_of(tmp_path: Path) -> None:
     assert told == [f"learning rate for emb 4, head 2, layer 1, batch {batch}: 0.02" for batch in (1, 2)]
 
 
-def test_what_a_look_at_the_store_will_need_is_told_before_the_sweep(tmp_path: Path) -> None:
-    program = "import sys; sys.modules.update(scipy=None, matplotlib=None);from microgpt.cli import main; main()"
-    command = [sys.executable, "-c", program, "sweep", "few.toml", "--jobs", "1", "--dry-run"]
+def test_what_a_look_at_the_store_will_need_is_told_before_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("scipy", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
     folder = place(tmp_path / "lacking")
-    loud, quiet = (
-        subprocess.run([*command, *more], cwd=folder, capture_output=True, text=True, timeout=120, check=True).stderr
-        for more in ([], ["--quiet"])
-    )
+    flags = ("sweep", "few.toml", "--jobs", "1", "--dry-run")
+    loud, quiet = (succeeded(microgpt(*flags, *more, cwd=folder)).stderr for more in ((), ("--quiet",)))
     assert "install SciPy and matplotlib: pip install 'microgpt-symmetry[lab]'" in loud
     assert quiet == ""
 
@@ -111,7 +105,7 @@ def test_what_can_not_be_is_refused_in_one_line(home: Path, arguments: list[str]
 
 
 def test_sweeps_on_one_store_at_once_do_every_run_once(tmp_path: Path) -> None:
-    several(tmp_path, 3)
+    several(tmp_path, 2)
 
 
 @pytest.mark.long
@@ -131,5 +125,5 @@ def several(folder: Path, count: int) -> None:
     assert sum(end["done"] for end in told) == len(few.table(home / "lab.db")) == told[0]["planned"]
     alone = place(folder / "alone")
     shutil.copy(home / "few.toml", alone)
-    assert microgpt("sweep", "few.toml", "--jobs", "1", cwd=alone).returncode == 0
+    assert spawned("sweep", "few.toml", "--jobs", "1", cwd=alone).returncode == 0
     assert few.table(alone / "lab.db") == few.table(home / "lab.db")

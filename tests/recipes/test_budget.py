@@ -19,6 +19,7 @@ from microgpt.training.loop import train
 from microgpt.training.records import Finished
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+LYRICS = str(FIXTURES / "lyrics_pt.txt")
 
 
 def asked_by(command: str) -> dict[str, Any]:
@@ -38,7 +39,9 @@ def asked_by(command: str) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
-@pytest.mark.parametrize("data", ["names", str(FIXTURES / "lyrics_pt.txt"), str(FIXTURES / "chat.txt")])
+@pytest.mark.parametrize(
+    "data", [str(FIXTURES / "chat.txt"), *(pytest.param(text, marks=pytest.mark.long) for text in ("names", LYRICS))]
+)
 def test_what_it_plans_is_trained_and_learns(tmp_path: Path, data: str) -> None:
     """How near it comes to its time is a figure of bench/budgets.py."""
     fitted = fit({"data": (data,), "out": str(tmp_path / "runs"), "samples": 2}, 3.0)
@@ -49,7 +52,7 @@ def test_what_it_plans_is_trained_and_learns(tmp_path: Path, data: str) -> None:
 
 
 def test_the_command_asks_for_the_same_training() -> None:
-    fitted = fit({"data": (str(FIXTURES / "lyrics_pt.txt"),), "seed": 7}, 2.0)
+    fitted = fit({"data": (LYRICS,), "seed": 7}, 2.0)
     settings = asked_by(fitted.command)
     assert resolve("default", settings) == fitted.request
 
@@ -73,7 +76,7 @@ def test_running_text_comes_through_a_pipe_too(monkeypatch: pytest.MonkeyPatch) 
 
 def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
     told: list[str] = []
-    given = {"data": (str(FIXTURES / "lyrics_pt.txt"),), "emb": 8, "layer": 1, "out": ""}
+    given = {"data": (LYRICS,), "emb": 8, "layer": 1, "out": ""}
     fitted = fit(given, 40.0, tell=told.append)
     assert "ends before its time" in fitted.told
     losses = [float(text.rpartition(" ")[2]) for text in told if text.startswith("tried ")]
@@ -86,7 +89,7 @@ def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
 
 def test_trials_end_when_they_are_stopped() -> None:
     told: list[str] = []
-    fit({"data": (str(FIXTURES / "lyrics_pt.txt"),), "emb": 8, "out": ""}, 40.0, stop=lambda: True, tell=told.append)
+    fit({"data": (LYRICS,), "emb": 8, "out": ""}, 40.0, stop=lambda: True, tell=told.append)
     assert len(told) == 1  # that trials begin
 
 

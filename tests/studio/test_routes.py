@@ -1,6 +1,8 @@
 """Each route without a browser: what it tells, and the sentence where it can't."""
 
 import json
+import os
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,6 +114,52 @@ def test_a_text_is_kept_privately_and_read(here: Visit, tmp_path: Path) -> None:
     about = here.client.get("/api/text", params={"id": text}, headers=here.headers).json()
     assert (about["documents"], about["kind"], about["shown"]) == (3, "lines", ["anna", "hannah", "otto"])
     assert text in here.get("/api/form")["texts"]
+
+
+def test_texts_are_never_kept_where_a_link_leads(here: Visit, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o755)
+    (tmp_path / "runs").mkdir()
+    for link in (".texts", ".texts/ca978112ca1bbdca"):
+        (tmp_path / "runs" / link).symlink_to(victim)
+        (victim / "it.txt").write_text("anna\n")
+        answer = here.client.post("/api/texts?name=it", content=b"a", headers=here.headers)
+        assert "no link here" in answer.json()["error"]
+        assert [path.name for path in victim.iterdir()] == ["it.txt"]
+        assert stat.S_IMODE(victim.stat().st_mode) == 0o755
+        assert here.get("/api/form")["texts"] == ["names", "shakespeare"]
+        (tmp_path / "runs" / link).unlink()
+        (tmp_path / "runs" / ".texts").mkdir(exist_ok=True)
+
+
+def test_what_is_no_text_is_left_out_of_the_texts(here: Visit, tmp_path: Path) -> None:
+    text = here.client.post("/api/texts?name=it", content=b"anna\nhannah\n", headers=here.headers).json()["id"]
+    folder = (tmp_path / "runs" / ".texts" / text).parent
+    (folder / "gone.txt").symlink_to("nowhere")
+    (folder / "link.txt").symlink_to("it.txt")
+    (folder.parent / "away").symlink_to(folder)
+    os.mkfifo(folder / "pipe.txt")
+    assert here.get("/api/form")["texts"] == ["names", "shakespeare", text]
+    assert (
+        here.client.get("/api/text", params={"id": f"{folder.name}/pipe.txt"}, headers=here.headers).status_code == 404
+    )
+
+
+@pytest.mark.parametrize("link", [SAMPLES, "looks.json"])
+def test_a_file_of_a_run_that_is_a_link_is_not_shown(here: Visit, trained: Path, tmp_path: Path, link: str) -> None:
+    run = tmp_path / "runs" / "it"
+    shutil.copytree(trained, run)
+    (tmp_path / "secret").write_text('secret {"looks": []}')
+    (run / link).unlink(missing_ok=True)
+    (run / link).symlink_to(tmp_path / "secret")
+    assert "secret" not in json.dumps(here.get("/api/runs/it"))
+
+
+def test_a_run_that_is_a_link_is_shown_and_not_gone_on_with(here: Visit, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "link").symlink_to(trained)
+    assert here.get("/api/runs/link")["step"] == 30
+    assert "no link here" in here.post("/api/runs/link/resume", {"steps": 40}, 409)["error"]
 
 
 @pytest.mark.parametrize("data", [b"", b"  \n \n", b"\x00\x01binary\x00", b"\xff\xfe\xfa\xfb"])

@@ -4,7 +4,9 @@ import json
 import random
 import re
 import string
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,19 +40,34 @@ def check_refused(there: Visit, address: str, headers: dict[str, str | bytes]) -
         assert answer.status_code == (403 if method in ("GET", "HEAD", "POST") else 405), (method, address, headers)
 
 
-@pytest.mark.parametrize("host", HOSTS)
+def some_first(strangers: Sequence[str]) -> list[Any]:
+    """The first with every address; the others too, but only in the long suite."""
+    return [strangers[0], *(pytest.param(one, marks=pytest.mark.long) for one in strangers[1:])]
+
+
+@pytest.mark.parametrize("host", some_first(HOSTS))
 def test_another_host_is_refused_by_every_route_and_method(here: Visit, host: str) -> None:
     for address in addresses(here):
         check_refused(here, address, here.headers | {"host": host})
 
 
-@pytest.mark.parametrize("origin", ORIGINS)
+@pytest.mark.parametrize("origin", some_first(ORIGINS))
 def test_another_origin_is_refused_by_every_route_and_method(here: Visit, origin: str) -> None:
     for address in addresses(here):
         check_refused(here, address, here.headers | {"origin": origin})
 
 
-@pytest.mark.parametrize("token", [None, b"", b"wrong", "é".encode(), b"x" * 43])
+@pytest.mark.parametrize(
+    "headers", [*({"host": host} for host in HOSTS), *({"origin": one} for one in ORIGINS)], ids=str
+)
+def test_strangers_are_refused(here: Visit, headers: dict[str, str]) -> None:
+    for address in ("/", "/api/runs"):
+        check_refused(here, address, here.headers | headers)
+
+
+@pytest.mark.parametrize(
+    "token", [None, "é".encode(), *(pytest.param(t, marks=pytest.mark.long) for t in (b"", b"x", b"x" * 43))]
+)
 def test_without_the_token_nothing_is_told_or_done_by_any_route_and_method(here: Visit, token: bytes | None) -> None:
     api = [address for address in addresses(here) if address.startswith("/api/") and address != ENTER]
     assert len(api) > 15

@@ -11,7 +11,7 @@ from bench.faults.recording import Call, lacking, mark, record
 from bench.faults.scenes import SCENES, Scene
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "it can be recorded")
-EVERYDAY = ("run", "store")
+EVERYDAY = ("run",)
 everyday = pytest.mark.parametrize(
     "scene",
     [pytest.param(scene, id=scene.name, marks=() if scene.name in EVERYDAY else pytest.mark.long) for scene in SCENES],
@@ -20,14 +20,14 @@ everyday = pytest.mark.parametrize(
 
 @everyday
 def test_death_at_any_call_leaves_the_old_state_or_the_new(scene: Scene) -> None:
-    outcome = replay(scene, power.deaths, 20, seed=0)
+    outcome = replay(scene, power.deaths, 10, seed=0)
     assert outcome.lost == 0, outcome.figures
-    assert outcome.trials == 20
+    assert outcome.trials == 10
 
 
 @everyday
 def test_a_loss_of_power_leaves_what_was_acknowledged_whole(scene: Scene) -> None:
-    outcome = replay(scene, power.losses, 20, seed=0)
+    outcome = replay(scene, power.losses, 10, seed=0)
     assert outcome.lost == 0, outcome.figures
 
 
@@ -112,6 +112,7 @@ def faults(scene: Scene, place: Path) -> set[str]:
     return {line[-13:] for line in told if line}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("act", "lost_after"),
     [(in_place, {1}), (without_sync, {1, 2}), (without_sync_of_the_folder, {2})],
@@ -120,6 +121,7 @@ def test_the_replay_finds_a_program_that_forgets_something(act, lost_after, tmp_
     assert faults(Scene("it", "", act, check), tmp_path) == {f"after {marks} marks)"[-13:] for marks in lost_after}
 
 
+@pytest.mark.long
 def test_a_program_that_forgets_nothing_passes(tmp_path: Path) -> None:
     def finally_synced(calls: list[Call]) -> list[Call]:
         *before, last = calls  # the folder is synced just before the last mark

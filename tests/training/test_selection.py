@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from hypothesis import strategies as st
 
 from microgpt.errors import UsageError
 from microgpt.training import checkpoint as checkpoints
+from microgpt.training import session
 from microgpt.training.loop import train
-from microgpt.training.records import Evaluated, Finished, Note, Progress
+from microgpt.training.records import Evaluated, Finished, Note, Progress, Record
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.selection import lowest, spread, waited
-from tests.training.small import fingerprint, finish, last, request, resumed, stopped_at
+from tests.training.small import fingerprint, finish, request, resumed, stopped_at
 
 OVERFIT = {"steps": 300, "emb": 16, "lr": 0.05, "holdout": 0.4, "eval_every": 20, "decay": "constant"}
 
@@ -78,19 +80,32 @@ def test_an_extended_run_goes_on_from_the_weights_it_kept(tmp_path: Path) -> Non
     assert np.array_equal(longer.losses[: chosen.result.selected_step], chosen.losses[: chosen.result.selected_step])
 
 
-def test_past_its_deadline_a_run_takes_no_step_and_is_finished(tmp_path: Path) -> None:
+def trained_by_the_clock(monkeypatch: pytest.MonkeyPatch, asked: Request, seconds: float) -> list[Record]:
+    """The records of a training with a deadline, on a clock that moves by a millisecond a step."""
+    now, records = 0.0, []
+    monkeypatch.setattr(session, "time", SimpleNamespace(perf_counter=lambda: now))
+    for record in train(asked, deadline=seconds):
+        records.append(record)
+        if isinstance(record, Progress):
+            now = 0.001 * record.step
+    return records
+
+
+def test_past_its_deadline_a_run_takes_no_step_and_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = request(tmp_path, steps=1_000_000, eval_every=1000, select="best")
-    end = last(train(asked, deadline=time.perf_counter() + 0.5))
+    end = trained_by_the_clock(monkeypatch, asked, 0.5)[-1]
     assert isinstance(end, Finished)
-    assert 0 < end.result.steps_taken < 1_000_000
+    assert 0 < end.result.steps_taken <= 500
 
 
-def test_a_slow_machine_gets_fewer_steps_whose_learning_rate_still_falls_to_zero(tmp_path: Path) -> None:
+def test_a_slow_machine_gets_fewer_steps_whose_learning_rate_still_falls_to_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = request(tmp_path, steps=1_000_000, eval_every=50, lr=0.01)
-    records = list(train(asked, deadline=time.perf_counter() + 1.0))
+    records = trained_by_the_clock(monkeypatch, asked, 1.0)
     end = records[-1]
     assert isinstance(end, Finished)
-    assert end.result.steps == end.result.steps_taken < 1_000_000
+    assert 970 <= end.result.steps == end.result.steps_taken <= 1000
     rates = [record.lr for record in records if isinstance(record, Progress)]
     assert rates[-1] < 0.05 * rates[0]
     assert any("slower than measured" in record.text for record in records if isinstance(record, Note))

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import click
@@ -64,6 +65,7 @@ class Verbs(click.Group):
             return None
         command = importlib.import_module(f"microgpt.cli.{VERBS[cmd_name].module}").command
         assert isinstance(command, click.Command)
+        command.help = command.help or _written_help(cmd_name)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -87,6 +89,15 @@ class Verbs(click.Group):
                 formatter.write_dl(rows)
 
 
+def _written_help(verb: str) -> str | None:
+    """The help text of a verb from its source: `python -OO` keeps no docstrings."""
+    import ast
+
+    tree = ast.parse(Path(__file__).with_name(f"{VERBS[verb].module}.py").read_text("utf-8"))
+    functions = (part for part in tree.body if isinstance(part, ast.FunctionDef))
+    return next(ast.get_docstring(function) for function in functions if function.name == "command")
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
     """The nearest known words as a question, or all of them."""
     near = difflib.get_close_matches(word, known, MOST_SUGGESTIONS)
@@ -95,12 +106,13 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 @click.command(
     cls=Verbs,
+    help="MicroGPT: The Art of Symmetry. Train a small GPT, read what it writes, and see how it learns.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`microgpt VERB --help` tells the flags of a verb; the bare command takes those of train.",
 )
 @click.version_option(__version__, prog_name="microgpt")
 def microgpt() -> None:
-    """MicroGPT: The Art of Symmetry. Train a small GPT, read what it writes, and see how it learns."""
+    """The command line as a whole."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -180,7 +192,10 @@ class _Interruptible:
         if self._heard and (error is None or isinstance(error, Exception)):
             raise _Interruption(STOPS[self._heard[0]]) from None
 
-    def _leave(self, number: int, _: object) -> None:
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        if _is_within(frame, self._once_more.__code__):  # where what is raised would be lost again
+            self._send_soon(number)
+            return
         self._heard.append(number)
         _end_compilers()  # before a second signal can end this process alone
         for each in self._handlers:
@@ -191,9 +206,17 @@ class _Interruptible:
         if lost.exc_type is not _Interruption:
             self._hook(lost)
             return
-        number = self._heard[-1]
-        signal.signal(number, self._leave)
+        signal.signal(self._heard[-1], self._leave)
+        self._send_soon(self._heard[-1])
+
+    def _send_soon(self, number: int) -> None:
         threading.Timer(SOON, os.kill, (os.getpid(), number)).start()
+
+
+def _is_within(frame: FrameType | None, code: CodeType) -> bool:
+    while frame and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 class Stop:

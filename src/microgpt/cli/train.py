@@ -196,6 +196,7 @@ def _losses_to(file: str | None, chosen: dict[str, Any], runs: list[str], force:
     from microgpt import outputs
     from microgpt.training import checkpoint as checkpoints
     from microgpt.training.find import find, weights_of
+    from microgpt.training.prepare import is_gone
 
     if chosen.get("out") == "":
         raise UsageError("--losses copies the table of a run folder; leave --out as it is.")
@@ -203,7 +204,8 @@ def _losses_to(file: str | None, chosen: dict[str, Any], runs: list[str], force:
     for run in runs:
         reads.append(path := find(run, chosen.get("out", "runs")))
         training = checkpoints.describe(weights_of(path)).training
-        reads += training.provenance.sources if training else ()
+        own = training.provenance.sources if training else ()
+        reads += [source for source in own if not is_gone(source, own)]
     return outputs.destination(file, (".csv",), flag="--losses", reads=reads, force=force)
 
 
@@ -215,4 +217,4 @@ def _write_losses(place: Path, last: "Finished | Interrupted") -> None:
 
     run = last.result.run if isinstance(last, Finished) else last.run
     assert run is not None  # _losses_to refuses --losses without a folder
-    outputs.write(place, untrusted.read(Path(run) / LOSSES.file, TABLE_LIMIT))
+    outputs.write(place, untrusted.read(untrusted.inside(Path(run), LOSSES.file), TABLE_LIMIT))

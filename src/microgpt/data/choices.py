@@ -16,6 +16,12 @@ Unit = Literal["characters", "bytes"]  # what one token stands for
 UNITS: Final[tuple[Unit, ...]] = ("characters", "bytes")
 
 STANDARD_INPUT: Final = "-"
+
+
+class Unasked(tuple[str, ...]):
+    """Sources that a file names and no person: regular files alone are read for them, and not many bytes."""
+
+
 IN_MEMORY: Final = "text in memory"  # the source of a text that the library was given as a string
 
 

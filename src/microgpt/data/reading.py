@@ -11,11 +11,11 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.choices import NAMES, Kind, Normalization, Unit, kind_of
+from microgpt.data.choices import Kind, Normalization, Unit, kind_of
 from microgpt.data.decoding import BREAKS, IS_UTF_8, MARKS, REPLACED, check, clean
 from microgpt.data.markov import ENDLESS
 from microgpt.data.slices import Positions, Tokens, blocks
-from microgpt.data.sources import Source, chunks, locate
+from microgpt.data.sources import Source, chunks, located
 from microgpt.data.symbols import Symbols, codes_of, text_of
 from microgpt.data.token_folder import BYTES, is_token_folder, open_folder
 from microgpt.errors import DataError, UsageError
@@ -127,7 +127,7 @@ def gather(
 
     Raises DataError for what is missing, unreadable, undecodable, empty or blank.
     """
-    found, notes = _located(sources)
+    found, notes = located(sources)
     digest = hashlib.sha256()
     changes: Counter[str] = Counter()
     for source in found:
@@ -148,7 +148,7 @@ def sha256_of(sources: Sequence[str]) -> str:
     if any(map(is_token_folder, sources)):
         return _prepared(sources).sha256
     digest = hashlib.sha256()
-    for source in _located(sources)[0]:
+    for source in located(sources)[0]:
         for chunk in chunks(source):
             digest.update(chunk)
     return digest.hexdigest()
@@ -156,7 +156,7 @@ def sha256_of(sources: Sequence[str]) -> str:
 
 def raw(sources: Sequence[str]) -> tuple[Iterator[bytes], list[str]]:
     """The bytes of all sources, with a blank line between two files, and notes on what was left out."""
-    found, notes = _located(sources)
+    found, notes = located(sources)
     return _with_blank_lines(map(chunks, found)), notes
 
 
@@ -167,14 +167,6 @@ def _with_blank_lines(streams: Iterator[Iterator[bytes]]) -> Iterator[bytes]:
         for chunk in stream:
             yield missing + chunk
             tail, missing = (tail + missing + chunk)[-2:], b""
-
-
-def _located(sources: Sequence[str]) -> tuple[list[Source], list[str]]:
-    """The streams that the sources mean, in order, and notes on what was left out."""
-    if not sources:
-        raise UsageError(f"--data: expected at least one source, found none; {', '.join(NAMES)} are built in")
-    located = [locate(source) for source in sources]
-    return [stream for streams, _ in located for stream in streams], [note for _, notes in located for note in notes]
 
 
 def text_from(string: str, name: str = "text") -> Text:
@@ -196,7 +188,7 @@ def _hashed(stream: Iterator[bytes], digest: "hashlib._Hash", listener: Callable
 
 def _blank(source: Source) -> str:
     """A note for a blank file of a folder. Raises DataError for one that was named by itself."""
-    if not source.in_folder:
+    if source.asked:
         raise DataError(f"{source.name}: expected text, found an empty file or only blank lines; give one with text")
     return f"{source.name} is empty or blank"
 

@@ -1,43 +1,66 @@
 """Where text comes from: built-in texts, the endless source, files, folders, standard input. Nothing else opens any."""
 
 import difflib
+import math
 import os
 import select
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, is_built_in, made_length
+from microgpt import untrusted
+from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, Unasked, is_built_in, made_length
 from microgpt.data.formats import LONGEST, no_text
 from microgpt.data.markov import ENDLESS
-from microgpt.errors import DataError, EnvironmentFault, MicrogptError
+from microgpt.errors import DataError, EnvironmentFault, MicrogptError, UsageError
 
 CHUNK: Final = 1 << 20  # bytes
 TURN: Final = 0.1  # seconds
+UNASKED: Final = 1 << 30  # bytes of a text that no person named: half a minute
+UNASKED_FILES: Final = 100_000  # of its folders, which count too
+_MADE: Final = 256  # bytes that are read in the time that a character is made in
 _NAMED: Final = 3  # how many skipped files a note names
 
 
 @dataclass(frozen=True)
 class Source:
     """One stream of bytes: the name that a person knows it by, and its path (None: standard input), or how many
-    characters of the endless source it is."""
+    characters of the endless source it is. One that was not `asked` for by that name is a regular file and no link."""
 
     name: str
     path: Path | None
-    in_folder: bool = False
+    asked: bool = True
     made: int = 0
 
 
-def locate(source: str) -> tuple[list[Source], list[str]]:
-    """The streams that a source means, in order, and notes on what was left out.
+def located(sources: Sequence[str]) -> tuple[list[Source], list[str]]:
+    """The streams that sources mean, in order, and notes on what was left out.
 
-    Raises DataError where a folder can't be listed or holds no text file, and for a length that can't be made;
-    EnvironmentFault where listing it is not permitted.
+    Raises DataError where a folder can't be listed or holds no text file, for a length that can't be made, and where
+    `Unasked` ones are large; EnvironmentFault where listing it is not permitted.
     """
+    if not sources:
+        raise UsageError(f"--data: expected at least one source, found none; {', '.join(NAMES)} are built in")
+    most = UNASKED_FILES / len(sources) if isinstance(sources, Unasked) else math.inf
+    found = [_locate(source, most) for source in sources]
+    streams = [stream for streams, _ in found for stream in streams]
+    if most < math.inf and sum(map(_size, streams)) > UNASKED:
+        raise _large(sources[0])
+    return streams, [note for _, notes in found for note in notes]
+
+
+def _size(stream: Source) -> int:
+    """Bytes of a file, or as many as cost what making a text costs."""
+    with suppress(OSError):  # reading it will say so
+        return stream.path.stat().st_size if stream.path else stream.made * _MADE
+    return 0
+
+
+def _locate(source: str, most: float) -> tuple[list[Source], list[str]]:
     if source == STANDARD_INPUT:
         return [Source("standard input", None)], []
     if length := made_length(source):
@@ -45,7 +68,13 @@ def locate(source: str) -> tuple[list[Source], list[str]]:
     if source in BUILTINS:
         return [Source(source, BUILTINS[source].path)], of_that_name(source)
     path = Path(source)
-    return _folder(path) if _is_folder(path) else ([Source(source, path)], [])
+    if os.path.isdir(path):  # noqa: PTH112 - where looking is not permitted, opening it as a file will say so
+        return _folder(path, most)
+    return [Source(source, path) if math.isinf(most) else Source(source, Path(os.path.realpath(path)), asked=False)], []
+
+
+def _large(name: str) -> DataError:
+    return DataError(f"{name}: expected the text of the run, found one too large to be read unasked; name it by --data")
 
 
 def of_that_name(source: str) -> list[str]:
@@ -77,6 +106,8 @@ def chunks(source: Source) -> Iterator[bytes]:
 
 
 def _opened(source: Source) -> AbstractContextManager[BinaryIO]:
+    if source.path and not source.asked:  # what was a regular file may be a link or a pipe by now
+        return os.fdopen(untrusted.regular(source.path, os.O_RDONLY | untrusted.NOFOLLOW), "rb")
     if source.path is not None:
         return source.path.open("rb")
     if not hasattr(sys.stdin, "buffer"):
@@ -103,15 +134,8 @@ def _reader(stream: BinaryIO) -> Callable[[], bytes]:
     return read
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # not allowed to look: opening it as a file will say so
-        return False
-
-
-def _folder(folder: Path) -> tuple[list[Source], list[str]]:
-    files = list(_files(folder))
+def _folder(folder: Path, most: float) -> tuple[list[Source], list[str]]:
+    files = list(_files(folder, most))
     texts = [file for file in files if file.suffix.lower() == ".txt" and not file.name.startswith(".")]
     read = set(texts)
     skipped = [str(file.relative_to(folder)) for file in files if file not in read]
@@ -122,7 +146,8 @@ def _folder(folder: Path) -> tuple[list[Source], list[str]]:
         raise DataError(f"{folder}: expected a folder with .txt files, {found}; name the files themselves")
     notes = [f"{folder}: skipped {_listed(skipped)} (a folder gives its .txt files)"] if skipped else []
     notes += [f"{folder}: left out {_listed(unfit)}"] if unfit else []
-    return [Source(str(file), file, in_folder=True) for file in texts if file not in reasons], notes
+    kept = [file for file in texts if file not in reasons]
+    return [Source(str(file), Path(os.path.realpath(file)), asked=False) for file in kept], notes
 
 
 def _unfit(file: Path, folder: Path) -> str | None:
@@ -132,7 +157,7 @@ def _unfit(file: Path, folder: Path) -> str | None:
             return "no regular file"
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
             return "a link that leads out of the folder"
-        with file.open("rb") as stream:
+        with os.fdopen(untrusted.regular(file), "rb") as stream:
             return no_text(stream.read(LONGEST))
     except FileNotFoundError:
         return "a link to nothing"
@@ -140,14 +165,16 @@ def _unfit(file: Path, folder: Path) -> str | None:
         return None
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, and every link to a folder, which is not followed; sorted by path."""
+def _files(folder: Path, most: float) -> Iterator[Path]:
+    """Every file below a folder, of `most`, and every link to a folder, which is not followed; sorted by path."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(str(error.filename), error)
 
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
+        if (most := most - len(names) - len(folders)) < 0:
+            raise _large(str(folder))
         found += [Path(parent) / name for name in names]
         found += [path for name in folders if (path := Path(parent) / name).is_symlink()]
     return iter(sorted(found))

@@ -98,9 +98,9 @@ def open_folder(folder: Path) -> tuple[Header, Tokens]:
     All of the file is read once, a megabyte at a time, for its hash: a damaged array is found here and not as a wrong
     result later. Raises `DataError` where the folder is damaged or has changed since it was prepared.
     """
-    path = folder / TOKENS
     try:
-        header = header_of(untrusted.read(folder / HEADER, HEADER_LIMIT), str(folder / HEADER))
+        path, told = untrusted.inside(folder, TOKENS), untrusted.inside(folder, HEADER)
+        header = header_of(untrusted.read(told, HEADER_LIMIT), str(told))
         with untrusted.opened(path, TOKENS_LIMIT) as (file, size):
             expected = header.tokens * header.dtype.itemsize
             if size != expected:

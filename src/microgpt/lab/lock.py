@@ -9,6 +9,7 @@ from typing import Final
 
 from microgpt.errors import EnvironmentFault, StoreError, file_message
 from microgpt.locks import THERE, flocked
+from microgpt.untrusted import NOFOLLOW, NONBLOCK
 
 PAUSE: Final = 0.05  # seconds between two tries
 
@@ -26,7 +27,7 @@ def held(path: Path, patience: float) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     try:
         # For who may write alone: a reader could hold it for good.
-        descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o622)
+        descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | NOFOLLOW | NONBLOCK, 0o622)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{path}: expected a folder to write in, found: {error.strerror}; choose another.") from None
     except OSError as error:

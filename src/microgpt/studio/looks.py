@@ -23,8 +23,8 @@ def write_looks(folder: Path, looks: Sequence[dict[str, Any]]) -> None:
 
 def read_looks(folder: Path) -> list[dict[str, Any]]:
     """The looks of a run, by step; none where the file is missing, damaged or says what can't be."""
-    path = folder / LOOKS
     try:
+        path = untrusted.inside(folder, LOOKS)
         found = untrusted.parse_json(untrusted.read(path, LIMIT), str(path)).get("looks") if path.is_file() else []
     except (CheckpointError, EnvironmentFault):
         return []

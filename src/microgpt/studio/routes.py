@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from microgpt import untrusted
 from microgpt.errors import UsageError
 from microgpt.studio.answers import answer, failure, get, post, refusal
 from microgpt.studio.studio import Studio, cores
@@ -66,7 +67,8 @@ def _samples(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resume(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
-    return studio.trainings.resume(studio.find(values["name"]), values).summary()
+    run = studio.find(values["name"])
+    return studio.trainings.resume(untrusted.inside(run.parent, run.name), values).summary()
 
 
 def _plan(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:

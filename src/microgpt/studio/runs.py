@@ -153,8 +153,8 @@ def _number(value: object) -> float | None:
 
 def _samples(folder: Path) -> list[str]:
     """The samples that ended a run. Where one has several lines, a blank line stands between two."""
-    path = folder / SAMPLES
     try:
+        path = untrusted.inside(folder, SAMPLES)
         text = untrusted.read(path, SAMPLES_LIMIT).decode("utf-8", "replace") if path.is_file() else ""
     except (CheckpointError, EnvironmentFault):
         return []

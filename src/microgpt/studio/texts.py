@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-from microgpt import files
+from microgpt import files, untrusted
 from microgpt.data.choices import BUILTINS
 from microgpt.data.corpus import Corpus
 from microgpt.data.reading import read
@@ -56,8 +56,7 @@ class Texts:
         path = folder / f"{stem}.txt"
         with self._adding:  # else the same text, handed over twice and refused, would go from under the other's feet
             self._make(folder)
-            files.replace(path, data)
-            path.chmod(0o600)
+            files.replace(path, data, mode=0o600)
             try:
                 read([str(path)])
             except MicrogptError as error:
@@ -97,12 +96,16 @@ class Texts:
         }
 
     def _own(self) -> list[Path]:
+        """Regular files, newest first; what a link leads to is none of ours."""
         try:
-            return sorted(self.folder.glob("*/*.txt"), key=lambda path: -path.stat().st_mtime)
+            found = (self.folder.parent.resolve() / FOLDER).glob("*/*.txt")
+            own = [path for path in found if os.path.realpath(path) == str(path) and path.is_file()]
+            return sorted(own, key=lambda path: -path.stat().st_mtime)
         except OSError:
             return []
 
     def _make(self, folder: Path) -> None:
+        untrusted.inside(self.folder.parent, FOLDER, folder.name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for private in (self.folder, folder):

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt import untrusted
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import available, choose, create
 from microgpt.engines.array.engine import ArrayRunner
@@ -57,7 +58,7 @@ def at_step(path: Path, step: int | None = None) -> Path:
     last = weights_of(path)
     if step is None:
         return last
-    kept = path / HISTORY / f"step-{step:08d}.safetensors"
+    kept = untrusted.inside(path, HISTORY, f"step-{step:08d}.safetensors")
     if path.is_dir() and kept.is_file():
         return kept
     if checkpoints.describe(last).step == step:
@@ -67,7 +68,7 @@ def at_step(path: Path, step: int | None = None) -> Path:
 
 def _history(path: Path) -> list[Path]:
     try:
-        return list((path / HISTORY).iterdir())
+        return list(untrusted.inside(path, HISTORY).iterdir())
     except OSError:  # none was kept, or the run is a lone file
         return []
 

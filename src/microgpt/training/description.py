@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
 from microgpt import untrusted
-from microgpt.data.choices import KINDS, Kind
+from microgpt.data.choices import KINDS, Kind, Unasked
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import ModelConfig
@@ -136,7 +136,7 @@ def _training(values: dict[str, Any], model: ModelConfig) -> Training:
         request=Request.from_dict(values["request"]),
         provenance=Provenance(
             _text(provenance["name"], "name"),
-            tuple(_text(source, "sources") for source in sources),
+            Unasked(_text(source, "sources") for source in sources),
             _text(provenance["sha256"], "sha256"),
         ),
         random_state=None if values["random_state"] is None else _random_state(values["random_state"]),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from microgpt import untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault, file_message
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints
@@ -67,8 +68,8 @@ def newest(out: Path, interrupted: bool = False) -> Path:
 
 
 def weights_of(path: Path) -> Path:
-    """The weights file of a run folder, or the file itself."""
-    return path / WEIGHTS if path.is_dir() else path
+    """The weights file of a run folder, or the file itself. Raises `CheckpointError` where the folder's is a link."""
+    return untrusted.inside(path, WEIGHTS) if path.is_dir() else path
 
 
 def folders(out: Path) -> Iterator[RunFolder]:
@@ -91,7 +92,7 @@ def listing(out: str | Path = "runs") -> list[RunSummary]:
 def _summary(folder: RunFolder) -> RunSummary:
     modified = datetime.fromtimestamp(folder.weights.stat().st_mtime).isoformat(sep=" ", timespec="seconds")
     try:
-        description = checkpoints.describe(folder.weights)
+        description = checkpoints.describe(weights_of(folder.path))
         report = folder.read_report()
     except (CheckpointError, EnvironmentFault) as fault:
         return RunSummary(folder.name, folder.path, modified, "unreadable", fault=str(fault))

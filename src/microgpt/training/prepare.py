@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from microgpt.data.choices import IN_MEMORY, STANDARD_INPUT, Normalization, is_built_in
+from microgpt.data.choices import IN_MEMORY, STANDARD_INPUT, Normalization, Unasked, is_built_in
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
 from microgpt.data.reading import Text, read, sha256_of
@@ -80,8 +80,7 @@ def _described(model: ModelConfig, tokenizer: Tokenizer) -> str:
 
 
 def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None) -> Prepared:
-    """The text of a run that goes on. Raises `DataError` where it has changed since, `UsageError` for sizes beyond the
-    machine."""
+    """The text of a run that goes on. Raises `DataError` where it has changed, `UsageError` beyond the machine."""
     request = settled(request)
     check_memory(request.settings, checkpoint.model, device=request.device)
     dataset = dataset_of(checkpoint, split)
@@ -99,7 +98,7 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
     if split is None:
         if sources == (IN_MEMORY,):
             raise DataError("this run was trained on a text in memory; give it again, as load(run, text=…) does.")
-        if gone := [source for source in sources if _is_gone(source)]:
+        if gone := [source for source in sources if is_gone(source, sources)]:
             raise DataError(f"{gone[0]}: expected the text of this run, found nothing there; {_ELSEWHERE}.")
         split = split_of(replace(request, data=sources), checkpoint.kind)
     if split.corpus.sha256 != training.provenance.sha256 or split.corpus.tokenizer != checkpoint.tokenizer:
@@ -135,8 +134,11 @@ def another_text(checkpoint: Checkpoint, found: str) -> DataError:
     )
 
 
-def _is_gone(source: str) -> bool:
-    return source != STANDARD_INPUT and not is_built_in(source) and not os.path.lexists(source)
+def is_gone(source: str, sources: tuple[str, ...]) -> bool:
+    """Whether one of the sources is not on this machine; of `Unasked` ones no server and no person is asked for it."""
+    elsewhere = source == STANDARD_INPUT or source.replace("\\", "/").startswith("//")
+    unasked = elsewhere and isinstance(sources, Unasked)
+    return unasked or not (source == STANDARD_INPUT or is_built_in(source) or os.path.lexists(source))
 
 
 def dataset_on(request: Request, split: Split) -> Dataset:

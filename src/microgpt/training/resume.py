@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from microgpt import untrusted
 from microgpt.data.split import Split
 from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import Settings, flag, plain
@@ -17,7 +18,7 @@ from microgpt.training.loop import new_folder, records
 from microgpt.training.prepare import Prepared, moved, ready_engine, restore, settled
 from microgpt.training.records import Note, Record
 from microgpt.training.request import COMPUTING, FREE, Request
-from microgpt.training.run_folder import RunFolder, resumable
+from microgpt.training.run_folder import WEIGHTS, RunFolder, resumable
 from microgpt.training.session import Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
@@ -78,7 +79,7 @@ def resume(
 def _is_state_of(checkpoint: Checkpoint, folder: RunFolder) -> bool:
     """Whether a folder is that of the run whose state a file holds, so that its tables tell of it too."""
     try:
-        found = checkpoints.describe(folder.weights).training
+        found = checkpoints.describe(untrusted.inside(folder.path, WEIGHTS)).training
     except CheckpointError:
         return False
     return found is not None and _decisive(found) == _decisive(trained(checkpoint))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from microgpt import files, locks, untrusted
-from microgpt.errors import CheckpointError
+from microgpt.errors import CheckpointError, file_faults
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows, Table
@@ -28,6 +28,7 @@ SAMPLES: Final = "samples.txt"
 HISTORY: Final = "history"
 OWN: Final = (WEIGHTS, BEST, REPORT, SAMPLES, LOSSES.file, EVALUATIONS.file)  # files of a run, besides its history
 REPORT_LIMIT: Final = 8 << 20  # bytes: all but the samples needs a thousandth of it
+REPORT_VALUES: Final = 20_000
 
 Status = Literal["unfinished", "finished", "diverged"]
 
@@ -61,7 +62,7 @@ class RunFolder:
 
     def read_best(self) -> Checkpoint | None:
         """The best so far, if one was saved. Raises `CheckpointError`."""
-        path = self.path / BEST
+        path = untrusted.inside(self.path, BEST)
         return checkpoints.read(path) if path.exists() else None
 
     def forget_best(self) -> None:
@@ -71,9 +72,9 @@ class RunFolder:
                 (self.path / BEST).unlink()
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Put the weights of this step into `history/`. Raises `EnvironmentFault`."""
+        """Put the weights of this step into `history/`. Raises `EnvironmentFault`, or `CheckpointError` for a link."""
         data = checkpoints.to_bytes(checkpoints.weights_alone(checkpoint))
-        files.replace(self.path / HISTORY / f"step-{checkpoint.state.step:08d}.safetensors", data)
+        files.replace(untrusted.inside(self.path, HISTORY) / f"step-{checkpoint.state.step:08d}.safetensors", data)
 
     def write_samples(self, samples: tuple[str, ...]) -> None:
         """One sample a line; samples of several lines have a blank line between them."""
@@ -82,15 +83,16 @@ class RunFolder:
         files.replace(self.path / SAMPLES, text.encode("utf-8", "replace"))
 
     def write_report(self, report: Mapping[str, Any]) -> None:
-        if len(str(report.get("samples"))) > REPORT_LIMIT // 5:  # each character may be four bytes
+        samples = report.get("samples") or ()
+        if len(samples) > REPORT_VALUES // 2 or len(str(samples)) > REPORT_LIMIT // 5:  # a character may be four bytes
             report = {**report, "samples": []}  # they stand in samples.txt
         text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
         files.replace(self.path / REPORT, (text + "\n").encode("utf-8", "replace"))
 
     def read_report(self) -> dict[str, Any]:
         """What `run.json` says; whoever uses a value checks its type. Raises `CheckpointError`."""
-        path = self.path / REPORT
-        return untrusted.parse_json(untrusted.read(path, REPORT_LIMIT), str(path))
+        path = untrusted.inside(self.path, REPORT)
+        return untrusted.parse_json(untrusted.read(path, REPORT_LIMIT), str(path), REPORT_VALUES)
 
     @property
     def status(self) -> Status:
@@ -108,15 +110,17 @@ class RunFolder:
     def reopen(self) -> tuple[Checkpoint, Rows, int]:
         """The committed checkpoint, the rows of losses up to it, and how many broken-off writes were removed.
 
-        Raises `CheckpointError` where the weights can't be read or can't be resumed.
+        Raises `CheckpointError` where the weights can't be read or resumed, or something is a link; `EnvironmentFault`.
         """
-        checkpoint = resumable(self.weights)
+        checkpoint = resumable(untrusted.inside(self.path, WEIGHTS))
         if self.status == "finished":
             self.forget_best()  # where the end of the training was cut short
             return checkpoint, LOSSES.read(self.path, checkpoint.state.step)[0], 0
-        (self.path / HISTORY).mkdir(exist_ok=True)
+        history = untrusted.inside(self.path, HISTORY)
+        with file_faults(history):
+            history.mkdir(exist_ok=True)
         EVALUATIONS.cut(self.path, checkpoint.state.step)
-        broken_off = files.tidy(self.path) + files.tidy(self.path / HISTORY)
+        broken_off = files.tidy(self.path) + files.tidy(history)
         return checkpoint, LOSSES.cut(self.path, checkpoint.state.step), broken_off
 
 

@@ -19,7 +19,7 @@ FULL = FORMS["full"]
 def test_the_truth_is_mostly_inside() -> None:
     """The short form of bench/laws.py, which does 200: an honest 90 % interval holds fewer than 6 of 10 once in 600."""
     plan = Plan()
-    told = summary(list(trials(plan, 10, 100)), plan, 0.9)
+    told = summary(list(trials(plan, 10, 60)), plan, 0.9)
     for row in told["rows"]:
         assert row["covered"] >= 6, row
         if row["quantity"] in ("alpha", "beta"):
