@@ -82,7 +82,7 @@ def _check_folder(folder: RunFolder, marks: int) -> None:
     checkpoint, rows, _ = folder.reopen()
     step = checkpoint.state.step
     assert fingerprint(checkpoint) == whole.at_step[step], "weights of no step"
-    assert rows == whole.rows[:step], "losses of other steps"
+    assert rows.tolist() == whole.rows[:step], "losses of other steps"
     if acknowledged == "finished":
         assert folder.status == "finished", "the end was acknowledged and is gone"
     else:
@@ -127,7 +127,7 @@ def _whole_run() -> _Whole:
         for _ in train(asked):
             checkpoint = checkpoints.read(folder / "weights.safetensors")
             at_step[checkpoint.state.step] = fingerprint(checkpoint)
-        rows = RunFolder(folder).reopen()[1]
+        rows = RunFolder(folder).reopen()[1].tolist()
         return _Whole(at_step, rows, _tables(folder))
 
 

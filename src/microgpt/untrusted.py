@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -17,6 +18,10 @@ from microgpt.errors import CheckpointError, EnvironmentFault, file_message
 NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)  # else a named pipe would hang before it could be refused
 DEEPEST: Final = 64  # levels of JSON: what is read is walked and told by code that recurses
+MOST_VALUES: Final = 300_000  # of JSON: the header of a checkpoint of two thousand layers has fewer
+SMALL: Final = 16 << 20  # bytes of a file that may be sparse
+# A text, whole or cut short, or what begins a value; without going back, so that no text takes long.
+_MARKS: Final = re.compile(r'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{\[,]')
 # What could steer a terminal or turn a line around: C0 (but tab and line break), DEL, C1, bidirectional controls, other
 # line breaks; and surrogates, which stand for bytes of a name that is no text.
 STEERING: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -57,6 +62,9 @@ def opened(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
             found = os.fstat(descriptor)
             if found.st_size > limit:
                 raise CheckpointError(f"{path}: expected at most {limit:,} bytes, found {found.st_size:,}; not read.")
+            if found.st_size > SMALL and (held := _held(descriptor, found.st_size)) < found.st_size / 4:
+                told = f"expected a whole file of {found.st_size:,} bytes, found {held:,} on the disk and holes"
+                raise CheckpointError(f"{path}: {told}; it is damaged, or made to look large.")
             yield file, found.st_size
     except PermissionError as error:
         raise EnvironmentFault(file_message(path, error)) from None
@@ -65,13 +73,32 @@ def opened(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
         raise CheckpointError(f"{path}: expected a file that can be read, found: {reason}; check the path.") from None
 
 
+def _held(descriptor: int, size: int) -> int:
+    """Bytes of a file that are not in holes; all of them where the system can't tell.
+
+    Its blocks would tell less: a file system that compresses has fewer for honest files, and none yet for new ones. It
+    may also make holes of zeros, as a sparse copy does: at the first step Adam's moments, two thirds of a file, are.
+    """
+    held = place = 0
+    try:
+        while place < size:
+            start = os.lseek(descriptor, place, os.SEEK_DATA)
+            place = os.lseek(descriptor, start, os.SEEK_HOLE)
+            held += place - start
+    except (AttributeError, OSError) as error:  # Windows has no such places; ENXIO says that no more data follow
+        if getattr(error, "errno", None) != errno.ENXIO:
+            held = size
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return held
+
+
 def read(path: Path, limit: int) -> bytes:
     """All bytes of a regular file of at most `limit`. Raises what `opened` raises."""
     with opened(path, limit) as (file, size):
         return file.read(size)
 
 
-def parse_json(data: bytes | str, where: str, most: int | None = None) -> dict[str, Any]:
+def parse_json(data: bytes | str, where: str, most: int = MOST_VALUES) -> dict[str, Any]:
     """A JSON object from untrusted bytes, of about `most` values at most.
 
     Raises `CheckpointError`, also for NaN, for keys that occur twice, and beyond DEEPEST levels.
@@ -80,17 +107,18 @@ def parse_json(data: bytes | str, where: str, most: int | None = None) -> dict[s
     import json  # which `visible`, and so `microgpt --help`, can do without
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(pairs) != len({key for key, _ in pairs}):
+        if len(found := dict(pairs)) != len(pairs):
             raise ValueError("a key occurs twice")
-        return dict(pairs)
+        return found
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
 
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        if most is not None and (marks := sum(map(text.count, "{[,"))) > most:  # counted in a hundredth of the time
-            raise ValueError(f"{marks:,} values, where there are {most:,} at most")
+        # Counted in a hundredth of the time; where that is too many, they may be commas within texts.
+        if sum(map(text.count, "{[,")) > most and next(islice(_MARKS.finditer(text), most, None), None):
+            raise ValueError(f"more than {most:,} values")
         value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where}: expected JSON, found: {str(error)[:200]}; the file is damaged.") from None

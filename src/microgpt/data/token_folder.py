@@ -21,7 +21,8 @@ from microgpt.errors import CheckpointError, DataError
 SCHEMA: Final = 1
 TOKENS: Final = "tokens.bin"
 HEADER: Final = "tokens.json"
-HEADER_LIMIT: Final = 128 << 20  # bytes: every character there is, with its count, needs a fifth of it
+HEADER_LIMIT: Final = 28 << 20  # bytes: what every character there is, with its count, needs at most
+MOST_CHARACTERS: Final = 0x110000
 TOKENS_LIMIT: Final = 1 << 50  # bytes
 BYTES: Final = "".join(map(chr, range(256)))  # the vocabulary of bytes, each as the character of its number
 _KEYS: Final = {
@@ -65,7 +66,10 @@ class Header:
 
     def to_json(self) -> bytes:
         """The inverse of `header_of`."""
-        values = {
+        return (json.dumps(self._values(), allow_nan=False) + "\n").encode("ascii")
+
+    def _values(self) -> dict[str, Any]:
+        return {
             "schema": SCHEMA,
             "name": self.name,
             "unit": self.unit,
@@ -78,7 +82,6 @@ class Header:
             "characters": self.characters if self.unit == "characters" else None,
             "counts": self.counts.tolist(),
         }
-        return (json.dumps(values, allow_nan=False) + "\n").encode("ascii")
 
 
 def is_token_folder(source: str) -> bool:
@@ -111,7 +114,8 @@ def open_folder(folder: Path) -> tuple[Header, Tokens]:
 
 def header_of(data: bytes, where: str) -> Header:
     """A header from untrusted bytes. Raises `DataError`, or `CheckpointError` for what is no JSON."""
-    values = untrusted.parse_json(data, where)
+    # What is not ASCII would take four times its bytes, and `to_json` writes none.
+    values = untrusted.parse_json(data.decode("ascii", "replace"), where, MOST_CHARACTERS + len(_KEYS))
     if values.get("schema") != SCHEMA:
         raise DataError(
             f"{where}: expected token files of schema {SCHEMA}, found {str(values.get('schema'))[:40]!r}; prepare the "
@@ -125,7 +129,7 @@ def header_of(data: bytes, where: str) -> Header:
         counts = np.array(values["counts"], np.int64)
         normalize = cast(Normalization, values["normalize"])
         header = Header(values["name"], cast(Unit, unit), characters, normalize, values["sha256"], counts)
-    if header is None or any(json.loads(header.to_json())[key] != values[key] for key in _KEYS):
+    if header is None or header._values() != values:
         raise DataError(f"{where}: expected the header of token files, found other values; prepare the text again.")
     return header
 
@@ -134,7 +138,8 @@ def _is_sound(values: dict[str, Any], characters: str) -> bool:
     """Whether all values are of their types; that they agree with one another is asked later."""
     texts = all(isinstance(values.get(name), str) for name in ("name", "sha256"))
     choices = values.get("unit") in UNITS and values.get("normalize") in NORMALIZATIONS
-    alphabet = bool(characters) and list(characters) == sorted(set(characters))
+    numbers = np.frombuffer(characters[:MOST_CHARACTERS].encode("utf-32-le", "surrogatepass"), "<u4")
+    alphabet = 0 < len(numbers) == len(characters) and bool((numbers[1:] > numbers[:-1]).all())
     known = values.get("unit") != "bytes" or (characters == BYTES and values.get("normalize") == "none")
     return values.keys() == _KEYS and texts and choices and alphabet and known and _are_counts(values, len(characters))
 

@@ -109,8 +109,8 @@ class Run:
     def losses(self) -> NDArray[np.float64]:
         """Loss of every step in nats per token, (steps,); empty for a lone weights file."""
         if self._losses is None:
-            rows = LOSSES.read(self.path, self.step)[0] if self.path and self.path.is_dir() else []
-            self._losses = np.array([loss for _, loss, _ in rows])
+            rows = LOSSES.read(self.path, self.step)[0] if self.path and self.path.is_dir() else np.empty((0, 3))
+            self._losses = rows[:, 1].copy()
         return self._losses
 
     @overload

@@ -4,7 +4,7 @@ Matrices follow one another in the order in which they are drawn; each is out x 
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from microgpt.model.settings import ModelConfig
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One matrix: its name, its shape (rows, columns), and where it begins in the flat vector."""
 
@@ -31,7 +31,7 @@ class Entry:
         return slice(self.offset, self.offset + self.size)
 
 
-@cache
+@lru_cache(maxsize=16)  # a list of runs may have thousands of models, each of as many layers as fit into a header
 def ledger(model: ModelConfig) -> tuple[Entry, ...]:
     """Every matrix of the model, in order."""
     emb, wide = model.emb, model.wide

@@ -83,7 +83,7 @@ def detail(studio: Studio, name: str) -> dict[str, Any]:
         "holdout_se": _loss(report, "holdout_se"),
         "seconds": _seconds(report),
         "curve": _curve(folder, step) if folder else [],
-        "evaluations": EVALUATIONS.read(folder, step)[0] if folder else [],
+        "evaluations": EVALUATIONS.read(folder, step)[0].tolist() if folder else [],
         "looks": read_looks(folder) if folder else [],
         "samples": _samples(folder) if folder else [],
     }
@@ -126,7 +126,7 @@ def _curve(folder: Path, step: int) -> list[tuple[int, float]]:
     rows = LOSSES.read(folder, step)[0]
     width = max(1, -(-len(rows) // POINTS))
     groups = [rows[first : first + width] for first in range(0, len(rows), width)]
-    return [(int(group[-1][0]), sum(loss for _, loss, _ in group) / len(group)) for group in groups]
+    return [(int(group[-1][0]), float(group[:, 1].mean())) for group in groups]
 
 
 def _report(path: Path) -> dict[str, Any]:

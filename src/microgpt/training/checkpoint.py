@@ -3,10 +3,9 @@
 There is no pickle, so no file can make code run; tensors.py and description.py check what is read before it is used.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, DivergedError
 from microgpt.model.ledger import ledger, params
 from microgpt.model.ledger import tensors as named
+from microgpt.model.memory import free_memory
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
 from microgpt.training.description import Description, Training, from_json, to_json
@@ -85,14 +85,14 @@ def read(path: Path) -> Checkpoint:
             has_moments = len(header.tensors) > len(ledger(description.model))
             prefixes = ("", *MOMENTS) if has_moments else ("",)
             _check(header, description.model, prefixes)
-            vectors = [
-                _flat(description.model, prefix, lambda name: read_tensor(file, header, header.tensors[name], path))
-                for prefix in prefixes
-            ]
+            if (needed := size - header.end) > (free := free_memory()):
+                told = f"{free:,} bytes at most, which this machine has free, found {needed:,}"
+                raise CheckpointError(f"expected {told}; close other programs, or take a larger machine.")
+            vectors = [_flat(file, header, description.model, prefix, path) for prefix in prefixes]
     except CheckpointError as error:
         raise error if str(error).startswith(str(path)) else CheckpointError(f"{path}: {error}") from None
     if not has_moments:
-        vectors += [np.zeros_like(vectors[0]), np.zeros_like(vectors[0])]
+        vectors += [np.zeros(len(vectors[0]), vectors[0].dtype) for _ in MOMENTS]  # no memory until it is written to
     weights, adam_m, adam_v = vectors
     state = State(description.model, weights, adam_m, adam_v, description.step)
     return Checkpoint(state, description.tokenizer, description.kind, description.training, has_moments)
@@ -124,11 +124,9 @@ def _check(header: Header, model: ModelConfig, prefixes: tuple[str, ...]) -> Non
         raise CheckpointError("expected tensors of one type, found F32 and F64; the file is damaged.")
 
 
-def _flat(model: ModelConfig, prefix: str, numbers: Callable[[str], NDArray[Any]]) -> NDArray[Any]:
+def _flat(file: BinaryIO, header: Header, model: ModelConfig, prefix: str, path: Path) -> NDArray[Any]:
     """One vector (params,) from the tensors of the ledger."""
-    entries = ledger(model)
-    first = numbers(prefix + entries[0].name)
-    flat = np.empty(params(model), first.dtype)
-    for entry in entries:
-        flat[entry.span] = numbers(prefix + entry.name)
+    flat = np.empty(params(model), header.tensors["wte"].dtype.newbyteorder("="))
+    for entry in ledger(model):
+        read_tensor(file, header, header.tensors[prefix + entry.name], path, flat[entry.span])
     return flat

@@ -15,7 +15,6 @@ from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import ModelConfig
 from microgpt.training.request import Request, revive
-from microgpt.training.tensors import VALUES_LIMIT
 
 SCHEMAS: Final = (1, 2)  # a file has the lowest that can tell it: 2 has tokens that are bytes, 1 characters alone
 _FIXED_TENSORS, _LAYER_TENSORS = 3, 6  # wte, wpe, lm_head; four of attention and two of the MLP
@@ -83,7 +82,7 @@ def _training_values(training: Training) -> dict[str, Any]:
 
 def from_json(text: str, shapes: Shapes) -> Description:
     """A description from untrusted text, of a file whose weights have these shapes. Raises `CheckpointError`."""
-    values = untrusted.parse_json(text, "metadata", VALUES_LIMIT)
+    values = untrusted.parse_json(text, "metadata")
     if values.get("schema") not in SCHEMAS:
         raise CheckpointError(
             f"expected a checkpoint of schema {' or '.join(map(str, SCHEMAS))}, found "

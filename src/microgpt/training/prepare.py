@@ -21,12 +21,14 @@ from microgpt.engines.base import Engine, EngineConfig, Precision
 from microgpt.engines.ranks import ranks, require_one
 from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes, state_bytes
+from microgpt.model.memory import main_memory
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.description import Provenance, Training
 from microgpt.training.request import Request
 
+SEQUENCE: Final = 200  # bytes of a sequence in a batch: where it stands in the text
 _ELSEWHERE: Final = "if it was moved, --data NEWPLACE names it"
 
 
@@ -78,9 +80,11 @@ def _described(model: ModelConfig, tokenizer: Tokenizer) -> str:
 
 
 def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None) -> Prepared:
-    """The text of a run that goes on. Raises `DataError` where it has changed since."""
+    """The text of a run that goes on. Raises `DataError` where it has changed, `UsageError` beyond the machine."""
+    request = settled(request)
+    check_memory(request.settings, checkpoint.model, device=request.device)
     dataset = dataset_of(checkpoint, split)
-    training = replace(trained(checkpoint), request=settled(request), ranks=ranks())
+    training = replace(trained(checkpoint), request=request, ranks=ranks())
     return Prepared(dataset, replace(checkpoint, training=training))
 
 
@@ -185,10 +189,10 @@ def check_memory(settings: Settings, model: ModelConfig, available: int | None =
     """Raise `UsageError` for sizes whose weights, moments and activations can't fit into this machine's main memory.
     A card has memory of its own for activations, and the engine looks at it."""
     one, two = (state_bytes(replace(model, layer=layer), 8) for layer in (1, 2))
-    needed = one + (model.layer - 1) * (two - one)
+    needed = one + (model.layer - 1) * (two - one) + settings.batch * SEQUENCE
     if not device.startswith("cuda"):
         needed += activation_bytes(model, 8, settings.batch)
-    memory = available or _memory()
+    memory = available or main_memory()
     if needed > memory:
         raise UsageError(
             f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --ff {model.ff} --batch {settings.batch} "
@@ -229,11 +233,3 @@ def absolute(sources: Sequence[str]) -> tuple[str, ...]:
 
 def _provenance(corpus: Corpus) -> Provenance:
     return Provenance(corpus.name, absolute(corpus.sources), corpus.sha256)
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine; beyond all bounds where it doesn't say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 62

@@ -21,7 +21,7 @@ from microgpt.training.request import COMPUTING, FREE, Request
 from microgpt.training.run_folder import WEIGHTS, RunFolder, resumable
 from microgpt.training.session import Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
-from microgpt.training.tables import EVALUATIONS, LOSSES
+from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
 
 LONGEST: Final = 1e15  # seconds
 _SETTINGS: Final = frozenset(declared.name for declared in dataclasses.fields(Settings))
@@ -137,14 +137,11 @@ def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]
     training = replace(prepared.training, origin=origin.name)
     prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
     step = prepared.checkpoint.state.step
-    tables = [
-        table.rows((int(first), *rest) for first, *rest in table.read(origin.path, step)[0])
-        for table in (LOSSES, EVALUATIONS)
-    ]
+    tables = [table.copied(origin.path, step) for table in (LOSSES, EVALUATIONS)]
     return prepared, new_folder(prepared.checkpoint, Path(training.request.out), *tables)
 
 
-def _past(folder: RunFolder, rows: list[list[float]], step: int, origin: Path) -> Past:
+def _past(folder: RunFolder, rows: Rows, step: int, origin: Path) -> Past:
     """What the earlier sessions left. Of a damaged report nothing is taken."""
     try:
         report = folder.read_report()
@@ -152,9 +149,9 @@ def _past(folder: RunFolder, rows: list[list[float]], step: int, origin: Path) -
         report = {}
     seconds, began = report.get("seconds"), report.get("began")
     spent = seconds if isinstance(seconds, dict) else {}
-    evaluations = [(int(at), loss, se) for at, loss, se in EVALUATIONS.read(folder.path, step)[0]]
+    evaluations = [(int(at), loss, se) for at, loss, se in EVALUATIONS.read(folder.path, step)[0].tolist()]
     return Past(
-        losses=[loss for _, loss, _ in rows],
+        losses=rows[:, 1],
         evaluations=evaluations,
         seconds={name: float(spent[name]) for name in SECONDS if _is_time(spent.get(name))},
         began=began if isinstance(began, str) else None,

@@ -19,7 +19,7 @@ from microgpt import files, locks, untrusted
 from microgpt.errors import CheckpointError, file_faults
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
-from microgpt.training.tables import EVALUATIONS, LOSSES, Table
+from microgpt.training.tables import EVALUATIONS, LOSSES, Rows, Table
 
 WEIGHTS: Final = "weights.safetensors"
 BEST: Final = "best.safetensors"
@@ -27,7 +27,8 @@ REPORT: Final = "run.json"
 SAMPLES: Final = "samples.txt"
 HISTORY: Final = "history"
 OWN: Final = (WEIGHTS, BEST, REPORT, SAMPLES, LOSSES.file, EVALUATIONS.file)  # files of a run, besides its history
-REPORT_LIMIT: Final = 64 << 20  # bytes
+REPORT_LIMIT: Final = 8 << 20  # bytes: all but the samples needs a thousandth of it
+REPORT_VALUES: Final = 20_000
 
 Status = Literal["unfinished", "finished", "diverged"]
 
@@ -82,13 +83,16 @@ class RunFolder:
         files.replace(self.path / SAMPLES, text.encode("utf-8", "replace"))
 
     def write_report(self, report: Mapping[str, Any]) -> None:
+        samples = report.get("samples") or ()
+        if len(samples) > REPORT_VALUES // 2 or len(str(samples)) > REPORT_LIMIT // 5:  # a character may be four bytes
+            report = {**report, "samples": []}  # they stand in samples.txt
         text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
         files.replace(self.path / REPORT, (text + "\n").encode("utf-8", "replace"))
 
     def read_report(self) -> dict[str, Any]:
         """What `run.json` says; whoever uses a value checks its type. Raises `CheckpointError`."""
         path = untrusted.inside(self.path, REPORT)
-        return untrusted.parse_json(untrusted.read(path, REPORT_LIMIT), str(path))
+        return untrusted.parse_json(untrusted.read(path, REPORT_LIMIT), str(path), REPORT_VALUES)
 
     @property
     def status(self) -> Status:
@@ -103,7 +107,7 @@ class RunFolder:
         """Hold the run for this process alone. Raises `CheckpointError` where another trains it."""
         return locks.locked(self.path)
 
-    def reopen(self) -> tuple[Checkpoint, list[list[float]], int]:
+    def reopen(self) -> tuple[Checkpoint, Rows, int]:
         """The committed checkpoint, the rows of losses up to it, and how many broken-off writes were removed.
 
         Raises `CheckpointError` where the weights can't be read or resumed, or something is a link; `EnvironmentFault`.

@@ -3,7 +3,7 @@
 import math
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ def never() -> bool:
 class Past:
     """What earlier sessions of a run have left: losses (steps,), evaluations, seconds, when it began."""
 
-    losses: Sequence[float] = ()
+    losses: Iterable[float] = ()
     evaluations: Sequence[tuple[int, float, float]] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     began: str | None = None

@@ -19,7 +19,7 @@ from microgpt.errors import CheckpointError
 
 FILE_LIMIT: Final = 16 << 30  # bytes
 HEADER_LIMIT: Final = 16 << 20
-VALUES_LIMIT: Final = 300_000  # of a header: two thousand layers have fewer
+PART: Final = 1 << 20  # numbers that are read at once
 TYPES: Final[dict[str, np.dtype[Any]]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 
@@ -61,7 +61,7 @@ def read_header(file: BinaryIO, size: int, path: Path) -> Header:
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or not 0 < length <= min(size - 8, HEADER_LIMIT):
         raise _damaged(path, f"a safetensors header of 1 to {HEADER_LIMIT:,} bytes", f"{length:,} in {size:,} bytes")
-    values = untrusted.parse_json(file.read(length), str(path), VALUES_LIMIT)
+    values = untrusted.parse_json(file.read(length), str(path))
     metadata = values.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged(path, "metadata of text", "something else")
@@ -76,13 +76,15 @@ def read_header(file: BinaryIO, size: int, path: Path) -> Header:
     return Header(metadata, tensors, 8 + length)
 
 
-def read_tensor(file: BinaryIO, header: Header, tensor: Tensor, path: Path) -> NDArray[Any]:
-    """The numbers of a tensor, flat. Raises `CheckpointError` where one is not finite."""
+def read_tensor(file: BinaryIO, header: Header, tensor: Tensor, path: Path, into: NDArray[Any]) -> None:
+    """Read the numbers of a tensor into a vector (size,). Raises `CheckpointError` where one is not finite."""
     file.seek(header.end + tensor.start)
-    numbers = np.frombuffer(file.read(tensor.stop - tensor.start), dtype=tensor.dtype)
-    if len(numbers) != tensor.size or not np.isfinite(numbers).all():
-        raise _damaged(path, f"finite numbers in {tensor.name}", "some that are not, or too few")
-    return numbers.astype(tensor.dtype.newbyteorder("="), copy=False)
+    for start in range(0, tensor.size, PART):
+        part = into[start : start + PART]
+        numbers = np.frombuffer(file.read(part.nbytes), dtype=tensor.dtype)
+        if len(numbers) != len(part) or not np.isfinite(numbers).all():
+            raise _damaged(path, f"finite numbers in {tensor.name}", "some that are not, or too few")
+        part[:] = numbers
 
 
 def _tensor(name: str, entry: object, path: Path) -> Tensor:

@@ -110,7 +110,7 @@ def test_what_is_no_csv_is_refused(tmp_path: Path) -> None:
         read_csv(path, Columns())
     with path.open("wb") as file:
         file.truncate(65 << 20)
-    with pytest.raises(DataError, match="at most 67,108,864 bytes"):
+    with pytest.raises(DataError, match="at most 16,777,216 bytes"):
         read_csv(path, Columns())
 
 

@@ -4,7 +4,6 @@ Separator and decimal mark are found from the whole file. RFC 4180 has the quote
 """
 
 import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -19,8 +18,9 @@ from microgpt.model.settings import shown
 
 Decimal = Literal[".", ","]
 
-MOST_BYTES: Final = 64 << 20
+MOST_BYTES: Final = 16 << 20
 MOST_ROWS: Final = 100_000
+MOST_FIELDS: Final = 1_000_000
 SEPARATORS: Final = (",", ";", "\t", "|")
 WORDS: Final[dict[Decimal, str]] = {".": "point", ",": "comma"}
 OTHER: Final[dict[Decimal, Decimal]] = {".": ",", ",": "."}
@@ -113,6 +113,8 @@ def read_sheet(path: Path, known: Collection[str]) -> Sheet:
     text, separators = _decoded(path), [*SEPARATORS]
     if told := re.match(r'"?sep=(\t|[^\w\s".+-])"?(?=[\r\n])', text):
         text, separators = text[told.end() :], [told[1]]  # its line stays, as a blank one
+    if (marks := max(map(text.count, [*separators, "\n", "\r"]))) > MOST_FIELDS:
+        raise DataError(f"{path}: expected at most {MOST_FIELDS:,} fields, found {marks:,}; fit a part of them.")
     found, faults = list[Sheet](), list[DataError]()
     for separator in [each for each in separators if each in text] or separators[:1]:
         try:
@@ -179,7 +181,8 @@ def _decoded(path: Path) -> str:
 
 
 def _parsed(path: Path, text: str, separator: str) -> Sheet:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
+    lines = (found[0] for found in re.finditer(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+", text))  # a StringIO has it all again
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
     rows, line = list[Row](), 1
     try:
         for fields in reader:
