@@ -17,7 +17,7 @@ from microgpt.training.request import Request
 
 Mode = Literal["crossed", "paired"]
 Level = Mapping[str, Any]  # settings by name
-MOST_LEVELS: Final = 1_000_000
+MOST_LEVELS: Final = 100_000
 NUMBERS: Final = tuple(  # the settings that a condition may name; every level has the same seeds
     declared.name
     for kind in (Settings, Request)
