@@ -9,8 +9,8 @@ import pytest
 
 from microgpt.studio import trainings
 from microgpt.studio.studio import Studio
-from microgpt.studio.training import _Curve
 from microgpt.studio.watched import due
+from microgpt.studio.worker import Curve
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.tables import LOSSES
 from tests.studio.serving import REFUSED, Visit, visit
@@ -184,7 +184,7 @@ def test_looks_are_dense_at_first_and_few_in_all(steps: int) -> None:
 
 @pytest.mark.parametrize("cuts", [[10], [1, 9], [3, 3, 4], [7, 1, 1, 1]])
 def test_a_curve_does_not_depend_on_how_steps_come(cuts: list[int]) -> None:
-    losses, curve, points, first = np.arange(10.0), _Curve(4), [], 1
+    losses, curve, points, first = np.arange(10.0), Curve(4), [], 1
     for count in cuts:
         points += curve.add(first, losses[first - 1 : first - 1 + count])
         first += count
