@@ -20,7 +20,7 @@ from microgpt.studio.worker import ENDED, Begin, work
 
 # Linux forks a process that has imported all of this; elsewhere that is not safe, and a training begins a little later.
 FORKS: Final = sys.platform == "linux"
-IMPORTED: Final = ["microgpt.studio.worker", "microgpt.engines.array", "microgpt.engines.fused.engine"]
+IMPORTED: Final = ["numpy.ma", "microgpt.studio.worker", "microgpt.engines.array", "microgpt.engines.fused.engine"]
 CONTEXT: Final = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
 

@@ -41,7 +41,7 @@ class Trainings:
             request = resolve(given.pop("recipe"), given)
             split = self._texts.split(request)
             check_memory(request.settings, request.settings.model(split.corpus.tokenizer.vocabulary))
-            begin = partial(trained, request)
+            begin = partial(trained, request, split)
             return self._launch(Training(_name(request), request.threads, begin, history=history, paused=paused))
         seconds = asked["for"]
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.children import leave_interrupts, leave_orphaned
+from microgpt.data.split import Split
 from microgpt.errors import MicrogptError
 from microgpt.recipes.budget import fit
 from microgpt.studio.answers import finite
@@ -46,14 +47,13 @@ def work(pipe: Connection, begin: Begin, history: bool, paused: bool) -> None:
     worker = Worker(pipe, history, paused)
     signal.signal(signal.SIGTERM, lambda *_: worker.control.end())
     threading.Thread(target=worker.obey, daemon=True).start()
-    gc.collect()
-    gc.freeze()  # what is loaded now stays: collecting garbage in mid-training need not look through it
+    gc.freeze()  # what is there now stays: collecting garbage in mid-training need not look through it
     worker.carry_out(begin)
 
 
-def trained(request: Request, worker: "Worker") -> Iterator[Record]:
+def trained(request: Request, split: Split, worker: "Worker") -> Iterator[Record]:
     """A new run."""
-    return train(request, stop=worker.control.stop, opens=worker.open)
+    return train(request, stop=worker.control.stop, split=split, opens=worker.open)
 
 
 def resumed(run: Path, changes: Mapping[str, Any], worker: "Worker") -> Iterator[Record]:
