@@ -1,17 +1,21 @@
-"""The start of Python processes of our own: deaf at first to what a terminal sends, and without the working folder on
-their path."""
+"""Python processes of our own: their start, deaf at first to what a terminal sends and without the working folder on
+their path; and their end."""
 
 import contextlib
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
-from typing import Final
+from typing import Final, NoReturn
 
 from microgpt.errors import STOPS
 
 HELD_BACK: Final = [number for number in STOPS if number != signal.SIGTERM]  # what a terminal sends to all at once
 SAFE_PATH: Final = "PYTHONSAFEPATH"  # https://docs.python.org/3/using/cmdline.html#envvar-PYTHONSAFEPATH
+ORPHANED: Final = 3  # the exit code of a process whose parent is gone
+ONE: Final = threading.Lock()  # who begins or reaps a process holds it: `multiprocessing` can't do two at once
 
 
 @contextlib.contextmanager
@@ -20,18 +24,41 @@ def starting() -> Iterator[None]:
 
     It begins as `python -c`, which would look for modules in the working folder first, where a stranger may have put
     a `socket.py`. And it begins deaf to Ctrl-C and to a terminal that goes, as this process is for that moment,
-    which hears of both afterwards.
+    which hears of both afterwards. Threads do so one after another.
     """
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"  # for the child and its children: the person's own programs may count on their folder
-    try:
-        with _interrupts_held_back():
+    with ONE, _interrupts_held_back():
+        before = os.environ.get(SAFE_PATH)
+        os.environ[SAFE_PATH] = "1"  # for it and its children: the person's own programs may count on their folder
+        try:
             yield
-    finally:
-        if before is None:
-            del os.environ[SAFE_PATH]
-        else:
-            os.environ[SAFE_PATH] = before
+        finally:
+            if before is None:
+                del os.environ[SAFE_PATH]
+            else:
+                os.environ[SAFE_PATH] = before
+
+
+def leave_interrupts() -> None:
+    """In a process so started: Ctrl-C, and a terminal that goes, are its parent's to decide."""
+    for number in HELD_BACK:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def leave_orphaned() -> NoReturn:
+    """In a process so started, whose parent is gone: end at once, with the compiler that may run for it."""
+    if compiler := sys.modules.get("microgpt.engines.fused.compiler"):
+        compiler.end_all(for_good=True)
+    os._exit(ORPHANED)
+
+
+def ending(exit_code: int | None) -> str:
+    """How a process has ended: "exit code 3", or "signal SIGKILL, Killed; memory may have run out"."""
+    if exit_code is None or exit_code >= 0:
+        return f"exit code {exit_code}"
+    number = -exit_code
+    names = {each.value: each.name for each in signal.Signals}
+    told = f"signal {names.get(number, number)}, {signal.strsignal(number)}"
+    return f"{told}; memory may have run out" if names.get(number) == "SIGKILL" else told
 
 
 @contextlib.contextmanager

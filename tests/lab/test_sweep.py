@@ -117,7 +117,7 @@ def test_a_run_that_kills_every_worker_is_given_up_and_tried_by_the_next_sweep(t
     assert counts(records) == (2, 1, 0, 1)
     assert sum(isinstance(record, Retried) for record in records) == 2
     (failed,) = [record.record for record in records if isinstance(record, Done) and record.record.error]
-    assert "SIGKILL, perhaps for want of memory, 3 times" in failed.error
+    assert "SIGKILL, Killed; memory may have run out), 3 times" in failed.error
     assert counts(few.carry_out(asked, tmp_path / "lab.db")) == (2, 1, 1, 0)
 
 

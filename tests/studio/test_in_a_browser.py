@@ -1,5 +1,6 @@
 """The studio in a real Chromium: from the page to the samples, interrupted, in two tabs, on a telephone."""
 
+import contextlib
 import json
 import os
 import re
@@ -140,6 +141,38 @@ def test_pause_one_step_reload_go_on_and_stop(opened: Any, address: str, out: Pa
         tab.click("#do-end")
         phase(watched, "Stopped and saved")
         watched.check()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_training_whose_process_dies_says_so_and_is_gone_on_with(opened: Any, address: str) -> None:
+    with visited(opened, address) as watched:
+        start(watched, **SLOW)
+        phase(watched, "Training")
+        tab = watched.tab
+        until(lambda: (tab.wait_for_timeout(50), step_of(watched) > 100)[1])
+        [killed] = _trainings(os.getpid())
+        os.kill(killed, signal.SIGSEGV)
+        phase(watched, "Failed")
+        told = tab.inner_text("#view-trouble")
+        assert "process ended (signal SIGSEGV, Segmentation fault); what was saved until step" in told
+        tab.reload()
+        phase(watched, "Unfinished")
+        tab.click("#resume")
+        phase(watched, "Training")
+        tab.click("#do-end")
+        phase(watched, "Stopped and saved")
+        watched.check()
+
+
+def _trainings(of: int) -> list[int]:
+    """The processes of trainings, which are forked from one that a studio below this process has started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    above = lambda pid, times: pid if not times else above(parents.get(pid, 0), times - 1)  # noqa: E731
+    found = [pid for pid in parents if above(pid, 3) == of]
+    return [pid for pid in found if "forkserver" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
 def test_below_a_path_of_a_proxy_a_training_is_seen_to_its_end(opened: Any, out: Path) -> None:

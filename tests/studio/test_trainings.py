@@ -1,6 +1,11 @@
 """Trainings from the page: the same runs as from the command line, interrupted at will, and told to every page."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +14,10 @@ import pytest
 
 from microgpt.studio import trainings
 from microgpt.studio.studio import Studio
-from microgpt.studio.training import _Curve
 from microgpt.studio.watched import due
+from microgpt.studio.worker import Curve
 from microgpt.training import checkpoint as checkpoints
+from microgpt.training.run_folder import RunFolder
 from microgpt.training.tables import LOSSES
 from tests.studio.serving import REFUSED, Visit, visit
 from tests.training.small import finish
@@ -184,22 +190,72 @@ def test_looks_are_dense_at_first_and_few_in_all(steps: int) -> None:
 
 @pytest.mark.parametrize("cuts", [[10], [1, 9], [3, 3, 4], [7, 1, 1, 1]])
 def test_a_curve_does_not_depend_on_how_steps_come(cuts: list[int]) -> None:
-    losses, curve, points, first = np.arange(10.0), _Curve(4), [], 1
+    losses, curve, points, first = np.arange(10.0), Curve(4), [], 1
     for count in cuts:
         points += curve.add(first, losses[first - 1 : first - 1 + count])
         first += count
     assert points == [(4, 1.5), (8, 5.5)]
 
 
-def test_a_training_that_has_ended_holds_neither_weights_nor_text(here: Visit) -> None:
-    import gc
+def test_a_training_that_has_ended_leaves_no_process(here: Visit) -> None:
+    training = here.studio.trainings.find(start(here, 2))
+    pid = training.process.pid
+    here.wait(training.id)
+    training.join(20)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
-    from microgpt.studio.watched import Watched
 
-    settings = {"steps": 2, "emb": 4, "head": 2, "engine": "array"}
-    begun = here.post("/api/trainings", {"settings": settings, "text": "names"})
-    here.wait(begun["id"])
-    here.studio.trainings.find(begun["id"]).join(20)
-    gc.collect()
-    held = [each for each in gc.get_objects() if isinstance(each, Watched) and each.folder]
-    assert not [each for each in held if each.folder.path.is_relative_to(here.studio.run_folders)]
+@pytest.mark.parametrize(("name", "once"), [("SIGKILL", ("step", "step", "saved")), ("SIGSEGV", ("step",) * 3)])
+def test_a_training_whose_process_dies_ends_alone_and_says_why(
+    here: Visit, tmp_path: Path, name: str, once: tuple[str, ...]
+) -> None:
+    """A kernel that fails, or a lack of memory, is met at any step; the first save comes after a second."""
+    other = start(here, 20, paused=True)
+    for reached in once:
+        training = here.studio.trainings.find(start(here, 10**6))
+        until(lambda: getattr(training, reached))  # noqa: B023
+        os.kill(training.process.pid, getattr(signal, name))
+        assert here.wait(training.id)["phase"] == "failed"
+        last = events(here, training.id)[-1]
+        assert (last["kind"], last["last"], last["code"]) == ("phase", True, 5)
+        assert f"the training's process ended (signal {name}, " in last["error"]
+        assert ("memory may have run out" in last["error"]) == (name == "SIGKILL")
+        run = tmp_path / "runs" / training.run
+        saved = checkpoints.describe(run / "weights.safetensors").step
+        assert f"until step {saved:,} stays: go on with it from the list of runs" in last["error"]
+        assert here.get(f"/api/runs/{training.run}")["status"] == "unfinished"
+    here.post(f"/api/trainings/{other}", {"action": "go_on"})
+    assert here.wait(other)["phase"] == "finished"
+
+
+@pytest.mark.long
+def test_a_training_whose_studio_is_killed_is_saved_and_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+        assert server.stdout
+        root, token = server.stdout.readline().split()[-1].split("#token=")
+        body = json.dumps({"settings": SMALL | {"steps": 10**6, "name": "run"}}).encode()
+        asked = urllib.request.Request(f"{root}api/trainings", body, {"x-studio-token": token})
+        training = json.load(urllib.request.urlopen(asked))["id"]
+        follow = urllib.request.Request(f"{root}api/trainings/{training}/events", headers={"x-studio-token": token})
+        step = 0
+        with urllib.request.urlopen(follow) as told:
+            while step < 100:
+                line = told.readline()
+                step = json.loads(line[6:]).get("step", 0) if line.startswith(b"data: ") else step
+        server.kill()
+    until(lambda: _is_gone(server.pid))
+    folder = RunFolder(tmp_path / "runs" / "run")
+    checkpoint, rows, broken_off = folder.reopen()
+    assert (checkpoint.state.step, broken_off) == (len(rows), 0)
+    assert checkpoint.state.step >= step
+
+
+def _is_gone(group: int) -> bool:
+    """Whether no process of this group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Final, Protocol
 
-from microgpt.children import starting
+from microgpt.children import ending, starting
 from microgpt.lab.run import Trained
 from microgpt.lab.spec import Spec
 from microgpt.lab.worker import Lost, Outcome, work
@@ -120,7 +119,7 @@ class LocalProcesses:
         worker.connection.close()
         worker.process.join()
         self.workers[self.workers.index(worker)] = self._start()
-        yield from self._lost(worker.queue, _reason(worker.process.exitcode))
+        yield from self._lost(worker.queue, f"its worker ended ({ending(worker.process.exitcode)})")
 
     def _lost(self, queue: deque[Spec], reason: str) -> Iterator[Outcome]:
         """Of the runs that a dead worker was handed the first was under way; the others wait for another worker."""
@@ -145,10 +144,3 @@ def cores() -> int:
 def quick(outcome: Outcome) -> bool:
     """Whether a run took so little that its worker should be handed the next one while it is at the last."""
     return isinstance(outcome, Trained) and outcome.record.seconds.get("total", QUICK) < QUICK
-
-
-def _reason(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return f"its worker was ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
-    return f"its worker ended with exit code {exit_code}"

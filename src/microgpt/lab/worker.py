@@ -5,22 +5,16 @@ when the pipe closes, and at once when the process that started it is gone; Ctrl
 """
 
 import multiprocessing
-import os
-import signal
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Final
 
-from microgpt.children import HELD_BACK
+from microgpt.children import leave_interrupts, leave_orphaned
 from microgpt.errors import MicrogptError, UsageError
 from microgpt.lab.ensemble import carry_out_together
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
-
-ORPHANED: Final = 3  # the exit code of a worker whose parent is gone
 
 
 @dataclass(frozen=True)
@@ -43,8 +37,7 @@ Outcome = Trained | Lost | Broken
 
 def work(connection: Connection, out: str) -> None:
     """The whole life of a worker."""
-    for number in HELD_BACK:
-        signal.signal(number, signal.SIG_IGN)
+    leave_interrupts()
     threading.Thread(target=_watch_parent, daemon=True).start()
     from threadpoolctl import threadpool_limits
 
@@ -89,6 +82,4 @@ def _watch_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        if compiler := sys.modules.get("microgpt.engines.fused.compiler"):
-            compiler.end_all(for_good=True)
-        os._exit(ORPHANED)
+        leave_orphaned()

@@ -1,7 +1,6 @@
 """The server: starlette and uvicorn on the loopback address, a page without a build step, and JSON beneath it."""
 
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -143,11 +142,10 @@ class _Server(uvicorn.Server):
 
 
 def _import_ahead() -> None:
-    """What the first page needs of NumPy and the engines, while the browser is still drawing it."""
+    """What the first page needs of NumPy and the engines, while the browser is still drawing it; so do trainings."""
     for name in ("form", "trainings", "runs"):
         import_module(f"microgpt.studio.{name}")
-    gc.collect()
-    gc.freeze()  # what is loaded now stays: collecting garbage in mid-training need not look through it
+    import_module("microgpt.studio.training").warm_up()
 
 
 def _enter(keys: Keys) -> Route:

@@ -1,56 +1,76 @@
-"""One training of the studio: a normal run in a thread of its own, with a list of events that any page can read.
+"""One training of the studio: a process of its own, with a list of events that any page can read.
 
 Events are numbered from 0 and never change, so a page that comes late, or comes back, reads from the first it has not
-seen. Each is kept as its JSON and not as numbers: floats that outlive a step stand among those of the next steps, whose
-memory is never given back then and falls into disorder: after some trainings `atomic` would take half as long again.
-The engine lets go of the interpreter while it computes, so the server answers meanwhile.
+seen. Each is kept as the JSON that it came as.
 """
 
+import contextlib
 import json
+import multiprocessing
 import secrets
+import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable
+from multiprocessing.connection import wait
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
+from microgpt.children import ONE, ending, starting
+from microgpt.errors import EnvironmentFault
+from microgpt.studio.worker import ENDED, Begin, work
 
-from microgpt.errors import MicrogptError
-from microgpt.studio.answers import finite
-from microgpt.studio.control import Control
-from microgpt.studio.looks import write_looks
-from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Started
+# Linux forks a process that has imported all of this; elsewhere that is not safe, and a training begins a little later.
+FORKS: Final = sys.platform == "linux"
+IMPORTED: Final = ["numpy.ma", "microgpt.studio.worker", "microgpt.engines.array", "microgpt.engines.fused.engine"]
+CONTEXT: Final = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
-POINTS: Final = 1000  # of a curve; more steps share points
-REST: Final = 0.5  # seconds between two events that only tell the step
-ENDED: Final = ("finished", "stopped", "failed")
 
-Begin = Callable[["Training"], Iterator[Record]]
+def warm_up() -> None:
+    """Have trainings begin at once."""
+    if FORKS:
+        from multiprocessing import forkserver
+
+        CONTEXT.set_forkserver_preload(IMPORTED)
+        with contextlib.suppress(OSError), starting():  # which the first training meets again, and tells
+            forkserver.ensure_running()
 
 
 class Training:
     """One training under way, or ended."""
 
     def __init__(self, name: str, threads: int, begin: Begin, *, history: bool = True, paused: bool = False) -> None:
-        self.id, self.name, self.threads, self.history = secrets.token_hex(4), name, threads, history
-        self.control = Control(self.tell_phase, paused=paused)
-        self.phase, self.run, self.step, self._told = "preparing", "", 0, 0.0
-        self.folder: Path | None = None
-        self.at_end: list[Callable[[], str | None]] = []  # each says what went wrong, if something did
+        self.id, self.name, self.threads = secrets.token_hex(4), name, threads
+        self.phase, self.run, self.step, self.saved = "preparing", "", 0, 0
         self.events: list[str] = []
         self._wakers: set[Callable[[], None]] = set()
         self._lock = threading.Lock()
-        self._curve = _Curve(1)
-        self._thread = threading.Thread(target=self._work, args=(begin,), daemon=True, name=f"training {self.id}")
+        self._pipe, self._far_end = CONTEXT.Pipe()
+        asked = (self._far_end, begin, history, paused)
+        self.process = CONTEXT.Process(target=work, args=asked, daemon=True, name=f"training {self.id}")  # type: ignore[attr-defined]  # each context has its own
+        self._listener = threading.Thread(target=self._listen, daemon=True, name=f"training {self.id}")
 
     def start(self) -> None:
-        self._thread.start()
+        """Raises `EnvironmentFault` where there can be no further process."""
+        try:
+            with starting():
+                self.process.start()
+        except OSError as error:
+            told = f"expected to start a process for this training, found: {error.strerror or error}"
+            raise EnvironmentFault(f"{told}; end other programs, or look whether the disk is full.") from None
+        finally:
+            self._far_end.close()
+        self._listener.start()
+
+    def ask(self, action: str) -> None:
+        """One of the methods of `Control`."""
+        with self._lock, contextlib.suppress(OSError):  # it has ended
+            self._pipe.send(action)
 
     def join(self, seconds: float) -> None:
-        self._thread.join(seconds)
+        """Wait so long for the process to end, then end it."""
+        self._listener.join(seconds)
+        with contextlib.suppress(ValueError):  # it is closed
+            self.process.kill()
+        self._listener.join()
 
     @property
     def ended(self) -> bool:
@@ -58,26 +78,6 @@ class Training:
 
     def summary(self) -> dict[str, Any]:
         return {"id": self.id, "name": self.name, "run": self.run, "phase": self.phase, "events": len(self.events)}
-
-    def publish(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Add an event, and wake the pages that wait for one."""
-        event = {"kind": kind, **values}
-        if kind == "losses":
-            self.step = event["step"]
-            event["points"] = self._curve.add(event.pop("first"), event.pop("losses"))
-            if not event["points"] and not self.control.stepping and time.monotonic() - self._told < REST:
-                return
-            self._told = time.monotonic()
-        text = json.dumps(finite(event), allow_nan=False)
-        with self._lock:
-            self.events.append(text)
-            wakers = list(self._wakers)
-        for wake in wakers:
-            wake()
-
-    def tell_phase(self, phase: str, **more: Any) -> None:
-        self.phase = phase
-        self.publish("phase", {"phase": phase, "step": self.step, "last": self.ended, **more})
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have `wake` called at each new event; what is returned ends that."""
@@ -90,65 +90,37 @@ class Training:
 
         return end
 
-    def _work(self, begin: Begin) -> None:
-        phase, more = "failed", dict[str, Any]()
-        try:
-            self.tell_phase("preparing")
-            for record in begin(self):
-                phase = self._hear(record) or phase
-        except MicrogptError as error:
-            more = {"error": str(error), "code": error.exit_code}
-        except MemoryError:
-            more = {"error": "There is not enough memory for this; smaller sizes or a smaller batch need less."}
-        except Exception as error:
-            more = {"error": f"unexpected {type(error).__name__}: {error}"}
-        for end in self.at_end:
-            if fault := end():
-                self.publish("note", {"text": fault, "warning": True})
-        self.tell_phase(phase if not more else "failed", **more)
+    def _listen(self) -> None:
+        """Hear the process until its end, and say how it ended where it could not."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._hear(self._pipe.recv_bytes().decode())
+        wait([self.process.sentinel])
+        with ONE:
+            self.process.join()
+        if not self.ended:
+            stays = f"what was saved until step {self.saved:,} stays: go on with it from the list of runs"
+            stays = stays if self.run else "nothing was saved yet: begin it anew"
+            error = f"the training's process ended ({ending(self.process.exitcode)}); {stays}."
+            last = {"kind": "phase", "phase": "failed", "step": self.step, "last": True, "error": error}
+            self._hear(json.dumps(last | {"code": EnvironmentFault.exit_code}))
+        self._pipe.close()
+        self.process.close()
 
-    def _hear(self, record: Record) -> str | None:
-        """Tell the page what the loop tells; the phase that it ends in, if it ends."""
-        match record:
-            case Started():
-                self._started(record)
-            case Note(text, warning):
-                self.publish("note", {"text": text, "warning": warning})
-            case Evaluated(step, held_out):
-                self.publish("evaluated", {"step": step, "loss": held_out.loss, "se": held_out.se})
-            case Finished(result):
-                self.publish("finished", {"result": result.to_dict()})
-                self._write_looks()
-                return "finished"
-            case Interrupted(step):
-                self.publish("stopped", {"step": step})
-                self._write_looks()
-                return "stopped"
-        return None
-
-    def _started(self, record: Started) -> None:
-        self.folder = Path(record.run) if record.run else None
-        self.run = self.folder.name if self.folder else ""
-        self._curve = _Curve(max(1, -(-record.settings.steps // POINTS)))
-        about = asdict(record) | {"run": self.run}
-        self.publish("started", {"about": about, "per_point": self._curve.width})
-        self.tell_phase("training")
-
-    def _write_looks(self) -> None:
-        if self.history and self.folder:
-            write_looks(self.folder, [event for event in map(json.loads, self.events) if event["kind"] == "look"])
-
-
-class _Curve:
-    """Losses step by step to points of `width` steps each: (last step, mean loss)."""
-
-    def __init__(self, width: int) -> None:
-        self.width, self._rest = width, np.empty(0)
-
-    def add(self, first: int, losses: NDArray[np.float64]) -> list[tuple[int, float]]:
-        whole = np.concatenate([self._rest, losses])  # (steps since the last point,)
-        before = first - 1 - len(self._rest)
-        count = len(whole) // self.width
-        means = whole[: count * self.width].reshape(count, self.width).mean(axis=1)
-        self._rest = whole[count * self.width :]
-        return [(before + place * self.width, mean) for place, mean in enumerate(means.tolist(), 1)]
+    def _hear(self, text: str) -> None:
+        """Add an event, and wake the pages that wait for one."""
+        event = json.loads(text)
+        match event["kind"]:
+            case "saved":
+                self.saved = event["step"]
+                return
+            case "started":
+                self.run, self.saved = event["about"]["run"], event["about"]["step"]
+            case "losses" | "phase":
+                self.step = event["step"]
+                self.phase = event.get("phase", self.phase)
+        with self._lock:
+            self.events.append(text)
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()

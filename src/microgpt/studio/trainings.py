@@ -2,28 +2,22 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from microgpt.data.split import Split
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.recipes import resolve
-from microgpt.recipes.budget import fit
 from microgpt.studio.answers import MissingError
-from microgpt.studio.looks import read_looks
 from microgpt.studio.studio import cores
 from microgpt.studio.texts import Texts
 from microgpt.studio.training import Training
-from microgpt.studio.watched import Watched
+from microgpt.studio.worker import fitted, resumed, trained
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training.loop import train
 from microgpt.training.prepare import check_memory
-from microgpt.training.records import Record
 from microgpt.training.request import Request
-from microgpt.training.resume import resume
 from microgpt.training.run_folder import WEIGHTS
-from microgpt.training.session import Opener, Session
 
 KEPT: Final = 30  # ended trainings whose events are remembered
 CLOSING: Final = 20.0  # seconds in which trainings are saved at the end
@@ -47,20 +41,14 @@ class Trainings:
             request = resolve(given.pop("recipe"), given)
             split = self._texts.split(request)
             check_memory(request.settings, request.settings.model(split.corpus.tokenizer.vocabulary))
-
-            def begin(training: Training) -> Iterator[Record]:
-                return _trained(training, request, split)
-
+            begin = partial(trained, request, split)
             return self._launch(Training(_name(request), request.threads, begin, history=history, paused=paused))
         seconds = asked["for"]
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
             raise UsageError(f"--for takes a number of seconds, found {str(seconds)[:40]!r}.")
         given = {"threads": max(1, cores() - self.busy()), **given}
-
-        def fitted(training: Training) -> Iterator[Record]:
-            return _fitted(training, given, float(seconds))
-
-        return self._launch(Training(_name(None), given["threads"], fitted, history=history))
+        begin = partial(fitted, given, float(seconds))
+        return self._launch(Training(_name(None), given["threads"], begin, history=history))
 
     def resume(self, run: Path, changes: Mapping[str, Any]) -> Training:
         """Go on with a run that was stopped, or extend a finished one to more `steps`."""
@@ -69,14 +57,7 @@ class Trainings:
             raise UsageError(f"{run.name}: expected a run with its training, found weights to share; begin a new run.")
         request = description.training.request
         plain = {"steps": changes["steps"]} if changes.get("steps") is not None else {}
-
-        def begin(training: Training) -> Iterator[Record]:
-            yield from resume(run, plain, stop=training.control.stop, opens=_opener(training))
-
-        training = Training(run.name, request.threads, begin)
-        for look in read_looks(run):
-            training.publish("look", look)
-        return self._launch(training)
+        return self._launch(Training(run.name, request.threads, partial(resumed, run, plain)))
 
     def find(self, training_id: object) -> Training:
         """Raises `MissingError`."""
@@ -89,7 +70,7 @@ class Trainings:
         training = self.find(training_id)
         if action not in ACTIONS:
             raise UsageError(f"expected one of {', '.join(ACTIONS)}, found {str(action)[:40]!r}.")
-        getattr(training.control, str(action))()
+        training.ask(str(action))
         return training.summary()
 
     def listing(self) -> list[dict[str, Any]]:
@@ -118,7 +99,7 @@ class Trainings:
     def close(self) -> None:
         """End all trainings; each saves first."""
         for training in self._all.values():
-            training.control.end()
+            training.ask("end")
         until = time.monotonic() + CLOSING
         for training in list(self._all.values()):
             training.join(max(0.0, until - time.monotonic()))
@@ -132,44 +113,11 @@ class Trainings:
                     f"expected {training.threads} free of {cores()} cores, found {busy} busy with {names}; "
                     "wait until a training ends, or stop one."
                 )
+            training.start()
             self._all[training.id] = training
             for old in [known for known in self._all.values() if known.ended][:-KEPT]:
                 del self._all[old.id]
-        training.start()
         return training
-
-
-def _opener(training: Training) -> Opener:
-    def opens(*parts: Any) -> Session:
-        watched = Watched(*parts).watch_with(training.control, training.publish, history=training.history)
-        training.at_end.append(watched.history.close)
-        return watched
-
-    return opens
-
-
-def _trained(training: Training, request: Request, split: Split) -> Iterator[Record]:
-    return train(request, stop=training.control.stop, split=split, opens=_opener(training))
-
-
-def _fitted(training: Training, given: Mapping[str, Any], seconds: float) -> Iterator[Record]:
-    """The training that makes the most of a time, after a short measurement."""
-    began = time.perf_counter()
-    training.tell_phase("measuring")
-
-    def tell(text: str) -> None:
-        training.publish("note", {"text": text, "warning": False})
-
-    fitted = fit(given, seconds, began=began, stop=training.control.stop, tell=tell)
-    tell(f"the same without a clock: {fitted.command}")
-    yield from train(
-        fitted.request,
-        stop=training.control.stop,
-        split=fitted.split,
-        deadline=fitted.deadline,
-        most=fitted.most,
-        opens=_opener(training),
-    )
 
 
 def _name(request: Request | None) -> str:

@@ -1,0 +1,193 @@
+"""The process of one training: a normal run, which tells its studio of itself by a pipe, event by event as JSON.
+
+What kills it, a kernel that fails or a lack of memory, kills it alone. The studio says by the same pipe what the person
+wants; when the pipe closes the studio is gone, and the training is saved and ends.
+"""
+
+import contextlib
+import gc
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.children import leave_interrupts, leave_orphaned
+from microgpt.data.split import Split
+from microgpt.errors import MicrogptError
+from microgpt.recipes.budget import fit
+from microgpt.studio.answers import finite
+from microgpt.studio.control import Control
+from microgpt.studio.looks import read_looks, write_looks
+from microgpt.studio.watched import Watched
+from microgpt.training.loop import train
+from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Saved, Started
+from microgpt.training.request import Request
+from microgpt.training.resume import resume
+from microgpt.training.session import Session
+
+POINTS: Final = 1000  # of a curve; more steps share points
+REST: Final = 0.5  # seconds between two events that only tell the step
+ENDED: Final = ("finished", "stopped", "failed")
+ORPHANED: Final = 2.5  # seconds to save in, once the studio is gone
+
+Begin = Callable[["Worker"], Iterator[Record]]
+
+
+def work(pipe: Connection, begin: Begin, history: bool, paused: bool) -> None:
+    """The whole life of the process."""
+    leave_interrupts()
+    worker = Worker(pipe, history, paused)
+    signal.signal(signal.SIGTERM, lambda *_: worker.control.end())
+    threading.Thread(target=worker.obey, daemon=True).start()
+    gc.freeze()  # what is there now stays: collecting garbage in mid-training need not look through it
+    worker.carry_out(begin)
+
+
+def trained(request: Request, split: Split, worker: "Worker") -> Iterator[Record]:
+    """A new run."""
+    return train(request, stop=worker.control.stop, split=split, opens=worker.open)
+
+
+def resumed(run: Path, changes: Mapping[str, Any], worker: "Worker") -> Iterator[Record]:
+    """A run that goes on, after the looks at it that are known."""
+    for look in read_looks(run):
+        worker.publish("look", look)
+    yield from resume(run, changes, stop=worker.control.stop, opens=worker.open)
+
+
+def fitted(given: Mapping[str, Any], seconds: float, worker: "Worker") -> Iterator[Record]:
+    """The training that makes the most of a time, after a short measurement."""
+    began = time.perf_counter()
+    worker.tell_phase("measuring")
+
+    def tell(text: str) -> None:
+        worker.publish("note", {"text": text, "warning": False})
+
+    found = fit(given, seconds, began=began, stop=worker.control.stop, tell=tell)
+    tell(f"the same without a clock: {found.command}")
+    yield from train(
+        found.request,
+        stop=worker.control.stop,
+        split=found.split,
+        deadline=found.deadline,
+        most=found.most,
+        opens=worker.open,
+    )
+
+
+class Worker:
+    """A training seen from its own process."""
+
+    def __init__(self, pipe: Connection, history: bool, paused: bool) -> None:
+        self._pipe, self._history = pipe, history
+        self.control = Control(self.tell_phase, paused=paused)
+        self._step, self._told = 0, 0.0
+        self._folder: Path | None = None
+        self._close: Callable[[], str | None] = lambda: None  # says what went wrong, if something did
+        self._looks: list[dict[str, Any]] = []
+        self._curve = Curve(1)
+
+    def obey(self) -> None:
+        """Do what the studio says, for as long as there is one."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                getattr(self.control, self._pipe.recv())()
+        self.control.end()
+        time.sleep(ORPHANED)
+        leave_orphaned()
+
+    def open(self, *parts: Any) -> Session:
+        """The session of a training, watched."""
+        watched = Watched(*parts).watch_with(self.control, self.publish, history=self._history)
+        self._close = watched.history.close
+        return watched
+
+    def publish(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Tell the studio of an event."""
+        event = {"kind": kind, **values}
+        if kind == "losses":
+            self._step = event["step"]
+            event["points"] = self._curve.add(event.pop("first"), event.pop("losses"))
+            if not event["points"] and not self.control.stepping and time.monotonic() - self._told < REST:
+                return
+            self._told = time.monotonic()
+        event = finite(event)
+        if kind == "look":
+            self._looks.append(event)
+        with contextlib.suppress(OSError):  # the studio is gone, and what was trained is to be saved
+            self._pipe.send_bytes(json.dumps(event, allow_nan=False).encode())
+
+    def tell_phase(self, phase: str, **more: Any) -> None:
+        self.publish("phase", {"phase": phase, "step": self._step, "last": phase in ENDED, **more})
+
+    def carry_out(self, begin: Begin) -> None:
+        """Train, and tell how it ended."""
+        phase, more = "failed", dict[str, Any]()
+        try:
+            self.tell_phase("preparing")
+            for record in begin(self):
+                phase = self._hear(record) or phase
+        except MicrogptError as error:
+            more = {"error": str(error), "code": error.exit_code}
+        except MemoryError:
+            more = {"error": "There is not enough memory for this; smaller sizes or a smaller batch need less."}
+        except Exception as error:
+            more = {"error": f"unexpected {type(error).__name__}: {error}"}
+        if fault := self._close():
+            self.publish("note", {"text": fault, "warning": True})
+        self.tell_phase(phase if not more else "failed", **more)
+
+    def _hear(self, record: Record) -> str | None:
+        """Tell the page what the loop tells; the phase that it ends in, if it ends."""
+        match record:
+            case Started():
+                self._started(record)
+            case Note(text, warning):
+                self.publish("note", {"text": text, "warning": warning})
+            case Evaluated(step, held_out):
+                self.publish("evaluated", {"step": step, "loss": held_out.loss, "se": held_out.se})
+            case Saved(step):
+                self.publish("saved", {"step": step})
+            case Finished(result):
+                self.publish("finished", {"result": result.to_dict()})
+                self._write_looks()
+                return "finished"
+            case Interrupted(step):
+                self.publish("stopped", {"step": step})
+                self._write_looks()
+                return "stopped"
+        return None
+
+    def _started(self, record: Started) -> None:
+        self._folder = Path(record.run) if record.run else None
+        self._curve = Curve(max(1, -(-record.settings.steps // POINTS)))
+        about = asdict(record) | {"run": self._folder.name if self._folder else ""}
+        self.publish("started", {"about": about, "per_point": self._curve.width})
+        self.tell_phase("training")
+
+    def _write_looks(self) -> None:
+        if self._history and self._folder:
+            write_looks(self._folder, self._looks)
+
+
+class Curve:
+    """Losses step by step to points of `width` steps each: (last step, mean loss)."""
+
+    def __init__(self, width: int) -> None:
+        self.width, self._rest = width, np.empty(0)
+
+    def add(self, first: int, losses: NDArray[np.float64]) -> list[tuple[int, float]]:
+        whole = np.concatenate([self._rest, losses])  # (steps since the last point,)
+        before = first - 1 - len(self._rest)
+        count = len(whole) // self.width
+        means = whole[: count * self.width].reshape(count, self.width).mean(axis=1)
+        self._rest = whole[count * self.width :]
+        return [(before + place * self.width, mean) for place, mean in enumerate(means.tolist(), 1)]
