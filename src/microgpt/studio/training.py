@@ -7,6 +7,7 @@ seen. Each is kept as the JSON that it came as.
 import contextlib
 import json
 import multiprocessing
+import os
 import secrets
 import sys
 import threading
@@ -18,9 +19,8 @@ from microgpt.children import ONE, ending, starting
 from microgpt.errors import EnvironmentFault
 from microgpt.studio.worker import ENDED, Begin, work
 
-# Linux forks a process that has imported all of this; elsewhere that is not safe, and a training begins a little later.
+# Linux forks a process that has imported what it needs. Elsewhere that is not safe: there a training begins later.
 FORKS: Final = sys.platform == "linux"
-IMPORTED: Final = ["numpy.ma", "microgpt.studio.worker", "microgpt.engines.array", "microgpt.engines.fused.engine"]
 CONTEXT: Final = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
 
@@ -29,7 +29,8 @@ def warm_up() -> None:
     if FORKS:
         from multiprocessing import forkserver
 
-        CONTEXT.set_forkserver_preload(IMPORTED)
+        CONTEXT.set_forkserver_preload(["microgpt.studio.forked"])
+        os.environ["MICROGPT_STUDIO"] = str(os.getpid())  # whose end it is to notice
         with contextlib.suppress(OSError), starting():  # which the first training meets again, and tells
             forkserver.ensure_running()
 
