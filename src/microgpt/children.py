@@ -26,16 +26,8 @@ def starting() -> Iterator[None]:
     a `socket.py`. And it begins deaf to Ctrl-C and to a terminal that goes, as this process is for that moment,
     which hears of both afterwards. Threads do so one after another.
     """
-    with ONE, _interrupts_held_back():
-        before = os.environ.get(SAFE_PATH)
-        os.environ[SAFE_PATH] = "1"  # for it and its children: the person's own programs may count on their folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[SAFE_PATH]
-            else:
-                os.environ[SAFE_PATH] = before
+    with ONE, _safe_path(), _interrupts_held_back():
+        yield
 
 
 def leave_interrupts() -> None:
@@ -59,6 +51,20 @@ def ending(exit_code: int | None) -> str:
     names = {each.value: each.name for each in signal.Signals}
     told = f"signal {names.get(number, number)}, {signal.strsignal(number)}"
     return f"{told}; memory may have run out" if names.get(number) == "SIGKILL" else told
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """For the process and its children: the person's own programs may count on their folder."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 @contextlib.contextmanager

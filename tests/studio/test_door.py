@@ -35,17 +35,18 @@ class Door:
     studio: Studio
     port: int
     keys: Keys
+    open: contextlib.ExitStack
 
     def ask(self, method: str, path: str, body: bytes | None = None, *, token: bool = True) -> int:
         """The status of a request on a connection of its own."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        client.request(method, path, body, {"x-studio-token": self.keys.token} if token else {})
         with contextlib.closing(client):
+            client.request(method, path, body, {"x-studio-token": self.keys.token} if token else {})
             return client.getresponse().status
 
     def say(self, text: bytes) -> socket.socket:
         """A connection that begins with so much."""
-        said = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        said = self.open.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE))
         said.sendall(text)
         return said
 
@@ -74,7 +75,8 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     thread = threading.Thread(target=server.serve, args=arguments, daemon=True)
     thread.start()
     until(lambda: found and found[0].started)
-    yield Door(studio, int(addresses[0].split("/#")[0].rpartition(":")[2]), keys)
+    with contextlib.ExitStack() as stack:
+        yield Door(studio, int(addresses[0].split("/#")[0].rpartition(":")[2]), keys, stack)
     found[0].should_exit = True
     thread.join(PATIENCE)
 
