@@ -113,6 +113,17 @@ def test_new_samples_are_not_in_the_training_text(tmp_path: Path) -> None:
     assert not set(run.sample(count=5, new=True, temperature=2.0, seed=0)) & {"ab", "ba", "aa", "bb", "abab"}
 
 
+def test_a_string_is_no_list_of_texts() -> None:
+    run = library.train(
+        documents=["anna", "bob", "hannah", "otto"] * 9, steps=3, emb=4, head=1, holdout=0.3, engine="array"
+    )
+    with pytest.raises(UsageError, match="put it into a list"):
+        run.copies("anna")
+    for text in ("anna", "windows"):
+        with pytest.raises(UsageError, match="documents takes a list of strings"):
+            run.evaluate(documents=text)
+
+
 def test_copies_are_counted_where_the_text_is_at_hand(tmp_path: Path) -> None:
     path = text(tmp_path, ["ab", "ba", "aa", "bb", "abab"])
     run = library.train(path, steps=60, holdout=0.0)

@@ -148,3 +148,11 @@ def test_an_exported_model_says_what_it_is(place: Path, capsys: pytest.CaptureFi
     for name, what in (("page.html", "a browser opens it"), ("model.onnx", "ONNX runtimes")):
         assert run(["sample", name]) == 4
         assert what in capsys.readouterr().err
+
+
+def test_an_export_never_replaces_the_text_of_its_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.html").write_text("anna\nbob\nhannah\notto\n" * 9)
+    assert run(["--data", "mine.html", "--steps", "2", "--engine", "array", "--name", "own", "--holdout", "0.3"]) == 0
+    assert run(["export", "own", "mine.html", "--force"]) == 2
+    assert "mine.html" in capsys.readouterr().err
+    assert Path("mine.html").read_text().startswith("anna")

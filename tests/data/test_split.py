@@ -102,15 +102,17 @@ def test_contains_tells_whole_training_documents_from_parts_and_held_out_ones() 
     split = split_of(["anna", "bob", "hannah"], 0.34)
     (held_out,) = texts(split, split.held_out)
     for name in ("anna", "bob", "hannah"):
-        assert split.contains(name) == (name != held_out)
-    assert not any(map(split.contains, ("", "ann", "annah", "zoe", "annabob")))
+        assert split.contains(name, 16) == (name != held_out)
+        assert split.contains(name[:3], 3) == (name != held_out), "what a model of ctx 3 sees of it"
+    assert not any(split.contains(text, 16) for text in ("", "ann", "annah", "zoe", "annabob"))
+    assert not any(split.contains(text, 3) for text in ("an", "zoe", "nna"))
 
 
 @given(st.text(alphabet="ab", min_size=4, max_size=12), st.text(alphabet="abc", min_size=1, max_size=4))
 def test_running_text_contains_what_stands_anywhere_in_its_training_part(string: str, wanted: str) -> None:
     split = Split.of(Corpus.of(text_from(string), "windows"), 0.3, 0)
     (training,) = texts(split, split.training)
-    assert split.contains(wanted) == (wanted in training)
+    assert split.contains(wanted, 16) == (wanted in training)
 
 
 def test_training_counts_are_those_of_the_predicted_tokens() -> None:

@@ -169,6 +169,13 @@ def test_a_held_out_loss_above_knowing_nothing_is_always_warned_of(tmp_path: Pat
     assert ("it has learned nothing yet; take more --steps" if lr < 1 else "too high; try --lr 0.01") in note.text
 
 
+def test_a_text_that_is_known_by_heart_is_told_as_that(tmp_path: Path) -> None:
+    sizes = {"steps": 1000, "emb": 16, "lr": 0.05, "holdout": 0.4, "decay": "constant", "out": ""}
+    *_, note = [record for record in train(request(tmp_path, **sizes)) if isinstance(record, Note)]
+    assert "knows its training text by heart" in note.text
+    assert "--lr" not in note.text
+
+
 def test_a_loss_that_rises_is_warned_of_once_while_there_is_time(tmp_path: Path) -> None:
     records = list(train(request(tmp_path, steps=2000, lr=30.0, out="", holdout=0.0)))
     places = [

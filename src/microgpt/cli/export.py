@@ -27,6 +27,8 @@ def command(run: str, file: str | None, out: str, force: bool) -> None:
     if file is None and not Path(run).suffix and not run.endswith("/"):
         raise UsageError(f"expected a file to write besides the run {run}; microgpt export {run} page.html would do.")
     model = load(chosen, out)
-    export(model.checkpoint, target, reads=filter(None, [model.path]), force=force)
+    training = model.checkpoint.training
+    reads = [model.path or "", *(training.provenance.sources if training else ())]
+    export(model.checkpoint, target, reads=filter(None, reads), force=force)
     click.echo(target)
     click.echo(f"note: {WARNING}", err=True)

@@ -103,6 +103,11 @@ def ready() -> Iterator[Stream]:
         sys.stdout, sys.stderr = before
 
 
+def redraws() -> bool:
+    """Whether standard error is a terminal on which a line can be drawn again."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def console(err: bool = False, **settings: Any) -> "Console":
     """Rich on one of the two streams; what it is given to print must be visible already."""
     from rich.console import Console

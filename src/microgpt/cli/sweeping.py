@@ -1,14 +1,13 @@
 """Telling a sweep: its plan, and its progress as a table that moves on a terminal, else a line now and then."""
 
 import json
-import sys
 import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from microgpt.cli.streams import console
+from microgpt.cli.streams import console, redraws
 from microgpt.cli.telling import EVERY
 from microgpt.model.settings import counted
 from microgpt.training.pace import duration
@@ -102,7 +101,7 @@ def teller(quiet: bool) -> Teller:
     """Who suits this standard error."""
     if quiet:
         return Quiet()
-    return Live() if sys.stderr.isatty() else Plain()
+    return Live() if redraws() else Plain()
 
 
 def note(record: "Record") -> str:

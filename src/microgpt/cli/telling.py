@@ -1,13 +1,12 @@
 """Telling a training while it runs: a live line on a terminal, else a plain line every five seconds."""
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from microgpt.cli.streams import console
+from microgpt.cli.streams import console, redraws
 from microgpt.training.pace import describe
 from microgpt.untrusted import visible
 
@@ -87,7 +86,7 @@ def teller(quiet: bool) -> Teller:
     """Who suits this standard error."""
     if quiet:
         return Quiet()
-    return Live() if sys.stderr.isatty() else Plain()
+    return Live() if redraws() else Plain()
 
 
 def separated(samples: Sequence[str]) -> str:

@@ -113,7 +113,7 @@ class Dataset:
 
     def contains(self, text: str) -> bool:
         """Whether a sampled text stands in the training part, word for word (see Split.contains)."""
-        return self.split.contains(text)
+        return self.split.contains(text, self.ctx)
 
     @property
     def vocabulary(self) -> int:

@@ -103,8 +103,9 @@ class Split:
         values = digests(self.corpus.tokens, starts, stops)
         return int(np.isin(values[_inside(starts, self.held_out)], values[_inside(starts, self.training)]).sum())
 
-    def contains(self, text: str) -> bool:
-        """Whether a text is a training document, word for word; for windows, whether the training part has it."""
+    def contains(self, text: str, ctx: int) -> bool:
+        """Whether a text is a training document, word for word, or the first ctx characters of one, which is all that
+        a model sees of it; for windows, whether the training part has it."""
         tokenizer, tokens = self.corpus.tokenizer, self.corpus.tokens
         if not text or tokenizer.unknown(text):
             return False
@@ -114,7 +115,8 @@ class Split:
             parts = blocks(tokens[: max(0, int(stops[0]) - len(ids) + 1)])
             found = (np.flatnonzero(part == ids[0]) + place * BLOCK for place, part in enumerate(parts))
             return any(len(matching(tokens, candidates, ids)) > 0 for candidates in found)
-        candidates = starts[stops - starts == len(ids) + 2] + 1
+        lengths = stops - starts - 2
+        candidates = starts[(lengths == len(ids)) | ((lengths > len(ids)) & (len(ids) >= ctx))] + 1
         return len(matching(tokens, candidates, ids)) > 0
 
 

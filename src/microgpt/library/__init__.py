@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from microgpt import recipes
-from microgpt.data.choices import IN_MEMORY
+from microgpt.data.choices import IN_MEMORY, KINDS
 from microgpt.data.split import Split
 from microgpt.errors import UsageError
 from microgpt.library.given import Source, Sources, in_memory, sources
@@ -70,14 +70,16 @@ def train(
     if not {"name", "out"} & asked.keys():
         asked["out"] = ""
     asked |= {key: fspath(value) for key, value in asked.items() if key == "out"}
-    given = in_memory(text, documents, asked.get("normalize", "nfc"))
+    given = in_memory(text, documents, asked.get("normalize", "nfc"), ("auto", *KINDS))
     if given and data != "names":
         raise UsageError("data names a text, and text or documents give one, found both; leave one out.")
     asked["data"] = (IN_MEMORY,) if given else sources(data)
     asked["documents"] = documents if isinstance(documents, str) else given and given.declared_kind
     split: Split | None = None
     if for_ is not None:
-        fitted = fit(asked | {"recipe": recipe}, recipes.seconds_of(for_), began=began, text=given)
+        told = printer() if progress is True else progress or (lambda _: None)
+        tell = (lambda text: told(Note(text))) if callable(told) else str
+        fitted = fit(asked | {"recipe": recipe}, recipes.seconds_of(for_), began=began, text=given, tell=tell)
         request, split, notes = fitted.request, fitted.split, [Note(fitted.told)]
         deadline, most = fitted.deadline, fitted.most
     else:

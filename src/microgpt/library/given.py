@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from typing import Any
 
-from microgpt.data.choices import KINDS
 from microgpt.data.memory import text_of, text_of_documents
 from microgpt.data.reading import Text
 from microgpt.errors import UsageError
@@ -26,10 +25,10 @@ def sources(data: object) -> tuple[str, ...]:
     raise UsageError(f"data takes a built-in text, a file, a folder or a list of them, {_found(data)}")
 
 
-def in_memory(text: object, documents: object = None, normalize: Any = "nfc") -> Text | None:
-    """The text in memory, if there is one: a string, or a list of documents. Raises `UsageError` for what is neither or
-    both, and `DataError` for a blank one."""
-    if documents is None or isinstance(documents, str):  # which names a kind
+def in_memory(text: object, documents: object = None, normalize: Any = "nfc", kinds: Sequence[str] = ()) -> Text | None:
+    """The text in memory, if there is one: a string, or a list of documents, which may also name one of `kinds`. Raises
+    `UsageError` for what is neither or both, and `DataError` for a blank one."""
+    if documents is None or (isinstance(documents, str) and documents in kinds):
         if text is None:
             return None
         if not isinstance(text, str):
@@ -38,8 +37,8 @@ def in_memory(text: object, documents: object = None, normalize: Any = "nfc") ->
     if text is not None:
         raise UsageError("text and documents are two ways to give one text; leave one of them out.")
     if not isinstance(documents, list | tuple) or not documents or not all(isinstance(one, str) for one in documents):
-        kinds = ", ".join(("auto", *KINDS))
-        raise UsageError(f"documents takes a list of strings, or one of {kinds}, {_found(documents)}")
+        named = f", or one of {', '.join(kinds)}" if kinds else ""
+        raise UsageError(f"documents takes a list of strings{named}, {_found(documents)}")
     return text_of_documents(documents, normalize)
 
 

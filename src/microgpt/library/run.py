@@ -213,7 +213,10 @@ class Run:
         return self.writer.write(sampling, stream(seed), stands_in_text=known, new=new, tell=tell)
 
     def copies(self, texts: Sequence[str]) -> int | None:
-        """How many texts stand in the training text; None where that is not at hand, and for running text."""
+        """How many texts stand in the training text; None where that is not at hand, and for running text. Raises
+        `UsageError` for what is no list of strings."""
+        if isinstance(texts, str):
+            raise UsageError(f"copies takes a list of texts, found the string {shown(texts)}; put it into a list.")
         known = self._known(needed=False)
         return None if known is None else sum(map(known, texts))
 
@@ -294,10 +297,11 @@ class Run:
             )
         return evaluate.compare(self.evaluate(), other.evaluate(), self.checkpoint.kind, level)
 
-    def export(self, path: str | PathLike[str]) -> None:
+    def export(self, path: str | PathLike[str], *, force: bool = False) -> None:
         """Write the model to share, by the ending of the path: .safetensors, .py, .html, .onnx, or a folder for
-        transformers. A model can repeat its training text: share it only where that may be read."""
-        export(self.checkpoint, path if isinstance(path, str) else Path(path))
+        transformers; `force` replaces a file that this program did not write. A model can repeat its training text:
+        share it only where that may be read."""
+        export(self.checkpoint, path if isinstance(path, str) else Path(path), force=force)
 
     @property
     def runner(self) -> Runner:

@@ -245,7 +245,8 @@ def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell:
                 tell(f"tried {plan.steps:,} steps of {size}: held-out loss {trial.loss:.3f}")
             return trial
 
-        tell("trying how often so small a text is to be read, and at which size")
+        most_seconds = f"for {within.left() / 2:,.0f} s at most; nothing is saved before"
+        tell(f"trying how often so small a text is to be read, and at which size, {most_seconds}")
         first = Plan(sizes, max(LOOKS, min(usual, plan.steps // FIRST)))
         best, falling = search(first, within.left() / 2, run, within.left, free)
         plan = best.plan if best else Plan(sizes, min(plan.steps, usual))

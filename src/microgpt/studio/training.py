@@ -30,9 +30,10 @@ def warm_up() -> None:
         from multiprocessing import forkserver
 
         CONTEXT.set_forkserver_preload(["microgpt.studio.forked"])
-        os.environ["MICROGPT_STUDIO"] = str(os.getpid())  # whose end it is to notice
         with contextlib.suppress(OSError), starting():  # which the first training meets again, and tells
+            os.environ["MICROGPT_STUDIO"] = str(os.getpid())  # whose end it is to notice
             forkserver.ensure_running()
+            del os.environ["MICROGPT_STUDIO"]
 
 
 class Training:

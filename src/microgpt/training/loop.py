@@ -19,7 +19,7 @@ from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
 from microgpt.training.prepare import prepare, ready_engine
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Record, Sampled, Saved
-from microgpt.training.remarks import above_nothing, remarks
+from microgpt.training.remarks import HELD_OUT, LAST, above_nothing, remarks
 from microgpt.training.report import report
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder, new_name
@@ -32,7 +32,6 @@ FIRST_SAVE: Final = 1.0  # seconds until the first save where the request names 
 SAVE_AFTER: Final = 1.5  # … between the others …
 SAVE_SHARE: Final = 0.05  # … and the largest share of the time that saving may take
 TELLING: Final = 100  # steps whose mean training loss is worth a word
-LAST, HELD_OUT = "loss of the last steps", "held-out loss"
 
 
 def train(

@@ -13,6 +13,8 @@ USUAL: Final = Settings()
 SELDOM: Final = 5  # times
 BY_HEART: Final = 300  # epochs times parameters for each token of the text
 RISEN: Final = 1.1  # times the first loss, which is that of one batch
+LAST: Final = "loss of the last steps"
+HELD_OUT: Final = "held-out loss"
 
 
 def remarks(prepared: Prepared) -> list[Note]:
@@ -92,10 +94,11 @@ def above_nothing(session: Session, loss: float, what: str, *, surely: bool = Fa
     risen = loss > RISEN * max([uniform, *session.losses[:1]])
     if loss > uniform and (risen or not surely):
         told = f"the {what}, {loss:.3f}, is above {uniform:.3f}, what a model that knows nothing scores: "
-        high = risen or session.settings.lr > 2 * usual
-        told += (
-            f"the learning rate is too high; try --lr {gentler(session.settings):g}."
-            if high
-            else (f"it has learned nothing yet; take more --steps, or another rate such as --lr {usual:g}.")
-        )
+        if what == HELD_OUT and session.losses and session.recent_loss < uniform / 2:
+            by_heart = f"it knows its training text by heart ({LAST} {session.recent_loss:.3f})"
+            told += f"{by_heart}; take fewer --steps, a smaller --emb, or more text."
+        elif risen or session.settings.lr > 2 * usual:
+            told += f"the learning rate is too high; try --lr {gentler(session.settings):g}."
+        else:
+            told += f"it has learned nothing yet; take more --steps, or another rate such as --lr {usual:g}."
         yield Note(told, warning=True)
