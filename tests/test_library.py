@@ -119,9 +119,9 @@ def test_a_string_is_no_list_of_texts() -> None:
     )
     with pytest.raises(UsageError, match="put it into a list"):
         run.copies("anna")
-    for text in ("anna", "windows"):
+    for string in ("anna", "windows"):
         with pytest.raises(UsageError, match="documents takes a list of strings"):
-            run.evaluate(documents=text)
+            run.evaluate(documents=string)
 
 
 def test_copies_are_counted_where_the_text_is_at_hand(tmp_path: Path) -> None:
