@@ -55,7 +55,12 @@ def ending(exit_code: int | None) -> str:
 
 @contextlib.contextmanager
 def _safe_path() -> Iterator[None]:
-    """For the process and its children: the person's own programs may count on their folder."""
+    """For the process and its children: the person's own programs may count on their folder. Under `python -E`, which
+    reads no environment, they begin elsewhere and come back once they are set up."""
+    if sys.flags.ignore_environment and not sys.flags.safe_path:
+        with contextlib.chdir(os.sep):
+            yield
+        return
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     try:

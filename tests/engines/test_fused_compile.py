@@ -38,6 +38,18 @@ def test_the_second_time_nothing_is_compiled(kernel: Path, folder: Path) -> None
     assert {path.name for path in folder.iterdir()} - {"zig"} == {first.name, cache.LOCKS}
 
 
+def test_a_compiler_takes_nothing_from_the_working_folder(
+    kernel: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("libgcc_s.so.1", "libc.so.6", "libm.so.6"):
+        (tmp_path / name).write_text("GROUP ( /nowhere )")
+    (tmp_path / "math.h").write_text("#error a stranger's")
+    kernel.write_text("#include <math.h>\n" + kernel.read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CPATH", ":/nowhere")
+    assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder)) == 7
+
+
 PROCESS = """
 import sys, time
 from pathlib import Path

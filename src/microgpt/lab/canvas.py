@@ -11,7 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -103,7 +103,8 @@ def _matplotlib() -> Any:
     """Matplotlib, also where MPLBACKEND names nothing that it knows: no window is ever opened here."""
     given = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
     try:
-        found = importlib.import_module("matplotlib")
+        with _away_from_the_working_folder():
+            found = importlib.import_module("matplotlib")
     except ImportError:
         message = "expected matplotlib for the plots, found none; install it with: pip install 'microgpt-symmetry[lab]'"
         raise EnvironmentFault(message) from None
@@ -114,6 +115,16 @@ def _matplotlib() -> Any:
         with suppress(ValueError):
             found.rcParams["backend"] = given  # as the import would have done, for whoever opens windows later
     return found
+
+
+@contextmanager
+def _away_from_the_working_folder() -> Iterator[None]:
+    """Matplotlib reads a `matplotlibrc` there first while it is imported, and before 3.11 some of it was evaluated."""
+    if "matplotlib" in sys.modules:
+        yield
+    else:
+        with chdir(os.sep):
+            yield
 
 
 @contextmanager

@@ -20,10 +20,9 @@ def machine() -> str:
 def commit() -> str:
     """The commit of a checkout of this project, `-dirty` where files differ from it; empty for an installed package."""
     package = Path(microgpt.__file__).parent
+    if package.parent.name != "src" or not (package.parents[1] / ".git").exists():
+        return ""  # another repository around an installed package may be a stranger's, and git runs what it says
     try:
-        tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
-        if not tracked:
-            return ""
         # `describe --dirty` would write the index, whatever GIT_OPTIONAL_LOCKS says
         changed = _git(package, "status", "--porcelain", "--untracked-files=no")
         return _git(package, "describe", "--always", "--exclude=*") + ("-dirty" if changed else "")

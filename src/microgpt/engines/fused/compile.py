@@ -42,6 +42,7 @@ COMPILER_VARIABLES: Final = (  # by which compilers let themselves be steered
     "CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "CCC_OVERRIDE_OPTIONS", "SDKROOT",
     "MACOSX_DEPLOYMENT_TARGET",
 )  # fmt: skip
+WORKPLACE: Final = "its own folder"  # where a compiler works; what was made elsewhere may hold a stranger's code
 _FULL: Final = ("No space left on device", "Disk quota exceeded")
 
 Result = TypeVar("Result")
@@ -62,7 +63,7 @@ class Job:
         """Names what comes out: another source, size, flag, compiler or processor gives another key."""
         steering = [os.environ.get(name) for name in COMPILER_VARIABLES]
         told = (self.compiler.command, self.compiler.version, self.compiler.target, self.flags, LIBRARIES, steering)
-        parts = json.dumps((self.text, self.defines, told, sys.platform, processor()))
+        parts = json.dumps((WORKPLACE, self.text, self.defines, told, sys.platform, processor()))
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
     def command(self, source: str, output: str) -> list[str]:
@@ -166,11 +167,11 @@ def _entry(job: Job, folder: Path) -> Path:
 
 
 def _compiled(job: Job, folder: Path) -> bytes:
-    with cache.working(folder) as scratch:
+    with cache.working(folder.absolute()) as scratch:
         (scratch / KERNEL.name).write_text(job.text, "utf-8")
         output = scratch / f"kernel{cache.SUFFIX}"
         command = job.command(str(scratch / KERNEL.name), str(output))
-        outcome = run(command, job.seconds, _places(folder, scratch))
+        outcome = run(command, job.seconds, _places(folder.absolute(), scratch), scratch)
         if outcome.failure() or not output.is_file():
             raise _fault(job, outcome, scratch)
         return output.read_bytes()

@@ -189,8 +189,14 @@ def _architecture(name: str) -> str:
     return _SPELLINGS.get(name.lower(), name.lower())
 
 
-def run(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> Outcome:
-    """Run a command to its end and read what it writes; one that takes longer is killed with all that it started."""
+def run(
+    command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None, folder: Path = Path(os.sep)
+) -> Outcome:
+    """Run a command to its end and read what it writes; one that takes longer is killed with all that it started.
+
+    It works in `folder`, never in that of the person, where a stranger may have put a library: linkers look there first
+    for what a library of their own asks for.
+    """
     # A file, since a pipe would be waited for as long as anything that the command has started holds it.
     with tempfile.TemporaryFile() as output, _signals_held_back() as deliver:
         _end_all_at_exit()
@@ -200,6 +206,7 @@ def run(command: Sequence[str], seconds: float, environment: Mapping[str, str] |
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                cwd=folder,
                 env={**os.environ, "LC_ALL": "C", **(environment or {})},
                 start_new_session=True,
             )

@@ -95,6 +95,7 @@ def _enter(asked: Asked, folder: str) -> None:
         _probe(asked)
     import ray
 
+    os.chdir(os.sep)  # Ray lets its workers import from where it is begun
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if asked.address:
         ray.init(address=asked.address, **quiet)
