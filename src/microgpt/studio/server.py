@@ -102,7 +102,8 @@ def listen(place: Place) -> socket.socket:
     for port in range(place.port, last + 1):
         # asyncio sends at once (TCP_NODELAY) only where the socket names its protocol; otherwise answers wait 40 ms
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows SO_REUSEADDR would let another process listen there too.
+        listening.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR), 1)
         try:
             listening.bind(("127.0.0.1", port))
             listening.listen(128)

@@ -20,7 +20,7 @@ from microgpt.errors import EnvironmentFault
 from microgpt.studio.worker import ENDED, Begin, work
 
 # Linux forks a process that has imported what it needs. Elsewhere that is not safe: there a training begins later.
-FORKS: Final = sys.platform == "linux"
+FORKS: Final = sys.platform == "linux" and sys.version_info >= (3, 11, 1)  # before, other users could ask the server
 CONTEXT: Final = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
 

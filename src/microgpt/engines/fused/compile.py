@@ -131,6 +131,7 @@ def _with_fallback(job: Job, folder: Path | None, action: Callable[[Job, Path], 
     """Do it in the cache or, where that can't be used or trusted, in a folder for this process alone."""
     try:
         chosen = folder or cache.default_folder()
+        chosen = chosen.parent.resolve() / chosen.name  # a link on the way could lead elsewhere after the check
         cache.prepare(chosen)
         return action(job, chosen)
     except cache.CacheFault as fault:
