@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from microgpt.cli.app import microgpt
 from microgpt.errors import StoreError
+from microgpt.lab import opening
 from microgpt.lab.store import Store
 from tests.lab.test_store import filled
 
@@ -103,6 +104,91 @@ def test_a_schema_that_is_not_ours_word_for_word_is_not_read(tmp_path: Path, cha
         connection.execute(change)
     for create in (False, True):
         with pytest.raises(StoreError, match="found another at"):
+            Store.open(path, create=create)
+
+
+def leaf(page: bytearray, start: int, named: bytes, without: bool) -> bytes:
+    """A leaf, whose header begins at a place, with its cells alone that have these bytes, or have not."""
+    (count,) = struct.unpack_from(">H", page, start + 3)
+    places = struct.unpack_from(f">{count}H", page, start + 8)
+    kept = [place for place in places if (named in page[place : place + 40]) != without]
+    header = struct.pack(f">BHHHB{len(kept)}H", 13, 0, len(kept), min(places), 0, *kept)
+    return header + page[len(header) :]
+
+
+def inner(children: list[int], size: int, start: int = 0) -> bytes:
+    """An inner page of a table's tree, whose header begins at a place."""
+    end = size - 5 * (len(children) - 1)
+    places = range(end, size, 5)
+    header = struct.pack(f">BHHHBI{len(places)}H", 5, 0, len(places), end, 0, children[-1], *places)
+    cells = b"".join(struct.pack(">IB", child, 127) for child in children[:-1])
+    return (bytes(start) + header).ljust(end, b"\0") + cells
+
+
+def grown(path: Path, table: str, levels: int, width: int) -> Path:
+    """A store with so many more levels in a table's tree, in each of which all children of the one page are the next.
+
+    Of the schema's own table only the indices come again and again: SQLite refuses a second table of one name.
+    """
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
+    root, data = roots.get(table, 1), path.read_bytes()
+    size, start, named = int.from_bytes(data[16:18]), 100 * (root == 1), b"autoindex" * (root == 1)
+    before, first = data[: (root - 1) * size], len(data) // size + 1
+    page = bytearray(data[len(before) : root * size])
+    pages = [leaf(page, start, named, without=bool(named)), leaf(page, start, named, without=False)][not named :]
+    for _ in range(levels):
+        pages.append(inner([first + len(pages) - 1] * width, size))
+    top = inner([first, first + len(pages) - 1], size, start)
+    whole = bytearray(before + page[:start] + top[start:] + data[root * size :] + b"".join(pages))
+    whole[28:32] = (len(whole) // size).to_bytes(4)
+    path.write_bytes(whole)
+    return path
+
+
+@pytest.mark.parametrize("table", ["runs", "sweeps", "sqlite_master"])
+def test_pages_that_all_have_one_child_are_not_read_for_ever(tmp_path: Path, table: str) -> None:
+    """Some kilobytes of them have more rows than anyone could wait for: 300 to the power of 6."""
+    path = grown(filled(tmp_path / "lab.db"), table, levels=6, width=300)
+    assert path.stat().st_size < 100_000
+    for create in (False, True):
+        with pytest.raises(StoreError, match="expected a sound store of runs, found: more rows than") as caught:
+            Store.open(path, create=create)
+        assert caught.value.exit_code == 7
+
+
+def test_a_tree_that_is_too_deep_never_comes_to_the_check_that_would_crash(tmp_path: Path) -> None:
+    path = grown(filled(tmp_path / "lab.db"), "runs", levels=30, width=2)
+    with pytest.raises(StoreError, match="found: database disk image is malformed"):
+        Store.open(path)
+
+
+def test_the_bounds_are_far_from_what_a_store_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = filled(tmp_path / "lab.db", runs=50)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("ANALYZE")
+    monkeypatch.setattr(opening, "SCHEMA_STEPS", opening.SCHEMA_STEPS // 50)
+    monkeypatch.setattr(opening, "MOST_STEPS", path.stat().st_size // 50)
+    with Store.open(path) as store:
+        assert len(store.records()) == 50
+    plan = {"levels": ["x" * 1_000_000]}  # beyond what a value of the schema may have
+    for _ in range(2):
+        with Store.open(path, create=True) as store:
+            store.begin("long", plan)
+    with Store.open(path) as store:
+        assert store.sweeps()["long"] == plan
+
+
+def test_a_trigger_by_the_name_of_statistics_is_none(tmp_path: Path) -> None:
+    path = filled(tmp_path / "lab.db", runs=0)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TRIGGER mine AFTER INSERT ON sweeps BEGIN DELETE FROM runs; END; PRAGMA writable_schema = ON;"
+            "UPDATE sqlite_master SET name = 'sqlite_stat1', sql = replace(sql, 'mine', 'sqlite_stat1')"
+            "WHERE type = 'trigger'; PRAGMA writable_schema = OFF;"
+        )
+    for create in (False, True):
+        with pytest.raises(StoreError, match="found another at 'sqlite_stat1'"):
             Store.open(path, create=create)
 
 

@@ -2,7 +2,8 @@
 
 A store may come from a stranger, and SQLite does what files say: it plays back a journal that lies beside the store,
 which may name any file to be deleted, and it computes what a schema computes. So the store and what lies beside it are
-looked at before SQLite sees either, and the schema must be ours word for word.
+looked at before SQLite sees either, the schema must be ours word for word, and whatever may have no end, as pages that
+are each other's children, is read with a bound.
 """
 
 import contextlib
@@ -15,13 +16,20 @@ from typing import Final
 
 from microgpt import untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault, StoreError, file_message
-from microgpt.lab.schema import APPLICATION, MIGRATIONS, migrate
+from microgpt.lab.schema import APPLICATION, MIGRATIONS, migrate, quoted
 
 DAMAGE: Final = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_DATA)  # the only I/O errors of the file's own
 BUSY: Final = 30.0  # seconds to wait for a reader's or a writer's short lock
 LARGEST: Final = 4 << 20  # bytes of a value: the curve of a run takes 10 kB, the plan of 10,000 levels 1 MB
 FILE_LIMIT: Final = 1 << 40  # bytes
+SCHEMA_LARGEST: Final = 1 << 16  # bytes of a value: our longest has 2 kB
+SCHEMA_STEPS: Final = 5_000  # of SQLite's virtual machine for a statement: ours take 71
+MOST_STEPS: Final = 1 << 27  # to walk a tree, and no more than its file has bytes: a row takes 3, and 12 bytes or more
 UNLOGGED: Final = "sqlite3 FILE 'PRAGMA journal_mode = DELETE' makes it one"
+STATISTICS: Final = {  # what ANALYZE, which other tools run, adds to a schema
+    ("table", name, name, f"CREATE TABLE {name}({columns})")
+    for name, columns in (("sqlite_stat1", "tbl,idx,stat"), ("sqlite_stat4", "tbl,idx,neq,nlt,ndlt,sample"))
+}
 # What stands where in a database and its journal: https://www.sqlite.org/fileformat2.html
 FIRST: Final = 100  # bytes that are looked at
 FORMAT: Final = slice(18, 20)
@@ -91,7 +99,7 @@ def _bytes(file: Path, path: Path) -> tuple[bytes, bytes]:
         raise StoreError(f"{path}: expected a store of runs, found: {error}") from None
 
 
-def check(path: Path, mode: str) -> int:
+def check(path: Path) -> int:
     """The schema of a file that is there. Raises `StoreError`, and changes nothing, where it is no sound store.
 
     What a crash left in the journal is rolled back on the way, as SQLite does on opening; only a reader can't.
@@ -105,12 +113,28 @@ def check(path: Path, mode: str) -> int:
             if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
             version = _recovered(path)
-        if mode == "rw" and (faults := connection.execute("PRAGMA quick_check(1)").fetchall()) != [("ok",)]:
+        _walk(connection, path.stat().st_size)
+        if (faults := connection.execute("PRAGMA quick_check(1)").fetchall()) != [("ok",)]:
             raise _damaged(path, str(faults[0][0]))
     return version
 
 
+def _walk(connection: sqlite3.Connection, size: int) -> None:
+    """Read each tree of a file of so many bytes to its end: SQLite's own check has no bound, and crashes in deep ones.
+
+    Raises `sqlite3.Error`.
+    """
+    connection.set_progress_handler(lambda: 1, SCHEMA_STEPS + min(size, MOST_STEPS))
+    for kind, name, table in connection.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall():
+        way = "NOT INDEXED" if kind == "table" else f"INDEXED BY {quoted(name)}"
+        connection.execute(f"SELECT sum(1) FROM {quoted(table)} {way}").fetchone()  # count(*) would be a single step
+    connection.set_progress_handler(None, 0)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+
+
 def _version(connection: sqlite3.Connection, path: Path) -> int:
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SCHEMA_LARGEST)
+    connection.set_progress_handler(lambda: 1, SCHEMA_STEPS)
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
@@ -119,20 +143,19 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         advice = "use a newer microgpt" if version > 0 else "restore it, or name another file"
         raise StoreError(f"{path}: expected a store of schema 1 to {len(MIGRATIONS)}, found {version}; {advice}.")
     # Reading a view, a computed column or an index of another's, or writing past his trigger, runs his program.
-    if made := _schema(connection) ^ _schema_of(version):
-        name = sorted(name for name, _ in made)[0][:80]
+    if made := (_schema(connection) - STATISTICS) ^ _schema_of(version):
+        name = min(name for _, name, *_ in made)[:80]
         raise StoreError(f"{path}: expected the schema of a store, found another at {name!r}; name another file.")
     return int(version)
 
 
-def _schema(connection: sqlite3.Connection) -> set[tuple[str, str]]:
-    """The name and the text of everything in a schema, but for what SQLite's own ANALYZE adds."""
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_stat_' ESCAPE '\\'")
-    return {(str(name), str(text)) for name, text in rows}
+def _schema(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
+    """Type, name, table and text of everything in a schema."""
+    return {tuple(map(str, row)) for row in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")}
 
 
 @functools.cache
-def _schema_of(version: int) -> set[tuple[str, str]]:
+def _schema_of(version: int) -> set[tuple[str, ...]]:
     """The schema that the migrations up to a version make."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection, MIGRATIONS[:version])
@@ -174,7 +197,8 @@ def told(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             kind = StoreError if path.is_dir() else EnvironmentFault
             raise kind(f"{path}: expected a file to open, found: {error}; check path and permissions.") from None
-        raise _damaged(path, str(error)) from None
+        found = "more rows than it has room for" if code == sqlite3.SQLITE_INTERRUPT else str(error)
+        raise _damaged(path, found) from None
     except OSError as error:
         raise EnvironmentFault(file_message(path, error)) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:  # values that no store of ours has

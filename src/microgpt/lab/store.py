@@ -191,7 +191,7 @@ def _to_write(path: Path) -> Store:
     with contextlib.ExitStack() as stack:
         stack.enter_context(held(path, PATIENCE))
         with told(path):
-            check(path, "rw")
+            check(path)
             connection = connect(path, "rwc")
             stack.callback(connection.close)
             for pragma in ("journal_mode = DELETE", "synchronous = EXTRA"):
@@ -208,7 +208,7 @@ def _to_read(path: Path) -> Store:
     if _stays_empty(path):
         raise _empty(path)
     with told(path):
-        if check(path, "ro") < len(MIGRATIONS):
+        if check(path) < len(MIGRATIONS):
             _to_write(path).close()
         if path.stat().st_size == 0:
             raise _empty(path)
