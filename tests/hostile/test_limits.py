@@ -19,6 +19,7 @@ import pytest
 
 from microgpt import untrusted
 from microgpt.data import token_folder
+from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.lab.laws import sheet
 from microgpt.model.ledger import ledger
@@ -158,6 +159,12 @@ def test_a_batch_beyond_the_machine_is_refused_before_it_is_made(tmp_path: Path)
     told(weights, batch=10**9, steps=10)
     with within(20), pytest.raises(UsageError, match=r"--batch 1000000000 need about \S+ GB of memory"):
         resumed(weights, {"steps": 11})
+
+
+def test_an_alphabet_is_looked_through_without_a_list_of_it() -> None:
+    text = "\u0100" * 2_000_000
+    with within(10), pytest.raises(CheckpointError, match="sorted, distinct"):
+        Tokenizer.from_dict({"characters": text})
 
 
 def prepared(folder: Path, **values: Any) -> Path:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from microgpt import files, untrusted
 from microgpt.data.choices import NORMALIZATIONS, UNITS, Normalization, Unit, is_built_in
 from microgpt.data.slices import Tokens, fitting
+from microgpt.data.symbols import MOST_CHARACTERS, is_alphabet
 from microgpt.errors import CheckpointError, DataError
 
 SCHEMA: Final = 1
 TOKENS: Final = "tokens.bin"
 HEADER: Final = "tokens.json"
 HEADER_LIMIT: Final = 28 << 20  # bytes: what every character there is, with its count, needs at most
-MOST_CHARACTERS: Final = 0x110000
 TOKENS_LIMIT: Final = 1 << 50  # bytes
 BYTES: Final = "".join(map(chr, range(256)))  # the vocabulary of bytes, each as the character of its number
 _KEYS: Final = {
@@ -138,8 +138,7 @@ def _is_sound(values: dict[str, Any], characters: str) -> bool:
     """Whether all values are of their types; that they agree with one another is asked later."""
     texts = all(isinstance(values.get(name), str) for name in ("name", "sha256"))
     choices = values.get("unit") in UNITS and values.get("normalize") in NORMALIZATIONS
-    numbers = np.frombuffer(characters[:MOST_CHARACTERS].encode("utf-32-le", "surrogatepass"), "<u4")
-    alphabet = 0 < len(numbers) == len(characters) and bool((numbers[1:] > numbers[:-1]).all())
+    alphabet = characters != "" and is_alphabet(characters)
     known = values.get("unit") != "bytes" or (characters == BYTES and values.get("normalize") == "none")
     return values.keys() == _KEYS and texts and choices and alphabet and known and _are_counts(values, len(characters))
 
