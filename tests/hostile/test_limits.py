@@ -181,7 +181,7 @@ def prepared(folder: Path, **values: Any) -> Path:
     [
         ({"characters": "a" * 2_000_000}, "found other values"),
         ({"characters": "ac\U0010ffffb"}, "found other values"),
-        ({"counts": [[]] * 20_000}, "more than 10,011 values"),
+        ({"counts": [0] * 20_000}, "more than 10,011 values"),
     ],
 )
 def test_a_header_of_tokens_is_refused_without_its_memory(
@@ -190,6 +190,12 @@ def test_a_header_of_tokens_is_refused_without_its_memory(
     monkeypatch.setattr(token_folder, "MOST_CHARACTERS", 10_000)
     folder = prepared(tmp_path / "it", **values)
     with within(25), pytest.raises(DataError, match=said):
+        token_folder.open_folder(folder)
+
+
+def test_values_within_values_are_no_header_of_tokens(tmp_path: Path) -> None:
+    folder = prepared(tmp_path / "it", counts=[{"a": {}}] * 100_000)
+    with within(10), pytest.raises(DataError, match="found other values"):
         token_folder.open_folder(folder)
 
 

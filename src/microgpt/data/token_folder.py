@@ -25,6 +25,7 @@ HEADER: Final = "tokens.json"
 HEADER_LIMIT: Final = 28 << 20  # bytes: what every character there is, with its count, needs at most
 TOKENS_LIMIT: Final = 1 << 50  # bytes
 BYTES: Final = "".join(map(chr, range(256)))  # the vocabulary of bytes, each as the character of its number
+_MOST_NESTED: Final = 1000  # the object and its list; as characters a few more, in a name some
 _KEYS: Final = {
     "schema",
     "name",
@@ -115,7 +116,11 @@ def open_folder(folder: Path) -> tuple[Header, Tokens]:
 def header_of(data: bytes, where: str) -> Header:
     """A header from untrusted bytes. Raises `DataError`, or `CheckpointError` for what is no JSON."""
     # What is not ASCII would take four times its bytes, and `to_json` writes none.
-    values = untrusted.parse_json(data.decode("ascii", "replace"), where, MOST_CHARACTERS + len(_KEYS))
+    text = data.decode("ascii", "replace")
+    damaged = DataError(f"{where}: expected the header of token files, found other values; prepare the text again.")
+    if text.count("{") + text.count("[") > _MOST_NESTED:
+        raise damaged
+    values = untrusted.parse_json(text, where, MOST_CHARACTERS + len(_KEYS))
     if values.get("schema") != SCHEMA:
         raise DataError(
             f"{where}: expected token files of schema {SCHEMA}, found {str(values.get('schema'))[:40]!r}; prepare the "
@@ -130,7 +135,7 @@ def header_of(data: bytes, where: str) -> Header:
         normalize = cast(Normalization, values["normalize"])
         header = Header(values["name"], cast(Unit, unit), characters, normalize, values["sha256"], counts)
     if header is None or header._values() != values:
-        raise DataError(f"{where}: expected the header of token files, found other values; prepare the text again.")
+        raise damaged
     return header
 
 
