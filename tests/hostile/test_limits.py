@@ -21,6 +21,7 @@ from microgpt import untrusted
 from microgpt.data import token_folder
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, DataError, UsageError
+from microgpt.lab.design_file import read_design
 from microgpt.lab.laws import sheet
 from microgpt.model.ledger import ledger
 from microgpt.training import checkpoint as checkpoints
@@ -216,7 +217,7 @@ def test_a_header_of_every_character_is_read(tmp_path: Path) -> None:
     assert token_folder.header_of(data, "it").characters == everything
 
 
-@pytest.mark.parametrize("rows", [b"a,b,c\n" + b"," * 200, b"a,b,c\n" + b"\r" * 200])
+@pytest.mark.parametrize("rows", [b"a,b,c\n" + b"," * 200, b"a,b,c\n" + b"\r" * 200, b"a,b,c\n" + b",;\t|" * 50])
 def test_fields_of_a_csv_are_counted_before_they_are_made(
     tmp_path: Path, rows: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +225,14 @@ def test_fields_of_a_csv_are_counted_before_they_are_made(
     (path := tmp_path / "it.csv").write_bytes(rows)
     with pytest.raises(DataError, match="expected at most 199 fields, found 20"):
         sheet.read_sheet(path, ())
+
+
+@pytest.mark.parametrize("rows", [".a" * 199 + "=1\n", "a=1\n" * 200])
+def test_dots_of_a_design_are_counted_before_they_are_keys(tmp_path: Path, rows: str) -> None:
+    text = "[a" + ".a" * 199 + "]\n" + "".join(f"k{place}{rows}" for place in range(100))
+    (path := tmp_path / "it.toml").write_text(text)
+    with within(2), pytest.raises(DataError, match="dots in a line, or very many in all"):
+        read_design(path)
 
 
 def test_line_breaks_of_every_kind_end_a_row(tmp_path: Path) -> None:
