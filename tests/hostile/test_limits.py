@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,8 +24,10 @@ from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.lab.design_file import read_design
 from microgpt.lab.laws import sheet
+from microgpt.library import load
 from microgpt.model.ledger import ledger
 from microgpt.training import checkpoint as checkpoints
+from microgpt.training import prepare
 from microgpt.training.description import Description, to_json
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.tables import LOSSES
@@ -160,6 +163,19 @@ def test_a_batch_beyond_the_machine_is_refused_before_it_is_made(tmp_path: Path)
     told(weights, batch=10**9, steps=10)
     with within(20), pytest.raises(UsageError, match=r"--batch 1000000000 need about \S+ GB of memory"):
         resumed(weights, {"steps": 11})
+
+
+def test_a_ctx_beyond_the_free_memory_is_not_evaluated(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention takes the square of the sequence, and a position but a row of weights."""
+    checkpoint = checkpoints.read(run / "weights.safetensors")
+    vast = SimpleNamespace(training=None, model=replace(checkpoint.model, ctx=300_000))
+    monkeypatch.setattr(prepare, "free_memory", lambda: GIGABYTE)
+    with pytest.raises(UsageError, match=r"100,000 tokens at a time \(--ctx 300000\) needs about \d\d\d\.\d GB"):
+        prepare.check_sequences(cast(Any, vast), [np.zeros(10), np.zeros(100_000)])
+    assert load(run).evaluate(documents=["aa", "a"]).documents == 2
+    monkeypatch.setattr(prepare, "free_memory", lambda: 1000)
+    with pytest.raises(UsageError, match=r"4 tokens at a time .* 0.0 free"):
+        load(run).evaluate(documents=["aa", "a"])
 
 
 def test_an_alphabet_is_looked_through_without_a_list_of_it() -> None:
