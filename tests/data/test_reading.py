@@ -343,6 +343,18 @@ def test_arbitrary_bytes_are_read_or_refused(data: bytes, encoding: str) -> None
             Split.of(Corpus.of(read(["-"], encoding=encoding)), 0.5, 0)
 
 
+@pytest.mark.parametrize("encoding", ["punycode", "PUNYCODE", "idna"])
+def test_encodings_that_take_the_square_of_the_length_are_refused(encoding: str) -> None:
+    with pytest.raises(UsageError, match="expected a text encoding that Python knows"):
+        decoding.check(encoding, "none")
+
+
+def test_a_nul_in_a_long_shift_is_found_soon(tmp_path: Path) -> None:
+    """Minutes, where each byte is decoded by itself."""
+    with pytest.raises(DataError, match="found a NUL at byte 2"):
+        read([write(tmp_path / "bad", b"ab+" + b"A" * 1_000_000 + b"-")], encoding="utf-7")
+
+
 def test_lone_surrogates_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lone surrogates"):
         read([write(tmp_path / "bad", b"a+2AA-b")], encoding="utf-7")

@@ -12,17 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from microgpt import untrusted
 from microgpt.data import token_folder
+from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, DataError, UsageError
+from microgpt.lab.design_file import read_design
 from microgpt.lab.laws import sheet
+from microgpt.library import load
 from microgpt.model.ledger import ledger
 from microgpt.training import checkpoint as checkpoints
+from microgpt.training import prepare
 from microgpt.training.description import Description, to_json
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.tables import LOSSES
@@ -160,6 +165,25 @@ def test_a_batch_beyond_the_machine_is_refused_before_it_is_made(tmp_path: Path)
         resumed(weights, {"steps": 11})
 
 
+def test_a_ctx_beyond_the_free_memory_is_not_evaluated(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention takes the square of the sequence, and a position but a row of weights."""
+    checkpoint = checkpoints.read(run / "weights.safetensors")
+    vast = SimpleNamespace(training=None, model=replace(checkpoint.model, ctx=300_000))
+    monkeypatch.setattr(prepare, "free_memory", lambda: GIGABYTE)
+    with pytest.raises(UsageError, match=r"100,000 tokens at a time \(--ctx 300000\) needs about \d\d\d\.\d GB"):
+        prepare.check_sequences(cast(Any, vast), [np.zeros(10), np.zeros(100_000)])
+    assert load(run).evaluate(documents=["aa", "a"]).documents == 2
+    monkeypatch.setattr(prepare, "free_memory", lambda: 1000)
+    with pytest.raises(UsageError, match=r"4 tokens at a time .* 0.0 free"):
+        load(run).evaluate(documents=["aa", "a"])
+
+
+def test_an_alphabet_is_looked_through_without_a_list_of_it() -> None:
+    text = "\u0100" * 2_000_000
+    with within(10), pytest.raises(CheckpointError, match="sorted, distinct"):
+        Tokenizer.from_dict({"characters": text})
+
+
 def prepared(folder: Path, **values: Any) -> Path:
     """A folder of tokens whose header has other values."""
     folder.mkdir()
@@ -174,7 +198,7 @@ def prepared(folder: Path, **values: Any) -> Path:
     [
         ({"characters": "a" * 2_000_000}, "found other values"),
         ({"characters": "ac\U0010ffffb"}, "found other values"),
-        ({"counts": [[]] * 20_000}, "more than 10,011 values"),
+        ({"counts": [0] * 20_000}, "more than 10,011 values"),
     ],
 )
 def test_a_header_of_tokens_is_refused_without_its_memory(
@@ -183,6 +207,12 @@ def test_a_header_of_tokens_is_refused_without_its_memory(
     monkeypatch.setattr(token_folder, "MOST_CHARACTERS", 10_000)
     folder = prepared(tmp_path / "it", **values)
     with within(25), pytest.raises(DataError, match=said):
+        token_folder.open_folder(folder)
+
+
+def test_values_within_values_are_no_header_of_tokens(tmp_path: Path) -> None:
+    folder = prepared(tmp_path / "it", counts=[{"a": {}}] * 100_000)
+    with within(10), pytest.raises(DataError, match="found other values"):
         token_folder.open_folder(folder)
 
 
@@ -203,7 +233,7 @@ def test_a_header_of_every_character_is_read(tmp_path: Path) -> None:
     assert token_folder.header_of(data, "it").characters == everything
 
 
-@pytest.mark.parametrize("rows", [b"a,b,c\n" + b"," * 200, b"a,b,c\n" + b"\r" * 200])
+@pytest.mark.parametrize("rows", [b"a,b,c\n" + b"," * 200, b"a,b,c\n" + b"\r" * 200, b"a,b,c\n" + b",;\t|" * 50])
 def test_fields_of_a_csv_are_counted_before_they_are_made(
     tmp_path: Path, rows: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +241,14 @@ def test_fields_of_a_csv_are_counted_before_they_are_made(
     (path := tmp_path / "it.csv").write_bytes(rows)
     with pytest.raises(DataError, match="expected at most 199 fields, found 20"):
         sheet.read_sheet(path, ())
+
+
+@pytest.mark.parametrize("rows", [".a" * 199 + "=1\n", "a=1\n" * 200])
+def test_dots_of_a_design_are_counted_before_they_are_keys(tmp_path: Path, rows: str) -> None:
+    text = "[a" + ".a" * 199 + "]\n" + "".join(f"k{place}{rows}" for place in range(100))
+    (path := tmp_path / "it.toml").write_text(text)
+    with within(2), pytest.raises(DataError, match="dots in a line, or very many in all"):
+        read_design(path)
 
 
 def test_line_breaks_of_every_kind_end_a_row(tmp_path: Path) -> None:

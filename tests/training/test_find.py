@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from microgpt.errors import CheckpointError
 from microgpt.training.find import find, listing, newest, weights_of
-from microgpt.training.run_folder import new_name
+from microgpt.training.run_folder import RunFolder, new_name
 from tests.training.small import finish, request, stopped_at
 
 
@@ -68,3 +69,15 @@ def test_a_new_name_says_when_and_what(data: str, part: str) -> None:
     assert (len(date), len(time)) == (8, 6)
     assert rest.rpartition("-")[0] == part
     assert new_name(data) != new_name(data)
+
+
+@pytest.mark.parametrize("time", [1e12, 1e300, -1e300])
+def test_weights_of_no_year_are_listed_without_a_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time: float
+) -> None:
+    """As a file system in memory keeps them."""
+    stopped_at(replace(request(tmp_path, steps=5), name="far"), 0)
+    monkeypatch.setattr(RunFolder, "weights", SimpleNamespace(stat=lambda: SimpleNamespace(st_mtime=time)))
+    assert [(run.name, run.status) for run in listing(tmp_path / "runs")] == [("far", "unfinished")]
+    with pytest.raises(CheckpointError, match="expected a finished run"):
+        newest(tmp_path / "runs", interrupted=True)

@@ -7,6 +7,7 @@ import codecs
 import functools
 import io
 import unicodedata
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -21,6 +22,7 @@ from microgpt.errors import DataError, UsageError
 
 MARKS, BREAKS, REPLACED, IS_UTF_8 = "marks", "breaks", "replaced", "is utf-8"
 _MARK = "\ufeff"
+_SLOW = ("idna", "punycode")  # for names, not texts: they take the square of the length
 _MOST_MARKS = 256  # accents and the like on one letter: sorting them, as NFC does, takes the square of their number
 
 
@@ -29,6 +31,8 @@ def check(encoding: str, normalize: str) -> None:
     try:
         "a".encode(encoding)
         codecs.getincrementaldecoder(encoding)
+        if codecs.lookup(encoding).name in _SLOW:
+            raise LookupError
     except (LookupError, ValueError):
         raise UsageError(
             f"--encoding: expected a text encoding that Python knows, found {encoding!r}; "
@@ -161,12 +165,14 @@ def _nfc(text: str, name: str, changes: Counter[str]) -> str:
 
 def _nul(decoder: codecs.IncrementalDecoder, chunk: bytes) -> int:
     """How many bytes, those kept by the decoder included, stand before the first NUL of the chunk."""
-    kept = len(decoder.getstate()[0])
-    before = 0
-    for place in range(len(chunk)):
-        piece = decoder.decode(chunk[place : place + 1])
-        if "\0" in piece:
-            break
-        if piece:
-            before = kept + place + 1
-    return before
+    state, ends = decoder.getstate(), range(len(chunk) + 1)
+
+    def piece(end: int) -> str:
+        decoder.setstate(state)
+        return decoder.decode(chunk[:end])
+
+    # Halved, for of a long shift of UTF-7 each byte would be decoded once for every one that follows.
+    last = bisect_left(ends, True, key=lambda end: "\0" in piece(end))
+    before = len(piece(last - 1))
+    place = bisect_left(ends, before, key=lambda end: len(piece(end)))
+    return place and len(state[0]) + place

@@ -14,7 +14,7 @@ from microgpt.data.choices import NORMALIZATIONS, Normalization, Unit
 from microgpt.data.decoding import check_marks
 from microgpt.data.nearest import refusal
 from microgpt.data.slices import Tokens, fitting
-from microgpt.data.symbols import codes_of, text_of
+from microgpt.data.symbols import codes_of, is_alphabet, text_of
 from microgpt.data.token_folder import BYTES
 from microgpt.errors import CheckpointError, DataError
 
@@ -102,7 +102,7 @@ class Tokenizer:
         if values == {"unit": "bytes"}:
             return Tokenizer(BYTES, unit="bytes")
         characters, normalize = values.get("characters"), values.get("normalize", "none")
-        if not isinstance(characters, str) or list(characters) != sorted(set(characters)):
+        if not isinstance(characters, str) or not is_alphabet(characters):
             raise CheckpointError("tokenizer: expected sorted, distinct characters, found others; the file is damaged")
         if any("\ud800" <= character <= "\udfff" for character in characters):
             raise CheckpointError("tokenizer: expected characters, found halves of some; the file is damaged")

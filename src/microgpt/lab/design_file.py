@@ -25,6 +25,7 @@ RANGE: Final = ("from", "to", "count")
 MOST_SEEDS: Final = 10_000
 MOST_TABLES: Final = {"levels": 10_000, "drop": 1_000, "rates": 1_000}
 MOST_DOTS: Final = 200  # in a line: of a key of a thousand parts tomllib remembers the half million that begin it
+MOST_PARTS: Final = 4_000_000  # that it remembers at most: lines and dots, times the dots of the table they stand in
 LARGEST: Final = 1e100  # of a number, and its inverse the smallest of a range
 _QUOTES: Final = ('"', "'")
 _FIELDS: Final = {field.name: field for kind in (Request, Settings) for field in dataclasses.fields(kind)}
@@ -46,8 +47,9 @@ def read_design(path: Path) -> Design:
     """The design in a file. Raises `DataError` where it can't be read, `UsageError` with the line for what can't be."""
     try:
         text = untrusted.read(path, LIMIT).decode("utf-8-sig")
-        if max(line.count(".") for line in text.split("\n")) > MOST_DOTS:
-            raise ValueError(f"more than {MOST_DOTS} dots in a line")
+        dots = [line.count(".") for line in text.split("\n")]
+        if (most := max(dots)) > MOST_DOTS or most * (len(dots) + sum(dots)) > MOST_PARTS:
+            raise ValueError(f"more than {MOST_DOTS} dots in a line, or very many in all")
         values = tomllib.loads(text)
     except CheckpointError as error:
         raise DataError(str(error)) from None

@@ -22,7 +22,7 @@ from microgpt.model.settings import ModelConfig, Settings, plain, shown
 from microgpt.training import evaluate
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.evaluate import Comparison, HeldOut
-from microgpt.training.prepare import dataset_of, engine_config, is_own, moved, settled
+from microgpt.training.prepare import check_sequences, dataset_of, engine_config, is_own, moved, settled
 from microgpt.training.records import Result
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.sample import Samples, Sampling, Writer
@@ -271,6 +271,7 @@ class Run:
             sequences = evaluate.sequences_of(given, tokenizer, kind, ctx)
         if not sequences:
             raise UsageError("this run held nothing out; give a text with --data.")
+        check_sequences(self.checkpoint, sequences)
         return evaluate.held_out_loss(self.runner, sequences, tokenizer, kind, ctx)
 
     def compare(self, other: "Run", level: float = 0.9) -> Comparison:

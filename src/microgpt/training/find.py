@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ def listing(out: str | Path = "runs") -> list[RunSummary]:
 
 
 def _summary(folder: RunFolder) -> RunSummary:
-    modified = datetime.fromtimestamp(folder.weights.stat().st_mtime).isoformat(sep=" ", timespec="seconds")
+    modified = _modified(folder)[:19].replace("T", " ")
     try:
         description = checkpoints.describe(weights_of(folder.path))
         report = folder.read_report()
@@ -111,12 +111,20 @@ def _summary(folder: RunFolder) -> RunSummary:
     )
 
 
+def _modified(folder: RunFolder, zone: tzinfo | None = None) -> str:
+    """When the weights were written; empty beyond the year 9999, and where the system can't tell."""
+    try:
+        return datetime.fromtimestamp(folder.weights.stat().st_mtime, zone).isoformat()
+    except (OSError, OverflowError, ValueError):
+        return ""
+
+
 def _ended(folder: RunFolder, interrupted: bool) -> str | None:
     try:
         report = folder.read_report()
         if interrupted and report.get("status") == "unfinished":
             with folder.locked():
-                return datetime.fromtimestamp(folder.weights.stat().st_mtime, UTC).isoformat()
+                return _modified(folder, UTC)
     except (CheckpointError, EnvironmentFault, OSError):
         return None
     return _told(report, "ended", str) if report.get("status") == "finished" else None

@@ -13,6 +13,7 @@ from microgpt.data.choices import IN_MEMORY, STANDARD_INPUT, Normalization, Unas
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
 from microgpt.data.reading import Text, read, sha256_of
+from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.data.token_folder import is_token_folder
 from microgpt.data.tokenizer import Tokenizer
@@ -21,7 +22,7 @@ from microgpt.engines.base import Engine, EngineConfig, Precision
 from microgpt.engines.ranks import ranks, require_one
 from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes, state_bytes
-from microgpt.model.memory import main_memory
+from microgpt.model.memory import free_memory, main_memory
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint, trained
@@ -198,6 +199,19 @@ def check_memory(settings: Settings, model: ModelConfig, available: int | None =
             f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --ff {model.ff} --batch {settings.batch} "
             f"need about {needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f} of main memory; "
             "choose smaller ones."
+        )
+
+
+def check_sequences(checkpoint: Checkpoint, sequences: Sequence[Tokens]) -> None:
+    """Raise `UsageError` where the activations of the longest sequence can't fit into the main memory that is free:
+    a model of few weights may have a ctx that no machine can attend to."""
+    training, model = checkpoint.training, checkpoint.model
+    longest = min(model.ctx, max(map(len, sequences)))
+    needed, free = activation_bytes(replace(model, ctx=longest), 8), free_memory()
+    if needed > free and not (training and settled(training.request).device.startswith("cuda")):
+        raise UsageError(
+            f"a text of {longest:,} tokens at a time (--ctx {model.ctx}) needs about {needed / 1e9:,.1f} GB of memory, "
+            f"and this machine has {free / 1e9:,.1f} free; take a larger one, or a model of a smaller ctx."
         )
 
 

@@ -1,5 +1,6 @@
 """Predictions are written down before and scored after; what was written is never changed."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,17 @@ from microgpt.errors import DataError
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.predict import Prediction
 from microgpt.lab.laws.register import register, registered, score
+
+
+class Counting(list[str]):
+    """A list that knows how often it was gone through."""
+
+    read = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.read += 1
+        return super().__iter__()
+
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SAID = Prediction(1000, 2e6, 3.0, 2.9, 3.1, 0.9, 1.2, False)
@@ -36,6 +48,16 @@ def test_runs_that_came_after_are_scored(tmp_path: Path) -> None:
     (later,) = score(registered(path), runs.take([4]), times[4:])
     assert later.found is None
     assert later.error is None
+
+
+def test_times_of_runs_are_read_once(tmp_path: Path) -> None:
+    """Not once for each prediction: of thirty thousand that took half a minute."""
+    register(tmp_path / "said.json", [SAID] * 3, "a" * 64, NOW)
+    times = Counting(["2026-01-03T00:00:00+00:00"] * 2)
+    assert [
+        found.runs for found in score(registered(tmp_path / "said.json"), points([1000] * 2, [2e6] * 2, [3, 3]), times)
+    ] == [2] * 3
+    assert times.read == 1
 
 
 def test_a_run_of_the_same_second_counts_since_a_store_keeps_whole_seconds(tmp_path: Path) -> None:

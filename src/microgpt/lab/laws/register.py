@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microgpt import __version__, files, locks, untrusted
 from microgpt.errors import CheckpointError, DataError, file_faults
@@ -75,13 +76,16 @@ def _sound(entry: Any) -> bool:
 def score(entries: Sequence[dict[str, Any]], runs: Points, finished: Sequence[str]) -> list[Score]:
     """Each prediction against the runs of its size and length that ended after it was written down. `finished` has a
     time in ISO form for each run, or an empty text where that is not known."""
-    return [_score(entry, runs, finished) for entry in entries]
+    ends = np.array([_seconds(ended) for ended in finished]).reshape(-1, 2).T.copy()
+    return [_score(entry, runs, ends) for entry in entries]
 
 
-def _score(entry: dict[str, Any], runs: Points, finished: Sequence[str]) -> Score:
+def _score(entry: dict[str, Any], runs: Points, ends: NDArray[np.float64]) -> Score:
+    """`ends`, (2, runs), are those of `_seconds`. A run counts that ended after the prediction, to the second, which is
+    how a store keeps time; and where its time is not known, or can't be compared."""
     near = np.abs(np.log(runs.params / entry["params"])) < SAME
     near &= np.abs(np.log(runs.tokens / entry["tokens"])) < SAME
-    near &= np.array([_after(ended, entry["time"]) for ended in finished], dtype=bool)
+    near &= ~(ends < np.floor(_seconds(entry["time"]))[:, None]).any(axis=0)
     losses = runs.loss[near]
     inside = int(np.sum((losses >= entry["low"]) & (losses <= entry["high"])))
     mean = float(losses.mean()) if len(losses) else None
@@ -89,10 +93,11 @@ def _score(entry: dict[str, Any], runs: Points, finished: Sequence[str]) -> Scor
     return Score(params, tokens, loss, low, high, mean, len(losses), inside)
 
 
-def _after(ended: str, said: str) -> bool:
-    """Whether a run ended after a prediction, to the second, which is how a store keeps time; where its time is not
-    known or not a time, it counts."""
+def _seconds(time: str) -> tuple[float, float]:
+    """A time without a zone and one with a zone, as seconds since 1970: the other is NaN, as both are for no time."""
     try:
-        return datetime.fromisoformat(ended) >= datetime.fromisoformat(said).replace(microsecond=0)
-    except (TypeError, ValueError):  # naive against aware, or no time at all
-        return True
+        told = datetime.fromisoformat(time)
+    except (TypeError, ValueError):
+        return np.nan, np.nan
+    seconds = told.replace(tzinfo=told.tzinfo or UTC).timestamp()
+    return (np.nan, seconds) if told.tzinfo else (seconds, np.nan)
