@@ -26,11 +26,12 @@ from microgpt.lab.design_file import read_design
 from microgpt.lab.laws import sheet
 from microgpt.library import load
 from microgpt.model.ledger import ledger
+from microgpt.studio import runs
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training import prepare
+from microgpt.training import prepare, resume
 from microgpt.training.description import Description, to_json
 from microgpt.training.run_folder import RunFolder
-from microgpt.training.tables import LOSSES
+from microgpt.training.tables import EVALUATIONS, LOSSES
 from tests.hostile.training_readers import closed, opened
 from tests.training.small import finish, request, resumed
 
@@ -165,16 +166,28 @@ def test_a_batch_beyond_the_machine_is_refused_before_it_is_made(tmp_path: Path)
         resumed(weights, {"steps": 11})
 
 
+def test_evaluations_at_every_step_are_thinned_for_a_page_and_listed_once(tmp_path: Path) -> None:
+    rows = EVALUATIONS.rows((step, 2.5, 0.01) for step in range(1, 20_002))
+    (tmp_path / EVALUATIONS.file).write_bytes(EVALUATIONS.header + rows)
+    found = EVALUATIONS.read(tmp_path, 20_001)[0]
+    shown = runs._thin(found)
+    assert (len(shown), shown[-1, 0]) == (953, 20_001)
+    np.testing.assert_array_equal(runs._thin(found[:1000]), found[:1000])
+    with within(4.5):
+        past = resume._past(RunFolder(tmp_path), np.empty((0, 3)), 20_001, tmp_path)
+    assert len(past.evaluations) == 20_001
+
+
 def test_a_ctx_beyond_the_free_memory_is_not_evaluated(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention takes the square of the sequence, and a position but a row of weights."""
     checkpoint = checkpoints.read(run / "weights.safetensors")
     vast = SimpleNamespace(training=None, model=replace(checkpoint.model, ctx=300_000))
     monkeypatch.setattr(prepare, "free_memory", lambda: GIGABYTE)
-    with pytest.raises(UsageError, match=r"100,000 tokens at a time \(--ctx 300000\) needs about \d\d\d\.\d GB"):
+    with pytest.raises(UsageError, match=r"100,000 tokens at once need \d\d\d\.\d GB, found 1\.1 free"):
         prepare.check_sequences(cast(Any, vast), [np.zeros(10), np.zeros(100_000)])
     assert load(run).evaluate(documents=["aa", "a"]).documents == 2
     monkeypatch.setattr(prepare, "free_memory", lambda: 1000)
-    with pytest.raises(UsageError, match=r"4 tokens at a time .* 0.0 free"):
+    with pytest.raises(UsageError, match=r"4 tokens at once .* 0.0 free"):
         load(run).evaluate(documents=["aa", "a"])
 
 

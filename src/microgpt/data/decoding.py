@@ -22,7 +22,6 @@ from microgpt.errors import DataError, UsageError
 
 MARKS, BREAKS, REPLACED, IS_UTF_8 = "marks", "breaks", "replaced", "is utf-8"
 _MARK = "\ufeff"
-_SLOW = ("idna", "punycode")  # for names, not texts: they take the square of the length
 _MOST_MARKS = 256  # accents and the like on one letter: sorting them, as NFC does, takes the square of their number
 
 
@@ -31,7 +30,7 @@ def check(encoding: str, normalize: str) -> None:
     try:
         "a".encode(encoding)
         codecs.getincrementaldecoder(encoding)
-        if codecs.lookup(encoding).name in _SLOW:
+        if codecs.lookup(encoding).name in ("idna", "punycode"):  # for names: of a text they take the square
             raise LookupError
     except (LookupError, ValueError):
         raise UsageError(
@@ -173,6 +172,5 @@ def _nul(decoder: codecs.IncrementalDecoder, chunk: bytes) -> int:
 
     # Halved, for of a long shift of UTF-7 each byte would be decoded once for every one that follows.
     last = bisect_left(ends, True, key=lambda end: "\0" in piece(end))
-    before = len(piece(last - 1))
-    place = bisect_left(ends, before, key=lambda end: len(piece(end)))
+    place = bisect_left(ends, len(piece(last - 1)), key=lambda end: len(piece(end)))
     return place and len(state[0]) + place

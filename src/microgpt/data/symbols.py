@@ -1,14 +1,11 @@
 """Characters as numbers: their code points, and their places among the characters of a text."""
 
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.slices import Tokens, blocks, fitting
-
-MOST_CHARACTERS: Final = 0x110000
 
 
 def codes_of(text: str) -> NDArray[np.uint32]:
@@ -19,12 +16,6 @@ def codes_of(text: str) -> NDArray[np.uint32]:
 def text_of(codes: NDArray[np.uint32]) -> str:
     """The inverse of `codes_of`."""
     return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-
-
-def is_alphabet(text: str) -> bool:
-    """Whether the characters are sorted and distinct; a text of any length is told without a list of them."""
-    codes = codes_of(text[:MOST_CHARACTERS])
-    return len(codes) == len(text) and bool((codes[1:] > codes[:-1]).all())
 
 
 class Symbols:

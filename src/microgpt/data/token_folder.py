@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from microgpt import files, untrusted
 from microgpt.data.choices import NORMALIZATIONS, UNITS, Normalization, Unit, is_built_in
 from microgpt.data.slices import Tokens, fitting
-from microgpt.data.symbols import MOST_CHARACTERS, is_alphabet
+from microgpt.data.symbols import codes_of
 from microgpt.errors import CheckpointError, DataError
 
 SCHEMA: Final = 1
 TOKENS: Final = "tokens.bin"
 HEADER: Final = "tokens.json"
 HEADER_LIMIT: Final = 28 << 20  # bytes: what every character there is, with its count, needs at most
+MOST_CHARACTERS: Final = 0x110000
 TOKENS_LIMIT: Final = 1 << 50  # bytes
 BYTES: Final = "".join(map(chr, range(256)))  # the vocabulary of bytes, each as the character of its number
-_MOST_NESTED: Final = 1000  # the object and its list; as characters a few more, in a name some
 _KEYS: Final = {
     "schema",
     "name",
@@ -115,12 +115,11 @@ def open_folder(folder: Path) -> tuple[Header, Tokens]:
 
 def header_of(data: bytes, where: str) -> Header:
     """A header from untrusted bytes. Raises `DataError`, or `CheckpointError` for what is no JSON."""
-    # What is not ASCII would take four times its bytes, and `to_json` writes none.
-    text = data.decode("ascii", "replace")
     damaged = DataError(f"{where}: expected the header of token files, found other values; prepare the text again.")
-    if text.count("{") + text.count("[") > _MOST_NESTED:
+    if data.count(b"{") + data.count(b"[") > 1000:  # those of it are two, and more may stand in its texts
         raise damaged
-    values = untrusted.parse_json(text, where, MOST_CHARACTERS + len(_KEYS))
+    # What is not ASCII would take four times its bytes, and `to_json` writes none.
+    values = untrusted.parse_json(data.decode("ascii", "replace"), where, MOST_CHARACTERS + len(_KEYS))
     if values.get("schema") != SCHEMA:
         raise DataError(
             f"{where}: expected token files of schema {SCHEMA}, found {str(values.get('schema'))[:40]!r}; prepare the "
@@ -130,7 +129,7 @@ def header_of(data: bytes, where: str) -> Header:
     if unit == "bytes" and characters is None:
         characters = BYTES
     header = None
-    if isinstance(characters, str) and _is_sound(values, characters):
+    if isinstance(characters, str) and is_alphabet(characters) and _is_sound(values, characters):
         counts = np.array(values["counts"], np.int64)
         normalize = cast(Normalization, values["normalize"])
         header = Header(values["name"], cast(Unit, unit), characters, normalize, values["sha256"], counts)
@@ -139,13 +138,18 @@ def header_of(data: bytes, where: str) -> Header:
     return header
 
 
+def is_alphabet(text: str) -> bool:
+    """Whether the characters are sorted, distinct and whole; a text of any length is told without a list of them."""
+    codes = codes_of(text[:MOST_CHARACTERS])
+    return len(codes) == len(text) and bool((codes[1:] > codes[:-1]).all() and (codes >> 11 != 0xD800 >> 11).all())
+
+
 def _is_sound(values: dict[str, Any], characters: str) -> bool:
     """Whether all values are of their types; that they agree with one another is asked later."""
     texts = all(isinstance(values.get(name), str) for name in ("name", "sha256"))
     choices = values.get("unit") in UNITS and values.get("normalize") in NORMALIZATIONS
-    alphabet = characters != "" and is_alphabet(characters)
     known = values.get("unit") != "bytes" or (characters == BYTES and values.get("normalize") == "none")
-    return values.keys() == _KEYS and texts and choices and alphabet and known and _are_counts(values, len(characters))
+    return values.keys() == _KEYS and texts and choices and known and _are_counts(values, len(characters))
 
 
 def _are_counts(values: dict[str, Any], size: int) -> bool:

@@ -14,8 +14,8 @@ from microgpt.data.choices import NORMALIZATIONS, Normalization, Unit
 from microgpt.data.decoding import check_marks
 from microgpt.data.nearest import refusal
 from microgpt.data.slices import Tokens, fitting
-from microgpt.data.symbols import codes_of, is_alphabet, text_of
-from microgpt.data.token_folder import BYTES
+from microgpt.data.symbols import codes_of, text_of
+from microgpt.data.token_folder import BYTES, is_alphabet
 from microgpt.errors import CheckpointError, DataError
 
 
@@ -103,9 +103,9 @@ class Tokenizer:
             return Tokenizer(BYTES, unit="bytes")
         characters, normalize = values.get("characters"), values.get("normalize", "none")
         if not isinstance(characters, str) or not is_alphabet(characters):
-            raise CheckpointError("tokenizer: expected sorted, distinct characters, found others; the file is damaged")
-        if any("\ud800" <= character <= "\udfff" for character in characters):
-            raise CheckpointError("tokenizer: expected characters, found halves of some; the file is damaged")
+            raise CheckpointError(
+                "tokenizer: expected sorted, distinct, whole characters, found others; the file is damaged"
+            )
         if normalize not in NORMALIZATIONS:
             raise CheckpointError(f"tokenizer: expected normalize nfc or none, found {normalize!r}; it is damaged")
         return Tokenizer(characters, normalize)

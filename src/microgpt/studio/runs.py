@@ -16,7 +16,7 @@ from microgpt.training import checkpoint as checkpoints
 from microgpt.training import find
 from microgpt.training.run_folder import SAMPLES, RunFolder
 from microgpt.training.sample import Sampling
-from microgpt.training.tables import EVALUATIONS, LOSSES
+from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
 
 POINTS: Final = 1000  # of a curve
 SAMPLES_LIMIT: Final = 1 << 20  # bytes
@@ -83,7 +83,7 @@ def detail(studio: Studio, name: str) -> dict[str, Any]:
         "holdout_se": _loss(report, "holdout_se"),
         "seconds": _seconds(report),
         "curve": _curve(folder, step) if folder else [],
-        "evaluations": EVALUATIONS.read(folder, step)[0].tolist() if folder else [],
+        "evaluations": _thin(EVALUATIONS.read(folder, step)[0]).tolist() if folder else [],
         "looks": read_looks(folder) if folder else [],
         "samples": _samples(folder) if folder else [],
     }
@@ -127,6 +127,11 @@ def _curve(folder: Path, step: int) -> list[tuple[int, float]]:
     width = max(1, -(-len(rows) // POINTS))
     groups = [rows[first : first + width] for first in range(0, len(rows), width)]
     return [(int(group[-1][0]), float(group[:, 1].mean())) for group in groups]
+
+
+def _thin(rows: Rows) -> Rows:
+    """At most POINTS rows as they stand: the last one, and those that are a multiple of so many before it."""
+    return rows[::-1][:: max(1, -(-len(rows) // POINTS))][::-1]
 
 
 def _report(path: Path) -> dict[str, Any]:

@@ -203,15 +203,13 @@ def check_memory(settings: Settings, model: ModelConfig, available: int | None =
 
 
 def check_sequences(checkpoint: Checkpoint, sequences: Sequence[Tokens]) -> None:
-    """Raise `UsageError` where the activations of the longest sequence can't fit into the main memory that is free:
-    a model of few weights may have a ctx that no machine can attend to."""
+    """Raise `UsageError` where the activations of the longest can't fit into the main memory that is free."""
     training, model = checkpoint.training, checkpoint.model
     longest = min(model.ctx, max(map(len, sequences)))
     needed, free = activation_bytes(replace(model, ctx=longest), 8), free_memory()
     if needed > free and not (training and settled(training.request).device.startswith("cuda")):
         raise UsageError(
-            f"a text of {longest:,} tokens at a time (--ctx {model.ctx}) needs about {needed / 1e9:,.1f} GB of memory, "
-            f"and this machine has {free / 1e9:,.1f} free; take a larger one, or a model of a smaller ctx."
+            f"{longest:,} tokens at once need {needed / 1e9:,.1f} GB, found {free / 1e9:,.1f} free; take a smaller ctx."
         )
 
 

@@ -149,7 +149,8 @@ def _past(folder: RunFolder, rows: Rows, step: int, origin: Path) -> Past:
         report = {}
     seconds, began = report.get("seconds"), report.get("began")
     spent = seconds if isinstance(seconds, dict) else {}
-    evaluations = [(int(at), loss, se) for at, loss, se in EVALUATIONS.read(folder.path, step)[0].tolist()]
+    found = EVALUATIONS.read(folder.path, step)[0]
+    evaluations = [(int(at), loss, se) for at, loss, se in (row.tolist() for row in found)]  # of a million too
     return Past(
         losses=rows[:, 1],
         evaluations=evaluations,

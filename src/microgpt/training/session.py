@@ -83,7 +83,7 @@ class Session:
     def _reopen_best(self, folder: RunFolder) -> None:
         """Take up what an earlier session found best. A save that came before its commit is found again."""
         kept, loss = folder.read_best(), lowest(self.evaluations)
-        if kept and (kept.state.step, loss) in {(step, loss) for step, loss, _ in self.evaluations}:
+        if kept and any((step, found) == (kept.state.step, loss) for step, found, _ in self.evaluations):
             self.best = Best(kept.state.step, loss, kept.state)
 
     @property

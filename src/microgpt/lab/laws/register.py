@@ -81,8 +81,7 @@ def score(entries: Sequence[dict[str, Any]], runs: Points, finished: Sequence[st
 
 
 def _score(entry: dict[str, Any], runs: Points, ends: NDArray[np.float64]) -> Score:
-    """`ends`, (2, runs), are those of `_seconds`. A run counts that ended after the prediction, to the second, which is
-    how a store keeps time; and where its time is not known, or can't be compared."""
+    """`ends`, (2, runs), are those of `_seconds`. A run of no known time counts, and one of the same second."""
     near = np.abs(np.log(runs.params / entry["params"])) < SAME
     near &= np.abs(np.log(runs.tokens / entry["tokens"])) < SAME
     near &= ~(ends < np.floor(_seconds(entry["time"]))[:, None]).any(axis=0)
