@@ -95,13 +95,13 @@ def _enter(asked: Asked, folder: str) -> None:
         _probe(asked)
     import ray
 
-    os.chdir(os.sep)  # Ray lets its workers import from where it is begun
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if asked.address:
-        ray.init(address=asked.address, **quiet)
-        return
-    own = {"num_cpus": cores(), "object_store_memory": STORE, "include_dashboard": False, "_temp_dir": folder}
-    ray.init(address="local", num_gpus=None if asked.gpus else 0, **own, **quiet)
+    with contextlib.chdir(os.sep):  # Ray lets its workers import from where it is begun
+        if asked.address:
+            ray.init(address=asked.address, **quiet)
+            return
+        own = {"num_cpus": cores(), "object_store_memory": STORE, "include_dashboard": False, "_temp_dir": folder}
+        ray.init(address="local", num_gpus=None if asked.gpus else 0, **own, **quiet)
 
 
 def _probe(asked: Asked) -> None:
