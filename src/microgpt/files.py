@@ -69,13 +69,9 @@ def replace(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a file whole, or leave the old one as it was. Raises `EnvironmentFault`."""
     with file_faults(path):
         with _hidden(path, functools.partial(_create, mode=mode)) as temporary:
-            try:
-                _write(_own(temporary), temporary, data)
-                with _operation("replace", path, temporary):
-                    temporary.replace(path)
-            except BaseException:
-                _remove(temporary)
-                raise
+            _write(_own(temporary), temporary, data)
+            with _operation("replace", path, temporary):
+                temporary.replace(path)
         sync_folder(path.parent)
 
 
@@ -137,16 +133,14 @@ def make_folder(path: Path, fill: Callable[[Path], None], taken: str = "expected
         refuse_taken()
         make_parents(path)
         tidy_dead(path.parent, path.name)
-        with _hidden(path, _create_folder) as temporary:
-            try:
+        try:
+            with _hidden(path, _create_folder) as temporary:
                 fill(temporary)
                 with _operation("replace", path, temporary):
                     temporary.rename(path)
-            except BaseException as error:
-                _remove_folder(temporary)
-                if isinstance(error, OSError):
-                    refuse_taken()
-                raise
+        except OSError:
+            refuse_taken()
+            raise
         sync_folder(path.parent)
 
 
@@ -172,7 +166,8 @@ def fill_folder(path: Path, contents: Mapping[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def _hidden(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
-    """A new file or folder beside the one that it will be, held meanwhile, so that whoever tidies leaves it alone.
+    """A new file or folder beside the one that it will be, held meanwhile, so that whoever tidies leaves it alone, and
+    removed where what is done with it, or its own making, ends with an error or a stop.
 
     Raises `OSError`, also where a path has no name, as / has none.
     """
@@ -181,10 +176,17 @@ def _hidden(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
     with contextlib.ExitStack() as held:
         while True:
             temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
-            create(temporary)
-            if _hold(held, temporary):
-                break
-        yield temporary
+            try:
+                create(temporary)
+                if not _hold(held, temporary):
+                    continue
+                yield temporary
+                return
+            except FileExistsError:  # another's
+                raise
+            except BaseException:
+                (_remove_folder if temporary.is_dir() else _remove)(temporary)
+                raise
 
 
 def _create(file: Path, mode: int = 0o666) -> None:

@@ -303,12 +303,12 @@ def test_the_tour_leads_through_the_pages_once(opened: Any, address: str) -> Non
         tab = watched.tab
         tab.goto(address)
         tab.click("#tour-begin")
-        seen = []
+        seen: list[str] = []
+        tab.wait_for_selector(".tour[data-arrived='0']")
         while tab.inner_text("#tour-next") == "Next":
             seen.append(tab.evaluate("new URLSearchParams(location.search).get('page') ?? 'train'"))
             tab.click("#tour-next")
-            tab.wait_for_selector(READY)
-            tab.wait_for_timeout(150)
+            tab.wait_for_selector(f".tour[data-arrived='{len(seen)}']")
         tab.click("#tour-next")
         assert [page for place, page in enumerate(seen) if page not in seen[:place]] == [
             "train",

@@ -207,3 +207,15 @@ def test_the_first_save_comes_soon_and_the_next_when_saving_is_cheap(
     monkeypatch.setattr(loop, "SAVE_SHARE", 1e-9)
     saved = [record.step for record in train(request(tmp_path, steps=STEPS)) if isinstance(record, Saved)]
     assert saved == [1, STEPS]
+
+
+def test_a_stop_while_a_hidden_file_is_made_leaves_none(tmp_path: Path) -> None:
+    def stop(moment: str, operation: files.Operation) -> None:
+        if (moment, operation.kind) in (("after", "create"), ("after", "make folder")):
+            raise KeyboardInterrupt
+
+    with files.watched(stop):
+        for act in (lambda: files.replace(tmp_path / "it", b""), lambda: files.make_folder(tmp_path / "it", print)):
+            with pytest.raises(KeyboardInterrupt):
+                act()
+    assert not list(tmp_path.iterdir())

@@ -65,6 +65,7 @@ async function begin(navigate, place = 0) {
   if (stop.trained && !new URLSearchParams(location.search).get("run")) document.getElementById("start")?.click();
   const found = await shown(stop.point);
   if (panel !== mine) return; // the person is further on, or has closed the tour
+  mine.dataset.arrived = place;
   pointed = found;
   pointed?.classList.add("pointed");
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
