@@ -182,8 +182,6 @@ def _hidden(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
                     continue
                 yield temporary
                 return
-            except FileExistsError:  # another's
-                raise
             except BaseException:
                 (_remove_folder if temporary.is_dir() else _remove)(temporary)
                 raise
