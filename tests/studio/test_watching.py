@@ -1,7 +1,10 @@
 """What stands between a person and a training: pause and step, the history's writer, the looks on disk."""
 
+import math
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +13,18 @@ from microgpt.data.tokenizer import Tokenizer
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
-from microgpt.studio import history
+from microgpt.studio import history, watched
 from microgpt.studio.control import Control
 from microgpt.studio.history import History
 from microgpt.studio.looks import LOOKS, read_looks, write_looks
+from microgpt.studio.watched import Watched
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.loop import train
+from microgpt.training.records import Finished
+from microgpt.training.request import Request
 from microgpt.training.run_folder import HISTORY, RunFolder
+from microgpt.training.session import Session
+from tests.training.small import request
 from tests.waiting import until
 
 
@@ -87,3 +96,33 @@ def test_looks_are_read_as_they_were_written_and_nothing_else_is(tmp_path: Path)
     for damage in ("", "[]", "{", '{"looks": 3}', '{"looks": [{"step": NaN}]}', '{"looks": [[]]}'):
         (tmp_path / LOOKS).write_text(damage)
         assert read_looks(tmp_path) == []
+
+
+def looks_of_a_quick_machine(monkeypatch: pytest.MonkeyPatch, asked: Request, fast: float) -> dict[int, Any]:
+    """The looks at a training of 200 planned steps that the machine's pace makes 600, live or filmed."""
+    monkeypatch.setattr(watched, "FAST", fast)
+    monkeypatch.setattr(watched, "FREE", math.inf)  # seconds of looking
+    looks: dict[int, Any] = {}
+
+    def publish(kind: str, values: dict[str, Any]) -> None:
+        if kind == "look":
+            looks[values["step"]] = values
+
+    def opens(*parts: Any) -> Session:
+        return Watched(*parts).watch_with(Control(lambda phase: None), publish, history=False)
+
+    *_, end = train(asked, deadline=time.perf_counter() + 1e6, most=600, opens=opens)
+    assert isinstance(end, Finished)
+    assert end.result.steps == end.result.steps_taken == 600
+    return looks
+
+
+def test_a_plan_that_grows_is_looked_at_until_its_end_and_filmed_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(tmp_path, steps=200, lr=0.01, out="")
+    live = looks_of_a_quick_machine(monkeypatch, asked, fast=0.0)
+    filmed = looks_of_a_quick_machine(monkeypatch, asked, fast=math.inf)
+    assert {0, 200, 405, 600} <= live.keys() & filmed.keys()
+    shared = live.keys() & filmed.keys()
+    assert {step: live[step]["samples"] for step in shared} == {step: filmed[step]["samples"] for step in shared}

@@ -64,6 +64,7 @@ class Watched(Session):
         self.control, self.publish = control, publish
         self.history = History(self.folder if history else None)
         self._due, self._missed = due(self.settings.steps), list[int]()
+        self._rates = list[NDArray[np.float64]]()  # of the steps that may be taken once more: a plan can change
         self._live = False  # whether looks are taken as the training goes
         self._documents, self._looking = 0, 0.0
         return self
@@ -89,6 +90,11 @@ class Watched(Session):
                 self._look(self.runner, self.step)
         return replace(progress, losses=np.concatenate(pieces))
 
+    def keep_pace(self) -> None:
+        super().keep_pace()
+        if self._due[-1] != self.settings.steps:
+            self._due = due(self.settings.steps)
+
     def evaluate(self, stop: Stop, documents: int = 0) -> HeldOut | None:
         """As always, but a pause waits until the held-out loss is there."""
         return super().evaluate(lambda: self.control.stopped, documents)
@@ -96,6 +102,8 @@ class Watched(Session):
     def _piece(self, until: int) -> Progress:
         """Steps in one call of the engine, told to whoever listens."""
         before, start = self.step, time.perf_counter()
+        if not self._live:
+            self._rates.append(learning_rates(self.settings, before, until - before))
         progress = super().advance(until - before)
         seconds, taken = time.perf_counter() - start, self.step - before
         if not self._live:
@@ -116,19 +124,19 @@ class Watched(Session):
     def _film(self) -> None:
         """Take the first steps once more, and look where there was no time to: the weights are the same."""
         missed, self._missed = self._missed, []
-        state = self.prepared.checkpoint.state
+        state, rates = self.prepared.checkpoint.state, np.concatenate(self._rates)
         runner, step = self.engine.open(state), state.step
         for place in missed:
             batches = self.dataset.sequences_of(step, place - step, self.settings.batch)
-            runner.advance(batches, learning_rates(self.settings, step, place - step))
+            runner.advance(batches, rates[step - state.step : place - state.step])
             step = place
             if self.control.stopped:
                 return
             self._look(runner, step)
 
     def _tell(self, losses: NDArray[np.float64], speed: float | None) -> None:
-        told = {"first": self.step - len(losses) + 1, "losses": losses, "step": self.step}
-        self.publish("losses", told | {"steps_per_second": speed})
+        told = {"first": self.step - len(losses) + 1, "losses": losses}
+        self.publish("losses", told | {"step": self.step, "steps": self.settings.steps, "steps_per_second": speed})
 
     def _look(self, runner: Runner, step: int) -> None:
         """Let the model write, measure it, and keep its weights."""

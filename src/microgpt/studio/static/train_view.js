@@ -176,7 +176,7 @@ export function trainView(services, onLook) {
     },
     losses(event) {
       for (const point of event.points) data.losses.push(point);
-      data.step = event.step;
+      Object.assign(data, { step: event.step, steps: event.steps }); // with a time to keep, the plan follows the pace
       data.speed = event.steps_per_second ?? data.speed;
       drawSoon();
     },
@@ -194,7 +194,10 @@ export function trainView(services, onLook) {
       drawSoon();
     },
     note: ({ text, warning }) => addNote(text, warning),
-    finished: ({ result: found }) => conclude(found),
+    finished({ result: found }) {
+      data.steps = found.steps;
+      conclude(found);
+    },
     lost: ({ error }) => (trouble.textContent = error),
     stopped: () => {},
   };
