@@ -1,8 +1,10 @@
 """A time becomes a training: sizes by the table, steps by the clock, and a command that asks for the same."""
 
 import io
+import itertools
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +13,12 @@ from hypothesis import strategies as st
 
 from microgpt.data.choices import Kind
 from microgpt.errors import UsageError
-from microgpt.recipes import resolve, seconds_of
+from microgpt.recipes import resolve, seconds_of, speed
 from microgpt.recipes.budget import fit
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import rung
 from microgpt.training.loop import train
+from microgpt.training.prepare import split_of, text_of
 from microgpt.training.records import Finished
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -55,6 +58,13 @@ def test_the_command_asks_for_the_same_training() -> None:
     fitted = fit({"data": (LYRICS,), "seed": 7}, 2.0)
     settings = asked_by(fitted.command)
     assert resolve("default", settings) == fitted.request
+
+
+def test_a_machine_that_stands_still_while_it_is_measured_took_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(0.0, 10.0)
+    monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    request = resolve("default", {})
+    assert speed.measured(request, split_of(request, "lines", text_of(request)), 0.1).step == 10.0
 
 
 def test_what_is_given_is_kept() -> None:
