@@ -13,6 +13,7 @@ ROOMS = [
     "errors",
     "collector",
     "children",
+    "machine",
     "locks",
     "untrusted",
     "files",

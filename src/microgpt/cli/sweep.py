@@ -124,7 +124,7 @@ def _computed(engine: str, precision: str) -> dict[str, str]:
 def _jobs(planned: "Plan") -> int:
     """As many as there are cores; where a card computes, one, which has all of it."""
     from microgpt.engines import device
-    from microgpt.lab.executors import cores
+    from microgpt.machine import cores
 
     on_cards = all(device(level.engine, "auto") != "cpu" for level in planned.levels)
     return 1 if on_cards else cores()

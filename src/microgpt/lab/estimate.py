@@ -11,11 +11,12 @@ from microgpt.engines import create
 from microgpt.engines.base import Runner
 from microgpt.lab.costs import params_by_part, seen, training_flop
 from microgpt.lab.ensemble import quicker
-from microgpt.lab.executors import LocalProcesses, cores
+from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.plan import Plan
 from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Shared, Texts
 from microgpt.lab.worker import Broken, Outcome
+from microgpt.machine import cores
 from microgpt.model.cost import activation_bytes, state_bytes
 from microgpt.training.prepare import Prepared, engine_config, prepare
 

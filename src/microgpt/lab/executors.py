@@ -2,8 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -134,11 +132,6 @@ class LocalProcesses:
             process.start()
         there.close()
         return _Worker(process, here)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def quick(outcome: Outcome) -> bool:

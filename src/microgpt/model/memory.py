@@ -4,10 +4,7 @@ Activations are those of a framework that keeps what its backward pass reads and
 it by tests/model/test_scale.py); the engines of this package keep a little more (cost.py).
 """
 
-import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 from microgpt.model.ledger import params
@@ -107,18 +104,3 @@ def passing_bytes(model: ModelConfig, precision: Precision) -> int:
 def tensor_count(model: ModelConfig) -> int:
     """How many matrices the ledger has: each has a gradient, two moments and, in bf16, a master copy."""
     return 3 + 6 * model.layer
-
-
-def main_memory() -> int:
-    """Bytes of memory of this machine; beyond all bounds where it doesn't say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 62
-
-
-def free_memory() -> int:
-    """Bytes that a program can have now, as Linux tells; elsewhere all that the machine has."""
-    told = Path("/proc/meminfo")
-    found = re.search(r"^MemAvailable: +([0-9]+) kB$", told.read_text() if told.is_file() else "", re.MULTILINE)
-    return int(found[1]) * 1024 if found else main_memory()

@@ -6,7 +6,6 @@ from the start of the command: reading, compiling, measuring and the last held-o
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import numpy as np
 from microgpt.data.reading import Text
 from microgpt.data.split import Split
 from microgpt.errors import DivergedError, UsageError
+from microgpt.machine import cores
 from microgpt.model.settings import Settings, flag
 from microgpt.recipes import SETTINGS, resolve
 from microgpt.recipes.command import command
@@ -102,7 +102,7 @@ def fit(
     """
     began = time.perf_counter() if began is None else began
     _check(given, seconds)
-    given = {"threads": _cores(), "recipe": "default", **given}
+    given = {"threads": cores(), "recipe": "default", **given}
     documents, split = _split(given, seconds, text)
     given = {**given, "documents": documents, "holdout": split.holdout}
     if split.is_running:  # which is 256 characters each
@@ -128,10 +128,6 @@ def _check(given: Mapping[str, Any], seconds: float) -> None:
     for name in ("steps", "select", "patience", "eval_every", "eval_documents"):
         if name in given:
             raise UsageError(f"--for chooses {flag(name)}, found {given[name]!r}; leave one of the two out.")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _split(given: Mapping[str, Any], seconds: float, text: Text | None) -> tuple[str, Split]:

@@ -12,8 +12,9 @@ from starlette.routing import Route
 
 from microgpt import untrusted
 from microgpt.errors import UsageError
+from microgpt.machine import cores
 from microgpt.studio.answers import answer, failure, get, post, refusal
-from microgpt.studio.studio import Studio, cores
+from microgpt.studio.studio import Studio
 
 TOGETHER: Final = 0.15  # seconds over which events are gathered: drawing more often would cost the training time
 TOGETHER_AT_MOST: Final = 256  # events of one write

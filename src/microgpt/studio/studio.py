@@ -1,6 +1,5 @@
 """What a studio serves: a folder of runs, runs named on the command line, a store, and the trainings under way."""
 
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -75,8 +74,3 @@ def is_plain(name: str) -> bool:
     return (
         0 < len(name) <= 200 and name.isprintable() and not name.startswith(".") and not any(c in name for c in "/\\:")
     )
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from microgpt.errors import EnvironmentFault, UsageError
+from microgpt.machine import cores
 from microgpt.recipes import resolve
 from microgpt.studio.answers import MissingError
-from microgpt.studio.studio import cores
 from microgpt.studio.texts import Texts
 from microgpt.studio.training import Training
 from microgpt.studio.worker import fitted, resumed, trained

@@ -14,9 +14,9 @@ from microgpt import untrusted
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, DivergedError
+from microgpt.machine import free_memory
 from microgpt.model.ledger import ledger, params
 from microgpt.model.ledger import tensors as named
-from microgpt.model.memory import free_memory
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
 from microgpt.training.description import Description, Training, from_json, to_json

@@ -21,8 +21,8 @@ from microgpt.engines import choose, create, device, why_not_fused
 from microgpt.engines.base import Engine, EngineConfig, Precision
 from microgpt.engines.ranks import ranks, require_one
 from microgpt.errors import DataError, EnvironmentFault, UsageError
+from microgpt.machine import free_memory, main_memory
 from microgpt.model.cost import activation_bytes, state_bytes
-from microgpt.model.memory import free_memory, main_memory
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint, trained

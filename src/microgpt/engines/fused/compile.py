@@ -28,6 +28,7 @@ from microgpt.engines.fused.compiler import (
     run,
 )
 from microgpt.errors import EnvironmentFault
+from microgpt.machine import cores
 
 __all__ = ["CacheWarning", "build", "command_line", "find_compiler", "flags", "load", "reason_unavailable", "source"]
 
@@ -162,7 +163,7 @@ def _entry(job: Job, folder: Path) -> Path:
         found = cache.find(folder, job.key)  # by whoever held the lock before
         if found:
             return found
-        with cache.one_of(folder, [f"slot-{slot}" for slot in range(_cores())], patience):
+        with cache.one_of(folder, [f"slot-{slot}" for slot in range(cores())], patience):
             data = _compiled(job, folder)
         return cache.store(folder, job.key, data)
 
@@ -194,12 +195,6 @@ def _fault(job: Job, outcome: Outcome, scratch: Path) -> EnvironmentFault:
     if any(full in outcome.text for full in _FULL):
         return cache.CacheFault(f"{message}; free some space.")
     return EnvironmentFault(f"{message}; install another compiler and name it in CC, or use --engine array.")
-
-
-def _cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))  # those that this process may use
-    return os.cpu_count() or 1
 
 
 @functools.lru_cache(maxsize=1)

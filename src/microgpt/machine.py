@@ -1,0 +1,26 @@
+"""What this machine has: cores and memory."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def main_memory() -> int:
+    """Bytes of memory; beyond all bounds where the system doesn't say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
+
+
+def free_memory() -> int:
+    """Bytes that a program can have now, as Linux tells; elsewhere all that the machine has."""
+    told = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable: +([0-9]+) kB$", told.read_text() if told.is_file() else "", re.MULTILINE)
+    return int(found[1]) * 1024 if found else main_memory()
