@@ -83,7 +83,7 @@ def test_many_processes_share_a_cold_cache(
     for line in log.read_text().split():
         at_once.append(at_once[-1] + (1 if line == "begin" else -1))
     assert Counter(log.read_text().split()) == {"begin": sizes, "end": sizes}
-    assert max(at_once) <= compile._cores()
+    assert max(at_once) <= compile.cores()
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
