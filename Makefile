@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(CI),-W error)
 run: .venv/ready-to-run  ## train on the built-in names and print samples
 	$(BIN)/microgpt
 
-test: .venv/ready-to-test  ## the everyday suite: about four minutes on two cores
+test: .venv/ready-to-test  ## the everyday suite: about two minutes on two cores
 	$(PYTEST) -m "not long"
 
 long: .venv/ready-to-test  ## what the everyday suite leaves out
