@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])}
-NUMBER = re.compile(r"[-+]?\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"(?:(?<!\w)[-+])?\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
