@@ -3,6 +3,7 @@
 import io
 import itertools
 import shlex
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from microgpt.data.choices import Kind
 from microgpt.errors import UsageError
-from microgpt.recipes import resolve, seconds_of, speed
+from microgpt.recipes import budget, resolve, seconds_of, speed
 from microgpt.recipes.budget import fit
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import rung
+from microgpt.recipes.trials import Plan, Trial
 from microgpt.training.loop import train
 from microgpt.training.prepare import split_of, text_of
 from microgpt.training.records import Finished
@@ -95,6 +97,17 @@ def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
     assert isinstance(end, Finished)
     assert end.result.loss.holdout == pytest.approx(min(losses), abs=6e-4)  # what was tried, once more
     assert fitted.taken(fitted.request.settings).startswith("the same without a clock: microgpt --data")
+
+
+def test_trials_that_left_no_time_leave_what_the_best_of_them_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(first: Plan, *rest: object) -> tuple[Trial, bool]:
+        monkeypatch.setattr(budget._Time, "left", lambda self: 0.1)  # the machine stood still meanwhile
+        return Trial(first, 2.0, 50.0), False
+
+    monkeypatch.setattr(budget, "search", search)
+    fitted = fit({"data": (LYRICS,), "emb": 8, "layer": 1}, 40.0)
+    assert 40 < fitted.deadline - time.perf_counter() <= 50
+    assert "a longer --for would" in fitted.told
 
 
 def test_trials_end_when_they_are_stopped() -> None:

@@ -11,6 +11,7 @@ from microgpt import files
 from microgpt.data import sources
 from microgpt.errors import CheckpointError, DataError, EnvironmentFault
 from microgpt.library import load
+from microgpt.library import run as library_run
 from microgpt.studio import xray
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint, trained
@@ -161,6 +162,16 @@ def test_a_checkpoint_is_not_believed_about_the_place_of_its_text(
     assert name in str(told.value)
     with pytest.raises(DataError, match=says):
         resumed(run.path)
+    assert load(run.path).copies(["emma"]) is None
+
+
+def test_where_the_text_can_not_be_read_samples_are_written_all_the_same(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise EnvironmentFault("/proc/1: permission denied")
+
+    monkeypatch.setattr(library_run, "dataset_of", refused)
     assert load(run.path).copies(["emma"]) is None
 
 

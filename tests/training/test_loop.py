@@ -160,13 +160,23 @@ def test_a_learning_rate_that_is_too_high_but_finite_is_warned_of(tmp_path: Path
     assert any(note.warning and "learning rate is too high; try --lr 0.01" in note.text for note in notes)
 
 
-@pytest.mark.parametrize(("steps", "lr"), [(2, 30.0), (50, 30.0), (20, 1e-9)])
-def test_a_held_out_loss_above_knowing_nothing_is_always_warned_of(tmp_path: Path, steps: int, lr: float) -> None:
+@pytest.mark.parametrize(
+    ("steps", "lr", "advice"),
+    [
+        (2, 30.0, "too high; try --lr 0.01."),
+        (50, 30.0, "too high; try --lr 0.01."),
+        (20, 1e-9, "it has learned nothing yet; take more --steps, or another rate such as --lr 0.01."),
+        (1, 0.01, "it has learned nothing yet; take more --steps."),
+    ],
+)
+def test_a_held_out_loss_above_knowing_nothing_is_always_warned_of(
+    tmp_path: Path, steps: int, lr: float, advice: str
+) -> None:
     asked = request(tmp_path, steps=steps, lr=lr, out="", initial_scale=2.0 if lr < 1 else 0.08)
     *_, note = [record for record in train(asked) if isinstance(record, Note)]
     assert note.warning
     assert note.text.startswith("the held-out loss, ")
-    assert ("it has learned nothing yet; take more --steps" if lr < 1 else "too high; try --lr 0.01") in note.text
+    assert note.text.endswith(advice)
 
 
 def test_a_text_that_is_known_by_heart_is_told_as_that(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.engines import choose, create
 from microgpt.engines.base import EngineConfig, Runner
-from microgpt.errors import DataError, EnvironmentFault, UsageError
+from microgpt.errors import EnvironmentFault, MicrogptError, UsageError
 from microgpt.export import export
 from microgpt.library.given import Sources, in_memory, sources, stream
 from microgpt.model import ledger
@@ -232,7 +232,7 @@ class Run:
             return None
         try:
             return dataset_of(self.checkpoint, self._split).contains
-        except (DataError, UsageError):
+        except MicrogptError:
             if needed:
                 raise
             return None

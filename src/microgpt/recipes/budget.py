@@ -68,7 +68,7 @@ class Fitted:
         chosen = f"{corpus.name} is taken as {KINDS[corpus.kind]}, with {settings.steps:,} steps of emb {settings.emb} "
         chosen += f"and layer {settings.layer}"
         if self.tight:
-            return f"{chosen}: reading, compiling and measuring left no time for more; a longer --for would"
+            return f"{chosen}: all that comes before them left no time for more; a longer --for would"
         if self.used_up:
             no_use = "the held-out loss hardly falls with more" if self.request.patience else "more are seldom of use"
             return f"{chosen}: {no_use}, so it ends before its time"
@@ -231,7 +231,7 @@ def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell:
         return Fitted(
             within.request(Plan(sizes, LOOKS)), within.split, end, LOOKS, False, within.speed.flop, tight=True
         )
-    plan, most, used_up = Plan(sizes, within.fill()), FEW * usual, False
+    plan, most, used_up, best = Plan(sizes, within.fill()), FEW * usual, False, None
     free = not {"emb", "head", "layer", "lr"} & within.given.keys()
     if plan.steps > most and within.looked_at:
 
@@ -254,4 +254,6 @@ def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell:
         plan, most, used_up = replace(plan, steps=usual), usual, True
     elif free and (large := largest(replace(plan, steps=usual), plan.work)):
         plan = replace(large, steps=int(usual * plan.work / large.work))
-    return Fitted(within.request(plan), within.split, within.end, max(most, plan.steps), used_up, within.speed.flop)
+    tight = best is not None and within.left() < best.seconds  # the machine stood still in a trial
+    end = time.perf_counter() + best.seconds if best and tight else within.end
+    return Fitted(within.request(plan), within.split, end, max(most, plan.steps), used_up, within.speed.flop, tight)

@@ -163,10 +163,10 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
 
 def _chosen(session: Session, halt: Stop) -> Iterator[Record]:
     """Why it ended early, if it did, and the best weights where they are asked for."""
-    if session.planned_steps > session.settings.steps:
-        yield Note(f"this machine was slower than measured: {session.settings.steps:,} steps were planned.", True)
-    if session.planned_steps < session.settings.steps:
-        yield Note(f"this machine was quicker than measured: {session.settings.steps:,} steps were planned.")
+    first, steps = session.planned_steps, session.settings.steps
+    if first != steps:
+        pace = "slower" if steps < first else "quicker"
+        yield Note(f"this machine was {pace} than measured: {steps:,} steps instead of {first:,}.", steps < first)
     if session.worsening:
         yield Note(f"the held-out loss rises for good: training ends after step {session.step:,}.")
     elif session.late:

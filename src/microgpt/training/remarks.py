@@ -1,5 +1,6 @@
 """What a text and its settings give cause to say before a training, and after one that went wrong."""
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -100,5 +101,7 @@ def above_nothing(session: Session, loss: float, what: str, *, surely: bool = Fa
         elif risen or session.settings.lr > 2 * usual:
             told += f"the learning rate is too high; try --lr {gentler(session.settings):g}."
         else:
-            told += f"it has learned nothing yet; take more --steps, or another rate such as --lr {usual:g}."
+            more = "more --steps" if math.isinf(session.deadline) else "a longer --for"
+            other = "" if session.settings.lr == usual else f", or another rate such as --lr {usual:g}"
+            told += f"it has learned nothing yet; take {more}{other}."
         yield Note(told, warning=True)
