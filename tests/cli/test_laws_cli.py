@@ -74,10 +74,29 @@ def test_a_prediction_is_registered_and_scored(capsys: pytest.CaptureFixture[str
 
 def test_the_frontier_has_three_methods(capsys: pytest.CaptureFixture[str], runs: str) -> None:
     told = asked(capsys, "frontier", "1e13", "--csv", runs, *QUICK)
-    assert [row["method"] for row in told["methods"]] == ["law", "parabolas", "envelope"]
+    assert [row["method"] for row in told["methods"]] == ["law", "isoflop", "envelope"]
+    for row in told["methods"]:
+        assert row["size_exponent_interval"][0] < row["size_exponent"] < row["size_exponent_interval"][1]
     assert told["recipe"] is None
     assert run(["frontier", "1e13", "--csv", runs, *QUICK]) == 0
-    assert "parabolas" in capsys.readouterr().out
+    assert "isoflop    a 0.5" in capsys.readouterr().out
+
+
+def test_published_slices_give_exponents_by_three_methods_and_a_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Hoffmann et al. 2022 have 0.46 to 0.50; on these points the law has 0.51 (Besiroglu et al. 2024)."""
+    pytest.importorskip("matplotlib")
+    told = asked(
+        capsys, "frontier", "5.76e23", "--csv", str(POINTS), "--flop", "flop", "--drop-highest", "5", *QUICK,
+        "--plot", str(tmp_path / "best.svg"),
+    )  # fmt: skip
+    for row in told["methods"]:
+        assert 0.49 < row["size_exponent"] < 0.56
+        assert row["length_exponent"] == pytest.approx(1 - row["size_exponent"])
+    drawn = (tmp_path / "best.svg").read_text()
+    for words in ("Held-out loss at equal FLOP", "Best size", "Best length", "isoflop: FLOP^0.5", "5.5e18"):
+        assert words in drawn
 
 
 def test_a_simulation_tells_coverage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.law_options import fit_law, law_options
-from microgpt.cli.options import JSON
+from microgpt.cli.law_options import fit_law, law_options, sources
+from microgpt.cli.options import FORCE, JSON
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.frontier import Optimum
@@ -21,21 +21,27 @@ UNITS = {"s": 1, "m": 60, "h": 3600}
 @click.argument("budget")
 @law_options
 @click.option("--train", is_flag=True, help="Train the recipe, and hold its loss against the prediction.")
+@click.option("--plot", metavar="FILE", help="Draw the methods, to a file that ends in .svg or .png.")
+@FORCE
 @JSON
-def command(budget: str, train: bool, as_json: bool, **chosen: Any) -> None:
+def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bool, **chosen: Any) -> None:
     """The best size and length for a budget, in FLOP (1e12) or in time on this machine (90s, 5m, 2h).
 
-    Three methods stand side by side: the fitted law, parabolas at equal cost, and the envelope of the measured curves.
+    Three methods stand side by side, each with the powers of the cost that the best size and length grow as: the fitted
+    law, curves at equal cost (isoFLOP), and the envelope of the measured curves. Where they part, a warning says so.
     Runs of a store also give a recipe that is ready to train.
     """
+    from microgpt import outputs
     from microgpt.errors import DataError
+    from microgpt.lab.canvas import PICTURES, save
     from microgpt.lab.laws.doubts import of_length
-    from microgpt.lab.laws.frontier import frontier
+    from microgpt.lab.laws.frontier import apart, frontier
     from microgpt.lab.laws.price import price
 
     amount, unit = _budget(budget)
     if chosen["count"] != "all":
         raise click.UsageError("frontier counts all parameters; --count is for laws and predict.")
+    place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
     law = fit_law(chosen)
     if set(law.fit.form.axes) != {"params", "tokens"}:
         raise click.UsageError(f"a frontier needs a law of size and length, found --form {chosen['form']}; try full.")
@@ -44,13 +50,18 @@ def command(budget: str, train: bool, as_json: bool, **chosen: Any) -> None:
         raise DataError("A budget in time needs the seconds of the runs, found a CSV; give FLOP, or take a store.")
     cost = price(law.fit.points, seconds if unit == "seconds" else None, unit)
     rows = frontier(law.ensemble, cost, amount, law.level)
-    warnings = [*of_length(law.fit, rows[0].tokens or 0.0), *law.warnings]
+    warnings = [*apart(rows), *of_length(law.fit, rows[0].tokens or 0.0), *law.warnings]
+    if place:
+        from microgpt.lab.laws.frontier_plot import frontier_plot
+
+        save(frontier_plot(law.ensemble, cost, amount, rows, law.level), place)
     ready = _recipe(law, rows[0])
     trained = _train(law, ready) if train else None
     if as_json:
         click.echo(json.dumps(_told(amount, unit, rows, ready, warnings) | ({"trained": trained} if trained else {})))
         return
     _tell(rows, law)
+    _tell_exponents(rows, unit)
     if ready:
         click.echo(f"ready to train, {ready.params:,} parameters on {ready.tokens:,.0f} tokens:\n  {ready.command}")
     if trained:
@@ -115,10 +126,23 @@ def _tell(rows: "list[Optimum]", law: "Law") -> None:
     click.echo(f"{'method':10} {'params':>12} {law.level:>9.0%} interval {'':11} {'tokens':>14} {'loss':>8}")
     for row in rows:
         if row.params is None or row.tokens is None or row.loss is None:
-            click.echo(
-                f"{row.method:10} can't be read off these runs: too few sizes at one cost, or no lowest among them"
-            )
+            click.echo(f"{row.method:10} can't be read off these runs: too few costs with sizes about their best")
             continue
         span = "no interval" if row.low is None else f"{row.low:,.0f} to {row.high:,.0f}"
         flag = "" if row.agrees else "  disagrees with the law"
         click.echo(f"{row.method:10} {row.params:>12,.0f} {span:>30} {row.tokens:>14,.0f} {row.loss:>8.4f}{flag}")
+
+
+def _tell_exponents(rows: "list[Optimum]", unit: str) -> None:
+    click.echo(f"over the runs, the best params grow as {unit}^a and the best tokens as {unit}^b:")
+    for row in rows:
+        if row.size_exponent is None or row.length_exponent is None:
+            continue
+        told = [("a", row.size_exponent, row.size_exponent_interval)]
+        told += [("b", row.length_exponent, row.length_exponent_interval)]
+        spans = (f"{name} {value:.3f} {_span(span):18}" for name, value, span in told)
+        click.echo(f"{row.method:10} {'   '.join(spans)}".rstrip())
+
+
+def _span(span: "tuple[float, float] | None") -> str:
+    return f"({span[0]:.3f} to {span[1]:.3f})" if span else "(no interval)"

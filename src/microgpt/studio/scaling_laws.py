@@ -22,10 +22,10 @@ from microgpt.lab.study import part, varied
 LINES: Final = 12  # of an axis that get a curve
 PLACES: Final = 40  # of a curve
 BUDGETS: Final = 4  # at even ratios over the costs of the runs
-COLUMNS: Final = ("FLOP", "best parameters", "90% interval", "tokens", "loss", "by parabolas", "by envelope")
+COLUMNS: Final = ("FLOP", "best parameters", "90% interval", "tokens", "loss", "by isoFLOP curves", "by envelope")
 NOTE: Final = (
     "The last row is ten times beyond the longest run. The last two columns read the best size off the runs themselves "
-    "and need no law. “microgpt frontier 1e12” tells more, and gives a recipe."
+    "and take its skew alone from the law. “microgpt frontier 1e12” tells more, and gives a recipe."
 )
 BEYOND: Final = 10.0  # and one so many times above the highest
 UNCROSSED: Final = "The best size for a budget takes a law of size and length: “microgpt sweep laws” crosses them."

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from bench.isoflop import BUDGETS, Case, trial
 
 from microgpt import library
 from microgpt.errors import DataError
 from microgpt.lab.laws.bootstrap import bootstrap
-from microgpt.lab.laws.curves import crossing
+from microgpt.lab.laws.curves import slices
+from microgpt.lab.laws.envelope import crossing
 from microgpt.lab.laws.fit import fit
 from microgpt.lab.laws.form import FORMS
-from microgpt.lab.laws.frontier import frontier
+from microgpt.lab.laws.frontier import Optimum, apart, frontier
+from microgpt.lab.laws.isoflop import by_isoflop
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.price import price
 from microgpt.lab.laws.recipe import heads, recipe
@@ -45,11 +48,75 @@ def test_three_methods_agree_on_a_law_and_their_intervals_hold_the_truth() -> No
     found = bootstrap(fit(FORMS["full"], drawn(plan)), 300)
     rows = frontier(found, price(found.fit.points), 1e13)
     truth = best_by_formula(plan, 1e13)
-    assert [row.method for row in rows] == ["law", "parabolas", "envelope"]
+    assert [row.method for row in rows] == ["law", "isoflop", "envelope"]
     for row in rows:
         assert row.agrees
         assert row.params == pytest.approx(truth, rel=0.1)
         assert row.low <= row.params <= row.high
+
+
+def test_exponents_of_size_and_length_hold_those_of_the_law() -> None:
+    plan = Plan(7, 7, 3)
+    found = bootstrap(fit(FORMS["full"], drawn(plan)), 300)
+    for row in frontier(found, price(found.fit.points), 1e13):
+        assert row.size_exponent + row.length_exponent == pytest.approx(1)
+        for span, truth in ((row.size_exponent_interval, 0.4 / 0.75), (row.length_exponent_interval, 0.35 / 0.75)):
+            assert span[0] <= truth <= span[1]
+    law = found.fit.values
+    row = frontier(found, price(found.fit.points), 1e13)[0]
+    assert row.size_exponent == pytest.approx(law["beta"] / (law["alpha"] + law["beta"]), abs=1e-4)
+
+
+@pytest.mark.parametrize("form", ["full", "joint"])
+def test_off_centre_and_wide_grids_have_their_bottoms_where_they_are(form: str) -> None:
+    """A parabola through these losses is off by 3 to 9 %."""
+    case = Case("", 0, sizes=9, ratio=3, off=2, gamma=1 if form == "full" else 0.6)
+    found = bootstrap(fit(FORMS[form], case.design), 50)
+    bottoms = by_isoflop(found, price(found.fit.points))
+    assert bottoms.costs[0] == pytest.approx(np.log(BUDGETS))
+    assert bottoms.sizes[0] == pytest.approx(case.best(np.log(BUDGETS)), abs=2e-3)
+
+
+def test_slices_are_read_as_they_were_measured() -> None:
+    """Runs a little beside their slice are moved to it; between slices nothing is read off."""
+    design = Case("", 0).design
+    cost = design.flop * np.resize([0.95, 1.05, 1.0], len(design))
+    beside = points(design.params, cost / 6 / design.params, design.loss)
+    beside = beside.with_loss(FORMS["full"].loss(Plan().theta, beside))
+    found = slices(fit(FORMS["full"], beside), price(beside))
+    assert [round(float(np.exp(one.cost)) / budget, 1) for one, budget in zip(found, BUDGETS, strict=True)] == [1] * 6
+    one = found[2]
+    at = points(np.exp(one.sizes), np.exp(one.cost - one.sizes) / 6, np.ones(7))
+    assert one.heights(np.log(beside.loss)) == pytest.approx(np.log(FORMS["full"].loss(Plan().theta, at)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (Optimum("isoflop", 3e9, 2.5e9, 4e9), "part beyond their intervals, with best sizes a factor of 3 apart"),
+        (Optimum("isoflop", 3e9), "part beyond their intervals"),
+        (Optimum("isoflop", 3e9, 0.5e9, 9e9), "a factor of 3 apart, which their wide intervals allow"),
+        (Optimum("isoflop", 1.1e9, 1e9, 1.2e9, None, None, 0.6, (0.55, 0.65)), "part beyond their intervals"),
+        (Optimum("isoflop", 1.5e9), ""),
+        (Optimum("isoflop"), ""),
+    ],
+)
+def test_methods_that_part_are_told(other: Optimum, said: str) -> None:
+    law = Optimum("law", 1e9, 0.8e9, 1.3e9, None, None, 0.5, (0.48, 0.52))
+    told = apart([law, other])
+    assert len(told) == bool(said)
+    assert said in " ".join(told)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", [Case("", 0.004, ratio=3, off=2, drift=1.2), Case("", 0.004, crossed=(6, 5, 3))])
+def test_intervals_of_bottoms_and_of_the_best_hold_the_truth(case: Case) -> None:
+    """30 simulations; bench/isoflop.py has more of them. Parabolas hold 0 and 20 % of these bottoms."""
+    trials = [trial(case, k)["isoflop"] for k in range(30)]
+    for quantity, least in (("bottoms", 0.8), ("exponent", 0.73), ("far", 0.73)):
+        found = [low <= truth <= high for one in trials for _, low, high, truth in one[quantity]]
+        assert len(found) >= 30
+        assert np.mean(found) >= least
 
 
 def test_a_method_that_lacks_runs_says_nothing() -> None:
@@ -67,12 +134,12 @@ def test_a_curve_gives_way_to_the_next_where_they_cross() -> None:
 
 
 def test_the_price_is_that_of_the_runs_and_goes_on_beyond_them() -> None:
-    found = points([1e3, 1e4, 1e5], [1e6] * 3, [3.0, 2.5, 2.0])
+    found = points([1e3, 1.03e3, 1e4, 1e5], [1e6] * 4, [3.0, 3.0, 2.5, 2.0])
     assert price(found).token(np.array([1e2, 3e4, 1e7])) == pytest.approx([6e2, 18e4, 6e7])
-    seconds = price(found, np.array([1.0, 2.0, 8.0]), "seconds")
+    seconds = price(found, np.array([1.0, 1.03, 2.0, 8.0]), "seconds")
     assert seconds.tokens(np.array([1e4]), 60.0) == pytest.approx([3e7])
     with pytest.raises(DataError, match="two sizes or more with their seconds"):
-        price(found, np.array([1.0, np.nan, np.nan]), "seconds")
+        price(found, np.array([1.0, 1.03, np.nan, np.nan]), "seconds")
 
 
 def test_a_recipe_is_the_nearest_model_trained_as_the_runs_were() -> None:

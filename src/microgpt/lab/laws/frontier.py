@@ -1,36 +1,41 @@
 """The best size and length for a budget, by three methods that should agree (Hoffmann et al. 2022, section 3).
 
 - law: where the fitted law is lowest among all sizes that spend the budget;
-- parabolas: the bottoms of parabolas through the measured losses at equal cost, followed to the budget;
-- envelope: the size whose measured curve is lowest at each cost, followed in the same way.
+- isoflop: the bottoms of curves through the measured losses at equal cost, on a line followed to the budget;
+- envelope: where the measured curve of one size gives way to that of the next, followed in the same way.
 
-The last two use the law only for the loss they report. Intervals come from the draws of the bootstrap.
+The best size and the best length grow as powers of the cost; each method has its own exponents, over the costs of the
+design. Intervals come from the draws of the bootstrap.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
 
 from microgpt.lab.laws.bootstrap import LEVEL, Ensemble, interval
-from microgpt.lab.laws.curves import by_envelope, by_parabolas
+from microgpt.lab.laws.curves import spent
+from microgpt.lab.laws.envelope import by_envelope
+from microgpt.lab.laws.isoflop import Bottoms, by_isoflop
 from microgpt.lab.laws.points import Floats, Points
 from microgpt.lab.laws.price import Price
 
 GRID: Final = 400  # sizes among which the law's best is looked for
 FAR: Final = float(np.log(1e4))  # how far beyond the design a best size is looked for
-MOST_DRAWS: Final = 300
+MOST_DRAWS: Final = 300  # for what reads the runs themselves
 SHARE: Final = 0.9  # of the draws must have an answer, else there is no interval
+FACTOR: Final = 2.0  # sizes further apart are worth a word, whatever their intervals
 
-Method = Callable[[Points, Price, Floats, float], Floats]
-METHODS: Final[dict[str, Method]] = {"parabolas": by_parabolas, "envelope": by_envelope}
+METHODS: Final[dict[str, Callable[[Ensemble, Price], Bottoms]]] = {"isoflop": by_isoflop, "envelope": by_envelope}
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Optimum:
     """One method's answer; `low` and `high` bound the size. What a method can't say is None; `agrees` is false where
-    its interval does not meet that of the law."""
+    it parts from the law (see `apart`). N grows as cost to `size_exponent`, D to `length_exponent`."""
 
     method: str
     params: float | None = None
@@ -38,6 +43,10 @@ class Optimum:
     high: float | None = None
     tokens: float | None = None
     loss: float | None = None
+    size_exponent: float | None = None
+    size_exponent_interval: Span | None = None
+    length_exponent: float | None = None
+    length_exponent_interval: Span | None = None
     agrees: bool = True
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,27 +55,50 @@ class Optimum:
 
 def frontier(found: Ensemble, price: Price, budget: float, level: float = LEVEL) -> list[Optimum]:
     """The best size and length for a budget in the price's unit, by each method."""
-    points = found.fit.points
-    theta = np.concatenate([found.fit.theta[None, :], found.theta[:MOST_DRAWS]])
-    losses = np.concatenate([points.loss[None, :], found.losses[:MOST_DRAWS]])
-    rows = [_optimum("law", law_best(found, theta, price, budget), found, price, budget, level)]
+    costs = spent(found.fit.points, price)
+    asked = np.array([np.log(budget), costs.min(), costs.max()])
+    rows = [_optimum("law", law_best(found, price, np.exp(asked)), found, price, asked, level)]
+    few = replace(found, theta=found.theta[:MOST_DRAWS], losses=found.losses[:MOST_DRAWS])
     for name, method in METHODS.items():
-        row = _optimum(name, method(points, price, losses, budget), found, price, budget, level)
-        rows.append(replace(row, agrees=_meet(rows[0], row)))
+        row = _optimum(name, method(few, price).line(asked), found, price, asked, level)
+        rows.append(replace(row, agrees=not _part(rows[0], row)))
     return rows
 
 
-def law_best(found: Ensemble, theta: Floats, price: Price, budget: float) -> Floats:
-    """Log N of the law's best for each theta (fits,), by a grid and a parabola through its lowest three."""
-    points = found.fit.points
+def law_best(found: Ensemble, price: Price, budgets: Floats) -> Floats:
+    """Log N of the law's best at some budgets, for the runs and for each draw (1 + draws, budgets): by a grid and a
+    parabola through its lowest three."""
+    points, theta = found.fit.points, np.concatenate([found.fit.theta[None, :], found.theta])
     sizes = np.linspace(np.log(points.params.min()) - FAR, np.log(points.params.max()) + FAR, GRID)
-    losses = np.log(found.fit.form.loss(theta, _at(found, price, budget, np.exp(sizes))))  # (fits, GRID)
-    k = np.clip(losses.argmin(axis=1), 1, GRID - 2)
-    left, middle, right = (losses[np.arange(len(theta)), k + shift] for shift in (-1, 0, 1))
-    bend = left - 2 * middle + right
-    shift = np.where(bend > 0, 0.5 * (left - right) / np.where(bend > 0, bend, 1), 0.0)
-    best: Floats = sizes[k] + np.clip(shift, -1, 1) * (sizes[1] - sizes[0])
+    best = np.empty((len(theta), len(budgets)))
+    for column, budget in enumerate(budgets):
+        losses = np.log(found.fit.form.loss(theta, _at(found, price, budget, np.exp(sizes))))  # (fits, GRID)
+        k = np.clip(losses.argmin(axis=1), 1, GRID - 2)
+        left, middle, right = (losses[np.arange(len(theta)), k + shift] for shift in (-1, 0, 1))
+        bend = left - 2 * middle + right
+        shift = np.where(bend > 0, 0.5 * (left - right) / np.where(bend > 0, bend, 1), 0.0)
+        best[:, column] = sizes[k] + np.clip(shift, -1, 1) * (sizes[1] - sizes[0])
     return best
+
+
+def apart(rows: Sequence[Optimum]) -> list[str]:
+    """Warnings where methods part: beyond their intervals, or by FACTOR whatever these say."""
+    told = []
+    for one, other in combinations(rows, 2):
+        if one.params is None or other.params is None:
+            continue
+        ratio = max(one.params / other.params, other.params / one.params)
+        pair = f"{one.method} {one.params:,.0f}, {other.method} {other.params:,.0f}"
+        if _part(one, other):
+            told.append(
+                f"Two methods part beyond their intervals, with best sizes a factor of {ratio:.2g} apart ({pair}): the "
+                "form, the design or single runs mislead one; --plot shows where."
+            )
+        elif ratio > FACTOR:
+            told.append(
+                f"Two methods have best sizes a factor of {ratio:.2g} apart, which their wide intervals allow: {pair}."
+            )
+    return told
 
 
 def _at(found: Ensemble, price: Price, budget: float, params: Floats) -> Points:
@@ -75,23 +107,41 @@ def _at(found: Ensemble, price: Price, budget: float, params: Floats) -> Points:
     return Points(params, price.tokens(params, budget), same, same * found.fit.points.unique.max(), same * budget)
 
 
-def _optimum(method: str, logs: Floats, found: Ensemble, price: Price, budget: float, level: float) -> Optimum:
-    """An answer from log sizes (1 + draws,), of which the first is that of the runs themselves."""
-    if not np.isfinite(logs[0]):
+def _optimum(method: str, logs: Floats, found: Ensemble, price: Price, asked: Floats, level: float) -> Optimum:
+    """An answer from log sizes (1 + draws, 3) at the log costs asked for: the budget, and the ends of the design. The
+    first row is that of the runs themselves."""
+    if not np.isfinite(logs[0]).all():
         return Optimum(method)
-    best = _at(found, price, budget, np.exp(logs[:1]))
+    best = _at(found, price, float(np.exp(asked[0])), np.exp(logs[0, :1]))
     params, tokens = float(best.params[0]), float(best.tokens[0])
     loss = float(found.fit.form.loss(found.fit.theta, best)[0])
-    known = logs[1:][np.isfinite(logs[1:])]
-    if len(known) < SHARE * (len(logs) - 1):
-        return Optimum(method, params, None, None, tokens, loss)
-    low, high = interval(float(logs[0]), known, found.scatter.freedom, level)
-    low, high = min(low, float(logs[0])), max(high, float(logs[0]))  # where draws lean to one side
-    return Optimum(method, params, float(np.exp(low)), float(np.exp(high)), tokens, loss)
+    sizes = (logs[:, 2] - logs[:, 1]) / (asked[2] - asked[1])
+    paid = np.log(price.token(np.exp(logs[:, 1:])))
+    lengths = 1 - (paid[:, 1] - paid[:, 0]) / (asked[2] - asked[1])
+    law = method == "law"
+    span, *others = (_span(each, law, found.scatter.freedom, level) for each in (logs[:, 0], sizes, lengths))
+    low, high = (None, None) if span is None else np.exp(span).tolist()
+    return Optimum(method, params, low, high, tokens, loss, float(sizes[0]), others[0], float(lengths[0]), others[1])
 
 
-def _meet(one: Optimum, other: Optimum) -> bool:
-    """Whether two intervals have a size in common; where one is missing nothing can be said."""
+def _span(drawn: Floats, law: bool, freedom: int, level: float) -> Span | None:
+    """The interval of a quantity from that of the runs and those of the draws (1 + draws,); None where too few draws
+    have an answer. Draws come from the law: what reads the runs themselves scatters about what it reads off the law."""
+    value, known = float(drawn[0]), drawn[1:][np.isfinite(drawn[1:])]
+    if len(known) < SHARE * (len(drawn) - 1):
+        return None
+    low, high = interval(value, known if law else known - np.median(known) + value, freedom, level)
+    return min(low, value), max(high, value)  # where draws lean to one side
+
+
+def _part(one: Optimum, other: Optimum) -> bool:
+    """Whether two methods part: their intervals, of the size or of its exponent, have nothing in common; where one has
+    none, whether the sizes lie more than FACTOR apart."""
+    if one.params is None or other.params is None:
+        return False
     if one.low is None or one.high is None or other.low is None or other.high is None:
+        return not 1 / FACTOR <= one.params / other.params <= FACTOR
+    if one.low > other.high or other.low > one.high:
         return True
-    return one.low <= other.high and other.low <= one.high
+    mine, its = one.size_exponent_interval, other.size_exponent_interval
+    return mine is not None and its is not None and (mine[0] > its[1] or its[0] > mine[1])

@@ -1,6 +1,6 @@
 """A picture of a law: loss against one axis with the law and its band, and what the runs differ from it by."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -47,9 +47,9 @@ def _losses(axes: "Axes", law: Law, axis: Axis) -> None:
         value = float(np.median(getattr(points, other)[members]))
         _line(axes, law, axis, value, hue)
         axes.plot(
-            getattr(points, axis)[members], points.loss[members], "o", color=hue, markersize=3, label=_short(value)
+            getattr(points, axis)[members], points.loss[members], "o", color=hue, markersize=3, label=short(value)
         )
-    _log_axis(axes)
+    log_axis(axes)
     axes.set_title("Held-out loss, nats per token")
     axes.set_xlabel(f"{TITLES[axis]}, logarithmic scale")
     axes.legend(title=TITLES[other], frameon=False, fontsize=7, title_fontsize=7, ncols=2)
@@ -73,17 +73,18 @@ def _line(axes: "Axes", law: Law, axis: Axis, other: float, hue: str) -> None:
 def _residuals(axes: "Axes", law: Law) -> None:
     axes.axhline(0, color=QUIET, linewidth=0.9)
     axes.plot(law.fit.points.flop, 1000 * law.fit.residuals, "o", color=HUES[0], markersize=3)
-    _log_axis(axes)
+    log_axis(axes)
     axes.set_title("Runs minus the law, thousandths of the loss")
     axes.set_xlabel("FLOP of the training, logarithmic scale")
 
 
-def _log_axis(axes: "Axes") -> None:
+def log_axis(axes: "Axes", name: Literal["x", "y"] = "x") -> None:
     """Powers of ten, written as a person types them."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+0", "e").replace("e+", "e"))
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axes.set(**{f"{name}scale": "log"})
+    axis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+0", "e").replace("e+", "e"))
+    axis.set_minor_formatter(lambda value, _: "")
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.2g}".replace("e+0", "e").replace("e+", "e")

@@ -40,8 +40,8 @@ def price(found: Points, cost: Floats | None = None, unit: str = "FLOP") -> Pric
     known = np.isfinite(spent) & (spent > 0)
     if count_levels(found.params[known]) < 2:
         raise DataError(f"Expected runs of two sizes or more with their {unit}, found fewer; a store has them.")
-    level = levels(found.params[known])
-    one = np.log(spent[known] / found.tokens[known])
-    knots = range(int(level.max()) + 1)
-    sizes = np.array([np.log(found.params[known])[level == k].mean() for k in knots])
-    return Price(unit, sizes, np.array([np.median(one[level == k]) for k in knots]))
+    level, logs = levels(found.params[known]), np.log(found.params[known])
+    beyond = np.log(spent[known] / found.tokens[known]) - logs  # what a token costs, by parameter
+    members = [level == k for k in range(int(level.max()) + 1)]
+    sizes = np.array([logs[each].mean() for each in members])
+    return Price(unit, sizes, sizes + np.array([np.median(beyond[each]) for each in members]))
