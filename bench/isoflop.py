@@ -21,8 +21,8 @@ from microgpt.lab.laws.curves import slices, spent
 from microgpt.lab.laws.envelope import by_envelope
 from microgpt.lab.laws.fit import fit
 from microgpt.lab.laws.form import FORMS
-from microgpt.lab.laws.frontier import law_best
-from microgpt.lab.laws.isoflop import SHARE, Bottoms, by_isoflop, joined, logs_of, window
+from microgpt.lab.laws.frontier import SHARE, law_best
+from microgpt.lab.laws.isoflop import HALF, Bottoms, by_isoflop, joined, logs_of, window
 from microgpt.lab.laws.points import Floats, Points, points
 from microgpt.lab.laws.price import Price, price
 from microgpt.lab.laws.simulate import Plan
@@ -102,7 +102,7 @@ def polynomial(degree: int) -> Callable[[Ensemble, Price], Bottoms]:
             with np.errstate(invalid="ignore", divide="ignore"):
                 low = sizes.mean() - tilt / (bend + np.sqrt(bend**2 - 3 * skew * tilt))
             low = np.where((low >= sizes[0]) & (low <= sizes[-1]), low, np.nan)
-            if np.isfinite(low[0]) and np.isfinite(low).mean() >= SHARE:
+            if np.isfinite(low[0]) and np.isfinite(low).mean() >= HALF:
                 rows.append((np.full(len(logs), one.cost), low))
         return joined(rows, len(logs))
 

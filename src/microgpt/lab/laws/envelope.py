@@ -7,13 +7,12 @@ import numpy as np
 
 from microgpt.lab.laws.bootstrap import Ensemble
 from microgpt.lab.laws.curves import read_off
-from microgpt.lab.laws.isoflop import Bottoms, joined, logs_of, shape
+from microgpt.lab.laws.isoflop import HALF, Bottoms, joined, logs_of, shape
 from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.price import Price
 
 STEPS: Final = 60  # costs at which curves are compared
 APART: Final = float(np.log(1.5))  # curves of sizes nearer than this cross by chance
-HALF: Final = 0.5  # of the draws must have a crossing
 
 
 def by_envelope(found: Ensemble, price: Price) -> Bottoms:

@@ -8,6 +8,7 @@ The best size and the best length grow as powers of the cost; each method has it
 design. Intervals come from the draws of the bootstrap.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -27,6 +28,7 @@ FAR: Final = float(np.log(1e4))  # how far beyond the design a best size is look
 MOST_DRAWS: Final = 300  # for what reads the runs themselves
 SHARE: Final = 0.9  # of the draws must have an answer, else there is no interval
 FACTOR: Final = 2.0  # sizes further apart are worth a word, whatever their intervals
+UNLIKE: Final = 0.1  # exponents further apart part where one has no interval
 
 METHODS: Final[dict[str, Callable[[Ensemble, Price], Bottoms]]] = {"isoflop": by_isoflop, "envelope": by_envelope}
 Span = tuple[float, float]
@@ -88,16 +90,15 @@ def apart(rows: Sequence[Optimum]) -> list[str]:
         if one.params is None or other.params is None:
             continue
         ratio = max(one.params / other.params, other.params / one.params)
-        pair = f"{one.method} {one.params:,.0f}, {other.method} {other.params:,.0f}"
+        pair = f"{one.params:,.0f} by {one.method} and {other.params:,.0f} by {other.method}, a factor of {ratio:.2g}"
         if _part(one, other):
+            powers = f"{one.size_exponent or math.nan:.2f} and {other.size_exponent or math.nan:.2f}"
             told.append(
-                f"Two methods part beyond their intervals, with best sizes a factor of {ratio:.2g} apart ({pair}): the "
-                "form, the design or single runs mislead one; --plot shows where."
+                f"Two methods part: the best params are {pair}, and grow with the powers {powers} of the cost; the form, "
+                "the design or single runs mislead one of them, and --plot shows where."
             )
         elif ratio > FACTOR:
-            told.append(
-                f"Two methods have best sizes a factor of {ratio:.2g} apart, which their wide intervals allow: {pair}."
-            )
+            told.append(f"The best params are {pair}, which their wide intervals allow.")
     return told
 
 
@@ -136,12 +137,22 @@ def _span(drawn: Floats, law: bool, freedom: int, level: float) -> Span | None:
 
 def _part(one: Optimum, other: Optimum) -> bool:
     """Whether two methods part: their intervals, of the size or of its exponent, have nothing in common; where one has
-    none, whether the sizes lie more than FACTOR apart."""
+    none, whether the sizes lie more than FACTOR apart or the exponents more than UNLIKE."""
     if one.params is None or other.params is None:
         return False
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return not 1 / FACTOR <= one.params / other.params <= FACTOR
-    if one.low > other.high or other.low > one.high:
-        return True
-    mine, its = one.size_exponent_interval, other.size_exponent_interval
-    return mine is not None and its is not None and (mine[0] > its[1] or its[0] > mine[1])
+    sizes, size = [_ends(row.low, row.high) for row in (one, other)], float(np.log(one.params / other.params))
+    powers = [row.size_exponent_interval for row in (one, other)]
+    power = (one.size_exponent or 0.0) - (other.size_exponent or 0.0)
+    return _beyond(sizes, size, float(np.log(FACTOR))) or _beyond(powers, power, UNLIKE)
+
+
+def _ends(low: float | None, high: float | None) -> Span | None:
+    return None if low is None or high is None else (low, high)
+
+
+def _beyond(spans: Sequence[Span | None], apart: float, most: float) -> bool:
+    """Whether two intervals have nothing in common or, where one is missing, the values lie too far apart."""
+    one, other = spans
+    if one is None or other is None:
+        return abs(apart) > most
+    return one[0] > other[1] or other[0] > one[1]

@@ -2,7 +2,7 @@
 their bottoms, and the best size and length over the cost with the line of each method."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from microgpt.lab.canvas import HUES, INK, PAPER, Plot, drawing
 from microgpt.lab.laws.bootstrap import Ensemble, stretch
 from microgpt.lab.laws.curves import slices, spent
 from microgpt.lab.laws.frontier import METHODS, MOST_DRAWS, Optimum, law_best
-from microgpt.lab.laws.isoflop import curves_of, logs_of, shape
+from microgpt.lab.laws.isoflop import Bottoms, curves_of, logs_of, shape
 from microgpt.lab.laws.plot import log_axis, short
 from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.price import Price
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT: Final = 10.0  # inches, for three panels
-GRID: Final = 40  # points of a line
+GRID, PLACES = 40, 12  # points of a curve, and of a line
 MOST: Final = 9  # curves that can be followed
+TITLES: Final = {"size": "Best size, parameters", "length": "Best length, tokens"}
 STYLES: Final[dict[str, Any]] = {
     "law": {"color": INK, "linestyle": "-"},
     "isoflop": {"color": HUES[0], "linestyle": "--", "marker": "o"},
@@ -29,9 +30,25 @@ STYLES: Final[dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Line:
+    """What a method says at every cost: its line (draws, costs), and the bottoms or crossings that it follows."""
+
+    row: Optimum
+    sizes: Floats
+    bottoms: Bottoms | None = None
+
+
 def frontier_plot(found: Ensemble, price: Price, budget: float, rows: Sequence[Optimum], level: float) -> Plot:
     """Three panels: loss over size at equal cost; the best size and the best length over the cost, up to the budget."""
     found = replace(found, theta=found.theta[:MOST_DRAWS], losses=found.losses[:MOST_DRAWS])
+    costs = np.append(spent(found.fit.points, price), np.log(budget))
+    x = np.linspace(costs.min(), costs.max(), PLACES)
+    lines = [Line(rows[0], law_best(found, price, np.exp(x)))]
+    for row in rows[1:]:
+        bottoms = METHODS[row.method](found, price)
+        lines.append(Line(row, bottoms.line(x)[:1], bottoms))
+    wider = stretch(found.scatter.freedom, level)
     with drawing(HEIGHT) as (figure, first):
         first.remove()
         panels = figure.subplots(3, 1, height_ratios=(1.2, 1, 1))
@@ -39,8 +56,11 @@ def frontier_plot(found: Ensemble, price: Price, budget: float, rows: Sequence[O
             axes.grid(visible=True)
             axes.set_axisbelow(True)
         told = _curves(panels[0], found, price)
-        for axes, axis in zip(panels[1:], ("size", "length"), strict=True):
-            _best(axes, axis, found, price, budget, rows, level)
+        for axes, axis in zip(panels[1:], TITLES, strict=True):
+            _best(axes, axis, lines, x, price, (level, wider))
+            best = [(row.params if axis == "size" else row.tokens, STYLES[row.method]["color"]) for row in rows]
+            for at, hue in best:
+                axes.plot([budget] * (at is not None), [at] * (at is not None), "o", color=hue, ms=8, fillstyle="none")
     said = f"Bars and band: {level:.0%} intervals. Circled: the budget, {short(budget)} {price.unit}."
     return Plot(figure, f"{told} {said}")
 
@@ -64,66 +84,50 @@ def _curves(axes: "Axes", found: Ensemble, price: Price) -> str:
             axes.plot(np.exp(bottom), curves.own(bottom), "o", color=hue, markersize=7, markeredgecolor=PAPER)
     _titled(axes, f"Held-out loss at equal {price.unit}, nats per token", "parameters, logarithmic scale")
     axes.margins(x=0.1)
-    without = sum(curves is None for _, curves in every)
-    return f"{len(chosen)} costs of {len(every)}, of which {without} have no bottom among their sizes."
+    return f"{len(chosen)} costs of {len(every)}; {sum(not curves for _, curves in every)} have no bottom of their own."
 
 
-def _best(
-    axes: "Axes", axis: str, found: Ensemble, price: Price, budget: float, rows: Sequence[Optimum], level: float
-) -> None:
-    """The best sizes, or the lengths that a cost leaves them, over the cost: a line for each method."""
-    costs = spent(found.fit.points, price)
-    x = np.linspace(min(costs.min(), np.log(budget)), max(costs.max(), np.log(budget)), GRID)
+def _best(axes: "Axes", axis: str, lines: Sequence[Line], x: Floats, price: Price, level: tuple[float, float]) -> None:
+    """The best sizes, or the lengths that a cost leaves them, over the log costs x: a line for each method. `level` has
+    that of the intervals and how much wider than the draws they are."""
 
-    def drawn(sizes: Floats, at: Floats) -> Floats:
-        return sizes if axis == "size" else at - np.log(price.token(np.exp(sizes)))
+    def drawn(sizes: Floats, costs: Floats) -> Floats:
+        return sizes if axis == "size" else costs - np.log(price.token(np.exp(sizes)))
 
-    law = drawn(law_best(found, price, np.exp(x)), x)  # (1 + draws, GRID)
-    swing = (law[1:] - law[0]) * stretch(found.scatter.freedom, level)
-    low, high = np.quantile(swing, _tails(level), axis=0)
-    axes.fill_between(np.exp(x), np.exp(law[0] + low), np.exp(law[0] + high), color=INK, alpha=0.12, linewidth=0)
-    for row in rows:
-        style = dict(STYLES[row.method])
-        mark = style.pop("marker", "")
-        bottoms = METHODS[row.method](found, price) if row.method in METHODS else None
-        line = law[0] if bottoms is None else drawn(bottoms.line(x)[:1], x)[0]
-        best = row.params if axis == "size" else row.tokens
-        if best is not None and np.isfinite(line).all():
-            axes.plot(np.exp(x), np.exp(line), label=_label(row, axis, price), linewidth=1.3, **style)
-            axes.plot(budget, best, "o", color=style["color"], markersize=8, fillstyle="none")
-        if bottoms is not None and bottoms.costs.size:
-            _bars(axes, bottoms.costs, drawn(bottoms.sizes, bottoms.costs), style["color"], mark, level)
+    law = drawn(lines[0].sizes, x)
+    axes.fill_between(np.exp(x), *_interval(law, law[0], level), color=INK, alpha=0.12, linewidth=0)
+    for line in lines:
+        style = {**STYLES[line.row.method]}
+        mark, at = style.pop("marker", ""), drawn(line.sizes[0], x)
+        if np.isfinite(at).all():
+            axes.plot(np.exp(x), np.exp(at), label=_label(line.row, axis, price), linewidth=1.3, **style)
+        if line.bottoms is not None and line.bottoms.costs.size:
+            costs, found = line.bottoms.costs, drawn(line.bottoms.sizes, line.bottoms.costs)
+            both = [
+                (np.exp(each[0]), *_interval(each, np.nanmedian(each[1:], axis=0), level)) for each in (costs, found)
+            ]
+            axes.hlines(both[1][0], *both[0][1:], color=style["color"], linewidth=1, alpha=0.6)
+            axes.vlines(both[0][0], *both[1][1:], color=style["color"], linewidth=1, alpha=0.6)
+            axes.plot(both[0][0], both[1][0], mark, color=style["color"], markersize=4, markeredgewidth=0)
     log_axis(axes, "y")
-    names = {"size": "Best size, parameters", "length": "Best length, tokens"}
-    _titled(axes, names[axis], f"{price.unit} of the training, logarithmic scale")
+    _titled(axes, TITLES[axis], f"{price.unit} of the training, logarithmic scale")
     axes.legend(frameon=False, fontsize=7.5, loc="lower right")
 
 
-def _bars(axes: "Axes", costs: Floats, sizes: Floats, hue: str, mark: str, level: float) -> None:
-    """Bottoms, log costs and log sizes (draws, bottoms) each, with the intervals of their draws."""
-    own, lows, highs = [], [], []
-    for each in (costs, sizes):
-        swing = each[1:] - np.nanmedian(each[1:], axis=0)
-        low, high = np.exp(each[0] + np.nanquantile(swing, _tails(level), axis=0))
-        own.append(np.exp(each[0]))
-        lows.append(low)
-        highs.append(high)
-    axes.hlines(own[1], lows[0], highs[0], color=hue, linewidth=1, alpha=0.6)
-    axes.vlines(own[0], lows[1], highs[1], color=hue, linewidth=1, alpha=0.6)
-    axes.plot(*own, mark, color=hue, markersize=4, markeredgewidth=0)
+def _interval(logs: Floats, middle: Floats, level: tuple[float, float]) -> Floats:
+    """The bounds (2, columns) of what has logs (1 + draws, columns), whose draws lie about a middle."""
+    tails = [(1 - level[0]) / 2, (1 + level[0]) / 2]
+    found: Floats = np.exp(logs[0] + level[1] * np.nanquantile(logs[1:] - middle, tails, axis=0))
+    return found
 
 
 def _label(row: Optimum, axis: str, price: Price) -> str:
-    """`law: FLOP^0.51 (0.50 to 0.53)`"""
+    """`law: FLOP^0.514 (0.500 to 0.528)`"""
     size = axis == "size"
     value = row.size_exponent if size else row.length_exponent
     span = row.size_exponent_interval if size else row.length_exponent_interval
-    told = f" ({span[0]:.2f} to {span[1]:.2f})" if span else ""
-    return f"{row.method}: {price.unit}^{value:.2f}{told}"
-
-
-def _tails(level: float) -> list[float]:
-    return [(1 - level) / 2, (1 + level) / 2]
+    told = f" ({span[0]:.3f} to {span[1]:.3f})" if span else ""
+    return f"{row.method}: {price.unit}^{value:.3f}{told}"
 
 
 def _between(share: float) -> str:

@@ -25,7 +25,7 @@ WINDOW: Final = float(np.log(8))  # how far from its bottom a curve reaches, if 
 CENTRED: Final = 5
 LEAST: Final = 3  # sizes of a curve, bottoms of a line
 ROUNDS: Final = 5  # in which a window is centred
-SHARE: Final = 0.9  # of the draws must have a bottom
+HALF: Final = 0.5  # of the draws must have a bottom
 EXPONENTS: Final = (0.02, 5.0)  # flatter or steeper than this no skew is told from none
 FURTHEST: Final = 300.0  # log N: what lies beyond is no number any more
 SPARE: Final = 0.25  # of the middle variance is added to each bottom's, so that no single one holds the line
@@ -138,7 +138,7 @@ def curves_of(one: Slice, logs: Floats, skew: Shape, price: Price) -> tuple[Ints
         before, bottom = near, float(found.bottoms[0])
         if not np.isfinite(bottom) or np.array_equal(before, near := window(one.sizes, bottom)):
             break
-    if not one.sizes[before[0]] <= bottom <= one.sizes[before[-1]] or np.isfinite(found.bottoms).mean() < SHARE:
+    if not one.sizes[before[0]] <= bottom <= one.sizes[before[-1]] or np.isfinite(found.bottoms).mean() < HALF:
         return None
     return before, found
 
