@@ -68,12 +68,13 @@ def test_exponents_of_size_and_length_hold_those_of_the_law() -> None:
 
 @pytest.mark.parametrize("form", ["full", "joint"])
 def test_off_centre_and_wide_grids_have_their_bottoms_where_they_are(form: str) -> None:
-    """A parabola through these losses is off by 3 to 9 %."""
+    """A parabola through these losses is off by 3 to 7 %. Intervals are nothing here, and yet no methods part."""
     case = Case("", 0, sizes=9, ratio=3, off=2, gamma=1 if form == "full" else 0.6)
     found = bootstrap(fit(FORMS[form], case.design), 50)
     bottoms = by_isoflop(found, price(found.fit.points))
     assert bottoms.costs[0] == pytest.approx(np.log(BUDGETS))
     assert bottoms.sizes[0] == pytest.approx(case.best(np.log(BUDGETS)), abs=2e-3)
+    assert not apart(frontier(found, price(found.fit.points), 1e14))
 
 
 def test_slices_are_read_as_they_were_measured() -> None:
@@ -92,18 +93,19 @@ def test_slices_are_read_as_they_were_measured() -> None:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (Optimum("isoflop", 3e9, 2.5e9, 4e9), "by law and 3,000,000,000 by isoflop, a factor of 3, and"),
-        (Optimum("isoflop", 3e9), "Two methods part"),
-        (Optimum("isoflop", 3e9, 0.5e9, 9e9), "a factor of 3, which their wide intervals allow"),
-        (Optimum("isoflop", 1.1e9, 1e9, 1.2e9, None, None, 0.6, (0.55, 0.65)), "Two methods part"),
-        (Optimum("isoflop", 1.5e9, size_exponent=0.7), "Two methods part"),
-        (Optimum("isoflop", 1.5e9, size_exponent=0.55), ""),
-        (Optimum("isoflop"), ""),
+        ((3e9, 2.5e9, 4e9, 0.5, None), "by law and 3,000,000,000 by isoflop, a factor of 3, and"),
+        ((3e9, None, None, 0.5, None), "Two methods part"),
+        ((3e9, 0.5e9, 9e9, 0.5, None), "a factor of 3, which their wide intervals allow"),
+        ((1.1e9, 1e9, 1.2e9, 0.6, (0.55, 0.65)), "powers 0.50 and 0.60"),
+        ((1.5e9, None, None, 0.7, None), "Two methods part"),
+        ((1.5e9, None, None, 0.55, None), ""),
+        ((None, None, None, None, None), ""),
     ],
 )
-def test_methods_that_part_are_told(other: Optimum, said: str) -> None:
-    law = Optimum("law", 1e9, 0.8e9, 1.3e9, None, None, 0.5, (0.48, 0.52))
-    told = apart([law, other])
+def test_methods_that_part_are_told(other: tuple, said: str) -> None:
+    size, low, high, power, span = other
+    law = Optimum("law", 1e9, 0.8e9, 1.3e9, size_exponent=0.5, size_exponent_interval=(0.48, 0.52))
+    told = apart([law, Optimum("isoflop", size, low, high, size_exponent=power, size_exponent_interval=span)])
     assert len(told) == bool(said)
     assert said in " ".join(told)
 

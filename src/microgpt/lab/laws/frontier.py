@@ -23,12 +23,16 @@ from microgpt.lab.laws.isoflop import Bottoms, by_isoflop
 from microgpt.lab.laws.points import Floats, Points
 from microgpt.lab.laws.price import Price
 
-GRID: Final = 400  # sizes among which the law's best is looked for
+GRID: Final = 200  # sizes among which the law's best is looked for
 FAR: Final = float(np.log(1e4))  # how far beyond the design a best size is looked for
 MOST_DRAWS: Final = 300  # for what reads the runs themselves
 SHARE: Final = 0.9  # of the draws must have an answer, else there is no interval
 FACTOR: Final = 2.0  # sizes further apart are worth a word, whatever their intervals
 UNLIKE: Final = 0.1  # exponents further apart part where one has no interval
+ALIKE: Final = (
+    0.01,
+    0.005,
+)  # log sizes and exponents nearer than this never part, be the intervals as narrow as they may
 
 METHODS: Final[dict[str, Callable[[Ensemble, Price], Bottoms]]] = {"isoflop": by_isoflop, "envelope": by_envelope}
 Span = tuple[float, float]
@@ -94,8 +98,8 @@ def apart(rows: Sequence[Optimum]) -> list[str]:
         if _part(one, other):
             powers = f"{one.size_exponent or math.nan:.2f} and {other.size_exponent or math.nan:.2f}"
             told.append(
-                f"Two methods part: the best params are {pair}, and grow with the powers {powers} of the cost; the form, "
-                "the design or single runs mislead one of them, and --plot shows where."
+                f"Two methods part: the best params are {pair}, and grow with the powers {powers} of the cost; the "
+                "form, the design or single runs mislead one of them, and --plot shows where."
             )
         elif ratio > FACTOR:
             told.append(f"The best params are {pair}, which their wide intervals allow.")
@@ -143,16 +147,17 @@ def _part(one: Optimum, other: Optimum) -> bool:
     sizes, size = [_ends(row.low, row.high) for row in (one, other)], float(np.log(one.params / other.params))
     powers = [row.size_exponent_interval for row in (one, other)]
     power = (one.size_exponent or 0.0) - (other.size_exponent or 0.0)
-    return _beyond(sizes, size, float(np.log(FACTOR))) or _beyond(powers, power, UNLIKE)
+    return _beyond(sizes, size, (ALIKE[0], float(np.log(FACTOR)))) or _beyond(powers, power, (ALIKE[1], UNLIKE))
 
 
 def _ends(low: float | None, high: float | None) -> Span | None:
     return None if low is None or high is None else (low, high)
 
 
-def _beyond(spans: Sequence[Span | None], apart: float, most: float) -> bool:
-    """Whether two intervals have nothing in common or, where one is missing, the values lie too far apart."""
+def _beyond(spans: Sequence[Span | None], apart: float, bounds: Span) -> bool:
+    """Whether two intervals have nothing in common and the values are further apart than the lower bound or, where one
+    interval is missing, further than the upper."""
     one, other = spans
     if one is None or other is None:
-        return abs(apart) > most
-    return one[0] > other[1] or other[0] > one[1]
+        return abs(apart) > bounds[1]
+    return abs(apart) > bounds[0] and (one[0] > other[1] or other[0] > one[1])

@@ -84,7 +84,8 @@ def _curves(axes: "Axes", found: Ensemble, price: Price) -> str:
             axes.plot(np.exp(bottom), curves.own(bottom), "o", color=hue, markersize=7, markeredgecolor=PAPER)
     _titled(axes, f"Held-out loss at equal {price.unit}, nats per token", "parameters, logarithmic scale")
     axes.margins(x=0.1)
-    return f"{len(chosen)} costs of {len(every)}; {sum(not curves for _, curves in every)} have no bottom of their own."
+    without = sum(not curves for _, curves in every)
+    return f"{len(chosen)} costs of {len(every)}" + (f"; {without} have no bottom of their own." if without else ".")
 
 
 def _best(axes: "Axes", axis: str, lines: Sequence[Line], x: Floats, price: Price, level: tuple[float, float]) -> None:
