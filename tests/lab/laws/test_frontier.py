@@ -113,7 +113,7 @@ def test_methods_that_part_are_told(other: tuple, said: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("case", [Case("", 0.004, ratio=3, off=2, drift=1.2), Case("", 0.004, crossed=(6, 5, 3))])
 def test_intervals_of_bottoms_and_of_the_best_hold_the_truth(case: Case) -> None:
-    """30 simulations; bench/isoflop.py has more of them. Parabolas hold 0 and 20 % of these bottoms."""
+    """30 simulations; bench/isoflop.py has more of them. Parabolas hold 0 and 33 % of these bottoms."""
     trials = [trial(case, k)["isoflop"] for k in range(30)]
     for quantity, least in (("bottoms", 0.8), ("exponent", 0.73), ("far", 0.73)):
         found = [low <= truth <= high for one in trials for _, low, high, truth in one[quantity]]
