@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgpt.model.schedule import learning_rates
+from microgpt.model.schedule import cooldown_start, learning_rates
 from microgpt.model.settings import Settings
 
 
@@ -31,7 +31,28 @@ def test_warmup_rises_to_the_top_and_hands_over_there() -> None:
     assert rates[-1] == pytest.approx(1 / 6)
 
 
-@given(st.sampled_from(["linear", "cosine", "constant"]), st.integers(1, 40), st.integers(0, 40), st.integers(0, 40))
+def test_a_cooldown_falls_in_the_last_fifth_and_fastest_at_first() -> None:
+    rates = learning_rates(Settings(steps=1000, warmup=10, lr=2.0, decay="cooldown"), 0, 1000)
+    assert set(rates[10:801]) == {2.0}
+    expected = [2.0 * (1 - np.sqrt(n / 200)) for n in range(200)]
+    assert rates[800:].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [0, 30])
+def test_cooldowns_of_other_lengths_have_the_same_rates_before_they_fall(warmup: int) -> None:
+    short, long = (Settings(steps=steps, warmup=warmup, decay="cooldown") for steps in (50, 400))
+    start = cooldown_start(short)
+    assert start == 40
+    assert np.array_equal(learning_rates(short, 0, start), learning_rates(long, 0, start))
+    assert learning_rates(short, start + 1, 1) < learning_rates(long, start + 1, 1)
+
+
+@given(
+    st.sampled_from(["linear", "cosine", "constant", "cooldown"]),
+    st.integers(1, 40),
+    st.integers(0, 40),
+    st.integers(0, 40),
+)
 def test_a_part_of_the_schedule_is_that_part_of_the_whole(decay: str, steps: int, warmup: int, cut: int) -> None:
     settings = Settings(steps=steps, warmup=min(warmup, steps), decay=decay)  # type: ignore[arg-type]
     cut = min(cut, steps)

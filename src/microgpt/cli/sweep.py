@@ -30,6 +30,11 @@ STORE = click.option("--store", default="lab.db", show_default=True, metavar="FI
 @click.option("--seeds", type=click.IntRange(1, 10_000), metavar="N", help="Runs of each level.  [default: 3]")
 @click.option("--jobs", type=click.IntRange(1, 1024), metavar="N", help="Runs at a time.  [default: one for each core]")
 @STORE
+@click.option(
+    "--schedule",
+    type=click.Choice(["trunk"]),
+    help="trunk: one training at a constant rate for each size and seed, and a cooldown from it for each length.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it takes, and run nothing.")
 @click.option("--original", is_flag=True, help="The recipe's learning rate for every size, as the original has it.")
 @click.option("--engine", default="auto", show_default=True, metavar="WORD", help="What computes.")
@@ -57,11 +62,13 @@ def command(what: str, **given: Any) -> int:
     from microgpt.lab.texts import Texts
 
     asked = _asked(given)
-    design, texts = _design(what, given["seeds"], given["original"]), Texts()
+    design, texts = _design(what, given), Texts()
     planned = plan(design, texts, **_computed(given["engine"], given["precision"]))
     jobs = given["jobs"] or _jobs(planned)
     if asked:
         _check_gpus(asked, planned)
+    if given["schedule"]:
+        _check_trunk(planned, given)
     if not given["quiet"] and (note := lacking()):
         click.echo(note, err=True)
     if given["dry_run"]:
@@ -98,12 +105,12 @@ def _carry_out(
     raise AssertionError("a sweep ends with a record or raises")
 
 
-def _design(what: str, seeds: int | None, untuned: bool) -> "Design":
+def _design(what: str, given: dict[str, Any]) -> "Design":
     """The design that a word or a file means."""
     from dataclasses import replace
 
     from microgpt.lab.design_file import read_design
-    from microgpt.lab.plan import BUILT_IN, original
+    from microgpt.lab.plan import BUILT_IN, branched, original
 
     if what in BUILT_IN:
         design = BUILT_IN[what]
@@ -111,9 +118,11 @@ def _design(what: str, seeds: int | None, untuned: bool) -> "Design":
         design = read_design(Path(what))
     else:
         raise UsageError(f"There is no sweep {what!r}; a file ends in .toml. {suggestion(what, list(BUILT_IN))}")
-    if seeds:
-        design = replace(design, seeds=tuple(range(seeds)))
-    return original(design) if untuned else design
+    if given["seeds"]:
+        design = replace(design, seeds=tuple(range(given["seeds"])))
+    if given["original"]:
+        design = original(design)
+    return branched(design) if given["schedule"] else design
 
 
 def _computed(engine: str, precision: str) -> dict[str, str]:
@@ -131,8 +140,8 @@ def _jobs(planned: "Plan") -> int:
 
 
 def _executor(asked: "Asked | None", planned: "Plan", texts: "Texts", jobs: int, keep_runs: bool) -> "Executor":
-    """A cluster, or processes; where several runs can train together, such as take groups. A run with a folder trains
-    alone."""
+    """A cluster, or processes; where runs can train together or share a trunk, such as take groups. A run with a folder
+    trains alone."""
     if asked:
         from microgpt.lab.cluster.executor import RayCluster
 
@@ -140,8 +149,9 @@ def _executor(asked: "Asked | None", planned: "Plan", texts: "Texts", jobs: int,
     from microgpt.lab.ensemble import shape
     from microgpt.lab.executors import LocalProcesses
     from microgpt.lab.groups import InGroups
+    from microgpt.lab.trunk import trunk
 
-    if not keep_runs and any(map(shape, planned.levels)):
+    if not keep_runs and any(shape(level) or trunk(level) for level in planned.levels):
         return InGroups(jobs, texts)
     return LocalProcesses(jobs, "runs" if keep_runs else "")
 
@@ -176,6 +186,21 @@ def _check_gpus(asked: "Asked", planned: "Plan") -> None:
         raise UsageError(
             f"--gpus-per-run is for the engine torch, found runs with {', '.join(sorted(others))}; add --engine torch."
         )
+
+
+def _check_trunk(planned: "Plan", given: dict[str, Any]) -> None:
+    """Refuse a trunk where nobody would train one: what runs come to would be the same, and their price too."""
+    from microgpt.lab.trunk import shares, trunk
+
+    told = "--schedule trunk trains the lengths of a size one after another, "
+    if given["executor"] == "ray":
+        raise UsageError(told + "which --executor ray hands out as single runs; leave one out.")
+    if given["keep_runs"]:
+        raise UsageError(told + "and --keep-runs writes the folder of a training of its own; leave one out.")
+    if not all(map(trunk, planned.levels)):
+        raise UsageError(told + "and --engine torch those of a length together; add --engine fused, or --engine array.")
+    if min(shares(planned.levels)) == 1:
+        raise UsageError(told + f"found no two lengths of a size in {planned.name}; leave it out.")
 
 
 def _print_end(end: "Finished", store: str, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """What a sweep will take, before it starts: runs, operations, memory, and time from short measurements."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,6 +16,7 @@ from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.plan import Plan
 from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Shared, Texts
+from microgpt.lab.trunk import shares, trunk
 from microgpt.lab.worker import Broken, Outcome
 from microgpt.machine import cores
 from microgpt.model.cost import activation_bytes, state_bytes
@@ -41,6 +43,12 @@ class Row:
     flop: float
     memory: int  # bytes
     seconds: float  # with all workers at work
+    share: float = 1.0  # of the steps of a run that is reported; it has the others from a trunk
+
+    @property
+    def trainings(self) -> float:
+        """As many whole trainings are as much work as all runs."""
+        return self.tuning + (self.runs - self.tuning) * self.share
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Estimate:
 
     @property
     def flop(self) -> float:
-        return sum(row.runs * row.flop for row in self.rows)
+        return sum(row.trainings * row.flop for row in self.rows)
 
     @property
     def memory(self) -> int:
@@ -70,9 +78,11 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """The start of the workers, and then all together; the longest run is the least there can be."""
-        longest = max(row.seconds for row in self.rows)
-        return self.start + max(longest, sum(row.runs * row.seconds for row in self.rows) / self.jobs)
+        """The start of the workers, and then all together; the longest run, or trunk, is the least there can be."""
+        units: Counter[Spec] = Counter()
+        for row in self.rows:
+            units[trunk(row.spec) or row.spec] += row.share * row.seconds  # type: ignore[assignment]
+        return self.start + max(*units.values(), sum(row.trainings * row.seconds for row in self.rows) / self.jobs)
 
 
 @dataclass(frozen=True)
@@ -98,12 +108,12 @@ def estimate(plan: Plan, texts: Texts, jobs: int) -> Estimate:
     paces: dict[str, _Pace] = {}
     grouped: dict[str, _Pace] = {}
     rows = []
-    for level in plan.levels:
+    for level, share in zip(plan.levels, shares(plan.levels), strict=True):
         size, (count, _) = _size(level), runs[_level(level, tuned)]
         if size not in paces:
             paces[size] = pace = _measure(level, texts)
             grouped[size] = replace(pace, step=pace.step / quicker(level, texts, pace.step, -(-count // jobs)))
-        rows.append(_row(level, texts.shared(level), grouped[size], *runs[_level(level, tuned)]))
+        rows.append(_row(level, texts.shared(level), grouped[size], share, *runs[_level(level, tuned)]))
     most = max(rows, key=lambda row: row.runs * row.seconds).spec
     start, slower = _together(most, paces[_size(most)], jobs)
     return Estimate(tuple(replace(row, seconds=slower * row.seconds) for row in rows), jobs, start)
@@ -119,7 +129,7 @@ def _level(spec: Spec, tuned: bool) -> str:
     return spec.with_settings(seed=0, lr=0.01 if tuned else spec.settings.lr).identity
 
 
-def _row(spec: Spec, shared: Shared, pace: _Pace, runs: int, tuning: int) -> Row:
+def _row(spec: Spec, shared: Shared, pace: _Pace, share: float, runs: int, tuning: int) -> Row:
     settings = spec.settings
     model = settings.model(shared.split.corpus.tokenizer.vocabulary)
     lengths = seen(prepare(spec.request(), shared.split).dataset, settings)
@@ -135,6 +145,7 @@ def _row(spec: Spec, shared: Shared, pace: _Pace, runs: int, tuning: int) -> Row
         flop=float(training_flop(model, lengths, settings.steps)),
         memory=state_bytes(model, size) + activation_bytes(model, size, settings.batch),
         seconds=pace.seconds(settings.steps),
+        share=share,
     )
 
 

@@ -112,6 +112,16 @@ def original(design: Design) -> Design:
     return replace(design, name=f"{design.name}-original", tuned=False, rates=())
 
 
+def branched(design: Design) -> Design:
+    """The same sweep with lengths that branch off from one trunk (see lab/trunk.py), under its own name. Its rates are
+    tuned with that schedule. Raises `UsageError` for a design that has a decay of its own."""
+    if any("decay" in level for level in (design.base, design.axes, *design.levels)):
+        raise UsageError(
+            f"{design.name}: --schedule trunk brings the decay cooldown, found another decay; leave one out."
+        )
+    return replace(design, name=f"{design.name}-trunk", base={**design.base, "decay": "cooldown"})
+
+
 def _levels(design: Design, texts: Texts, computed: Level) -> tuple[list[Spec], int]:
     """Every combination that can be run and that the design keeps, once, and how many are left out."""
     found: dict[str, Spec] = {}

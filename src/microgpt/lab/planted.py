@@ -84,6 +84,9 @@ FAULTS: Final[dict[str, Fault]] = {  # by the kind of finding that must meet the
     "mixed held-out sets": lambda runs: [
         replace(run, settings={**run.settings, "split_seed": 1}) if run.seed == 1 else run for run in runs
     ],
+    "mixed schedules": lambda runs: [
+        replace(run, settings={**run.settings, "decay": "cooldown"}) if run.seed == 1 else run for run in runs
+    ],
     "mixed versions": lambda runs: _changed(runs, lambda run: run.seed == 1, commit="f" * 40),
     "learned nothing": lambda runs: _changed(runs, lambda run: _is_study(run) and run.seed == 1, loss=3.1),
 }

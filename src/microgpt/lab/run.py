@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.data.dataset import Dataset
 from microgpt.engines import create
 from microgpt.engines.base import Engine, EngineConfig, Runner
 from microgpt.errors import DivergedError
@@ -77,7 +78,7 @@ class Workshop:
             prepared = prepare(spec.request(device=self._device), shared.split)
             record = skeleton(spec, shared, prepared.dataset)
         try:
-            done = self._kept(spec, shared, record) if self._out else self._plain(prepared, shared, record, watch)
+            done = self._kept(spec, shared, record) if self._out else self._plain(spec, prepared, shared, record, watch)
         except DivergedError as error:
             done = Trained(replace(record, status="failed", error=str(error)))
         return replace(done, record=replace(done.record, finished=now()))
@@ -88,16 +89,12 @@ class Workshop:
         record = skeleton(spec, shared, dataset_on(spec.request(), shared.split))
         return Trained(replace(record, status="failed", error=error, finished=now()))
 
-    def _plain(self, prepared: Prepared, shared: Shared, record: RunRecord, watch: Stopwatch) -> Trained:
+    def _plain(self, spec: Spec, prepared: Prepared, shared: Shared, record: RunRecord, watch: Stopwatch) -> Trained:
         with watch.measure("compile"):
-            runner = self._engine(prepared).open(prepared.checkpoint.state)
+            runner = self.engine(prepared).open(prepared.checkpoint.state)
         with watch.measure("train"):
-            losses = _advance(prepared, runner)
-        with watch.measure("evaluate"):
-            held_out = _evaluate(runner, shared)
-        with watch.measure("sample"):
-            samples = samples_of(prepared, runner)
-        return measured(record, losses, held_out, samples, asdict(watch.seconds()))
+            losses = advance(prepared.dataset, spec.settings, runner, 0, spec.settings.steps)
+        return ended(prepared, shared, record, runner, losses, watch)
 
     def _kept(self, spec: Spec, shared: Shared, record: RunRecord) -> Trained:
         """The same through a run folder. One that a sweep which was killed has left keeps its name."""
@@ -109,12 +106,29 @@ class Workshop:
         held_out = result.loss.holdout, result.loss.holdout_se
         return measured(record, last.losses, held_out, result.samples, asdict(result.seconds))
 
-    def _engine(self, prepared: Prepared) -> Engine:
+    def engine(self, prepared: Prepared) -> Engine:
+        """What computes a run."""
         config = engine_config(prepared.request)
         key = (prepared.request.engine, config)
         if key not in self._engines:
             self._engines[key] = create(*key)
         return self._engines[key]
+
+
+def ended(
+    prepared: Prepared,
+    shared: Shared,
+    record: RunRecord,
+    runner: Runner,
+    losses: NDArray[np.float64],
+    watch: Stopwatch,
+) -> Trained:
+    """What came of a run after its last step: it is evaluated, and writes samples. Raises `DivergedError`."""
+    with watch.measure("evaluate"):
+        held_out = _evaluate(runner, shared)
+    with watch.measure("sample"):
+        samples = samples_of(prepared, runner)
+    return measured(record, losses, held_out, samples, asdict(watch.seconds()))
 
 
 def measured(
@@ -137,13 +151,12 @@ def curve(losses: NDArray[np.float64]) -> Curve:
     return Curve(every, tuple(np.round(means, 4).tolist()))
 
 
-def _advance(prepared: Prepared, runner: Runner) -> NDArray[np.float64]:
-    """The loss of every step. Raises `DivergedError`."""
-    settings, dataset = prepared.request.settings, prepared.dataset
+def advance(dataset: Dataset, settings: Settings, runner: Runner, begin: int, end: int) -> NDArray[np.float64]:
+    """Take the steps from `begin` to before `end`; the loss of each, (end - begin,). Raises `DivergedError`."""
     stretch = max(1, AT_ONCE // settings.batch)
-    parts = []
-    for first in range(0, settings.steps, stretch):
-        count = min(stretch, settings.steps - first)
+    parts = [np.empty(0)]
+    for first in range(begin, end, stretch):
+        count = min(stretch, end - first)
         rates = learning_rates(settings, first, count)
         parts.append(runner.advance(dataset.sequences_of(first, count, settings.batch), rates))
         if len(parts[-1]) < count:

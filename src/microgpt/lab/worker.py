@@ -4,6 +4,7 @@ It hears specifications from a pipe, one or a group that trains together, and an
 when the pipe closes, and at once when the process that started it is gone; Ctrl-C is that one's to decide.
 """
 
+import contextlib
 import multiprocessing
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from microgpt.errors import MicrogptError, UsageError
 from microgpt.lab.ensemble import carry_out_together
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
+from microgpt.lab.trunk import carry_out_branches, trunk
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,14 @@ def work(connection: Connection, out: str) -> None:
 
 def outcomes_of(workshop: Workshop, specs: list[Spec]) -> Iterator[Outcome]:
     """What comes of runs in their order: of a group together or, where that can't be, of each alone."""
+    done = 0
     if len(specs) > 1:
-        try:
-            yield from carry_out_together(workshop, specs)
-            return
-        except Exception:  # what it was, a run alone meets too, and tells
-            pass
-    for spec in specs:
+        together = carry_out_branches if trunk(specs[0]) else carry_out_together
+        with contextlib.suppress(Exception):  # what it was, a run alone meets too, and tells
+            for trained in together(workshop, specs):
+                done += 1
+                yield trained
+    for spec in specs[done:]:
         yield outcome_of(workshop, spec)
 
 

@@ -15,7 +15,7 @@ from microgpt.errors import UsageError
 LONGEST = 80  # characters of a wrong value that a message repeats
 MOST = 10**15  # of any whole number: beyond it a product of sizes is no number of bytes any more
 
-Decay = Literal["linear", "cosine", "constant"]
+Decay = Literal["linear", "cosine", "constant", "cooldown"]
 Initial = Literal["uniform", "gauss"]
 
 
@@ -85,7 +85,7 @@ class Settings:
     beta1: float = setting(0.85, "Adam's decay of the mean gradient.", low=0, high=0.999999)
     beta2: float = setting(0.99, "Adam's decay of the mean squared gradient.", low=0, high=0.99999999)
     warmup: int = setting(0, "Steps over which the learning rate rises to --lr.", low=0)
-    decay: Decay = setting("linear", "How it falls afterwards.", choices=("linear", "cosine", "constant"))
+    decay: Decay = setting("linear", "How it falls afterwards.", choices=("linear", "cosine", "constant", "cooldown"))
     seed: int = setting(42, "Seed of weights, order and samples.", low=0)
     emb: int = setting(16, "Numbers that stand for a token.", short="-e", low=1)
     head: int = setting(4, "Attention heads; they divide emb.", low=1)

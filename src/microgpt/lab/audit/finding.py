@@ -55,6 +55,10 @@ SENTENCES: Final[dict[str, str]] = {
         "The runs of one text were measured on {count} different held-out sets ({values}). Their losses differ by "
         "which documents were held out; keep --holdout and --split-seed the same in one sweep."
     ),
+    "mixed schedules": (
+        "The learning rate fell in {count} ways ({values}). A length comes to another loss with each, so each has rows "
+        "of its own, and one law is of one of them; take one sweep at a time with --sweep."
+    ),
     "mixed versions": (
         "The runs were made by {count} versions of the program ({values}). If what they compute has changed, so have "
         "the rows; to be sure, sweep again into a new store."

@@ -44,8 +44,9 @@ def mixed(runs: Iterable[RunRecord]) -> list[Finding]:
     texts = {run.data_sha256: f"{run.data} {run.data_sha256[:8]}" for run in kinds}
     engines = {(run.engine, run.precision): f"{run.engine} {run.precision}" for run in kinds}
     versions = {(run.version, run.commit): f"{run.version} {run.commit[:8]}".strip() for run in kinds}
+    decays = {run.settings.get("decay"): f"decay {run.settings.get('decay')}" for run in kinds}
     found = [_mixture("mixed data", texts), _mixture("mixed engines", engines), _mixture("mixed versions", versions)]
-    return [finding for finding in (*found, _held_out_sets(kinds)) if finding]
+    return [each for each in (*found, _mixture("mixed schedules", decays), _held_out_sets(kinds)) if each]
 
 
 def learned_nothing(runs: Iterable[RunRecord]) -> list[Finding]:
@@ -161,8 +162,8 @@ def _flatness(line: Series) -> float | None:
 
 
 def _circumstances(run: RunRecord) -> tuple[Any, ...]:
-    held_out = run.settings.get("holdout"), run.settings.get("split_seed")
-    return run.data_sha256, run.engine, run.precision, run.version, run.commit, *held_out
+    settings = (run.settings.get(name) for name in ("holdout", "split_seed", "decay"))
+    return run.data_sha256, run.engine, run.precision, run.version, run.commit, *settings
 
 
 def _mixture(kind: str, values: dict[Any, str]) -> Finding | None:
