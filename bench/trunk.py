@@ -1,7 +1,7 @@
 """Lengths from one trunk (`sweep laws --schedule trunk`): what they cost, and whether they come to the same losses.
 
     python bench/trunk.py price [--repeats 3] [--sizes 3] [--seeds 2] [--jobs 2] [--json]
-    python bench/trunk.py agreement [--seeds 8] [--jobs 2] [--store FILE] [--json]
+    python bench/trunk.py agreement [--seeds 8] [--batch 1] [--jobs 2] [--store FILE] [--json]
 
 `price` carries out sizes of the built-in `laws` without tuning, by single runs and from trunks, with the same schedule
 and so the same runs. Medians over repeats of the seconds by the clock and of the workers' processors, and how many
@@ -11,7 +11,8 @@ ratios, and five and ten at equal distances.
 `agreement` sweeps two sizes of `laws` twice, each with its own learning rates, tuned as the command tunes them: with
 the recipe's schedule, linear to zero, and from trunks. Told are the differences of held-out losses between runs of one
 size, length and seed, trunk minus linear, in nats: the mean over seeds with its 90% interval (Student). `neighbours` is
-how far the seeds' deviations at one length and the next are correlated. With a store it goes on where it was stopped.
+how far the seeds' deviations at one length and the next are correlated. A larger --batch takes so many times fewer
+steps: the same documents. With a store it goes on where it was stopped.
 """
 
 import argparse
@@ -84,9 +85,10 @@ def price(repeats: int, sizes: int, seeds: int, jobs: int) -> list[dict[str, Any
     return found
 
 
-def agreement(store: Path, seeds: int, jobs: int) -> list[dict[str, Any]]:
+def agreement(store: Path, seeds: int, batch: int, jobs: int) -> list[dict[str, Any]]:
     """For each size and length, what trunks differ in from runs of their own."""
-    linear = Design("laws", levels=COMPARED, axes={"steps": LAW_STEPS}, seeds=tuple(range(seeds)))
+    lengths, base = tuple(steps // batch for steps in LAW_STEPS), {"batch": batch}
+    linear = Design("laws", base=base, levels=COMPARED, axes={"steps": lengths}, seeds=tuple(range(seeds)))
     for design in (linear, branched(linear)):
         carry_out(design, store, jobs, grouped=True)
     names = (linear.name, branched(linear).name)
@@ -108,9 +110,10 @@ def agreement(store: Path, seeds: int, jobs: int) -> list[dict[str, Any]]:
 
 def neighbours(runs: dict[tuple[int, int, int], RunRecord], seeds: int) -> float:
     """The correlation of what the seeds deviate by at one length and at the next, over sizes."""
+    lengths = sorted({key[1] for key in runs})
     table = np.array(
         [
-            [[float(runs[params, steps, seed].loss or 0) for seed in range(seeds)] for steps in LAW_STEPS]
+            [[float(runs[params, steps, seed].loss or 0) for seed in range(seeds)] for steps in lengths]
             for params in sorted({key[0] for key in runs})
         ]
     )  # (sizes, lengths, seeds)
@@ -125,6 +128,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sizes", type=int, default=3)
     parser.add_argument("--seeds", type=int)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--store", type=Path)
     parser.add_argument("--json", action="store_true")
@@ -133,7 +137,9 @@ def main() -> None:
         if arguments.what == "price":
             rows = price(arguments.repeats, arguments.sizes, arguments.seeds or 2, arguments.jobs)
         else:
-            rows = agreement(arguments.store or Path(folder) / "lab.db", arguments.seeds or 8, arguments.jobs)
+            rows = agreement(
+                arguments.store or Path(folder) / "lab.db", arguments.seeds or 8, arguments.batch, arguments.jobs
+            )
     if arguments.json:
         print(json.dumps({"machine": machine.machine(), "rows": rows}, indent=1))
         return
