@@ -16,7 +16,7 @@ def learning_rates(settings: Settings, first: int, count: int) -> NDArray[np.flo
     During warmup, step s has lr · (s + 1) / warmup. Afterwards, with t = (s − warmup) / (steps − warmup):
     linear lr · (1 − t), cosine lr · (1 + cos πt) / 2 (Loshchilov & Hutter 2017, eq. 5), constant lr.
     cooldown is constant up to `cooldown_start`, and from there, with t from 0 to 1, lr · (1 − √t): a fifth of the
-    length, in the form that Hägele et al. 2024 (arXiv 2405.18392, section 4) found to be better than a line.
+    length, in the form that Hägele et al. 2024 (arXiv 2405.18392) found to be better than a line.
     """
     steps = np.arange(first, first + count, dtype=np.float64)
     progress = (steps - settings.warmup) / max(1, settings.steps - settings.warmup)
