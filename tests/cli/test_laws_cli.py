@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.cli.app import run
+from microgpt.lab.laws.simulate import Plan
 from tests.lab.laws.planted import drawn
 
 pytest.importorskip("scipy")
@@ -49,7 +50,9 @@ def test_a_csv_from_elsewhere_gives_a_law_with_intervals_and_a_picture(
     assert round(told["E"], 4) == 1.8172
     assert told["points"], told["dropped"] == (240, 5)
     assert told["intervals"]["alpha"][0] < told["alpha"] < told["intervals"]["alpha"][1]
-    assert "thousandths" in (tmp_path / "law.svg").read_text()
+    drawn_ = (tmp_path / "law.svg").read_text()
+    assert "thousandths" in drawn_
+    assert "of 240 runs, at 6 of" in drawn_
 
 
 def test_the_table_tells_every_parameter(capsys: pytest.CaptureFixture[str], runs: str) -> None:
@@ -68,6 +71,8 @@ def test_a_prediction_is_registered_and_scored(capsys: pytest.CaptureFixture[str
     later.write_text(f"params,tokens,loss\n2000000,200000000,{told['loss']}\n2000000,200000000,9\n")
     scores = asked(capsys, "predict", "--score", said, "--csv", str(later))
     assert (scores["runs"], scores["inside"]) == (2, 1)
+    code, line = refused(capsys, "predict", "--score", said, "--csv", runs)
+    assert (code, "the very runs that were fitted" in line) == (3, True)
     two = asked(capsys, "predict", "1e4", "1e6", "1e5", "1e7", "--csv", runs, *QUICK)
     assert [one["in_range"] for one in two["predictions"]] == [True, True]
 
@@ -153,3 +158,21 @@ def test_a_budget_in_time_needs_runs_with_times(capsys: pytest.CaptureFixture[st
     code, line = refused(capsys, "frontier", "5m", "--csv", runs, *QUICK)
     assert code == 3
     assert "seconds" in line
+
+
+def test_what_is_drawn_can_be_chosen(capsys: pytest.CaptureFixture[str], runs: str) -> None:
+    told = [asked(capsys, "laws", "--csv", runs, *QUICK, *more) for more in ([], ["--resample", "residuals"])]
+    assert [one["resample"] for one in told] == ["runs", "residuals"]
+    assert told[0]["intervals"] != told[1]["intervals"]
+    assert told[0]["E"] == told[1]["E"]
+
+
+def test_a_bound_that_is_not_determined_is_null_and_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A term that is next to nothing but in the shortest runs."""
+    path, found = tmp_path / "flat.csv", drawn(Plan(4, 4, 1, law={"E": 2, "A": 50, "B": 2e9, "alpha": 0.35, "beta": 2}))
+    rows = zip(*(column.tolist() for column in (found.params, found.tokens, found.loss)), strict=True)
+    path.write_text("params,tokens,loss\n" + "".join(f"{n},{d},{loss}\n" for n, d, loss in rows))
+    told = asked(capsys, "laws", "--csv", str(path), *QUICK)
+    assert told["intervals"]["B"][1] is None
+    assert run(["laws", "--csv", str(path), *QUICK]) == 0
+    assert "not determined" in capsys.readouterr().out

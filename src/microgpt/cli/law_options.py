@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FORMS = ("full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-floor", "repeated", "joint")
+RESAMPLES = ("runs", "residuals")
 COUNTINGS = ("all", "no-embedding", "body")
 
 _SOURCE = (
@@ -34,6 +35,7 @@ _FIT = (
     click.option("--form", default="full", show_default=True, type=click.Choice(FORMS), help="Shape of the law."),
     click.option("--count", default="all", show_default=True, type=click.Choice(COUNTINGS), help="Which parameters."),
     click.option("--bootstrap", default=1000, show_default=True, metavar="N", help="Draws for the intervals."),
+    click.option("--resample", default="runs", show_default=True, type=click.Choice(RESAMPLES), help="What is drawn."),
     click.option("--level", default=0.9, show_default=True, metavar="X", help="Level of the intervals."),
     click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the draws."),
 )
@@ -94,7 +96,8 @@ def fit_law(chosen: dict[str, Any], table: "Table | None" = None) -> "Law":
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
     found = read_table(chosen) if table is None else table
-    return law(found, form(chosen["form"]), chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"])
+    drawn = chosen["bootstrap"], chosen["level"], chosen["seed"]
+    return law(found, form(chosen["form"]), *drawn, chosen["count"], chosen["resample"])
 
 
 def check_draws(draws: int, level: float, seed: int) -> None:

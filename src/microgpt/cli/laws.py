@@ -56,14 +56,14 @@ def command(plot: str | None, compare: bool, simulate: int | None, force: bool, 
 
 
 def _tell(found: "Law") -> None:
-    from microgpt.lab.laws.summary import MEANINGS
+    from microgpt.lab.laws.summary import MEANINGS, in_words
 
     told, law = found.to_dict(), found.fit
     click.echo(
         f"{found.table.source}: {counted(told['points'], 'run')}, form {told['form']}, {found.level:.0%} intervals"
     )
-    for name, (low, high) in told["intervals"].items():
-        click.echo(f"  {name:14} {told[name]:>11.5g}   {low:>11.5g} to {high:<11.5g}  {MEANINGS[name]}")
+    for name, span in found.spans.items():
+        click.echo(f"  {name:14} {told[name]:>11.5g}   {in_words(span, 5):^26}  {MEANINGS[name]}")
     tested = "no larger runs to test it on"
     if told["backtest_error"] is not None:
         tested = f"fitted to the smaller runs it misses the larger by {told['backtest_error']:.2%} of their loss"
@@ -90,9 +90,8 @@ def _simulate(count: int, as_json: bool, chosen: dict[str, Any]) -> None:
     if not 1 <= count <= 100_000:
         raise click.UsageError(f"--simulate takes 1 to 100,000 draws of a design, found {count}.")
     plan = Plan(*_design(chosen["design"]), scatter=chosen["scatter"])
-    told = summary(
-        list(trials(plan, count, chosen["bootstrap"], chosen["level"], chosen["seed"])), plan, chosen["level"]
-    )
+    drawn = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["resample"]
+    told = summary(list(trials(plan, count, *drawn)), plan, chosen["level"])
     if as_json:
         click.echo(json.dumps(told))
         return

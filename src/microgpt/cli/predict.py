@@ -68,7 +68,7 @@ def _tell(said: "list[Prediction]", as_json: bool) -> None:
         click.echo(json.dumps(told[0] if len(told) == 1 else {"predictions": told}))
         return
     for one in said:
-        where = "" if one.in_range else "; beyond the sizes or lengths of the runs"
+        where = "" if one.in_range else "; beyond the sizes, lengths or cost of the runs"
         click.echo(
             f"N = {one.params:,.0f}, D = {one.tokens:,.0f}: loss {one.loss:.4f}, {one.level:.0%} of runs from "
             f"{one.low:.4f} to {one.high:.4f} ({one.widening:.1f} times wider by misfit{where})"
@@ -76,10 +76,14 @@ def _tell(said: "list[Prediction]", as_json: bool) -> None:
 
 
 def _score(path: Path, table: "Table", as_json: bool) -> None:
-    from microgpt.lab.laws.register import registered, score
+    from microgpt.lab.laws.register import check_new, registered, score
+    from microgpt.lab.laws.table import distinct
 
+    entries = registered(path)
+    if not table.records:  # of the runs of a store the times are known
+        check_new(entries, distinct(table).sha256, table.source)
     finished = [record.finished for record in table.records] or [""] * len(table.points)
-    scores = score(registered(path), table.points, finished)
+    scores = score(entries, table.points, finished)
     for note in table.notes:
         click.echo(f"warning: {note}", err=True)
     if as_json:

@@ -12,7 +12,7 @@ from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.frontier import Optimum, frontier
 from microgpt.lab.laws.points import Points, count_levels, points
 from microgpt.lab.laws.price import price
-from microgpt.lab.laws.summary import MEANINGS, Law, law
+from microgpt.lab.laws.summary import MEANINGS, Law, in_words, law
 from microgpt.lab.laws.table import Table, table
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import MISSING
@@ -95,10 +95,7 @@ def _along(axis: Axis, line: Series, places: Any, unique: float) -> Points:
 
 def _numbers(found: Law) -> dict[str, Any]:
     values = found.to_dict()
-    rows = [
-        [name, f"{values[name]:.4g}", f"{low:.4g} to {high:.4g}", MEANINGS[name]]
-        for name, (low, high) in found.spans.items()
-    ]
+    rows = [[name, f"{values[name]:.4g}", in_words(span), MEANINGS[name]] for name, span in found.spans.items()]
     columns = ["number", "value", f"{found.level:.0%} interval", "meaning"]
     return {"title": "The law", "columns": columns, "numbers": [False, True, True, False], "rows": rows, "note": ""}
 

@@ -99,7 +99,7 @@ def test_the_report_has_the_law_with_its_intervals_picture_and_command(crossed: 
     found = section(crossed, "my lab.db")
     assert found.paragraphs[0].startswith("The 48 runs of laws on names: L(N, D) = ")
     assert [row.parameter for row in found.tables[0].rows] == ["E", "A", "B", "alpha", "beta", "size_exponent"]
-    assert all(row.low <= row.value <= row.high for row in found.tables[0].rows)
+    assert all(row.span[0] <= row.value <= row.span[1] for row in found.tables[0].rows)
     assert found.commands == ["microgpt laws --sweep laws --store 'my lab.db'"]
     assert "Scaling law" in page(Report("How it learns", "", [found]))
 

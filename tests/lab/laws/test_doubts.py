@@ -118,3 +118,35 @@ def test_the_json_has_what_the_contract_names() -> None:
         low, high = told["intervals"][name]
         assert low < told[name] < high
     assert points([1], [1], [1]).epochs.tolist() == [0]
+
+
+def test_a_law_that_bends_is_told_though_nothing_repeats() -> None:
+    """A curve of 1 % across the design, a run scattering by 0.1 %: residuals alone say so."""
+    plan = Plan(6, 5, 1)
+    found, noise = plan.design, np.random.default_rng(0).normal(0, 0.002, 30)
+    work = np.log(found.params * found.tokens)
+    curve = 0.005 * ((work - work.mean()) / work.std()) ** 2
+    assert "bend away from this law" in warned(found.with_loss(found.loss * (1 + curve) + noise))
+    assert "bend" not in warned(found.with_loss(found.loss + noise))
+
+
+def test_a_loss_that_rises_is_no_exponent_near_zero() -> None:
+    found = drawn(Plan(5, 5, 3))
+    risen = found.with_loss(found.loss + 0.05 * np.log(found.tokens / 1e5))
+    said = warned(risen.with_loss(2 + 50 / found.params**0.35 + 0.05 * np.log(found.tokens / 1e5)))
+    assert "the loss rises with tokens" in said
+    assert "can't be told from zero" not in said
+
+
+def test_a_floor_that_ran_to_zero_is_told() -> None:
+    flat = drawn(Plan(5, 5, 3, law={"E": 1e-9, "A": 5.0, "B": 4.0, "alpha": 0.1, "beta": 0.1}))
+    assert "The floor E ran to zero" in warned(flat)
+
+
+def test_runs_that_no_law_fits_end_in_warnings_of_ours_alone() -> None:
+    """Two metrics in one column: numpy said that exp overflows."""
+    form = FORMS["full"]
+    theta = np.array([[800.0, 900.0, 1.0, -800.0, 900.0]])
+    with np.errstate(over="raise"):
+        assert np.isfinite(form.natural(theta)["A"]).all()
+        assert np.isfinite(form.loss(theta, drawn(Plan(3, 3, 1)))).all()

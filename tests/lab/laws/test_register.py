@@ -9,7 +9,7 @@ import pytest
 from microgpt.errors import DataError
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.predict import Prediction
-from microgpt.lab.laws.register import register, registered, score
+from microgpt.lab.laws.register import check_new, register, registered, score
 
 
 class Counting(list[str]):
@@ -79,3 +79,11 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError):
         register(path, [SAID], "a" * 64, NOW)
     assert path.read_text() == text
+
+
+def test_the_runs_that_were_fitted_are_not_scored(tmp_path: Path) -> None:
+    register(tmp_path / "said.json", [SAID], "a" * 64, NOW)
+    entries = registered(tmp_path / "said.json")
+    check_new(entries, "b" * 64, "later.csv")
+    with pytest.raises(DataError, match=r"runs\.csv: expected runs that came after .* the very runs that were fitted"):
+        check_new(entries, "a" * 64, "runs.csv")

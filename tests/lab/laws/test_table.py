@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.laws.csv_file import Columns, read_csv
 from microgpt.lab.laws.points import points
-from microgpt.lab.laws.table import table
+from microgpt.lab.laws.table import distinct, table
 from microgpt.lab.record import RunRecord
 from microgpt.lab.simulate import Design, Law, Noise, simulate
 
@@ -127,3 +127,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_points_refuse_what_is_not_positive() -> None:
     with pytest.raises(DataError, match=r"tokens: .* found 0.0 at point 2"):
         points([1, 2], [3, 0], [1, 1])
+
+
+def test_rows_pasted_twice_and_seeds_without_effect_count_once(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("params,tokens,loss,seed\n10,20,3.5,1\n10,20,3.5,2\n10,20,3.6,3\n10,30,3.5,1\n")
+    found = distinct(read_csv(path, Columns()))
+    assert found.points.loss.tolist() == [3.5, 3.6, 3.5]
+    assert any(note.startswith("Counted once: 1 run of the same size, length and loss") for note in found.notes)

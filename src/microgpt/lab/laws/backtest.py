@@ -10,10 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from microgpt.lab.laws.bootstrap import scatter_of
 from microgpt.lab.laws.fit import Fit, fit_part
 from microgpt.lab.laws.form import inputs
+from microgpt.lab.laws.lbfgs import scipy_part
 from microgpt.lab.laws.points import Floats, Points, count_levels
+from microgpt.lab.laws.scatter import scatter_of
 
 FOLDS: Final = 4
 REACH: Final = 10.0  # how many times the compute of what was fitted a backtest predicts
@@ -30,6 +31,7 @@ class Backtest:
     variances: Floats  # (cells,)
     distances: Floats  # (cells,)
     folds: int
+    surplus: float = 0.0  # squared misses over what the scatter of all runs explains, on average
 
     @property
     def misfit(self) -> float:
@@ -53,11 +55,35 @@ class Backtest:
 def backtest(found: Fit, split: Iterable[tuple[Points, Points]] | None = None) -> Backtest:
     """Fit again and again to the runs below a compute, and predict those above; `split` has other pairs to try."""
     pairs = folds(found) if split is None else split
-    parts = [_misses(fit_part(found, known), hidden) for known, hidden in pairs]
+    whole, parts = scatter_of(found), []
+    for known, hidden in pairs:
+        part = fit_part(found, known)
+        least = max(1.0, whole.scale / scatter_of(part).scale) ** 2
+        parts.append((*_misses(part, hidden), least))
     if not parts:
         return Backtest(np.zeros(0), np.zeros(0), np.zeros(0), 0)
-    misses, variances, distances = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Backtest(misses, variances, distances, len(parts))
+    misses, variances, distances = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
+    surplus = np.concatenate([part[0] ** 2 / (part[1] * part[3]) for part in parts])
+    return Backtest(misses, variances, distances, len(parts), float(surplus.mean()))
+
+
+def bend(found: Fit) -> tuple[float, float]:
+    """Whether residuals follow squares and products of log N and log D, which the law should have left nothing of
+    (an F test in the manner of Ramsey 1969): the chance of that, and the root mean square of the bend in log loss."""
+    given = found.inputs
+    axes = [getattr(given, axis) for axis in found.form.axes]
+    squares = np.stack([one * other for k, one in enumerate(axes) for other in axes[k:]], axis=1)
+    slopes = found.form.log_loss(found.centred[None, :], given)[1][0].T
+    rest = len(found.points) - slopes.shape[1] - squares.shape[1]
+    if rest < 1:
+        return 1.0, 0.0
+    basis = np.linalg.svd(slopes, full_matrices=False)[0]
+    left, squares = (column - basis @ (basis.T @ column) for column in (found.residuals, squares))
+    bent = squares @ np.linalg.lstsq(squares, left, rcond=1e-9)[0]
+    explained, other = float(bent @ bent), float(np.sum((left - bent) ** 2))
+    ratio = explained / squares.shape[1] / max(other / rest, 1e-30)
+    chance = float(scipy_part("special").fdtrc(squares.shape[1], rest, ratio))
+    return chance, float(np.sqrt(explained / len(left)))
 
 
 def folds(found: Fit) -> Iterator[tuple[Points, Points]]:

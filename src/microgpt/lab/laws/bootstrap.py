@@ -1,141 +1,115 @@
-"""How sure a law is: the same design run again many times, with the scatter that the runs have shown.
+"""How sure a law is: it is fitted again and again to other draws of its own runs.
 
-The run is the unit. With a few seeds in a design cell, drawing again from the cell's own runs understates the scatter
-by (seeds − 1)/seeds, and with one seed it sees none; so residuals are drawn instead, and the small sample is paid for:
-each residual is divided by √(1 − leverage); all are scaled to the degrees of freedom that the parameters leave; the
-share of the variance that the parameters took comes back as normal noise, because a robust fit goes through some runs
-almost exactly and so leaves too many residuals near zero; and what the draws give is stretched from the normal to
-Student's t. Signs are drawn too, since a Huber fit leaves residuals whose mean is not zero. Losses scatter by `scale` ·
-loss^`power` nats; the power is fitted, held near zero (the same nats everywhere) as far as the runs do not say
-otherwise.
+The run is the unit. By default whole runs are drawn with replacement (the pairs bootstrap, Efron & Tibshirani 1993,
+section 9.5), which holds also where some runs scatter more than others and have the most say in an exponent. With
+`residuals` the design stays as it is and its losses are drawn (see scatter.py): right where the scatter is even, about
+half as wide as it should be where it is not. Where the law misses the means of its design cells by more than seeds
+explain, whole cells are drawn. What the draws give is stretched from the normal to Student's t.
 
-Where replicates show that the law misses the cells' means by more than their seeds explain (an F test), the misses are
-drawn for whole cells, and the degrees of freedom are those of the cells.
+A draw that lost what tells a parameter, a size or a length say, can't be fitted and is drawn again: one whose least
+known direction has less than LEAST of the information that all the runs have on it.
+
+A floor near zero has no slope, so that a draw that starts there stays there, whatever its runs say. So draws are
+searched from other floors too: a few of them at first, and all where one of these found a lower bottom. Zero is also
+the edge of what a floor can be, where drawing runs is not consistent (Andrews 2000): runs whose fit has no floor have
+none in nearly all draws. There every second draw is of residuals.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from microgpt.lab.laws.fit import Fit, refit
 from microgpt.lab.laws.lbfgs import scipy_part
 from microgpt.lab.laws.points import Floats
+from microgpt.lab.laws.scatter import Scatter, draw_losses, scatter_of
+
+Resample = Literal["runs", "residuals"]
 
 DRAWS: Final = 1000
 LEVEL: Final = 0.9
-PRIOR: Final = 8.0  # the weight that holds the power near zero, in units of one run's squared log loss
-POWERS: Final = (-0.5, 1.5)
-SMALLEST: Final = 0.05  # of the root mean square: residuals below count as that when the power is fitted
-LACKS: Final = 0.05  # significance at which the law is said to miss the means of the cells
-LOWEST: Final = 0.05  # of the law's loss: no drawn loss is lower
-
-
-@dataclass(frozen=True, eq=False)
-class Scatter:
-    """How runs scatter about a law: nats at the middle loss and how they grow with it, and by how much the law misses
-    the mean of a design cell beyond that (zero where seeds explain it all)."""
-
-    scale: float
-    power: float
-    middle: float  # log loss at which the scale holds
-    miss: float  # in units of the scale
-    freedom: int
-    pool: Floats  # (points,) residuals to draw runs from, in units of the scale
-    cells: Floats  # (cells,) to draw the misses of cells from, in units of the scale
-
-    def nats(self, loss: Floats) -> Floats:
-        """Standard deviation of a run whose law says `loss`, of the same shape."""
-        found: Floats = self.scale * np.exp(self.power * (np.log(loss) - self.middle))
-        return found
+LEAST: Final = 0.02  # of the information of all runs, in its least known direction: a draw with less is drawn again
+ATTEMPTS: Final = 50
+FLOORS: Final = (0.5, 0.9)  # of the lowest loss, from which draws are searched too
+GONE: Final = 1e-3  # of the lowest loss: a lower floor ran to zero
+PROBED: Final = 0.1  # of the draws are searched from all floors at first
+LOWER: Final = 1e-4  # a bottom is another one that is lower by this share
+FAR: Final = 1e3  # a bound that is so many times above or below the value is none
+POSITIVE: Final = {"A", "B", "R", "gamma"}
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """A fit, and what it would have been in other draws of the same design."""
+    """A fit, and what it would have been in other draws of the same design. `losses` are of the whole design, with the
+    scatter of its runs: what each theta was fitted to where residuals are drawn. Drawn runs leave cells empty, where
+    measured curves need a loss in each; so the curve methods of the frontier take these in both ways."""
 
     fit: Fit
     scatter: Scatter
     theta: Floats  # (draws, parameters), about zero
-    losses: Floats  # (draws, points) what each was fitted to
+    losses: Floats  # (draws, points), nats
+    resample: Resample = "runs"
 
 
-def scatter_of(fit: Fit) -> Scatter:
-    """The scatter of the runs about their law."""
-    value, gradient = fit.form.log_loss(fit.centred[None, :], fit.inputs)
-    log_law, slopes = value[0], gradient[0]
-    residuals = fit.residuals * np.exp(log_law)  # nats
-    swing = log_law - log_law.mean()
-    free = residuals / np.sqrt(1 - leverage(slopes))
-    power = fitted_power(swing, free)
-    unit = np.exp(power * swing)
-    scale = float(np.sqrt(np.sum((residuals / unit) ** 2) / fit.freedom))
-    pool = free / unit
-    pool = pool / np.sqrt(np.mean(pool**2))
-    plain = Scatter(scale, power, float(log_law.mean()), 0.0, fit.freedom, pool, np.zeros(1))
-    return with_misses(plain, fit, residuals / unit)
-
-
-def leverage(slopes: Floats) -> Floats:
-    """How far each point pulls the fit to itself: the diagonal of the hat matrix, for (parameters, points)."""
-    basis = np.linalg.svd(slopes, full_matrices=False)[2]
-    pull: Floats = np.minimum(np.sum(basis**2, axis=0), 0.99)
-    return pull
-
-
-def fitted_power(swing: Floats, residuals: Floats) -> float:
-    """How the size of residuals grows with the loss, in logarithms, held near zero by PRIOR."""
-    least = SMALLEST * np.sqrt(np.mean(residuals**2)) + 1e-300
-    size = np.log(np.maximum(np.abs(residuals), least))
-    return float(np.clip(swing @ size / (swing @ swing + PRIOR), *POWERS))
-
-
-def with_misses(plain: Scatter, fit: Fit, residuals: Floats) -> Scatter:
-    """The scatter split into runs and cells where an F test of the cells' means asks for it. Residuals are in nats
-    divided by how they grow with the loss."""
-    cells, count = fit.points.cells, np.bincount(fit.points.cells)
-    inner, outer = len(fit.points) - len(count), len(count) - fit.form.size
-    if inner < 1 or outer < 1:
-        return plain
-    means = np.bincount(cells, residuals) / count
-    within = residuals - means[cells]
-    square = float(np.sum(within**2)) / inner
-    between = float(np.sum(count * means**2)) / outer
-    if square <= 0 or scipy_part("special").fdtrc(outer, inner, between / square) > LACKS:
-        return plain
-    scale = float(np.sqrt(square))
-    miss = float(np.sqrt((between - square) / np.mean(count))) / scale
-    pool = within * np.sqrt(count / np.maximum(count - 1, 1))[cells]
-    pool = pool[count[cells] > 1]
-    pool, drawn = pool / np.sqrt(np.mean(pool**2)), means / np.sqrt(np.mean(means**2))
-    return Scatter(scale, plain.power, plain.middle, miss, outer, pool, drawn)
-
-
-def draw_losses(fit: Fit, scatter: Scatter, draws: int, stream: np.random.Generator) -> Floats:
-    """The design run again so often. (draws, points), nats"""
-    law = fit.form.loss(fit.theta, fit.points)
-    share = fit.form.size / len(law)
-    unit = np.sqrt(1 - share) * _draw(scatter.pool, (draws, len(law)), stream)
-    unit += np.sqrt(share) * stream.standard_normal(unit.shape)
-    if scatter.miss:
-        cells = _draw(scatter.cells, (draws, int(fit.points.cells.max()) + 1), stream)
-        unit = unit + scatter.miss * cells[:, fit.points.cells]
-    losses: Floats = np.maximum(law + unit * scatter.nats(law), LOWEST * law)
-    return losses
-
-
-def _draw(pool: Floats, shape: tuple[int, int], stream: np.random.Generator) -> Floats:
-    drawn: Floats = pool[stream.integers(0, len(pool), shape)] * stream.choice([-1.0, 1.0], shape)
-    return drawn
-
-
-def bootstrap(fit: Fit, draws: int = DRAWS, seed: int = 0) -> Ensemble:
+def bootstrap(fit: Fit, draws: int = DRAWS, seed: int = 0, resample: Resample = "runs") -> Ensemble:
     """Fit the law to so many draws of its own design."""
-    scatter = scatter_of(fit)
-    losses = draw_losses(fit, scatter, draws, np.random.default_rng(seed))
-    theta = refit(fit, np.log(losses)).theta
+    scatter, stream = scatter_of(fit), np.random.default_rng(seed)
+    losses = draw_losses(fit, scatter, draws, stream)
+    log_loss = np.log(losses)
+    counts = np.ones_like(log_loss)
+    if resample == "runs":
+        drawn = slice(0, None, 2 if gone(fit, fit.centred) else 1)
+        log_loss[drawn] = np.log(fit.points.loss)
+        counts[drawn] = draw_runs(fit, draws, stream, cells=scatter.miss > 0)[drawn]
+    theta = searched(fit, log_loss, counts)
     moved = fit.form.moved(theta, fit.inputs.centre_params, fit.inputs.centre_tokens)
-    return Ensemble(fit, scatter, moved, losses)
+    return Ensemble(fit, scatter, moved, losses, resample)
+
+
+def draw_runs(fit: Fit, draws: int, stream: np.random.Generator, cells: bool = False) -> Floats:
+    """How often each run is in each draw (draws, points): as many are drawn as there are, runs or whole cells."""
+    unit = fit.points.cells if cells else np.arange(len(fit.points))
+    units = int(unit.max()) + 1
+    slopes = fit.form.log_loss(fit.centred[None, :], fit.inputs)[1][0]
+    basis = np.linalg.svd(slopes, full_matrices=False)[2]  # (parameters, points), of which all runs know 1 each
+    known = np.einsum("pn,qn->npq", basis, basis).reshape(len(unit), -1)  # (points, parameters²)
+    counts, wanting = np.zeros((draws, len(unit))), np.arange(draws)
+    for _ in range(ATTEMPTS):
+        drawn = stream.integers(0, units, (len(wanting), units)) + units * np.arange(len(wanting))[:, None]
+        often = np.bincount(drawn.reshape(-1), minlength=units * len(wanting)).reshape(-1, units)
+        counts[wanting] = often[:, unit]
+        information = (counts[wanting] @ known).reshape(-1, len(basis), len(basis))
+        wanting = wanting[np.linalg.eigvalsh(information)[:, 0] < LEAST]
+        if not len(wanting):
+            break
+    return counts
+
+
+def gone(fit: Fit, theta: Floats) -> Any:
+    """Whether the floor ran to zero, for centred parameters: a flag for each fit."""
+    return theta[..., 0] < np.log(GONE * fit.points.loss.min()) if fit.form.floor else np.zeros(theta.shape[:-1], bool)
+
+
+def searched(fit: Fit, log_loss: Floats, counts: Floats) -> Floats:
+    """The lowest bottom of each draw (draws, parameters), centred, from the fit and from other floors. Both arrays are
+    (draws, points)."""
+    found = refit(fit, log_loss, counts)
+    if not fit.form.floor:
+        return found.theta
+    theta, objective, every = found.theta, found.objective, np.arange(len(counts))
+    lost = gone(fit, theta)
+    probed = every % round(1 / PROBED) == 0
+    first = lost | probed
+    for chosen in (every[first], every[~first]):
+        if not len(chosen):
+            break
+        other = refit(fit, log_loss[chosen], counts[chosen], FLOORS)
+        lower = other.objective < objective[chosen] * (1 - LOWER)
+        theta[chosen[lower]] = other.theta[lower]
+        if not (lower & ~lost[chosen]).any():
+            break
+    return theta
 
 
 def stretch(freedom: int, level: float) -> float:
@@ -146,27 +120,28 @@ def stretch(freedom: int, level: float) -> float:
 
 
 def interval(value: float, drawn: Floats, freedom: int, level: float = LEVEL) -> tuple[float, float]:
-    """The interval of a quantity at a level, from its value and its draws (draws,)."""
+    """The interval of a quantity at a level, from its value, which it holds, and its draws (draws,)."""
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(drawn - value, tails) * stretch(freedom, level)
-    return value + float(low), value + float(high)
+    return value + min(float(low), 0.0), value + max(float(high), 0.0)
 
 
 def intervals(found: Ensemble, level: float = LEVEL) -> dict[str, tuple[float, float]]:
-    """The interval of every parameter, and of what follows from them (see `quantities`)."""
+    """The interval of every parameter, and of what follows from them (see `quantities`). A bound that is not determined
+    is infinite."""
     best, drawn = quantities(found.fit, found.fit.theta), quantities(found.fit, found.theta)
-    found_intervals = {}
+    spans, freedom, far = {}, found.scatter.freedom, np.log(FAR)
     for name, value in best.items():
         if name in POSITIVE:  # in logarithms, where they were fitted: the interval stays positive
-            low, high = interval(float(np.log(value)), np.log(drawn[name]), found.scatter.freedom, level)
-            low, high = float(np.exp(min(low, 700))), float(np.exp(min(high, 700)))
+            low, high = interval(middle := float(np.log(value)), np.log(drawn[name]), freedom, level)
+            low = float(np.exp(low)) if low > middle - far else -np.inf
+            high = float(np.exp(high)) if high < middle + far else np.inf
         else:
-            low, high = interval(float(value), drawn[name], found.scatter.freedom, level)
-        found_intervals[name] = (low, high)
-    return found_intervals
-
-
-POSITIVE: Final = {"E", "A", "B", "R", "gamma"}
+            low, high = interval(float(value), drawn[name], freedom, level)
+        if name == "E" and low < GONE * found.fit.points.loss.min():
+            low = 0.0
+        spans[name] = low, high
+    return spans
 
 
 def quantities(fit: Fit, theta: Floats) -> dict[str, Floats]:

@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 
 from microgpt.errors import DataError
-from microgpt.lab.laws.bootstrap import Ensemble
+from microgpt.lab.laws.backtest import Backtest, bend
+from microgpt.lab.laws.bootstrap import GONE, Ensemble
 from microgpt.lab.laws.fit import FEW, Fit, fit, fit_part
 from microgpt.lab.laws.form import Form
 from microgpt.lab.laws.points import Points, count_levels, levels
@@ -15,8 +16,11 @@ from microgpt.model.settings import counted
 LEAST_LEVELS, ENOUGH_LEVELS = 3, 4
 MOST_RUNS: Final = 10_000
 LEAST_RANGE: Final = 10.0
+CHANCE: Final = 1e-3  # a bend that scatter alone would show less often is one
+SURPLUS: Final = 3.0  # times the squared misses that scatter explains
 MOST_EPOCHS: Final = 4.0  # beyond that repeated tokens are worth less (Muennighoff et al. 2023)
 MOST_MOVE: Final = 0.05  # of an exponent when parameters are counted another way
+INFLUENCE: Final = 3.0  # over the root of the runs: what one run may move an exponent, as a share of its interval
 SUSPECTS: Final = 3  # how many of the largest residuals are left out in turn
 WORDS: Final = {"params": "sizes", "tokens": "lengths"}
 
@@ -52,14 +56,16 @@ def crossed(found: Points) -> bool:
     return len(off) >= 2
 
 
-def doubts(table: Table, found: Ensemble, spans: dict[str, tuple[float, float]], counting: str = "all") -> list[str]:
+def doubts(
+    table: Table, found: Ensemble, spans: dict[str, tuple[float, float]], tested: Backtest, counting: str = "all"
+) -> list[str]:
     """Every warning about a fitted law, as sentences."""
     law = found.fit
     return [
         *table.notes,
         *_of_design(law.form, law.points),
         *_of_search(law),
-        *_of_scatter(found),
+        *(_of_scatter(found) or _of_misfit(found, tested)),
         *_of_spans(law, spans),
         *_of_outliers(law, spans),
         *_of_counting(table, law, counting),
@@ -117,29 +123,53 @@ def _of_scatter(found: Ensemble) -> list[str]:
     ]
 
 
+def _of_misfit(found: Ensemble, tested: Backtest) -> list[str]:
+    """What tells a wrong form where nothing repeats: residuals that bend, and larger runs missed by too much."""
+    chance, size = bend(found.fit)
+    error = f"fitted to the smaller runs it misses the larger by {tested.error:.2%}" if len(tested.misses) else ""
+    if chance < CHANCE:
+        what = f"The runs bend away from this law, by {size:.2%} of their loss in the middle{error and '; ' + error}"
+    elif tested.surplus > SURPLUS:
+        what = f"Scatter does not explain how this law misses larger runs: {error}"
+    else:
+        return []
+    return [f"{what}. The intervals hold what comes of scatter, not of a wrong form; --compare tries others."]
+
+
 def _of_spans(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
     said = []
     for axis, name in (("params", "alpha"), ("tokens", "beta")):
-        if name in spans and spans[name][0] <= 0:
+        if name in spans and spans[name][1] < 0:
+            said.append(f"{name} is below zero: in these runs the loss rises with {axis}.")
+        elif name in spans and spans[name][0] <= 0:
             said.append(f"{name} can't be told from zero: these runs do not show that the loss falls with {axis}.")
-    if "E" in spans and spans["E"][1] > 3 * spans["E"][0]:
-        low, high = spans["E"]
+    low, high = spans.get("E", (1.0, 1.0))
+    if "E" in spans and law.values["E"] < GONE * law.points.loss.min():
+        said.append(
+            f"The floor E ran to zero: these runs are fitted best without one, and floors up to {high:.3g} are not "
+            "ruled out; larger and longer runs would tell."
+        )
+    elif high > 3 * low:
         said.append(f"The floor E is hardly determined ({low:.2g} to {high:.2g}): larger and longer runs would tell.")
     return said
 
 
 def _of_outliers(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
-    said = []
+    """Runs that move an exponent far towards a bound of its interval, which has room for what one run can do: as much
+    as DFBETAS of Belsley, Kuh & Welsch (1980, section 2.1) allow for the number of runs, and a third at the least."""
+    said, allowed = [], float(np.clip(INFLUENCE / len(law.points) ** 0.5, 1 / 3, 1))
     for i in np.argsort(-np.abs(law.residuals))[:SUSPECTS]:
         others = np.arange(len(law.points)) != i
         if others.sum() <= law.form.size:
             break
         without = fit_part(law, law.points.take(others)).values
-        for name in ("alpha", "beta"):
-            if name in spans and not spans[name][0] <= without[name] <= spans[name][1]:
+        for name in {"alpha", "beta"} & set(spans):
+            before, after = law.values[name], without[name]
+            room = spans[name][int(after > before)] - before
+            if abs(after - before) > allowed * abs(room):
                 run = f"N = {law.points.params[i]:,.0f}, D = {law.points.tokens[i]:,.0f}, loss {law.points.loss[i]:.4g}"
-                move = f"from {law.values[name]:.3f} to {without[name]:.3f}, beyond its interval"
-                said.append(f"One run moves {name} {move}: {run}.")
+                move = f"{abs((after - before) / room):.0%} of the way to the end of its interval"
+                said.append(f"One run moves {name} from {before:.3f} to {after:.3f}, {move}: {run}.")
     return said
 
 

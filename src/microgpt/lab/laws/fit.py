@@ -6,6 +6,7 @@ all starts go down at once by solve.py; lbfgs.py is the customary optimiser, and
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -27,6 +28,8 @@ REPEATS: Final = (3.0, 15.0)
 GAMMAS: Final = (1.0, 0.4)
 SEARCH: Final = 200  # rounds for each start; most need 20, and what is still on its way then lies in a bad place
 GLANCE: Final = 80  # rounds for each start on a part of the points
+SMOOTH: Final = 30  # rounds where the valley is smooth
+WIDE: Final = 3.0  # times the middle size of a residual
 EXACT: Final = 1e-18  # an objective that rounding alone has left
 THIN: Final = 7  # every so many starts of the grid serve a part of the points
 
@@ -97,10 +100,30 @@ def _best(form: Form, found: Points, given: Inputs, grid: Floats, delta: float, 
     return Fit(form, found, theta, lowest, len(grid), agreeing, delta)
 
 
-def refit(fitted: Fit, log_loss: Floats) -> Solution:
-    """Fits to other losses (fits, points) of the same design, from the bottom of this one; theta is centred."""
-    start = np.tile(fitted.centred, (len(log_loss), 1))
-    return solve(fitted.form, fitted.inputs, log_loss, start, fitted.delta)
+def refit(fitted: Fit, log_loss: Floats, counts: Floats, floors: Sequence[float] = ()) -> Solution:
+    """Fits to other losses of the same design, with each run counted so often, both (fits, points), from the bottom of
+    this one; theta is centred. With floors, shares of the lowest loss, they begin with each of these and a threshold of
+    Huber that takes in most residuals: its valley is smooth, and leads near the lowest bottom in few rounds."""
+    start, given = np.tile(fitted.centred, (len(log_loss), 1)), (fitted.form, fitted.inputs, log_loss)
+    wide, lowest = max(fitted.delta, WIDE * float(np.median(np.abs(fitted.residuals)))), np.full(len(start), np.inf)
+    for share in floors:
+        near = solve(*given, np.tile(with_floor(fitted, share), (len(log_loss), 1)), wide, SMOOTH, counts)
+        lower = near.objective < lowest
+        start[lower], lowest[lower] = near.theta[lower], near.objective[lower]
+    return solve(*given, start, fitted.delta, GLANCE, counts)
+
+
+def with_floor(fitted: Fit, share: float) -> Floats:
+    """Centred parameters of a law with the floor at a share of the lowest loss, which has the same value and slopes as
+    a fitted one in the middle of its design. (parameters,)"""
+    form, theta = fitted.form, fitted.centred
+    middle = float(np.exp(form.log_loss(theta[None, :], fitted.inputs)[0].mean()))
+    floor, terms = share * float(fitted.points.loss.min()), 1 + len(form.axes)
+    ratio = (middle - floor) / max(middle - np.exp(theta[0]), 1e-9 * middle)
+    theta[0] = np.log(floor)
+    theta[1:terms] += np.log(ratio)
+    theta[terms : terms + len(form.axes)] /= ratio
+    return theta
 
 
 def fit_part(whole: Fit, part: Points) -> Fit:

@@ -22,6 +22,7 @@ Name = Literal["full", "no-floor", "params", "params-no-floor", "tokens", "token
 
 LETTERS: Final[dict[str, tuple[str, str]]] = {"params": ("A", "alpha"), "tokens": ("B", "beta")}
 LONGEST: Final = 300.0  # the largest exponent of e that is taken: beyond it nothing is learned from overflow
+MOST: Final = 700.0  # the largest logarithm that is taken of a coefficient or a loss
 TINY: Final = 1e-300
 
 
@@ -47,6 +48,11 @@ def inputs(found: Points, centres: tuple[float, float] | None = None) -> Inputs:
     repeats = np.maximum(found.epochs - 1, 0.0)
     params, tokens = centres
     return Inputs(log_params - params, log_tokens - tokens, fresh - tokens, repeats, params, tokens)
+
+
+def _finite(logs: Floats) -> Floats:
+    """The exponential of logarithms, finite also where runs that no law fits have led far away."""
+    return np.asarray(np.exp(np.minimum(logs, MOST)))
 
 
 def _added(heights: Floats, shares: Floats) -> Floats:
@@ -75,11 +81,12 @@ class Form:
     """A law: its floor if it has one, its axes, whether repeated tokens count for less, and whether terms are joined.
 
     With `repeated`, D is replaced by the effective U + U R* (1 − exp(−R / R*)), where U are the different tokens, R
-    the repeats and R* = exp(rho) is fitted (Muennighoff et al. 2023, equation 5). With `joint`, size and length are no
-    separate sums: L = E + ((A/N^alpha)^(1/gamma) + (B/D^beta)^(1/gamma))^gamma. At gamma 1 that is the full law; below
-    it a small model gains less from length, as in the law of Kaplan et al. 2020 (equation 1.5), which has gamma = beta
-    and no floor. For endless data or size what is left is A/N^alpha or B/D^beta, and the best size still grows as FLOP
-    to beta / (alpha + beta).
+    the repeats and R* = exp(rho) is fitted (Muennighoff et al. 2023, equation 5). With `joint`, the Skaling law (Videau
+    et al. 2026, arXiv 2608.07222), size and length are no separate sums:
+    L = E + ((A/N^alpha)^(1/gamma) + (B/D^beta)^(1/gamma))^gamma. At gamma 1 that is the full law; below it a small
+    model gains less from length, as in the law of Kaplan et al. 2020 (equation 1.5), which has gamma = beta and no
+    floor. For endless data or size what is left is A/N^alpha or B/D^beta, and the best size still grows as FLOP to
+    beta / (alpha + beta).
     """
 
     name: Name
@@ -143,7 +150,7 @@ class Form:
 
     def loss(self, theta: Floats, at: Points) -> Floats:
         """Nats per token at some points, for theta about zero: (points,) for one theta, else (fits, points)."""
-        value = np.exp(self.log_loss(np.atleast_2d(theta), inputs(at, (0.0, 0.0)))[0])
+        value = _finite(self.log_loss(np.atleast_2d(theta), inputs(at, (0.0, 0.0)))[0])
         return value[0] if theta.ndim == 1 else value
 
     def slopes(self, theta: Floats, at: Points) -> dict[str, Floats]:
@@ -167,7 +174,7 @@ class Form:
     def natural(self, theta: Floats) -> dict[str, Floats]:
         """Parameters as people write them: E, A, B, alpha, beta, R; each as theta has fits."""
         plain = {"alpha", "beta"}
-        return {name: theta[..., k] if name in plain else np.exp(theta[..., k]) for k, name in enumerate(self.names)}
+        return {name: theta[..., k] if name in plain else _finite(theta[..., k]) for k, name in enumerate(self.names)}
 
 
 FORMS: Final[dict[str, Form]] = {

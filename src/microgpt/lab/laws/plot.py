@@ -6,6 +6,7 @@ import numpy as np
 
 from microgpt.lab.canvas import HUES, QUIET, Plot, drawing
 from microgpt.lab.laws.bootstrap import stretch
+from microgpt.lab.laws.doubts import WORDS
 from microgpt.lab.laws.form import Axis
 from microgpt.lab.laws.points import Floats, Points, levels
 from microgpt.lab.laws.summary import Law
@@ -50,7 +51,9 @@ def _losses(axes: "Axes", law: Law, axis: Axis) -> None:
             getattr(points, axis)[members], points.loss[members], "o", color=hue, markersize=3, label=short(value)
         )
     log_axis(axes)
-    axes.set_title("Held-out loss, nats per token")
+    drawn, all_runs = int(np.isin(level, chosen).sum()), len(points)
+    some = f": {drawn} of {all_runs} runs, at {len(chosen)} of {count} {WORDS[other]}" if drawn < all_runs else ""
+    axes.set_title(f"Held-out loss, nats per token{some}")
     axes.set_xlabel(f"{TITLES[axis]}, logarithmic scale")
     axes.legend(title=TITLES[other], frameon=False, fontsize=7, title_fontsize=7, ncols=2)
 

@@ -5,19 +5,21 @@ shown it. The first alone was seen to cover 35 to 76 % where 90 is claimed.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from microgpt.lab.laws.backtest import Backtest
 from microgpt.lab.laws.bootstrap import LEVEL, Ensemble, stretch
-from microgpt.lab.laws.points import Points
+from microgpt.lab.laws.points import Floats, Points
+
+NEAR: Final = 0.05  # in logarithms: as far beyond the runs a point still counts as inside
 
 
 @dataclass(frozen=True)
 class Prediction:
     """Nats per token for one run of some size and length. `widening` is how many times wider misfit made the interval,
-    `in_range` whether runs of no smaller and no larger size and length were fitted."""
+    `in_range` whether runs of no smaller and no larger size, length and cost were fitted."""
 
     params: float
     tokens: float
@@ -71,9 +73,13 @@ def misfit_at(known: Points, tested: Backtest, at: Points) -> Any:
 
 
 def in_range(known: Points, at: Points) -> Any:
-    """Whether each point lies within the sizes and lengths that were fitted. (points,)"""
+    """Whether each point lies within the sizes, the lengths and the cost, size times length, that were fitted: the far
+    corner of a design whose runs cost the same is beyond them all. (points,)"""
     inside = np.ones(len(at), dtype=bool)
-    for name in ("params", "tokens"):
-        low, high = getattr(known, name).min(), getattr(known, name).max()
-        inside &= (getattr(at, name) >= low * 0.95) & (getattr(at, name) <= high * 1.05)
+    for fitted, here in zip(_sides(known), _sides(at), strict=True):
+        inside &= (here >= fitted.min() - NEAR) & (here <= fitted.max() + NEAR)
     return inside
+
+
+def _sides(at: Points) -> tuple[Floats, Floats, Floats]:
+    return np.log(at.params), np.log(at.tokens), np.log(at.params * at.tokens)

@@ -73,6 +73,15 @@ def _sound(entry: Any) -> bool:
     return sizes and losses and isinstance(entry.get("time"), str) and isinstance(entry.get("data_sha256"), str)
 
 
+def check_new(entries: Sequence[dict[str, Any]], data_sha256: str, source: str) -> None:
+    """Refuse runs that a prediction was made from, by their hash. Raises `DataError`."""
+    if any(entry["data_sha256"] == data_sha256 for entry in entries):
+        raise DataError(
+            f"{source}: expected runs that came after the predictions, found the very runs that were fitted; give the "
+            "new runs alone."
+        )
+
+
 def score(entries: Sequence[dict[str, Any]], runs: Points, finished: Sequence[str]) -> list[Score]:
     """Each prediction against the runs of its size and length that ended after it was written down. `finished` has a
     time in ISO form for each run, or an empty text where that is not known."""

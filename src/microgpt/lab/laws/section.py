@@ -10,7 +10,7 @@ from microgpt.lab.canvas import embed, write_svg
 from microgpt.lab.laws.crossed import crossed_sweeps
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.plot import law_plot
-from microgpt.lab.laws.summary import MEANINGS, Law, law
+from microgpt.lab.laws.summary import MEANINGS, Law, in_words, law
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import Column, Table
 from microgpt.lab.report import Picture, Section
@@ -26,8 +26,7 @@ class Parameter:
 
     parameter: str
     value: float
-    low: float
-    high: float
+    span: tuple[float, float]
     meaning: str
 
 
@@ -72,11 +71,11 @@ def sentences(name: str, found: Law) -> list[str]:
 
 def _table(name: str, found: Law) -> Table:
     told = found.to_dict()
-    rows = [Parameter(key, told[key], *found.spans[key], MEANINGS[key]) for key in found.spans]
+    rows = [Parameter(key, told[key], found.spans[key], MEANINGS[key]) for key in found.spans]
     columns = [
         Column("parameter", lambda row: row.parameter, number=False),
         Column("value", lambda row: f"{row.value:.4g}"),
-        Column(f"{found.level:.0%} interval", lambda row: f"{row.low:.4g} to {row.high:.4g}"),
+        Column(f"{found.level:.0%} interval", lambda row: in_words(row.span)),
         Column("meaning", lambda row: row.meaning, number=False),
     ]
     return Table(f"The law of {name}", Parameter, rows, columns)

@@ -2,24 +2,29 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from microgpt.lab.laws.backtest import backtest
-from microgpt.lab.laws.bootstrap import LEVEL, bootstrap, intervals, quantities
+from microgpt.lab.laws.bootstrap import LEVEL, Resample, bootstrap, intervals, quantities
 from microgpt.lab.laws.fit import fit
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import Floats, Points, points
 from microgpt.lab.laws.predict import predict
 
+FIFTH: Final = 0.2  # of the runs scatter more where the scatter is uneven
+TIMES: Final = 3.0  # so many times more
 BEYOND: Final = 2.0  # the new run has so many times the largest size and length: four times the compute
 
 
 @dataclass(frozen=True)
 class Plan:
     """A design and a truth: sizes and lengths on even log grids, crossed, so many seeds each. A run scatters by
-    `scatter` · (loss / E)^`growth` nats, and by what all runs of one seed have in common, `shared` nats."""
+    `scatter` · (loss / E)^`growth` nats, and by what all runs of one seed have in common, `shared` nats. `uneven`
+    runs, the fifth of the fewest tokens a parameter or of the most compute, scatter three times as much; with `tails`
+    runs follow Student's t of so many degrees of freedom, scaled to `scatter`; and the law is off by `misses` nats in
+    each design cell, drawn anew for each simulation."""
 
     sizes: int = 6
     lengths: int = 5
@@ -32,6 +37,9 @@ class Plan:
     scatter: float = 0.005
     growth: float = 0.0
     shared: float = 0.0
+    uneven: Literal["", "short", "large"] = ""
+    tails: int = 0
+    misses: float = 0.0
 
     @property
     def theta(self) -> Floats:
@@ -57,28 +65,25 @@ class Trial:
     covered: dict[str, bool]
 
 
-def trials(plan: Plan, count: int, draws: int, level: float = LEVEL, seed: int = 0) -> Iterator[Trial]:
+def trials(
+    plan: Plan, count: int, draws: int, level: float = LEVEL, seed: int = 0, resample: Resample = "runs"
+) -> Iterator[Trial]:
     """So many simulations, one after the other."""
-    return (trial_of(plan, k, draws, level, seed) for k in range(count))
+    return (trial_of(plan, k, draws, level, seed, resample) for k in range(count))
 
 
-def trial_of(plan: Plan, k: int, draws: int, level: float = LEVEL, seed: int = 0) -> Trial:
-    """Simulation number k, with its own random stream: the same whatever others there are."""
-    stream = np.random.default_rng([seed, k])
-    design = plan.design
-    return trial(plan, design.with_loss(_scattered(design.loss, plan, stream)), draws, level, stream)
-
-
-def trial(plan: Plan, drawn: Points, draws: int, level: float, stream: np.random.Generator) -> Trial:
-    """Fit one drawn design, and hold it against the truth and against a new run of four times the compute."""
-    form = FORMS["full"]
-    found = bootstrap(fit(form, drawn), draws, int(stream.integers(1 << 32)))
+def trial_of(plan: Plan, k: int, draws: int, level: float = LEVEL, seed: int = 0, resample: Resample = "runs") -> Trial:
+    """Simulation number k, with its own random stream: the same whatever others there are. It is fitted, and held
+    against the truth and against a new run of four times the compute."""
+    form, stream, design = FORMS["full"], np.random.default_rng([seed, k]), plan.design
+    drawn = design.with_loss(_scattered(design, plan, stream))
+    found = bootstrap(fit(form, drawn), draws, int(stream.integers(1 << 32)), resample)
     truth = {name: float(value) for name, value in quantities(found.fit, plan.theta).items()}
     best = {name: float(value) for name, value in quantities(found.fit, found.fit.theta).items()}
     spans = intervals(found, level)
     new = points([plan.params[1] * BEYOND], [plan.tokens[1] * BEYOND], [1.0])
     said = predict(found, backtest(found.fit), new, level, int(stream.integers(1 << 32)))[0]
-    truth["new_run"] = float(_scattered(form.loss(plan.theta, new), plan, stream)[0])
+    truth["new_run"] = float(_scattered(new.with_loss(form.loss(plan.theta, new)), plan, stream)[0])
     best["new_run"], spans["new_run"] = said.loss, (said.low, said.high)
     return Trial(
         {name: best[name] / truth[name] - 1 for name in truth},
@@ -105,8 +110,23 @@ def summary(found: list[Trial], plan: Plan, level: float) -> dict[str, Any]:
     return {"simulations": len(found), "level": level, **design, "law": plan.law, "rows": rows}
 
 
-def _scattered(loss: Floats, plan: Plan, stream: np.random.Generator) -> Floats:
-    own = stream.normal(0, 1, loss.shape) * plan.scatter * (loss / plan.law["E"]) ** plan.growth
+def _scattered(design: Points, plan: Plan, stream: np.random.Generator) -> Floats:
+    loss = design.loss
+    own = stream.standard_t(plan.tails, loss.shape) * (1 - 2 / plan.tails) ** 0.5 if plan.tails else None
+    own = stream.normal(0, 1, loss.shape) if own is None else own
+    own = own * plan.scatter * (loss / plan.law["E"]) ** plan.growth * np.where(_more(design, plan), TIMES, 1.0)
     seeds = stream.normal(0, plan.shared, plan.seeds) if plan.shared else np.zeros(plan.seeds)
     drawn: Floats = loss + own + np.resize(seeds, loss.shape)  # seeds follow one another in each cell
+    if plan.misses:
+        drawn = drawn + stream.normal(0, plan.misses, int(design.cells.max()) + 1)[design.cells]
     return drawn
+
+
+def _more(design: Points, plan: Plan) -> Any:
+    """Which runs scatter more (points,): a fifth of the design, and what lies beyond it."""
+    if not plan.uneven:
+        return np.zeros(len(design), dtype=bool)
+    whole, sign = plan.design, {"short": -1.0, "large": 1.0}[plan.uneven]
+    known, own = (np.log(each.tokens) + sign * np.log(each.params) for each in (whole, design))
+    # of the fewest tokens a parameter, or of the largest compute
+    return own <= np.quantile(known, FIFTH) if plan.uneven == "short" else own >= np.quantile(known, 1 - FIFTH)

@@ -1,14 +1,15 @@
 """A law with everything that is said of it: what `microgpt laws` prints, as data."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 from microgpt.lab.laws.backtest import Backtest, backtest, folds
-from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, bootstrap, intervals, quantities
+from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, Resample, bootstrap, intervals, quantities
 from microgpt.lab.laws.doubts import check_design, doubts
 from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS, Form
-from microgpt.lab.laws.table import Table
+from microgpt.lab.laws.table import Table, distinct
 
 MEANINGS: Final = {
     "E": "floor: what no size and no length removes",
@@ -49,8 +50,9 @@ class Law:
             "dropped": self.table.dropped,
             "starts": law.starts,
             "starts_agreeing": law.agreeing,
-            "intervals": {name: list(span) for name, span in self.spans.items()},
+            "intervals": {name: [finite(bound) for bound in span] for name, span in self.spans.items()},
             "level": self.level,
+            "resample": self.ensemble.resample,
             "counting": self.counting,
             "run_spread": self.ensemble.scatter.scale,
             "misfit": self.backtest.misfit**0.5,
@@ -61,15 +63,34 @@ class Law:
         }
 
 
+def finite(bound: float) -> float | None:
+    """A bound, or None where it is not determined."""
+    return bound if math.isfinite(bound) else None
+
+
+def in_words(span: tuple[float, float], digits: int = 4) -> str:
+    """An interval as text."""
+    low, high = (f"{bound:.{digits}g}" if math.isfinite(bound) else "not determined" for bound in span)
+    return "not determined" if low == high == "not determined" else f"{low} to {high}"
+
+
 def law(
-    table: Table, form: Form, draws: int = DRAWS, level: float = LEVEL, seed: int = 0, counting: str = "all"
+    table: Table,
+    form: Form,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+    counting: str = "all",
+    resample: Resample = "runs",
 ) -> Law:
     """Check the design, fit, draw, test on the larger runs, and say what is doubtful. Raises `DataError`."""
+    table = distinct(table)
     check_design(form, table.points)
-    found = bootstrap(fit(form, table.points), draws, seed)
+    found = bootstrap(fit(form, table.points), draws, seed, resample)
     spans = intervals(found, level)
-    said = tuple(doubts(table, found, spans, counting))
-    return Law(table, found, backtest(found.fit), spans, level, counting, said)
+    tested = backtest(found.fit)
+    said = tuple(doubts(table, found, spans, tested, counting))
+    return Law(table, found, tested, spans, level, counting, said)
 
 
 def compare(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -74,6 +74,28 @@ def table(records: Sequence[RunRecord], counting: Counting = "all", drop_highest
     source = next(iter(texts.values()))
     notes += [sentence(finding) for finding in audit(records) if finding.kind not in SAID_ELSEWHERE]
     return Table(found, source, counts, seconds, tuple(kept), len(held) - len(kept), tuple(notes))
+
+
+def distinct(found: Table) -> Table:
+    """Each run once. What is the same in size, length and loss to the last digit is a row that was pasted twice or a
+    seed without effect: no new evidence. Losses rounded so far that runs meet by chance lose some, to the safe side."""
+    own = found.points
+    columns = np.stack([own.params, own.tokens, own.loss, own.unique, own.flop], axis=1)
+    first = np.sort(np.unique(columns, axis=0, return_index=True)[1])
+    if not (extra := len(own) - len(first)):
+        return found
+    note = (
+        f"Counted once: {counted(extra, 'run')} of the same size, length and loss to the last digit as another; "
+        "copies, and seeds that change nothing, are no new evidence."
+    )
+    return replace(
+        found,
+        points=own.take(first),
+        counts={name: column[first] for name, column in found.counts.items()},
+        seconds=None if found.seconds is None else found.seconds[first],
+        records=tuple(found.records[i] for i in first) if found.records else (),
+        notes=(*found.notes, note),
+    )
 
 
 def _count(record: RunRecord, counting: Counting) -> int:
