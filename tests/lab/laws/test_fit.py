@@ -87,6 +87,18 @@ def test_many_fits_at_once_are_those_one_by_one() -> None:
         assert together.theta[k] == pytest.approx(alone.theta[0], abs=1e-7)
 
 
+def test_a_point_of_weight_two_is_a_point_that_stands_there_twice() -> None:
+    found, law = drawn(Plan(4, 4, 2)), FORMS["full"]
+    start, counts = starts(law, found)[[100]], np.ones((1, len(found)))
+    counts[0, 3], counts[0, 7] = 2, 0
+    twice = found.take([0, 1, 2, 3, 3, 4, 5, 6, *range(8, len(found))])
+    centres = inputs(found).centre_params, inputs(found).centre_tokens
+    weighted = solve(law, inputs(found), np.log(found.loss)[None], start, weights=counts)
+    repeated = solve(law, inputs(twice, centres), np.log(twice.loss)[None], start)
+    assert weighted.theta == pytest.approx(repeated.theta, abs=1e-6)
+    assert weighted.objective == pytest.approx(repeated.objective, rel=1e-12)
+
+
 def test_a_part_of_the_points_gives_what_a_full_search_gives() -> None:
     found = drawn()
     half = found.take(found.tokens < 3e7)

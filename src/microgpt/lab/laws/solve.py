@@ -1,9 +1,10 @@
 """Many robust fits at once: a damped Newton method on sums of Huber losses, over all fits in one pass of arrays.
 
 The objective of one fit is the sum over points of Huber(log L − log L̂) with threshold δ: quadratic within δ, linear
-beyond. Its curvature is that of the points within δ; the reweighted curvature min(1, δ/|r|) bounds it from above and
-makes a step that can't go uphill by much. Between the two lies one number for each fit, which falls when a step did
-good and rises when it did not: few large steps far away, Newton's speed near the bottom.
+beyond. Weights say how often each point counts: a draw of whole runs is a fit with whole numbers for weights. Its
+curvature is that of the points within δ; the reweighted curvature min(1, δ/|r|) bounds it from above and makes a step
+that can't go uphill by much. Between the two lies one number for each fit, which falls when a step did good and rises
+when it did not: few large steps far away, Newton's speed near the bottom.
 """
 
 from dataclasses import dataclass
@@ -45,12 +46,14 @@ def solve(
     start: Floats,  # (fits, parameters)
     delta: float = DELTA,
     rounds: int = ROUNDS,
+    weights: Floats | None = None,  # (fits or 1, points) how often each point counts; once without
 ) -> Solution:
     """Minimise every fit from its start, as many at a time as memory is set aside for."""
-    target = np.broadcast_to(log_loss, (len(start), log_loss.shape[1]))
+    shape = len(start), log_loss.shape[1]
+    target, counts = np.broadcast_to(log_loss, shape), np.broadcast_to(1.0 if weights is None else weights, shape)
     block = max(1, NUMBERS // (form.size * log_loss.shape[1]))
     parts = [
-        _solve(form, given, target[k : k + block], start[k : k + block], delta, rounds)
+        _solve(form, given, target[k : k + block], counts[k : k + block], start[k : k + block], delta, rounds)
         for k in range(0, len(start), block)
     ]
     if len(parts) == 1:
@@ -59,7 +62,9 @@ def solve(
     return Solution(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
-def _solve(form: Form, given: Inputs, target: Floats, start: Floats, delta: float, rounds: int) -> Solution:
+def _solve(
+    form: Form, given: Inputs, target: Floats, counts: Floats, start: Floats, delta: float, rounds: int
+) -> Solution:
     fits = len(start)
     theta, step = start.copy(), np.zeros_like(start)
     damping, objective = np.full(fits, 1.0), np.full(fits, np.inf)
@@ -68,12 +73,12 @@ def _solve(form: Form, given: Inputs, target: Floats, start: Floats, delta: floa
         tried = theta[active] + step[active]
         value, gradient = form.log_loss(tried, given)
         residuals = target[active] - value
-        reached = huber(residuals, delta).sum(axis=1)
+        reached = (counts[active] * huber(residuals, delta)).sum(axis=1)
         good = reached < objective[active]
         damping[active] = np.clip(damping[active] * np.where(good, 0.2, 5.0), 1e-6, 1e9)
         better = active[good]
         theta[better], objective[better] = tried[good], reached[good]
-        step[better] = _step(gradient[good], residuals[good], damping[better], delta)
+        step[better] = _step(gradient[good], residuals[good], counts[better], damping[better], delta)
         step[active[~good]] *= 0.3  # tried again, shorter along the same line, until it is no step any more
         active = active[np.abs(step[active]).max(axis=1) > STILL]
         if not len(active):
@@ -81,12 +86,13 @@ def _solve(form: Form, given: Inputs, target: Floats, start: Floats, delta: floa
     return Solution(theta, objective, np.abs(step).max(axis=1))
 
 
-def _step(gradient: Floats, residuals: Floats, damping: Floats, delta: float) -> Floats:
+def _step(gradient: Floats, residuals: Floats, counts: Floats, damping: Floats, delta: float) -> Floats:
     """The step of each fit (fits, parameters)."""
     size = np.abs(residuals)
     curvature = (size <= delta) + damping[:, None] * np.minimum(1.0, delta / np.maximum(size, delta))
+    curvature = counts * curvature
     matrix = (gradient * curvature[:, None, :]) @ gradient.transpose(0, 2, 1)  # (fits, parameters, parameters)
-    towards = gradient @ np.clip(residuals, -delta, delta)[:, :, None]  # (fits, parameters, 1)
+    towards = gradient @ (counts * np.clip(residuals, -delta, delta))[:, :, None]  # (fits, parameters, 1)
     diagonal = np.einsum("fpp->fp", matrix)  # a view
     diagonal += RIDGE * diagonal.max(axis=1, keepdims=True) + TINY
     step = np.linalg.solve(matrix, towards)[:, :, 0].astype(np.float64)
