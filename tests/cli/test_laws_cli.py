@@ -134,3 +134,29 @@ def test_a_budget_in_time_needs_runs_with_times(capsys: pytest.CaptureFixture[st
     code, line = refused(capsys, "frontier", "5m", "--csv", runs, *QUICK)
     assert code == 3
     assert "seconds" in line
+
+
+def test_a_law_for_each_group_and_one_that_fails_does_not_end_the_rest(
+    capsys: pytest.CaptureFixture[str], runs: str
+) -> None:
+    header, *rows = Path(runs).read_text().splitlines()
+    lines = [f"{header},text", *(f"{row},a" for row in rows), f"{rows[0]},b", *(f"{row},c" for row in rows[3:])]
+    Path(runs).write_text("\n".join(lines))
+    told = asked(capsys, "laws", "--csv", runs, "--group", "text", *QUICK)
+    assert (told["group"], [row["value"] for row in told["groups"]]) == ("text", ["a", "b", "c"])
+    whole, failed, part = told["groups"]
+    assert whole["points"] == len(rows) == part["points"] + 3
+    assert "3 sizes or more" in failed["error"]
+    assert run(["predict", "1e5", "1e7", "--csv", runs, "--group", "text", *QUICK]) == 0
+    said = capsys.readouterr()
+    assert "runs.csv, text = a\nN = 100,000" in said.out
+    assert "warning: text = b: A law needs 3 sizes" in said.err
+    told = asked(capsys, "frontier", "1e13", "--csv", runs, "--group", "text", *QUICK)
+    assert [len(row.get("methods", ())) for row in told["groups"]] == [3, 0, 3]
+    for verb in (
+        ["laws", "--plot", "x.svg"],
+        ["predict", "1", "2", "--register", "x.json"],
+        ["frontier", "1", "--train"],
+    ):
+        code, line = refused(capsys, *verb, "--csv", runs, "--group", "text")
+        assert (code, "--where text=VALUE" in line) == (2, True)

@@ -1,6 +1,8 @@
 """The flags that the verbs of a law share: where the runs are from, and how the law is fitted."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,9 +27,13 @@ _SOURCE = (
     click.option("--flop", metavar="COLUMN", help="CSV: FLOP; tokens = flop / 6 params."),
     click.option("--loss", default="loss", show_default=True, metavar="COLUMN", help="CSV: nats per token."),
     click.option("--unique", metavar="COLUMN", help="CSV: different tokens there were, where data repeats."),
-    click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="CSV: the rows alone that have this value."),
+    click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="The runs alone that have this value."),
+    click.option(
+        "--best-of", metavar="COLUMN", help="Of each size and length the run that is lowest in it: loss, say."
+    ),
+    click.option("--group", metavar="COLUMN", help="A law for each value of a column."),
     click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: found]"),
-    click.option("--strict", is_flag=True, help="CSV: refuse rows without a loss, instead of leaving them out."),
+    click.option("--strict", is_flag=True, help="CSV: refuse rows in which a number is missing."),
     click.option("--drop-highest", default=0, metavar="K", help="Leave out the K highest losses."),
 )
 _FIT = (
@@ -47,22 +53,37 @@ def law_options(command: Command) -> Command:
 
 
 def read_table(chosen: dict[str, Any]) -> "Table":
-    """The runs that the flags name."""
-    from microgpt.lab.laws.table import table
+    """The runs that the flags name, as one table."""
+    if chosen["group"]:
+        raise click.UsageError(f"--group makes several tables; take one with --where {chosen['group']}=VALUE.")
+    return read_tables(chosen)[""]
+
+
+def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
+    """The runs that the flags name, by the value of --group; without it one table, of the name ""."""
+    from microgpt.lab.laws.table import groups, part, table
     from microgpt.lab.store import Store
 
+    where = _where(chosen["where"])
     if chosen["csv"]:
         if chosen["count"] != "all":
             raise click.UsageError("--count is for a store: a CSV counts what its column counts.")
-        return _from_csv(chosen)
-    if idle := next((name for name in ("where", "decimal", "strict") if chosen[name]), None):
-        raise click.UsageError(f"--{idle} is for a CSV, found none; of a store --sweep and --data take a part.")
+        return _from_csv(chosen, where)
+    if idle := next((name for name in ("decimal", "strict") if chosen[name]), None):
+        raise click.UsageError(f"--{idle} is for a CSV, found none.")
 
     with Store.open(chosen["store"]) as store:
         records = store.records(chosen["sweep"])
     if chosen["data"]:
         records = [record for record in records if record.data == chosen["data"]]
-    return table(records, chosen["count"], chosen["drop_highest"])
+    for name, value in where:
+        records = part(records, name, value)
+    how = chosen["count"], chosen["drop_highest"], chosen["best_of"]
+    if not (by := chosen["group"]):
+        return {"": table(records, *how)}
+    study = groups([record for record in records if record.role == "study"], by)
+    named = {text: table(runs, *how) for text, runs in study.items()}
+    return {text: replace(found, source=f"{found.source}, {by} = {text}") for text, found in named.items()}
 
 
 def sources(chosen: dict[str, Any]) -> list[str]:
@@ -70,31 +91,64 @@ def sources(chosen: dict[str, Any]) -> list[str]:
     return [chosen["csv"] or chosen["store"]]
 
 
-def _from_csv(chosen: dict[str, Any]) -> "Table":
-    """The runs of a CSV; how it was read is a note on standard error."""
-    from microgpt.lab.laws.csv_file import Columns, Reading, read_csv
+def for_each_group(
+    chosen: dict[str, Any], as_json: bool, work: "Callable[[Table], dict[str, Any]]", one_alone: Sequence[str] = ()
+) -> None:
+    """What a verb does with a table, for each of --group. `work` prints, unless it is to be JSON, and gives the JSON.
+    `one_alone` are the flags that were given and go with one table only. A group that carries no law is told as a
+    warning."""
+    from microgpt.errors import DataError
 
-    where = tuple(
-        (name.strip(), value.strip()) for name, _, value in (each.rpartition("=") for each in chosen["where"])
-    )
-    if wrong := next((each for each in chosen["where"] if not each.rpartition("=")[0].strip()), None):
+    by = chosen["group"]
+    if by and one_alone:
+        raise click.UsageError(f"{one_alone[0]} goes with one law, found --group; take one with --where {by}=VALUE.")
+    tables, rows, failed = read_tables(chosen), list[dict[str, Any]](), list[str]()
+    for value, table in tables.items():
+        try:
+            rows.append({"value": value, **work(table)})
+        except DataError as error:
+            if len(failed) + 1 == len(tables):
+                raise
+            failed.append(value)
+            rows.append({"value": value, "error": str(error)})
+            click.echo(f"warning: {by} = {value}: {error}", err=True)
+    if as_json:
+        told = {"group": by, "groups": rows} if by else {name: rows[0][name] for name in rows[0] if name != "value"}
+        click.echo(json.dumps(told))
+
+
+def _where(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    where = tuple((name.strip(), value.strip()) for name, _, value in (each.rpartition("=") for each in given))
+    if wrong := next((each for each in given if not each.rpartition("=")[0].strip()), None):
         raise click.UsageError(f"--where takes COLUMN=VALUE such as lr=0.01, found {wrong!r}.")
+    return where
+
+
+def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":
+    """The runs of a CSV; how it was read is a note on standard error."""
+    from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
+
     columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique")))
     mark: Any = {"point": ".", "comma": ","}.get(chosen["decimal"])
-    found = read_csv(Path(chosen["csv"]), columns, chosen["drop_highest"], Reading(mark, where, chosen["strict"]))
-    for line in found.said:
+    how = (
+        Path(chosen["csv"]),
+        columns,
+        chosen["drop_highest"],
+        Reading(mark, where, chosen["strict"], chosen["best_of"]),
+    )
+    found = read_groups(*how, chosen["group"]) if chosen["group"] else {"": read_csv(*how)}
+    for line in next(iter(found.values())).said:
         click.echo(f"note: {line}", err=True)
     return found
 
 
-def fit_law(chosen: dict[str, Any], table: "Table | None" = None) -> "Law":
+def fit_law(chosen: dict[str, Any], table: "Table") -> "Law":
     """The law that the flags ask for."""
     from microgpt.lab.laws.form import form
     from microgpt.lab.laws.summary import law
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
-    found = read_table(chosen) if table is None else table
-    return law(found, form(chosen["form"]), chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"])
+    return law(table, form(chosen["form"]), chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"])
 
 
 def check_draws(draws: int, level: float, seed: int) -> None:

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from microgpt.cli.law_options import check_draws, fit_law, law_options, read_table, sources
+from microgpt.cli.law_options import check_draws, fit_law, for_each_group, law_options, sources
 from microgpt.cli.options import FORCE, JSON
 from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.summary import Law
+    from microgpt.lab.laws.table import Table
 
 MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond, draws may fall below zero
 
@@ -39,23 +40,22 @@ def command(plot: str | None, compare: bool, simulate: int | None, force: bool, 
     from microgpt.lab.canvas import PICTURES, save
 
     place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
-    table = read_table(chosen)
-    found = fit_law(chosen, table)
-    rows = _compared(found) if compare else None
-    if place:
-        from microgpt.lab.laws.plot import law_plot
 
-        save(law_plot(found), place)
-    if as_json:
-        click.echo(json.dumps(found.to_dict() | ({"forms": rows} if rows else {})))
-        return
-    _tell(found)
-    for row in rows or ():
-        error = "not tested" if row["backtest_error"] is None else f"{row['backtest_error']:.2%}"
-        click.echo(f"{row['form']:16} objective {row['objective']:.4g}, error on larger runs {error}")
+    def fitted(table: "Table") -> dict[str, Any]:
+        found = fit_law(chosen, table)
+        rows = _compared(found) if compare else None
+        if place:
+            from microgpt.lab.laws.plot import law_plot
+
+            save(law_plot(found), place)
+        if not as_json:
+            _tell(found, rows or [])
+        return found.to_dict() | ({"forms": rows} if rows else {})
+
+    for_each_group(chosen, as_json, fitted, ["--plot"] * bool(plot))
 
 
-def _tell(found: "Law") -> None:
+def _tell(found: "Law", rows: list[dict[str, Any]]) -> None:
     from microgpt.lab.laws.summary import MEANINGS
 
     told, law = found.to_dict(), found.fit
@@ -73,6 +73,9 @@ def _tell(found: "Law") -> None:
     )
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for row in rows:
+        error = "not tested" if row["backtest_error"] is None else f"{row['backtest_error']:.2%}"
+        click.echo(f"{row['form']:16} objective {row['objective']:.4g}, error on larger runs {error}")
 
 
 def _compared(found: "Law") -> list[dict[str, Any]]:
