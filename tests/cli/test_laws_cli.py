@@ -151,8 +151,6 @@ def test_a_law_for_each_group_and_one_that_fails_does_not_end_the_rest(
     said = capsys.readouterr()
     assert "runs.csv, text = a\nN = 100,000" in said.out
     assert "warning: text = b: A law needs 3 sizes" in said.err
-    told = asked(capsys, "frontier", "1e13", "--csv", runs, "--group", "text", *QUICK)
-    assert [len(row.get("methods", ())) for row in told["groups"]] == [3, 0, 3]
     for verb in (
         ["laws", "--plot", "x.svg"],
         ["predict", "1", "2", "--register", "x.json"],
@@ -160,3 +158,15 @@ def test_a_law_for_each_group_and_one_that_fails_does_not_end_the_rest(
     ):
         code, line = refused(capsys, *verb, "--csv", runs, "--group", "text")
         assert (code, "--where text=VALUE" in line) == (2, True)
+
+
+def test_a_fit_is_made_as_it_is_asked_for(capsys: pytest.CaptureFixture[str], runs: str) -> None:
+    told = asked(capsys, "laws", "--csv", runs, "--fix", "alpha=0.34", "--delta", "10", *QUICK)
+    assert (told["alpha"], told["held"], told["delta"]) == (0.34, {"alpha": 0.34}, 10)
+    assert run(["laws", "--csv", runs, "--fix", "alpha=beta", "--weights", "params", *QUICK]) == 0
+    assert "as beta" in capsys.readouterr().out
+    told = asked(capsys, "predict", "1e5", "1e7", "--csv", runs, "--form", "compute", *QUICK)
+    assert told["low"] < told["loss"] < told["high"]
+    for flags, said in ((["--delta", "0"], "--delta takes"), (["--fix", "K=1"], "--fix takes each of")):
+        assert said in refused(capsys, "laws", "--csv", runs, *flags)[1]
+    assert "--weights is for a CSV" in refused(capsys, "laws", "--weights", "params")[1]

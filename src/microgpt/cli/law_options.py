@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMS = ("full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-floor", "repeated", "joint")
+FORMS = ("full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-floor", "compute", "repeated", "joint")
 COUNTINGS = ("all", "no-embedding", "body")
 
 _SOURCE = (
@@ -27,6 +27,7 @@ _SOURCE = (
     click.option("--flop", metavar="COLUMN", help="CSV: FLOP; tokens = flop / 6 params."),
     click.option("--loss", default="loss", show_default=True, metavar="COLUMN", help="CSV: nats per token."),
     click.option("--unique", metavar="COLUMN", help="CSV: different tokens there were, where data repeats."),
+    click.option("--weights", metavar="COLUMN", help="CSV: how much each run counts in the fit."),
     click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="The runs alone that have this value."),
     click.option(
         "--best-of", metavar="COLUMN", help="Of each size and length the run that is lowest in it: loss, say."
@@ -38,6 +39,8 @@ _SOURCE = (
 )
 _FIT = (
     click.option("--form", default="full", show_default=True, type=click.Choice(FORMS), help="Shape of the law."),
+    click.option("--fix", multiple=True, metavar="NAME=X", help="Don't fit a parameter: alpha=0.34, or alpha=beta."),
+    click.option("--delta", default=1e-3, show_default=True, metavar="X", help="Huber's threshold; 10: squared error."),
     click.option("--count", default="all", show_default=True, type=click.Choice(COUNTINGS), help="Which parameters."),
     click.option("--bootstrap", default=1000, show_default=True, metavar="N", help="Draws for the intervals."),
     click.option("--level", default=0.9, show_default=True, metavar="X", help="Level of the intervals."),
@@ -69,7 +72,7 @@ def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
         if chosen["count"] != "all":
             raise click.UsageError("--count is for a store: a CSV counts what its column counts.")
         return _from_csv(chosen, where)
-    if idle := next((name for name in ("decimal", "strict") if chosen[name]), None):
+    if idle := next((name for name in ("decimal", "strict", "weights") if chosen[name]), None):
         raise click.UsageError(f"--{idle} is for a CSV, found none.")
 
     with Store.open(chosen["store"]) as store:
@@ -128,7 +131,7 @@ def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "di
     """The runs of a CSV; how it was read is a note on standard error."""
     from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
 
-    columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique")))
+    columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique", "weights")))
     mark: Any = {"point": ".", "comma": ","}.get(chosen["decimal"])
     how = (
         Path(chosen["csv"]),
@@ -148,7 +151,11 @@ def fit_law(chosen: dict[str, Any], table: "Table") -> "Law":
     from microgpt.lab.laws.summary import law
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
-    return law(table, form(chosen["form"]), chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"])
+    if not 1e-9 <= chosen["delta"] <= 1e9:
+        raise click.UsageError(f"--delta takes 1e-9 to 1e9, found {chosen['delta']:g}.")
+    shape = form(chosen["form"], chosen["fix"])
+    how = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"], chosen["delta"]
+    return law(table, shape, *how)
 
 
 def check_draws(draws: int, level: float, seed: int) -> None:

@@ -63,7 +63,11 @@ def _tell(found: "Law", rows: list[dict[str, Any]]) -> None:
         f"{found.table.source}: {counted(told['points'], 'run')}, form {told['form']}, {found.level:.0%} intervals"
     )
     for name, (low, high) in told["intervals"].items():
-        click.echo(f"  {name:14} {told[name]:>11.5g}   {low:>11.5g} to {high:<11.5g}  {MEANINGS[name]}")
+        span = f"{low:>11.5g} to {high:<11.5g}"
+        if name in told["held"]:
+            said = "as given" if name in dict(law.form.fixed) else f"as {told['held'][name]}"
+            span = f"{said:>11}{'':15}"
+        click.echo(f"  {name:14} {told[name]:>11.5g}   {span}  {MEANINGS[name]}")
     tested = "no larger runs to test it on"
     if told["backtest_error"] is not None:
         tested = f"fitted to the smaller runs it misses the larger by {told['backtest_error']:.2%} of their loss"
@@ -81,7 +85,7 @@ def _tell(found: "Law", rows: list[dict[str, Any]]) -> None:
 def _compared(found: "Law") -> list[dict[str, Any]]:
     from microgpt.lab.laws.summary import compare
 
-    return compare(found.table)
+    return compare(found.table, found.fit.delta)
 
 
 def _simulate(count: int, as_json: bool, chosen: dict[str, Any]) -> None:

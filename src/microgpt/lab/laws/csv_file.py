@@ -22,18 +22,20 @@ LARGEST: Final = 1e100  # of a number, and its inverse the smallest: products of
 @dataclass(frozen=True)
 class Columns:
     """The names of the columns. Of `tokens` and `flop` one is needed: tokens = flop / (6 params). `unique` says how
-    many different tokens each run had, where data repeats."""
+    many different tokens each run had, where data repeats, and `weights` how much it counts in a fit."""
 
     params: str = "params"
     tokens: str | None = None
     flop: str | None = None
     loss: str = "loss"
     unique: str | None = None
+    weights: str | None = None
 
     @property
     def used(self) -> list[str]:
         """Those that are read, each once."""
-        return list(dict.fromkeys(filter(None, (self.params, self.loss, self.tokens, self.flop, self.unique))))
+        named = self.params, self.loss, self.tokens, self.flop, self.unique, self.weights
+        return list(dict.fromkeys(filter(None, named)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def _table(opened: Opened, source: str, drop_highest: int, by: str | None) -> Ta
     columns, numbers = opened.columns, opened.numbers
     params, loss, tokens = numbers[columns.params], numbers[columns.loss], opened.tokens
     unique = numbers[columns.unique] if columns.unique else None
-    found = points(params, tokens, loss, unique, opened.flop)
+    weights = numbers[columns.weights] if columns.weights else None
+    found = points(params, tokens, loss, unique, opened.flop, weights)
     notes = [
         *opened.notes,
         *units(params, tokens, loss, (columns.params, columns.tokens or columns.flop or "", columns.loss)),

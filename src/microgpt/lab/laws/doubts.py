@@ -18,7 +18,7 @@ LEAST_RANGE: Final = 10.0
 MOST_EPOCHS: Final = 4.0  # beyond that repeated tokens are worth less (Muennighoff et al. 2023)
 MOST_MOVE: Final = 0.05  # of an exponent when parameters are counted another way
 SUSPECTS: Final = 3  # how many of the largest residuals are left out in turn
-WORDS: Final = {"params": "sizes", "tokens": "lengths"}
+WORDS: Final = {"params": "sizes", "tokens": "lengths", "flop": "costs"}
 
 
 def check_design(form: Form, found: Points) -> None:
@@ -119,7 +119,7 @@ def _of_scatter(found: Ensemble) -> list[str]:
 
 def _of_spans(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
     said = []
-    for axis, name in (("params", "alpha"), ("tokens", "beta")):
+    for axis, name in (("params", "alpha"), ("tokens", "beta"), ("flop", "alpha_C")):
         if name in spans and spans[name][0] <= 0:
             said.append(f"{name} can't be told from zero: these runs do not show that the loss falls with {axis}.")
     if "E" in spans and spans["E"][1] > 3 * spans["E"][0]:

@@ -60,7 +60,7 @@ class Fit:
     @property
     def freedom(self) -> int:
         """Points beyond the parameters."""
-        return len(self.points) - self.form.size
+        return len(self.points) - self.form.free
 
     @property
     def values(self) -> dict[str, float]:
@@ -70,10 +70,10 @@ class Fit:
 
 def fit(form: Form, found: Points, delta: float = DELTA) -> Fit:
     """The law of a form that fits points best. Raises `DataError` where no search took place."""
-    if len(found) <= form.size:
-        need = form.size + 1
+    if len(found) <= form.free:
+        need = form.free + 1
         raise DataError(
-            f"The law has {form.size} parameters; expected {need} runs or more, found {len(found)}; add runs."
+            f"The law has {form.free} parameters; expected {need} runs or more, found {len(found)}; add runs."
         )
     if np.ptp(found.loss) == 0:
         raise DataError(
@@ -86,9 +86,9 @@ def fit(form: Form, found: Points, delta: float = DELTA) -> Fit:
 def _best(form: Form, found: Points, given: Inputs, grid: Floats, delta: float, searched: bool = False) -> Fit:
     """The lowest bottom from a grid of starts (starts, parameters)."""
     target = np.log(found.loss)[None, :]
-    reached = solve(form, given, target, grid, delta, rounds=SEARCH if searched else GLANCE)
+    reached = solve(form, given, target, grid, delta, SEARCH if searched else GLANCE, found.weights)
     best = int(np.argmin(reached.objective))
-    last = solve(form, given, target, reached.theta[[best]], delta)
+    last = solve(form, given, target, reached.theta[[best]], delta, weights=found.weights)
     lowest = float(last.objective[0])
     agreeing = int((reached.objective <= lowest * (1 + AGREE) + EXACT).sum())
     if searched and agreeing < 2:
@@ -100,7 +100,7 @@ def _best(form: Form, found: Points, given: Inputs, grid: Floats, delta: float, 
 def refit(fitted: Fit, log_loss: Floats) -> Solution:
     """Fits to other losses (fits, points) of the same design, from the bottom of this one; theta is centred."""
     start = np.tile(fitted.centred, (len(log_loss), 1))
-    return solve(fitted.form, fitted.inputs, log_loss, start, fitted.delta)
+    return solve(fitted.form, fitted.inputs, log_loss, start, fitted.delta, weights=fitted.points.weights)
 
 
 def fit_part(whole: Fit, part: Points) -> Fit:
@@ -133,4 +133,4 @@ def starts(form: Form, found: Points) -> Floats:
         coefficients = ([np.log(share * lowest)] if form.floor else []) + [np.log(part * above) for part in parts]
         for exponents in itertools.product(EXPONENTS, repeat=len(form.axes)):
             grid += [[*coefficients, *exponents, *tail] for tail in tails]
-    return np.array(grid)
+    return form.bound(np.array(grid))

@@ -62,7 +62,13 @@ def _line(axes: "Axes", law: Law, axis: Axis, other: float, hue: str) -> None:
     x = np.geomspace(span.min(), span.max() * BEYOND, GRID)
     columns: dict[str, Any] = {axis: x, OTHER[axis]: np.full(GRID, other)}
     same = np.ones(GRID)
-    at = Points(columns["params"], columns["tokens"], same, same * points.unique.max(), same)
+    at = Points(
+        columns["params"],
+        columns["tokens"],
+        same,
+        same * points.unique.max(),
+        6 * columns["params"] * columns["tokens"],
+    )
     middle: Floats = law.fit.form.loss(law.fit.theta, at)
     swing = (law.fit.form.loss(found.theta, at) - middle) * stretch(found.scatter.freedom, law.level)
     low, high = np.quantile(swing, [(1 - law.level) / 2, (1 + law.level) / 2], axis=0)

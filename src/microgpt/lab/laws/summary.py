@@ -8,6 +8,7 @@ from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, bootstrap, inter
 from microgpt.lab.laws.doubts import check_design, doubts
 from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS, Form
+from microgpt.lab.laws.solve import DELTA
 from microgpt.lab.laws.table import Table
 
 MEANINGS: Final = {
@@ -16,6 +17,8 @@ MEANINGS: Final = {
     "B": "of the length's term",
     "alpha": "how fast size pays",
     "beta": "how fast length pays",
+    "K": "of the term of FLOP",
+    "alpha_C": "how fast FLOP pay",
     "R": "repeats after which a token is worth little",
     "gamma": "below 1 a small model gains less from length",
     "size_exponent": "best size grows as FLOP to this power",
@@ -52,6 +55,8 @@ class Law:
             "intervals": {name: list(span) for name, span in self.spans.items()},
             "level": self.level,
             "counting": self.counting,
+            "delta": law.delta,
+            "held": {name: law.values[name] for name, _ in law.form.fixed} | dict(law.form.tied),
             "run_spread": self.ensemble.scatter.scale,
             "misfit": self.backtest.misfit**0.5,
             "backtest_error": None if not len(self.backtest.misses) else self.backtest.error,
@@ -62,24 +67,30 @@ class Law:
 
 
 def law(
-    table: Table, form: Form, draws: int = DRAWS, level: float = LEVEL, seed: int = 0, counting: str = "all"
+    table: Table,
+    form: Form,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+    counting: str = "all",
+    delta: float = DELTA,
 ) -> Law:
     """Check the design, fit, draw, test on the larger runs, and say what is doubtful. Raises `DataError`."""
     check_design(form, table.points)
-    found = bootstrap(fit(form, table.points), draws, seed)
+    found = bootstrap(fit(form, table.points, delta), draws, seed)
     spans = intervals(found, level)
     said = tuple(doubts(table, found, spans, counting))
     return Law(table, found, backtest(found.fit), spans, level, counting, said)
 
 
 def compare(
-    table: Table, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
+    table: Table, delta: float = DELTA, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
 ) -> list[dict[str, Any]]:
     """Forms side by side: how each predicts the same larger runs from the same smaller ones."""
-    split = list(folds(fit(FORMS["full"], table.points)))
+    split = list(folds(fit(FORMS["full"], table.points, delta)))
     rows = []
     for name in forms:
-        found = fit(FORMS[name], table.points)
+        found = fit(FORMS[name], table.points, delta)
         error = backtest(found, split).error if split else None
         rows.append({"form": name, "objective": found.objective, "backtest_error": error})
     return rows

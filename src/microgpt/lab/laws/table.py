@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -44,8 +44,7 @@ class Table:
 
     def counted(self, counting: str) -> Points:
         """The points with parameters counted another way."""
-        found = self.points
-        return Points(self.counts[counting], found.tokens, found.loss, found.unique, found.flop)
+        return replace(self.points, params=self.counts[counting])
 
 
 def table(
