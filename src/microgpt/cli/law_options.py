@@ -15,27 +15,33 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FORMS = ("full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-floor", "compute", "repeated", "joint")
+MARKS: Any = {"point": ".", "comma": ",", None: None}
 COUNTINGS = ("all", "no-embedding", "body")
 
-_SOURCE = (
+_STORE = (
     click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs."),
     click.option("--sweep", metavar="NAME", help="The runs of one sweep alone."),
     click.option("--data", metavar="TEXT", help="The runs on one text alone."),
     click.option("--csv", metavar="FILE", help="Runs of a CSV instead of a store."),
+)
+_COLUMNS = (
     click.option("--params", default="params", show_default=True, metavar="COLUMN", help="CSV: parameters."),
     click.option("--tokens", metavar="COLUMN", help="CSV: tokens trained on.  [default: tokens, or flop]"),
     click.option("--flop", metavar="COLUMN", help="CSV: FLOP; tokens = flop / 6 params."),
     click.option("--loss", default="loss", show_default=True, metavar="COLUMN", help="CSV: nats per token."),
     click.option("--unique", metavar="COLUMN", help="CSV: different tokens there were, where data repeats."),
-    click.option("--weights", metavar="COLUMN", help="CSV: how much each run counts in the fit."),
-    click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="The runs alone that have this value."),
+    click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: found]"),
+)
+_WHERE = click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="The runs alone that have this value.")
+_CHOICE = (
+    _WHERE,
     click.option(
         "--best-of", metavar="COLUMN", help="Of each size and length the run that is lowest in it: loss, say."
     ),
     click.option("--group", metavar="COLUMN", help="A law for each value of a column."),
-    click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: found]"),
-    click.option("--strict", is_flag=True, help="CSV: refuse rows in which a number is missing."),
     click.option("--drop-highest", default=0, metavar="K", help="Leave out the K highest losses."),
+    click.option("--weights", metavar="COLUMN", help="CSV: how much each run counts in the fit."),
+    click.option("--strict", is_flag=True, help="CSV: refuse rows in which a number is missing."),
 )
 _FIT = (
     click.option("--form", default="full", show_default=True, type=click.Choice(FORMS), help="Shape of the law."),
@@ -50,7 +56,14 @@ _FIT = (
 
 def law_options(command: Command) -> Command:
     """The flags of the runs and of the fit."""
-    for option in reversed(_SOURCE + _FIT):
+    for option in reversed(_STORE + _COLUMNS + _CHOICE + _FIT):
+        command = option(command)
+    return command
+
+
+def column_options(command: Command) -> Command:
+    """The flags that tell how a CSV is read."""
+    for option in reversed((*_COLUMNS, _WHERE)):
         command = option(command)
     return command
 
@@ -67,7 +80,7 @@ def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
     from microgpt.lab.laws.table import groups, part, table
     from microgpt.lab.store import Store
 
-    where = _where(chosen["where"])
+    where = conditions(chosen["where"])
     if chosen["csv"]:
         if chosen["count"] != "all":
             raise click.UsageError("--count is for a store: a CSV counts what its column counts.")
@@ -120,7 +133,8 @@ def for_each_group(
         click.echo(json.dumps(told))
 
 
-def _where(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def conditions(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The columns of --where, and what they must have."""
     where = tuple((name.strip(), value.strip()) for name, _, value in (each.rpartition("=") for each in given))
     if wrong := next((each for each in given if not each.rpartition("=")[0].strip()), None):
         raise click.UsageError(f"--where takes COLUMN=VALUE such as lr=0.01, found {wrong!r}.")
@@ -132,7 +146,7 @@ def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "di
     from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
 
     columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique", "weights")))
-    mark: Any = {"point": ".", "comma": ","}.get(chosen["decimal"])
+    mark = MARKS[chosen["decimal"]]
     how = (
         Path(chosen["csv"]),
         columns,

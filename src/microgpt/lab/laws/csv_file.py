@@ -11,7 +11,7 @@ import numpy as np
 
 from microgpt.errors import DataError
 from microgpt.lab.laws.points import Floats, Ints, levels, points
-from microgpt.lab.laws.rows import fault, listed, once, part, units, values, varying, whole
+from microgpt.lab.laws.rows import NOTHING, fault, listed, once, part, units, values, varying, whole
 from microgpt.lab.laws.sheet import WORDS, Decimal, Sheet, decimal_mark, number, read_sheet
 from microgpt.lab.laws.table import MOST_GROUPS, Table, best_of, kept_below
 from microgpt.model.settings import counted, shown
@@ -99,9 +99,12 @@ def read_groups(path: Path, columns: Columns, drop_highest: int, reading: Readin
     return tables
 
 
-def open_csv(path: Path, columns: Columns, reading: Reading, more: Sequence[str] = ()) -> Opened:
-    """The rows that count, with their numbers; `more` are columns that must be there too. Raises `DataError`."""
-    sheet = read_sheet(path, {*columns.used, "tokens", "flop"})
+def open_csv(
+    path: Path, columns: Columns, reading: Reading, more: Sequence[str] = (), faults: list[str] | None = None
+) -> Opened:
+    """The rows that count, with their numbers; `more` are columns that must be there too. Raises `DataError`; with a
+    list of `faults`, what is wrong in a row goes there instead, and runs without a finite loss stay, as NaN."""
+    sheet = read_sheet(path, {*columns.used, "tokens", "flop"}, faults)
     notes = list[str]()
     if columns.flop is None and columns.tokens is None:
         columns = _guessed(columns, sheet.names, notes)
@@ -111,8 +114,11 @@ def open_csv(path: Path, columns: Columns, reading: Reading, more: Sequence[str]
     decimal, said = _decimal(sheet, columns, reading.decimal)
     for name, value in reading.where:
         sheet = part(sheet, name, value, decimal)
-    sheet = whole(once(sheet, notes), needed, reading.strict, notes)
-    numbers = {name: _numbers(sheet, name, decimal) for name in needed}
+    wanted = needed if faults is None else [name for name in needed if name != columns.loss]
+    sheet = whole(once(sheet, notes), wanted, reading.strict, notes)
+    if faults is not None:
+        sheet = _readable(sheet, needed, columns.loss, decimal, faults)
+    numbers = {name: _numbers(sheet, name, decimal, faults is not None and name == columns.loss) for name in needed}
     return Opened(sheet, columns, decimal, numbers, tuple(notes), said)
 
 
@@ -179,12 +185,32 @@ def _decimal(sheet: Sheet, columns: Columns, told: Decimal | None) -> tuple[Deci
     return mark, (f"{sheet.path.name} is read with {separator} and decimal {WORDS[mark]}{example}.",)
 
 
-def _numbers(sheet: Sheet, name: str, decimal: Decimal) -> Floats:
-    """A column as positive numbers (rows,)."""
+def _readable(sheet: Sheet, names: Sequence[str], loss: str, decimal: Decimal, faults: list[str]) -> Sheet:
+    """The rows whose cells are all numbers that can be; what is wrong with the others goes to `faults`."""
+    bad: dict[int, str] = {}
+    for name in names:
+        for cell in sheet.cells(name):
+            missing = name == loss and cell.text.lower() in NOTHING
+            if not missing and _positive(cell.text, decimal) is None:
+                bad.setdefault(cell.line, fault(sheet, cell.line, name, cell.text).removeprefix(f"{sheet.path}: "))
+    faults += bad.values()
+    rows = tuple(row for row in sheet.rows if row.line not in bad)
+    if not rows:
+        raise DataError(f"{sheet.path}: expected rows of numbers, found none; the first: {next(iter(bad.values()))}")
+    return replace(sheet, rows=rows)
+
+
+def _positive(text: str, decimal: Decimal) -> float | None:
+    value = number(text, decimal)
+    return value if value is not None and 1 / LARGEST <= value <= LARGEST else None
+
+
+def _numbers(sheet: Sheet, name: str, decimal: Decimal, missing: bool) -> Floats:
+    """A column as positive numbers (rows,), as NaN where there is none and that may be `missing`."""
     found = np.empty(len(sheet.rows))
     for i, cell in enumerate(sheet.cells(name)):
-        value = number(cell.text, decimal)
-        found[i] = math.nan if value is None else value
-        if not 1 / LARGEST <= found[i] <= LARGEST:
+        value = _positive(cell.text, decimal)
+        if value is None and not missing:
             raise DataError(fault(sheet, cell.line, name, cell.text))
+        found[i] = math.nan if value is None else value
     return found

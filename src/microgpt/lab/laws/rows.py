@@ -24,7 +24,7 @@ _CHANCE: Final = {"seed", "run", "id", "name", "flops", "time", *FACTS} - {
     "precision",
 }
 MOST_NATS: Final = 20.0  # a vocabulary of 500 million has that where nothing is learned
-_RATE: Final = re.compile(r"\blr\b|learning.?rate", re.I)
+RATE: Final = re.compile(r"(?<![a-z])lr(?![a-z])|learning.?rate", re.I)
 
 
 def values(sheet: Sheet, name: str) -> list[str]:
@@ -86,8 +86,8 @@ def fault(sheet: Sheet, line: int, name: str, text: str) -> str:
     return f"{sheet.path}: row {line}, column {name!r}: expected a positive number, found {found}; mend it."
 
 
-def varying(sheet: Sheet, used: Collection[str], sizes: Ints, lengths: Ints) -> list[str]:
-    """A warning of the columns that make runs differ beyond size, length and chance.
+def telling(sheet: Sheet, used: Collection[str | None], sizes: Ints, lengths: Ints) -> list[str]:
+    """The columns that make runs differ beyond size, length and chance.
 
     A column may follow the size, as a tuned learning rate does, or the length; one that is new in most rows is a name
     or a measurement.
@@ -97,10 +97,19 @@ def varying(sheet: Sheet, used: Collection[str], sizes: Ints, lengths: Ints) -> 
         if not name or name in used or name.lower() in _CHANCE:
             continue
         texts = values(sheet, name)
-        there = list(dict.fromkeys(texts))
+        there = len({*texts})
         follows = any(len({*zip(axis, texts, strict=True)}) == len({*axis}) for axis in (sizes, lengths))
-        if len(there) > 1 and not follows and (2 * len(there) <= len(texts) or _RATE.search(name)):
-            told.append(f"{name[:40]} ({listed([text[:40] or 'blank' for text in there])})")
+        if there > 1 and not follows and (2 * there <= len(texts) or RATE.search(name)):
+            told.append(name)
+    return told
+
+
+def varying(sheet: Sheet, used: Collection[str], sizes: Ints, lengths: Ints) -> list[str]:
+    """A warning of the columns that make runs differ beyond size, length and chance."""
+    told = []
+    for name in telling(sheet, used, sizes, lengths):
+        there = [text[:40] or "blank" for text in dict.fromkeys(values(sheet, name))]
+        told.append(f"{name[:40]} ({listed(there)})")
     if not told:
         return []
     return [
