@@ -44,12 +44,20 @@ def test_a_csv_from_elsewhere_gives_a_law_with_intervals_and_a_picture(
     pytest.importorskip("matplotlib")
     told = asked(
         capsys, "laws", "--csv", str(POINTS), "--flop", "flop", "--drop-highest", "5", *QUICK,
-        "--plot", str(tmp_path / "law.svg"),
+        "--plot", str(tmp_path / "law.svg"), "--residuals", str(tmp_path / "off.svg"),
+        "--draws", str(tmp_path / "d.csv"),
     )  # fmt: skip
     assert round(told["E"], 4) == 1.8172
     assert told["points"], told["dropped"] == (240, 5)
     assert told["intervals"]["alpha"][0] < told["alpha"] < told["intervals"]["alpha"][1]
     assert "thousandths" in (tmp_path / "law.svg").read_text()
+    panels = (tmp_path / "off.svg").read_text()
+    assert all(f">{name}, logarithmic scale<" in panels for name in ("parameters", "tokens", "tokens per parameter"))
+    assert panels.count("Runs minus the law") == 1
+    header, *rows = (tmp_path / "d.csv").read_text().splitlines()
+    assert (header, len(rows)) == ("E,A,B,alpha,beta,size_exponent", 100)
+    drawn_alpha = [float(row.split(",")[3]) for row in rows]
+    assert min(drawn_alpha) < told["alpha"] < max(drawn_alpha)
 
 
 def test_the_table_tells_every_parameter(capsys: pytest.CaptureFixture[str], runs: str) -> None:
@@ -112,6 +120,8 @@ def test_bad_data_is_one_line_and_exit_3(
     [
         (["laws", "--csv", "x.csv", "--bootstrap", "5"], "--bootstrap takes 100"),
         (["laws", "--csv", "x.csv", "--level", "1"], "--level takes"),
+        (["laws", "--csv", "x.csv", "--draws", "d.txt"], "--draws takes a file that ends in .csv"),
+        (["laws", "--csv", "x.csv", "--plot", "a.svg", "--residuals", "a.svg"], "name one file"),
         (["laws", "--csv", "x.csv", "--count", "body"], "--count is for a store"),
         (["laws", "--simulate", "2", "--design", "2x2"], "--design takes"),
         (["laws", "--simulate", "2", "--design", "2x4x1"], "3 sizes and 3 lengths"),
@@ -152,7 +162,7 @@ def test_a_law_for_each_group_and_one_that_fails_does_not_end_the_rest(
     assert "runs.csv, text = a\nN = 100,000" in said.out
     assert "warning: text = b: A law needs 3 sizes" in said.err
     for verb in (
-        ["laws", "--plot", "x.svg"],
+        ["laws", "--draws", "x.csv"],
         ["predict", "1", "2", "--register", "x.json"],
         ["frontier", "1", "--train"],
     ):

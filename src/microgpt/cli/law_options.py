@@ -161,7 +161,7 @@ def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "di
 
 def fit_law(chosen: dict[str, Any], table: "Table") -> "Law":
     """The law that the flags ask for."""
-    from microgpt.lab.laws.form import form
+    from microgpt.lab.laws.asked import form
     from microgpt.lab.laws.summary import law
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])

@@ -1,6 +1,7 @@
 """`microgpt laws`"""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,6 +20,8 @@ MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond
 @click.command("laws")
 @law_options
 @click.option("--plot", metavar="FILE", help="Draw the law, to a file that ends in .svg or .png.")
+@click.option("--residuals", metavar="FILE", help="Draw what runs differ from the law by, to .svg or .png.")
+@click.option("--draws", metavar="FILE", help="Write the draws behind the intervals, to a file that ends in .csv.")
 @click.option("--compare", is_flag=True, help="Hold other forms against it, by how they predict the larger runs.")
 @click.option(
     "--simulate", metavar="N", type=int, help="Fit N draws from a planted law instead: how often is it found?"
@@ -27,7 +30,16 @@ MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond
 @click.option("--scatter", default=0.005, show_default=True, metavar="X", help="Simulated spread of a run in nats.")
 @FORCE
 @JSON
-def command(plot: str | None, compare: bool, simulate: int | None, force: bool, as_json: bool, **chosen: Any) -> None:
+def command(
+    plot: str | None,
+    residuals: str | None,
+    draws: str | None,
+    compare: bool,
+    simulate: int | None,
+    force: bool,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     """Fit L(N, D) = E + A/N^alpha + B/D^beta to a store or to any CSV.
 
     Every number has an interval from drawing whole runs again, and what the runs can't carry is told as a warning. With
@@ -37,22 +49,42 @@ def command(plot: str | None, compare: bool, simulate: int | None, force: bool, 
         _simulate(simulate, as_json, chosen)
         return
     from microgpt import outputs
-    from microgpt.lab.canvas import PICTURES, save
+    from microgpt.lab.canvas import PICTURES
 
-    place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
+    asked = {"--plot": plot, "--residuals": residuals, "--draws": draws}
+    places = {
+        flag: outputs.destination(
+            named, (".csv",) if flag == "--draws" else PICTURES, flag=flag, reads=sources(chosen), force=force
+        )
+        for flag, named in asked.items()
+        if named
+    }
+    if len({*places.values()}) < len(places):
+        raise click.UsageError(f"{' and '.join(places)} name one file; give each its own.")
 
     def fitted(table: "Table") -> dict[str, Any]:
         found = fit_law(chosen, table)
         rows = _compared(found) if compare else None
-        if place:
-            from microgpt.lab.laws.plot import law_plot
-
-            save(law_plot(found), place)
+        for flag, place in places.items():
+            _write(found, flag, place)
         if not as_json:
             _tell(found, rows or [])
         return found.to_dict() | ({"forms": rows} if rows else {})
 
-    for_each_group(chosen, as_json, fitted, ["--plot"] * bool(plot))
+    for_each_group(chosen, as_json, fitted, list(places))
+
+
+def _write(found: "Law", flag: str, place: Path) -> None:
+    """A file that was asked for."""
+    from microgpt import outputs
+    from microgpt.lab.canvas import save
+    from microgpt.lab.laws.plot import law_plot, residual_plot
+    from microgpt.lab.laws.summary import draws_csv
+
+    if flag == "--draws":
+        outputs.write(place, draws_csv(found).encode())
+    else:
+        save((law_plot if flag == "--plot" else residual_plot)(found), place)
 
 
 def _tell(found: "Law", rows: list[dict[str, Any]]) -> None:

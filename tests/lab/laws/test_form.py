@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from microgpt.cli import law_options
 from microgpt.errors import UsageError
+from microgpt.lab.laws.asked import form
 from microgpt.lab.laws.fit import fit
-from microgpt.lab.laws.form import FORMS, form, inputs
+from microgpt.lab.laws.form import FORMS, inputs
 from microgpt.lab.laws.points import Points, points
 from microgpt.lab.laws.table import COUNTINGS
 from tests.lab.laws.planted import drawn

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from microgpt.lab.laws.backtest import Backtest, backtest, folds
 from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, bootstrap, intervals, quantities
 from microgpt.lab.laws.doubts import check_design, doubts
@@ -81,6 +83,14 @@ def law(
     spans = intervals(found, level)
     said = tuple(doubts(table, found, spans, counting))
     return Law(table, found, backtest(found.fit), spans, level, counting, said)
+
+
+def draws_csv(law: Law) -> str:
+    """The draws behind the intervals as a CSV: a row for each, a column for each parameter, in full precision. They are
+    as drawn, before the stretch to Student's t that an interval has."""
+    columns = quantities(law.fit, law.ensemble.theta)
+    rows = zip(*(np.broadcast_to(column, len(law.ensemble.theta)).tolist() for column in columns.values()), strict=True)
+    return "\n".join([",".join(columns), *(",".join(map(repr, row)) for row in rows)]) + "\n"
 
 
 def compare(
