@@ -8,6 +8,7 @@ from microgpt.errors import DataError
 from microgpt.lab.laws.bootstrap import Ensemble
 from microgpt.lab.laws.fit import FEW, Fit, fit, fit_part
 from microgpt.lab.laws.form import Form
+from microgpt.lab.laws.missing import crossing, more_levels
 from microgpt.lab.laws.points import Points, count_levels, levels
 from microgpt.lab.laws.table import Table
 from microgpt.model.settings import counted
@@ -29,13 +30,14 @@ def check_design(form: Form, found: Points) -> None:
         count = count_levels(getattr(found, axis))
         if count < LEAST_LEVELS:
             raise DataError(
-                f"A law needs {LEAST_LEVELS} {WORDS[axis]} or more ({axis} that differ), found {count}; add "
-                f"{LEAST_LEVELS - count} more, or take `microgpt sweep laws`, which crosses 5 sizes with 5 lengths."
+                f"A law needs {LEAST_LEVELS} {WORDS[axis]} or more ({axis} that differ), found {count}; "
+                f"{more_levels(found, axis, LEAST_LEVELS - count)}, or take `microgpt sweep laws`, which crosses 5 "
+                "sizes with 5 lengths."
             )
     if len(form.axes) == 2 and not crossed(found):
         raise DataError(
             "The design is L-shaped: sizes vary at one length and lengths at one size, so that no run tells whether "
-            "the two add up; `microgpt sweep laws` crosses them."
+            f"the two add up; {crossing(found)}, or take `microgpt sweep laws`, which crosses them."
         )
     if form.repeated and found.epochs.max() <= 1.5:
         raise DataError(
