@@ -161,6 +161,13 @@ def test_a_law_for_each_group_and_one_that_fails_does_not_end_the_rest(
     said = capsys.readouterr()
     assert "runs.csv, text = a\nN = 100,000" in said.out
     assert "warning: text = b: A law needs 3 sizes" in said.err
+    Path(runs).write_text("\n".join(line for line in lines if not line.endswith(",b")))
+    told = asked(capsys, "laws", "--csv", runs, "--group", "text", "--shared", "E, beta", *QUICK)
+    first, second = told["groups"]
+    assert (first["E"], first["beta"]) == (second["E"], second["beta"])
+    assert run(["laws", "--csv", runs, "--group", "text", "--shared", "E", *QUICK]) == 0
+    assert "form full with E shared by 2 groups" in capsys.readouterr().out
+    assert refused(capsys, "laws", "--csv", runs, "--shared", "E")[0] == 2
     for verb in (
         ["laws", "--draws", "x.csv"],
         ["predict", "1", "2", "--register", "x.json"],

@@ -1,12 +1,13 @@
 """`microgpt laws`"""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from microgpt.cli.law_options import check_draws, fit_law, for_each_group, law_options, sources
+from microgpt.cli.law_options import check_draws, fit_law, for_each_group, law_options, read_tables, sources
 from microgpt.cli.options import FORCE, JSON
 from microgpt.model.settings import counted
 
@@ -22,6 +23,7 @@ MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond
 @click.option("--plot", metavar="FILE", help="Draw the law, to a file that ends in .svg or .png.")
 @click.option("--residuals", metavar="FILE", help="Draw what runs differ from the law by, to .svg or .png.")
 @click.option("--draws", metavar="FILE", help="Write the draws behind the intervals, to a file that ends in .csv.")
+@click.option("--shared", metavar="NAMES", help="With --group one fit that shares these, E,beta say; the rest is own.")
 @click.option("--compare", is_flag=True, help="Hold other forms against it, by how they predict the larger runs.")
 @click.option(
     "--simulate", metavar="N", type=int, help="Fit N draws from a planted law instead: how often is it found?"
@@ -34,6 +36,7 @@ def command(
     plot: str | None,
     residuals: str | None,
     draws: str | None,
+    shared: str | None,
     compare: bool,
     simulate: int | None,
     force: bool,
@@ -61,6 +64,12 @@ def command(
     }
     if len({*places.values()}) < len(places):
         raise click.UsageError(f"{' and '.join(places)} name one file; give each its own.")
+
+    if shared is not None:
+        if compare or places or not chosen["group"]:
+            raise click.UsageError("--shared goes with --group, and without --compare, --plot, --residuals, --draws.")
+        _tell_shared(shared, chosen, as_json)
+        return
 
     def fitted(table: "Table") -> dict[str, Any]:
         found = fit_law(chosen, table)
@@ -112,6 +121,41 @@ def _tell(found: "Law", rows: list[dict[str, Any]]) -> None:
     for row in rows:
         error = "not tested" if row["backtest_error"] is None else f"{row['backtest_error']:.2%}"
         click.echo(f"{row['form']:16} objective {row['objective']:.4g}, error on larger runs {error}")
+
+
+def _tell_shared(shared: str, chosen: dict[str, Any], as_json: bool) -> None:
+    """One fit for all groups."""
+    from microgpt.lab.laws.asked import form
+    from microgpt.lab.laws.shared import check_shared, fit_shared
+    from microgpt.lab.laws.summary import MEANINGS
+
+    check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
+    asked, names = form(chosen["form"], chosen["fix"]), [name.strip() for name in shared.split(",")]
+    check_shared(asked, names)
+    tables = read_tables(chosen)
+    groups = {value: table.points for value, table in tables.items()}
+    how = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["delta"]
+    told = {"group": chosen["group"], **fit_shared(groups, asked, names, *how)}
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    click.echo(
+        f"form {told['form']} with {', '.join(names)} shared by {len(groups)} groups, {told['level']:.0%} intervals"
+    )
+    for place, row in enumerate(told["groups"]):
+        if place == 0:
+            _rows(row, names, MEANINGS)
+        click.echo(f"{chosen['group']} = {row['value']}: {counted(row['points'], 'run')}")
+        _rows(row, [name for name in row["intervals"] if name not in names], MEANINGS)
+    click.echo(f"objective {told['objective']:.4g}; of laws of their own {told['objective_alone']:.4g}")
+    for warning in dict.fromkeys(note for table in tables.values() for note in table.notes):
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _rows(row: dict[str, Any], names: list[str], meanings: Mapping[str, str]) -> None:
+    for name in names:
+        low, high = row["intervals"][name]
+        click.echo(f"  {name:14} {row[name]:>11.5g}   {low:>11.5g} to {high:<11.5g}  {meanings[name]}")
 
 
 def _compared(found: "Law") -> list[dict[str, Any]]:
