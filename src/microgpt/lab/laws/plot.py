@@ -28,13 +28,16 @@ def law_plot(law: Law) -> Plot:
     with drawing(HEIGHT) as (figure, first):
         first.remove()
         panels = figure.subplots(3, 1, height_ratios=(1, 1, 0.7))
-        for axes, axis in zip(panels, both, strict=False):
-            _losses(axes, law, axis)
+        drawn = [_losses(axes, law, axis) for axes, axis in zip(panels, both, strict=False)]
         _residuals(panels[2], law, law.fit.points.flop, "FLOP of the training, logarithmic scale")
     best = law.fit.values
     said = ", ".join(f"{name} {value:.4g}" for name, value in best.items())
+    count = len(law.fit.points)
+    levels_only = (
+        "" if min(drawn) == count else f" The upper panels show {drawn[0]} and {drawn[1]} of them, at some levels."
+    )
     return Plot(
-        figure, f"{law.table.source}, {len(law.fit.points)} runs: {said}. Bands: {law.level:.0%} of the law itself."
+        figure, f"{law.table.source}, {count} runs: {said}. Bands: {law.level:.0%} of the law itself.{levels_only}"
     )
 
 
@@ -64,7 +67,8 @@ def _fifths(axes: "Axes", column: Floats, residuals: Floats) -> None:
         axes.fill_between(span, [-width] * 2, [width] * 2, color=HUES[4], alpha=0.3, linewidth=0)
 
 
-def _losses(axes: "Axes", law: Law, axis: Axis) -> None:
+def _losses(axes: "Axes", law: Law, axis: Axis) -> int:
+    """Lines and runs at some levels of the other axis, evenly chosen; how many runs these are."""
     points, other = law.fit.points, OTHER[axis]
     level = levels(getattr(points, other))
     count = int(level.max()) + 1
@@ -80,6 +84,7 @@ def _losses(axes: "Axes", law: Law, axis: Axis) -> None:
     axes.set_title("Held-out loss, nats per token")
     axes.set_xlabel(f"{TITLES[axis]}, logarithmic scale")
     axes.legend(title=TITLES[other], frameon=False, fontsize=7, title_fontsize=7, ncols=2)
+    return int(np.isin(level, chosen).sum())
 
 
 def _line(axes: "Axes", law: Law, axis: Axis, other: float, hue: str) -> None:
