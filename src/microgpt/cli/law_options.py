@@ -97,8 +97,7 @@ def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
     how = chosen["count"], chosen["drop_highest"], chosen["best_of"]
     if not (by := chosen["group"]):
         return {"": table(records, *how)}
-    study = groups([record for record in records if record.role == "study"], by)
-    named = {text: table(runs, *how) for text, runs in study.items()}
+    named = {text: table(runs, *how) for text, runs in groups(records, by).items()}
     return {text: replace(found, source=f"{found.source}, {by} = {text}") for text, found in named.items()}
 
 

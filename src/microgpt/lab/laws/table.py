@@ -70,7 +70,7 @@ def table(
     )
     if by:
         runs = points([run.params for run in held], [run.tokens for run in held], [run.loss for run in held])
-        best = best_of(runs.cells, np.array([float(value(run, by)) for run in held]))
+        best = best_of(runs.cells, np.array([_number(run, by) for run in held]))
         notes.append(
             f"Of each size and length the run of the lowest {by} counts: {len(best):,} of {counted(len(held), 'run')}."
         )
@@ -100,23 +100,27 @@ def value(record: RunRecord, name: str) -> Any:
 
 
 def part(records: Sequence[RunRecord], name: str, text: str) -> list[RunRecord]:
-    """The runs that have this value, as a text or as a number. Raises `DataError` where none has."""
+    """The runs that have this value, as a text or as a number, and those that tuned: they tell of the learning rates.
+    Raises `DataError` where none has."""
     there = [value(record, name) for record in records]
-    chosen = [record for record, found in zip(records, there, strict=True) if _is(found, text)]
-    if records and not chosen:
+    has = [_is(found, text) for found in there]
+    chosen = [each for each, right in zip(records, has, strict=True) if right or each.role == "tuning"]
+    if records and not any(has):
         told = ", ".join(dict.fromkeys(map(str, there[:1000])))[:200]
         raise DataError(f"Expected runs with {name} = {shown(text)}, found none; there are: {told}.")
     return chosen
 
 
 def groups(records: Sequence[RunRecord], name: str) -> dict[str, list[RunRecord]]:
-    """The runs of each value. Raises `DataError` for a setting of too many."""
+    """The runs of each value, with those that tuned. Raises `DataError` for a setting of too many."""
     found: dict[str, list[RunRecord]] = {}
     for record in records:
-        found.setdefault(str(value(record, name)), []).append(record)
+        if record.role == "study":
+            found.setdefault(str(value(record, name)), []).append(record)
     if len(found) > MOST_GROUPS:
         raise DataError(f"Expected a setting of at most {MOST_GROUPS} values, found {name} with {len(found):,}.")
-    return found
+    tuning = [record for record in records if record.role == "tuning"]
+    return {text: [*runs, *tuning] for text, runs in found.items()}
 
 
 def _is(found: Any, text: str) -> bool:
@@ -126,6 +130,13 @@ def _is(found: Any, text: str) -> bool:
         return float(text) == found
     except ValueError:
         return False
+
+
+def _number(record: RunRecord, name: str) -> float:
+    found = value(record, name)
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise DataError(f"Expected a number to find the best of, found {name} = {shown(found)}; take loss.")
+    return float(found)
 
 
 def best_of(cells: Ints, by: Floats) -> Ints:
