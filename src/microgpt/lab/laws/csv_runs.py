@@ -91,7 +91,7 @@ def _read(opened: Opened, rows: int, faults: Sequence[str]) -> list[Finding]:
 def _runs(opened: Opened, named: Named) -> list[RunRecord]:
     """A record for each row. Of alike rows, which differ in nothing that is told, each counts as a seed."""
     sheet, columns, numbers = opened.sheet, opened.columns, opened.numbers
-    params, tokens = numbers[columns.params], opened.tokens
+    params, tokens, flop = numbers[columns.params], opened.tokens, opened.flop
     size, length = levels(params), levels(tokens)
     rate = named.lr or next((name for name in sheet.names if RATE.search(name)), None)
     seeds = named.seed or next((name for name in sheet.names if name.lower() in SEEDS), "")
@@ -117,7 +117,7 @@ def _runs(opened: Opened, named: Named) -> list[RunRecord]:
                 status="done" if math.isfinite(loss) else "failed", data=sheet.path.name, data_sha256="", kind="",
                 engine="", precision="", params=round(params[i]), params_embedding=0, params_head=0, params_body=0,
                 tokens=round(tokens[i]), unique_tokens=0, epochs=0 if unique is None else float(tokens[i] / unique[i]),
-                flop=float(opened.flop[i]), loss=loss if math.isfinite(loss) else None, loss_se=None,
+                flop=float(flop[i]), loss=loss if math.isfinite(loss) else None, loss_se=None,
                 training_loss=None, unigram=math.inf, uniform=math.log(vocabulary) if vocabulary else math.inf,
                 holdout_documents=0,
             )
