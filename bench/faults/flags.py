@@ -31,6 +31,7 @@ USUAL: Final = {  # a use of each verb that is over in no time, to which the fla
     "plan": "--params 1e9",
     "studio": "--no-browser",
     "sweep": "steps --dry-run",
+    "analyze": "--csv runs.csv",
     "laws": LAW,
     "predict": f"2e4 1e6 {LAW}",
     "frontier": f"1e12 {LAW}",

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from microgpt.cli import analyze, report
+from microgpt.cli.app import run
 from microgpt.errors import StoreError, UsageError
 from microgpt.lab.run import Trained
 from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
@@ -135,3 +136,37 @@ def test_the_report_is_written_and_named(lab: Path, tmp_path: Path) -> None:
     text = (tmp_path / "report.html").read_text()
     assert "Longer training" in text
     assert "Larger models" in text
+
+
+def test_the_runs_of_a_csv_are_audited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "theirs.csv"
+    body = "".join(
+        f"{n},{d},{2 + 1e3 / n + 1e4 / d},{seed}\n" for n in (1e3, 1e4) for d in (1e4, 1e5) for seed in (0, 1)
+    )
+    path.write_text("N,D,val,seed\n" + body + "1e3,1e6,x,0\n")
+    named = ["--csv", str(path), "--params", "N", "--tokens", "D", "--loss", "val"]
+    assert run(["analyze", *named]) == 0
+    said = capsys.readouterr()
+    assert said.out == "theirs.csv: 8 runs, 2 sizes, 2 lengths; 4 pairs of size and length\n"
+    assert "serious: Of 9 rows 1 can't be read, and these are left out here: row 10, column 'val'" in said.err
+    assert run(["analyze", "returns", *named, "--where", "seed=0", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {finding["kind"] for finding in told["findings"]} == {"unreadable rows", "few levels", "few seeds"}
+    assert run(["analyze", *named, "--markdown"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_csv_alone_prints_values_and_flags_that_would_do_nothing_are_refused(
+    lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["--csv", "runs"], ["runs", "--csv"]):
+        assert run(["analyze", *arguments, "--store", str(lab)]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == RUNS + 1
+    for arguments, said in (
+        ([], "Expected one of steps, params, returns, runs, or --csv FILE"),
+        (["runs", "--tokens", "D"], "--tokens is for the runs of a CSV"),
+        (["steps", "--csv", "theirs.csv"], "and the tables of `returns`"),
+        (["--csv", "theirs.csv", "--vocabulary", "1"], "--vocabulary takes"),
+    ):
+        assert run(["analyze", *arguments]) == 2
+        assert said in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """laws, predict and frontier from the command line: JSON, exit codes, files, and one line for what is wrong."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,22 @@ def test_a_csv_from_elsewhere_gives_a_law_with_intervals_and_a_picture(
     pytest.importorskip("matplotlib")
     told = asked(
         capsys, "laws", "--csv", str(POINTS), "--flop", "flop", "--drop-highest", "5", *QUICK,
-        "--plot", str(tmp_path / "law.svg"),
+        "--plot", str(tmp_path / "law.svg"), "--residuals", str(tmp_path / "off.svg"),
+        "--draws", str(tmp_path / "d.csv"),
     )  # fmt: skip
     assert round(told["E"], 4) == 1.8172
     assert told["points"], told["dropped"] == (240, 5)
     assert told["intervals"]["alpha"][0] < told["alpha"] < told["intervals"]["alpha"][1]
-    drawn_ = (tmp_path / "law.svg").read_text()
-    assert "thousandths" in drawn_
-    assert "of 240 runs, at 6 of" in drawn_
+    picture = (tmp_path / "law.svg").read_text()
+    assert "thousandths" in picture
+    assert "of 240 runs, at 6 of" in " ".join(re.sub("<[^>]*>", " ", picture).split())
+    panels = (tmp_path / "off.svg").read_text()
+    assert all(f">{name}, logarithmic scale<" in panels for name in ("parameters", "tokens", "tokens per parameter"))
+    assert panels.count("Runs minus the law") == 1
+    header, *rows = (tmp_path / "d.csv").read_text().splitlines()
+    assert (header, len(rows)) == ("E,A,B,alpha,beta,size_exponent", 100)
+    drawn_alpha = [float(row.split(",")[3]) for row in rows]
+    assert min(drawn_alpha) < told["alpha"] < max(drawn_alpha)
 
 
 def test_the_table_tells_every_parameter(capsys: pytest.CaptureFixture[str], runs: str) -> None:
@@ -136,6 +145,8 @@ def test_bad_data_is_one_line_and_exit_3(
     [
         (["laws", "--csv", "x.csv", "--bootstrap", "5"], "--bootstrap takes 100"),
         (["laws", "--csv", "x.csv", "--level", "1"], "--level takes"),
+        (["laws", "--csv", "x.csv", "--draws", "d.txt"], "--draws takes a file that ends in .csv"),
+        (["laws", "--csv", "x.csv", "--plot", "a.svg", "--residuals", "a.svg"], "name one file"),
         (["laws", "--csv", "x.csv", "--count", "body"], "--count is for a store"),
         (["laws", "--simulate", "2", "--design", "2x2"], "--design takes"),
         (["laws", "--simulate", "2", "--design", "2x4x1"], "3 sizes and 3 lengths"),
@@ -158,6 +169,50 @@ def test_a_budget_in_time_needs_runs_with_times(capsys: pytest.CaptureFixture[st
     code, line = refused(capsys, "frontier", "5m", "--csv", runs, *QUICK)
     assert code == 3
     assert "seconds" in line
+
+
+def test_a_law_for_each_group_and_one_that_fails_does_not_end_the_rest(
+    capsys: pytest.CaptureFixture[str], runs: str
+) -> None:
+    header, *rows = Path(runs).read_text().splitlines()
+    few = rows[::3]  # one seed of each cell
+    lines = [f"{header},text", *(f"{row},a" for row in few), f"{rows[0]},b"]
+    Path(runs).write_text("\n".join(lines))
+    told = asked(capsys, "laws", "--csv", runs, "--group", "text", *QUICK)
+    assert (told["group"], [row["value"] for row in told["groups"]]) == ("text", ["a", "b"])
+    assert told["groups"][0]["points"] == len(few)
+    assert "3 sizes or more" in told["groups"][1]["error"]
+    assert run(["predict", "1e5", "1e7", "--csv", runs, "--group", "text", *QUICK]) == 0
+    said = capsys.readouterr()
+    assert "runs.csv, text = a\nN = 100,000" in said.out
+    assert "warning: text = b: A law needs 3 sizes" in said.err
+    Path(runs).write_text("\n".join([*lines[:-1], *(f"{row},c" for row in rows[1::3])]))
+    assert run(["laws", "--csv", runs, "--group", "text", "--shared", "E, beta", *QUICK]) == 0
+    said = capsys.readouterr()
+    assert "form full with E, beta shared by 2 groups" in said.out
+    assert [said.out.count(f"  {name} ") for name in ("E", "beta", "alpha")] == [1, 1, 2]
+    assert refused(capsys, "laws", "--csv", runs, "--shared", "E")[0] == 2
+    for verb in (
+        ["laws", "--draws", "x.csv"],
+        ["predict", "1", "2", "--register", "x.json"],
+        ["frontier", "1", "--train"],
+    ):
+        code, line = refused(capsys, *verb, "--csv", runs, "--group", "text")
+        assert (code, "--where text=VALUE" in line) == (2, True)
+
+
+def test_a_fit_is_made_as_it_is_asked_for(capsys: pytest.CaptureFixture[str], runs: str) -> None:
+    header, *rows = Path(runs).read_text().splitlines()
+    Path(runs).write_text("\n".join([header, *rows[::3]]))
+    told = asked(capsys, "laws", "--csv", runs, "--fix", "alpha=0.34", "--delta", "10", *QUICK)
+    assert (told["alpha"], told["held"], told["delta"]) == (0.34, {"alpha": 0.34}, 10)
+    assert run(["laws", "--csv", runs, "--fix", "alpha=beta", "--weights", "params", *QUICK]) == 0
+    assert "as beta" in capsys.readouterr().out
+    told = asked(capsys, "predict", "1e5", "1e7", "--csv", runs, "--form", "compute", *QUICK)
+    assert told["low"] < told["loss"] < told["high"]
+    for flags, said in ((["--delta", "0"], "--delta takes"), (["--fix", "K=1"], "--fix takes each of")):
+        assert said in refused(capsys, "laws", "--csv", runs, *flags)[1]
+    assert "--weights is for a CSV" in refused(capsys, "laws", "--weights", "params")[1]
 
 
 def test_what_is_drawn_can_be_chosen(capsys: pytest.CaptureFixture[str], runs: str) -> None:

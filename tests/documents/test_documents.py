@@ -48,6 +48,8 @@ def test_what_is_not_run_is_listed() -> None:
             *["DISTRIBUTED.md: needs two different commands at once"] * 2,
             "DISTRIBUTED.md: needs a rank that dies",
             "LAWS.md: takes half an hour",
+            "LAWS.md: needs pandas, and a frame of your own",
+            "LAWS.md: the columns are those of a file of your own",
             "LAWS.md: the sweep `bigger` is of your own; COURSE.md has one",
             "README.md: it is the suite that this test belongs to",
             "RELIABILITY.md: minutes to hours; short forms of the trials are tests",

@@ -52,6 +52,15 @@ def test_noise_alone_is_no_rise() -> None:
     assert alarms <= 2
 
 
+def test_without_seeds_a_rise_is_found_and_noise_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bench says it of 200; one curve alone tells too little of its noise, and several do."""
+    monkeypatch.syspath_prepend(BENCH.parent)
+    told = runpy.run_path(str(BENCH))["without_seeds"](30)
+    assert told["falling"] == 0
+    assert told["flat"] <= 2
+    assert told["planted"] >= 25
+
+
 def test_an_axis_without_effect_is_told_though_noise_makes_losses_differ() -> None:
     assert "flat axis" in kinds(simulate(Law(E=2.0, A=0.0, B=0.0), Design(), Noise(), 1))
 

@@ -1,18 +1,18 @@
 """`microgpt frontier`"""
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.law_options import fit_law, law_options, sources
+from microgpt.cli.law_options import fit_law, for_each_group, law_options, sources
 from microgpt.cli.options import FORCE, JSON
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.frontier import Optimum
     from microgpt.lab.laws.recipe import Recipe
     from microgpt.lab.laws.summary import Law
+    from microgpt.lab.laws.table import Table
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -42,35 +42,43 @@ def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bo
     if chosen["count"] != "all":
         raise click.UsageError("frontier counts all parameters; --count is for laws and predict.")
     place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
-    law = fit_law(chosen)
-    if set(law.fit.form.axes) != {"params", "tokens"}:
-        raise click.UsageError(f"a frontier needs a law of size and length, found --form {chosen['form']}; try full.")
-    seconds = law.table.seconds
-    if unit == "seconds" and seconds is None:
-        raise DataError("A budget in time needs the seconds of the runs, found a CSV; give FLOP, or take a store.")
-    cost = price(law.fit.points, seconds if unit == "seconds" else None, unit)
-    rows = frontier(law.ensemble, cost, amount, law.level)
-    warnings = [*apart(rows), *of_length(law.fit, rows[0].tokens or 0.0), *law.warnings]
-    if place:
-        from microgpt.lab.laws.frontier_plot import frontier_plot
 
-        save(frontier_plot(law.ensemble, cost, amount, rows, law.level), place)
-    ready = _recipe(law, rows[0])
-    trained = _train(law, ready) if train else None
-    if as_json:
-        click.echo(json.dumps(_told(amount, unit, rows, ready, warnings) | ({"trained": trained} if trained else {})))
-        return
-    _tell(rows, law)
-    _tell_exponents(rows, unit)
-    if ready:
-        click.echo(f"ready to train, {ready.params:,} parameters on {ready.tokens:,.0f} tokens:\n  {ready.command}")
-    if trained:
-        click.echo(
-            f"predicted {trained['loss']:.4f} ({trained['low']:.4f} to {trained['high']:.4f}), found "
-            f"{trained['found']:.4f}: {'inside' if trained['inside'] else 'outside'} the interval"
-        )
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+    def best(table: "Table") -> dict[str, Any]:
+        law = fit_law(chosen, table)
+        if set(law.fit.form.axes) != {"params", "tokens"}:
+            raise click.UsageError(
+                f"a frontier needs a law of size and length, found --form {chosen['form']}; try full."
+            )
+        seconds = law.table.seconds
+        if unit == "seconds" and seconds is None:
+            raise DataError("A budget in time needs the seconds of the runs, found a CSV; give FLOP, or take a store.")
+        cost = price(law.fit.points, seconds if unit == "seconds" else None, unit)
+        rows = frontier(law.ensemble, cost, amount, law.level)
+        warnings = [*apart(rows), *of_length(law.fit, rows[0].tokens or 0.0), *law.warnings]
+        if place:
+            from microgpt.lab.laws.frontier_plot import frontier_plot
+
+            save(frontier_plot(law.ensemble, cost, amount, rows, law.level), place)
+        ready = _recipe(law, rows[0])
+        trained = _train(law, ready) if train else None
+        if as_json:
+            return _told(amount, unit, rows, ready, warnings) | ({"trained": trained} if trained else {})
+        if chosen["group"]:
+            click.echo(table.source)
+        _tell(rows, law)
+        _tell_exponents(rows, unit)
+        if ready:
+            click.echo(f"ready to train, {ready.params:,} parameters on {ready.tokens:,.0f} tokens:\n  {ready.command}")
+        if trained:
+            click.echo(
+                f"predicted {trained['loss']:.4f} ({trained['low']:.4f} to {trained['high']:.4f}), found "
+                f"{trained['found']:.4f}: {'inside' if trained['inside'] else 'outside'} the interval"
+            )
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
+        return {}
+
+    for_each_group(chosen, as_json, best, [*["--train"] * train, *["--plot"] * bool(plot)])
 
 
 def _budget(text: str) -> tuple[float, str]:

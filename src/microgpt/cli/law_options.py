@@ -1,6 +1,8 @@
 """The flags that the verbs of a law share: where the runs are from, and how the law is fitted."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,27 +14,40 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMS = ("full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-floor", "repeated", "joint")
+FORMS = ("full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-floor", "compute", "repeated", "joint")
+MARKS: Any = {"point": ".", "comma": ",", None: None}
 RESAMPLES = ("runs", "residuals")
 COUNTINGS = ("all", "no-embedding", "body")
 
-_SOURCE = (
+_STORE = (
     click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs."),
     click.option("--sweep", metavar="NAME", help="The runs of one sweep alone."),
     click.option("--data", metavar="TEXT", help="The runs on one text alone."),
     click.option("--csv", metavar="FILE", help="Runs of a CSV instead of a store."),
+)
+_COLUMNS = (
     click.option("--params", default="params", show_default=True, metavar="COLUMN", help="CSV: parameters."),
     click.option("--tokens", metavar="COLUMN", help="CSV: tokens trained on.  [default: tokens, or flop]"),
     click.option("--flop", metavar="COLUMN", help="CSV: FLOP; tokens = flop / 6 params."),
     click.option("--loss", default="loss", show_default=True, metavar="COLUMN", help="CSV: nats per token."),
     click.option("--unique", metavar="COLUMN", help="CSV: different tokens there were, where data repeats."),
-    click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="CSV: the rows alone that have this value."),
     click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: found]"),
-    click.option("--strict", is_flag=True, help="CSV: refuse rows without a loss, instead of leaving them out."),
+)
+_WHERE = click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="The runs alone that have this value.")
+_CHOICE = (
+    _WHERE,
+    click.option(
+        "--best-of", metavar="COLUMN", help="Of each size and length the run that is lowest in it: loss, say."
+    ),
+    click.option("--group", metavar="COLUMN", help="A law for each value of a column."),
     click.option("--drop-highest", default=0, metavar="K", help="Leave out the K highest losses."),
+    click.option("--weights", metavar="COLUMN", help="CSV: how much each run counts in the fit."),
+    click.option("--strict", is_flag=True, help="CSV: refuse rows in which a number is missing."),
 )
 _FIT = (
     click.option("--form", default="full", show_default=True, type=click.Choice(FORMS), help="Shape of the law."),
+    click.option("--fix", multiple=True, metavar="NAME=X", help="Don't fit a parameter: alpha=0.34, or alpha=beta."),
+    click.option("--delta", default=1e-3, show_default=True, metavar="X", help="Huber's threshold; 10: squared error."),
     click.option("--count", default="all", show_default=True, type=click.Choice(COUNTINGS), help="Which parameters."),
     click.option("--bootstrap", default=1000, show_default=True, metavar="N", help="Draws for the intervals."),
     click.option("--resample", default="runs", show_default=True, type=click.Choice(RESAMPLES), help="What is drawn."),
@@ -43,28 +58,49 @@ _FIT = (
 
 def law_options(command: Command) -> Command:
     """The flags of the runs and of the fit."""
-    for option in reversed(_SOURCE + _FIT):
+    for option in reversed(_STORE + _COLUMNS + _CHOICE + _FIT):
+        command = option(command)
+    return command
+
+
+def column_options(command: Command) -> Command:
+    """The flags that tell how a CSV is read."""
+    for option in reversed((*_COLUMNS, _WHERE)):
         command = option(command)
     return command
 
 
 def read_table(chosen: dict[str, Any]) -> "Table":
-    """The runs that the flags name."""
-    from microgpt.lab.laws.table import table
+    """The runs that the flags name, as one table."""
+    if chosen["group"]:
+        raise click.UsageError(f"--group makes several tables; take one with --where {chosen['group']}=VALUE.")
+    return read_tables(chosen)[""]
+
+
+def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
+    """The runs that the flags name, by the value of --group; without it one table, of the name ""."""
+    from microgpt.lab.laws.table import groups, part, table
     from microgpt.lab.store import Store
 
+    where = conditions(chosen["where"])
     if chosen["csv"]:
         if chosen["count"] != "all":
             raise click.UsageError("--count is for a store: a CSV counts what its column counts.")
-        return _from_csv(chosen)
-    if idle := next((name for name in ("where", "decimal", "strict") if chosen[name]), None):
-        raise click.UsageError(f"--{idle} is for a CSV, found none; of a store --sweep and --data take a part.")
+        return _from_csv(chosen, where)
+    if idle := next((name for name in ("decimal", "strict", "weights") if chosen[name]), None):
+        raise click.UsageError(f"--{idle} is for a CSV, found none.")
 
     with Store.open(chosen["store"]) as store:
         records = store.records(chosen["sweep"])
     if chosen["data"]:
         records = [record for record in records if record.data == chosen["data"]]
-    return table(records, chosen["count"], chosen["drop_highest"])
+    for name, value in where:
+        records = part(records, name, value)
+    how = chosen["count"], chosen["drop_highest"], chosen["best_of"]
+    if not (by := chosen["group"]):
+        return {"": table(records, *how)}
+    named = {text: table(runs, *how) for text, runs in groups(records, by).items()}
+    return {text: replace(found, source=f"{found.source}, {by} = {text}") for text, found in named.items()}
 
 
 def sources(chosen: dict[str, Any]) -> list[str]:
@@ -72,32 +108,69 @@ def sources(chosen: dict[str, Any]) -> list[str]:
     return [chosen["csv"] or chosen["store"]]
 
 
-def _from_csv(chosen: dict[str, Any]) -> "Table":
-    """The runs of a CSV; how it was read is a note on standard error."""
-    from microgpt.lab.laws.csv_file import Columns, Reading, read_csv
+def for_each_group(
+    chosen: dict[str, Any], as_json: bool, work: "Callable[[Table], dict[str, Any]]", one_alone: Sequence[str] = ()
+) -> None:
+    """What a verb does with a table, for each of --group. `work` prints, unless it is to be JSON, and gives the JSON.
+    `one_alone` are the flags that were given and go with one table only. A group that carries no law is told as a
+    warning."""
+    from microgpt.errors import DataError
 
-    where = tuple(
-        (name.strip(), value.strip()) for name, _, value in (each.rpartition("=") for each in chosen["where"])
-    )
-    if wrong := next((each for each in chosen["where"] if not each.rpartition("=")[0].strip()), None):
+    by = chosen["group"]
+    if by and one_alone:
+        raise click.UsageError(f"{one_alone[0]} goes with one law, found --group; take one with --where {by}=VALUE.")
+    tables, rows, failed = read_tables(chosen), list[dict[str, Any]](), list[str]()
+    for value, table in tables.items():
+        try:
+            rows.append({"value": value, **work(table)})
+        except DataError as error:
+            if len(failed) + 1 == len(tables):
+                raise
+            failed.append(value)
+            rows.append({"value": value, "error": str(error)})
+            click.echo(f"warning: {by} = {value}: {error}", err=True)
+    if as_json:
+        told = {"group": by, "groups": rows} if by else {name: rows[0][name] for name in rows[0] if name != "value"}
+        click.echo(json.dumps(told))
+
+
+def conditions(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The columns of --where, and what they must have."""
+    where = tuple((name.strip(), value.strip()) for name, _, value in (each.rpartition("=") for each in given))
+    if wrong := next((each for each in given if not each.rpartition("=")[0].strip()), None):
         raise click.UsageError(f"--where takes COLUMN=VALUE such as lr=0.01, found {wrong!r}.")
-    columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique")))
-    mark: Any = {"point": ".", "comma": ","}.get(chosen["decimal"])
-    found = read_csv(Path(chosen["csv"]), columns, chosen["drop_highest"], Reading(mark, where, chosen["strict"]))
-    for line in found.said:
+    return where
+
+
+def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":
+    """The runs of a CSV; how it was read is a note on standard error."""
+    from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
+
+    columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique", "weights")))
+    mark = MARKS[chosen["decimal"]]
+    how = (
+        Path(chosen["csv"]),
+        columns,
+        chosen["drop_highest"],
+        Reading(mark, where, chosen["strict"], chosen["best_of"]),
+    )
+    found = read_groups(*how, chosen["group"]) if chosen["group"] else {"": read_csv(*how)}
+    for line in next(iter(found.values())).said:
         click.echo(f"note: {line}", err=True)
     return found
 
 
-def fit_law(chosen: dict[str, Any], table: "Table | None" = None) -> "Law":
+def fit_law(chosen: dict[str, Any], table: "Table") -> "Law":
     """The law that the flags ask for."""
-    from microgpt.lab.laws.form import form
+    from microgpt.lab.laws.asked import form
     from microgpt.lab.laws.summary import law
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
-    found = read_table(chosen) if table is None else table
-    drawn = chosen["bootstrap"], chosen["level"], chosen["seed"]
-    return law(found, form(chosen["form"]), *drawn, chosen["count"], chosen["resample"])
+    if not 1e-9 <= chosen["delta"] <= 1e9:
+        raise click.UsageError(f"--delta takes 1e-9 to 1e9, found {chosen['delta']:g}.")
+    shape = form(chosen["form"], chosen["fix"])
+    how = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"]
+    return law(table, shape, *how, chosen["resample"], chosen["delta"])
 
 
 def check_draws(draws: int, level: float, seed: int) -> None:

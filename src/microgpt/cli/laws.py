@@ -1,16 +1,19 @@
 """`microgpt laws`"""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from microgpt.cli.law_options import check_draws, fit_law, law_options, read_table, sources
+from microgpt.cli.law_options import check_draws, fit_law, for_each_group, law_options, read_tables, sources
 from microgpt.cli.options import FORCE, JSON
 from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.summary import Law
+    from microgpt.lab.laws.table import Table
 
 MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond, draws may fall below zero
 
@@ -18,6 +21,9 @@ MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond
 @click.command("laws")
 @law_options
 @click.option("--plot", metavar="FILE", help="Draw the law, to a file that ends in .svg or .png.")
+@click.option("--residuals", metavar="FILE", help="Draw what runs differ from the law by, to .svg or .png.")
+@click.option("--draws", metavar="FILE", help="Write the draws behind the intervals, to a file that ends in .csv.")
+@click.option("--shared", metavar="NAMES", help="With --group one fit that shares these, E,beta say; the rest is own.")
 @click.option("--compare", is_flag=True, help="Hold other forms against it, by how they predict the larger runs.")
 @click.option(
     "--simulate", metavar="N", type=int, help="Fit N draws from a planted law instead: how often is it found?"
@@ -26,7 +32,17 @@ MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond
 @click.option("--scatter", default=0.005, show_default=True, metavar="X", help="Simulated spread of a run in nats.")
 @FORCE
 @JSON
-def command(plot: str | None, compare: bool, simulate: int | None, force: bool, as_json: bool, **chosen: Any) -> None:
+def command(
+    plot: str | None,
+    residuals: str | None,
+    draws: str | None,
+    shared: str | None,
+    compare: bool,
+    simulate: int | None,
+    force: bool,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     """Fit L(N, D) = E + A/N^alpha + B/D^beta to a store or to any CSV.
 
     Every number has an interval from drawing whole runs again, and what the runs can't carry is told as a warning. With
@@ -36,34 +52,63 @@ def command(plot: str | None, compare: bool, simulate: int | None, force: bool, 
         _simulate(simulate, as_json, chosen)
         return
     from microgpt import outputs
-    from microgpt.lab.canvas import PICTURES, save
+    from microgpt.lab.canvas import PICTURES
 
-    place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
-    table = read_table(chosen)
-    found = fit_law(chosen, table)
-    rows = _compared(found) if compare else None
-    if place:
-        from microgpt.lab.laws.plot import law_plot
+    asked = {"--plot": plot, "--residuals": residuals, "--draws": draws}
+    places = {
+        flag: outputs.destination(
+            named, (".csv",) if flag == "--draws" else PICTURES, flag=flag, reads=sources(chosen), force=force
+        )
+        for flag, named in asked.items()
+        if named
+    }
+    if len({*places.values()}) < len(places):
+        raise click.UsageError(f"{' and '.join(places)} name one file; give each its own.")
 
-        save(law_plot(found), place)
-    if as_json:
-        click.echo(json.dumps(found.to_dict() | ({"forms": rows} if rows else {})))
+    if shared is not None:
+        if compare or places or not chosen["group"]:
+            raise click.UsageError("--shared goes with --group, and without --compare, --plot, --residuals, --draws.")
+        _tell_shared(shared, chosen, as_json)
         return
-    _tell(found)
-    for row in rows or ():
-        error = "not tested" if row["backtest_error"] is None else f"{row['backtest_error']:.2%}"
-        click.echo(f"{row['form']:16} objective {row['objective']:.4g}, error on larger runs {error}")
+
+    def fitted(table: "Table") -> dict[str, Any]:
+        found = fit_law(chosen, table)
+        rows = _compared(found) if compare else None
+        for flag, place in places.items():
+            _write(found, flag, place)
+        if not as_json:
+            _tell(found, rows or [])
+        return found.to_dict() | ({"forms": rows} if rows else {})
+
+    for_each_group(chosen, as_json, fitted, list(places))
 
 
-def _tell(found: "Law") -> None:
+def _write(found: "Law", flag: str, place: Path) -> None:
+    """A file that was asked for."""
+    from microgpt import outputs
+    from microgpt.lab.canvas import save
+    from microgpt.lab.laws.plot import law_plot, residual_plot
+    from microgpt.lab.laws.summary import draws_csv
+
+    if flag == "--draws":
+        outputs.write(place, draws_csv(found).encode())
+    else:
+        save((law_plot if flag == "--plot" else residual_plot)(found), place)
+
+
+def _tell(found: "Law", rows: list[dict[str, Any]]) -> None:
     from microgpt.lab.laws.summary import MEANINGS, in_words
 
     told, law = found.to_dict(), found.fit
     click.echo(
         f"{found.table.source}: {counted(told['points'], 'run')}, form {told['form']}, {found.level:.0%} intervals"
     )
-    for name, span in found.spans.items():
-        click.echo(f"  {name:14} {told[name]:>11.5g}   {in_words(span, 5):^26}  {MEANINGS[name]}")
+    for name, bounds in found.spans.items():
+        span = f"{in_words(bounds, 5):^26}"
+        if name in told["held"]:
+            said = "as given" if name in dict(law.form.fixed) else f"as {told['held'][name]}"
+            span = f"{said:^26}"
+        click.echo(f"  {name:14} {told[name]:>11.5g}   {span}  {MEANINGS[name]}")
     tested = "no larger runs to test it on"
     if told["backtest_error"] is not None:
         tested = f"fitted to the smaller runs it misses the larger by {told['backtest_error']:.2%} of their loss"
@@ -73,12 +118,50 @@ def _tell(found: "Law") -> None:
     )
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for row in rows:
+        error = "not tested" if row["backtest_error"] is None else f"{row['backtest_error']:.2%}"
+        click.echo(f"{row['form']:16} objective {row['objective']:.4g}, error on larger runs {error}")
+
+
+def _tell_shared(shared: str, chosen: dict[str, Any], as_json: bool) -> None:
+    """One fit for all groups."""
+    from microgpt.lab.laws.asked import form
+    from microgpt.lab.laws.shared import check_shared, fit_shared
+    from microgpt.lab.laws.summary import MEANINGS
+
+    check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
+    asked, names = form(chosen["form"], chosen["fix"]), [name.strip() for name in shared.split(",")]
+    check_shared(asked, names)
+    tables = read_tables(chosen)
+    groups = {value: table.points for value, table in tables.items()}
+    how = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["delta"]
+    told = {"group": chosen["group"], **fit_shared(groups, asked, names, *how)}
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    click.echo(
+        f"form {told['form']} with {', '.join(names)} shared by {len(groups)} groups, {told['level']:.0%} intervals"
+    )
+    for place, row in enumerate(told["groups"]):
+        if place == 0:
+            _rows(row, names, MEANINGS)
+        click.echo(f"{chosen['group']} = {row['value']}: {counted(row['points'], 'run')}")
+        _rows(row, [name for name in row["intervals"] if name not in names], MEANINGS)
+    click.echo(f"objective {told['objective']:.4g}; of laws of their own {told['objective_alone']:.4g}")
+    for warning in dict.fromkeys(note for table in tables.values() for note in table.notes):
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _rows(row: dict[str, Any], names: list[str], meanings: Mapping[str, str]) -> None:
+    for name in names:
+        low, high = row["intervals"][name]
+        click.echo(f"  {name:14} {row[name]:>11.5g}   {low:>11.5g} to {high:<11.5g}  {meanings[name]}")
 
 
 def _compared(found: "Law") -> list[dict[str, Any]]:
     from microgpt.lab.laws.summary import compare
 
-    return compare(found.table)
+    return compare(found.table, found.fit.delta)
 
 
 def _simulate(count: int, as_json: bool, chosen: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.law_options import fit_law, law_options, read_table, sources
+from microgpt.cli.law_options import fit_law, for_each_group, law_options, read_table, sources
 from microgpt.cli.options import JSON
 from microgpt.model.settings import counted
 
@@ -47,26 +47,31 @@ def command(at: tuple[float, ...], register: str | None, score: str | None, as_j
 
         place = outputs.destination(register, (".json",), flag="--register", reads=sources(chosen), force=True)
         _ = place.exists() and registered(place)
-    law = fit_law(chosen)
-    unique = [float(law.fit.points.unique.max())] * (len(at) // 2)
-    runs = points(at[::2], at[1::2], [1.0] * (len(at) // 2), unique)
-    said = predict(law.ensemble, law.backtest, runs, law.level, chosen["seed"])
-    if place:
-        from datetime import UTC, datetime
 
-        from microgpt.lab.laws.register import register as write
+    def predicted(table: "Table") -> dict[str, Any]:
+        law = fit_law(chosen, table)
+        unique = [float(law.fit.points.unique.max())] * (len(at) // 2)
+        runs = points(at[::2], at[1::2], [1.0] * (len(at) // 2), unique)
+        said = predict(law.ensemble, law.backtest, runs, law.level, chosen["seed"])
+        if place:
+            from datetime import UTC, datetime
 
-        write(place, said, law.table.sha256, datetime.now(UTC))
-    _tell(said, as_json)
-    for warning in [*(line for tokens in at[1::2] for line in of_length(law.fit, tokens)), *law.warnings]:
-        click.echo(f"warning: {warning}", err=True)
+            from microgpt.lab.laws.register import register as write
 
-
-def _tell(said: "list[Prediction]", as_json: bool) -> None:
-    if as_json:
+            write(place, said, law.table.sha256, datetime.now(UTC))
+        if not as_json:
+            if chosen["group"]:
+                click.echo(table.source)
+            _tell(said)
+        for warning in [*(line for tokens in at[1::2] for line in of_length(law.fit, tokens)), *law.warnings]:
+            click.echo(f"warning: {warning}", err=True)
         told = [prediction.to_dict() for prediction in said]
-        click.echo(json.dumps(told[0] if len(told) == 1 else {"predictions": told}))
-        return
+        return told[0] if len(told) == 1 else {"predictions": told}
+
+    for_each_group(chosen, as_json, predicted, ["--register"] * bool(register))
+
+
+def _tell(said: "list[Prediction]") -> None:
     for one in said:
         where = "" if one.in_range else "; beyond the sizes, lengths or cost of the runs"
         click.echo(

@@ -36,6 +36,14 @@ PARAMS: Final = Axis("params", "parameters", SIZE_FIELDS, attrgetter("size"), at
 AXES: Final = (STEPS, PARAMS)
 
 
+def _counted_axis(name: str, unit: str) -> Axis:
+    """An axis of runs from elsewhere, of which a size and a length are known as numbers alone."""
+    return Axis(name, unit, (name,), lambda run: run.settings[name], lambda run: int(run.settings[name]))
+
+
+COUNTED: Final = (_counted_axis("tokens", "tokens"), _counted_axis("params", "parameters"))
+
+
 def setting_axis(name: str) -> Axis:
     """Any one setting as an axis; its values need be no numbers, so all levels stand at 0."""
     return Axis(name, name, (name,), lambda run: str(run.settings.get(name)), lambda _: 0)
@@ -84,7 +92,8 @@ class Series:
         elif self.axis is PARAMS:
             own = f"{size_name(level.first)} with {level.value:,} params"
         else:
-            own = f"{self.axis.name} {self.axis.key(level.first)}"
+            key = self.axis.key(level.first)
+            own = f"{self.axis.name} {key:,}" if isinstance(key, int) else f"{self.axis.name} {key}"
         return f"{own}, {self.label}" if self.label else own
 
 
@@ -109,12 +118,19 @@ def series(records: Iterable[RunRecord], axis: Axis) -> list[Series]:
 def _place(found: Series) -> tuple[int, int, int, list[tuple[float, str]]]:
     """The fullest first, then the smallest."""
     first = found.levels[0].first
-    return -len(found.levels), first.params, first.steps, natural(found.label)
+    return -len(found.levels), first.params, first.settings.get("steps", first.tokens), natural(found.label)
 
 
 def size_name(run: RunRecord) -> str:
-    """`emb 16, head 4, layer 1`."""
+    """`emb 16, head 4, layer 1`; of runs from elsewhere `4,192 params`."""
+    if "emb" not in run.settings:
+        return f"{run.settings['params']:,} params"
     return f"emb {run.settings['emb']}, head {run.settings['head']}, layer {run.settings['layer']}"
+
+
+def run_name(run: RunRecord) -> str:
+    """`5,000 steps, emb 16, head 4, layer 1`; of runs from elsewhere `row 7`."""
+    return f"{counted(run.steps, 'step')}, {size_name(run)}" if "steps" in run.settings else run.identity
 
 
 def _levels(runs: Sequence[RunRecord], axis: Axis) -> tuple[Level, ...]:
@@ -178,7 +194,7 @@ def _labels(groups: Sequence[Sequence[RunRecord]], names: Sequence[str]) -> list
 
 def _label(run: RunRecord, around: Sequence[str], names: Sequence[str]) -> str:
     """`names, 4,192 params, 2,000 steps, batch 4`."""
-    counted = {"params": run.params, "steps": run.settings.get("steps")}
+    counted = {"params": run.params, "steps": run.settings.get("steps"), "tokens": run.settings.get("tokens")}
     told = [f"{counted[name]:,} {name}" if name in counted else f"{name} {run.settings.get(name)}" for name in names]
     return ", ".join([*(str(getattr(run, name))[:16] for name in around), *told])
 

@@ -1,5 +1,6 @@
 """Designs that can't carry a law are refused with what to add; what is doubtful is a warning in plain words."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,15 @@ def test_a_sound_study_has_no_warning() -> None:
 
 
 def test_too_few_levels_are_refused_with_what_to_add() -> None:
-    with pytest.raises(DataError, match=r"3 sizes or more .* found 2; add 1 more"):
-        check_design(FULL, drawn(Plan(2, 5, 3)))
-    with pytest.raises(DataError, match=r"3 lengths or more .* found 1; add 2 more"):
-        check_design(FULL, drawn(Plan(5, 1, 3)))
+    narrow = drawn(Plan(2, 5, 3, params=(1e5, 1e6)))
+    said = r"found 2; add runs of about 1e\+07 params, each with the tokens of those there are \(1e\+05 to 1e\+08\), or"
+    with pytest.raises(DataError, match=f"3 sizes or more .* {said}"):
+        check_design(FULL, narrow)
+    single = drawn(Plan(5, 1, 3))
+    with pytest.raises(DataError, match=r"3 lengths or more .* found 1; add runs of about 4e\+05 and 1.6e\+06 tokens"):
+        check_design(FULL, single)
+    with pytest.raises(DataError, match=r"3 costs or more .* found 1; add runs of about .* flop, or"):
+        check_design(FORMS["compute"], points([1e3] * 6, [1e5] * 6, [2] * 6))
     check_design(FORMS["params"], drawn(Plan(5, 1, 3)))
 
 
@@ -48,8 +54,12 @@ def test_more_runs_than_memory_holds_are_refused() -> None:
 def test_an_l_shaped_design_is_refused_and_the_crossed_sweep_named() -> None:
     whole = drawn(Plan(5, 5, 3))
     corner = whole.take((whole.params == whole.params.min()) | (whole.tokens == whole.tokens[12]))
-    with pytest.raises(DataError, match=r"L-shaped.*`microgpt sweep laws`"):
+    with pytest.raises(DataError, match=r"L-shaped.*add (.*) at the least, or take `microgpt sweep laws`") as told:
         check_design(FULL, corner)
+    pairs = re.findall(r"N = (\S+) with D = ([0-9.e+]+)", str(told.value))
+    assert len(pairs) == 2
+    columns = ([*corner.params, *(float(n) for n, _ in pairs)], [*corner.tokens, *(float(d) for _, d in pairs)])
+    check_design(FULL, points(*columns, np.ones(len(columns[0]))))
     check_design(FORMS["tokens"], corner)
 
 

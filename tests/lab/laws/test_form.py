@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 
 from microgpt.cli import law_options
 from microgpt.errors import UsageError
-from microgpt.lab.laws.form import FORMS, form, inputs
+from microgpt.lab.laws.asked import form
+from microgpt.lab.laws.fit import fit
+from microgpt.lab.laws.form import FORMS, inputs
 from microgpt.lab.laws.points import Points, points
 from microgpt.lab.laws.table import COUNTINGS
+from tests.lab.laws.planted import drawn
 
 RUNS = points([1e3, 3e4, 1e6], [2e5, 4e6, 1e8], [3.0, 2.5, 2.0], [1e5, 1e6, 1e9])
 THETAS = {
@@ -20,14 +23,23 @@ THETAS = {
     "beta": st.floats(0.05, 1.5),
     "R": st.floats(0, 4),
     "gamma": st.floats(-1.5, 0.7),
+    "K": st.floats(0, 6),
+    "alpha_C": st.floats(0.05, 0.5),
 }
 
 
-@pytest.mark.parametrize("name", FORMS)
+HELD = {
+    "alpha=beta": form("full", ["alpha=beta"]),
+    "beta=alpha": form("repeated", ["beta=alpha", "R=15"]),
+    "E=1, alpha=0.3": form("joint", ["E=1", "alpha=0.3"]),
+}
+
+
+@pytest.mark.parametrize("name", [*FORMS, *HELD])
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_the_gradient_is_that_of_finite_differences(name: str, data: st.DataObject) -> None:
-    law, step = FORMS[name], 1e-6
+    law, step = HELD.get(name) or FORMS[name], 1e-6
     theta = np.array([[data.draw(THETAS[letter]) for letter in law.names]])
     given_runs = inputs(RUNS)
     gradient = law.log_loss(theta, given_runs)[1][0]
@@ -42,12 +54,22 @@ def test_the_gradient_is_that_of_finite_differences(name: str, data: st.DataObje
 @pytest.mark.parametrize("name", FORMS)
 def test_local_slopes_are_those_of_finite_differences(name: str) -> None:
     law = FORMS[name]
-    plain = {"E": 0.5, "A": 4.0, "B": 5.0, "alpha": 0.35, "beta": 0.4, "R": 1.5, "gamma": -0.5}
+    plain = {
+        "E": 0.5,
+        "A": 4.0,
+        "B": 5.0,
+        "alpha": 0.35,
+        "beta": 0.4,
+        "R": 1.5,
+        "gamma": -0.5,
+        "K": 6.0,
+        "alpha_C": 0.2,
+    }
     theta = np.array([plain[letter] for letter in law.names])
     for axis, slope in law.slopes(theta, RUNS).items():
-        columns = {"params": RUNS.params, "tokens": RUNS.tokens}
+        columns = {"params": RUNS.params, "tokens": RUNS.tokens, "flop": RUNS.flop}
         moved = [_moved(columns, axis, 1 + sign * 1e-5) for sign in (1, -1)]
-        higher, lower = (law.loss(theta, Points(*pair, RUNS.loss, RUNS.unique, RUNS.flop)) for pair in moved)
+        higher, lower = (law.loss(theta, Points(n, d, RUNS.loss, RUNS.unique, c)) for n, d, c in moved)
         assert slope == pytest.approx((higher - lower) / (2e-5 * columns[axis]), rel=1e-6)
 
 
@@ -87,6 +109,51 @@ def test_moving_the_centre_changes_no_loss() -> None:
     assert law.log_loss(there, inputs(points(RUNS.params, RUNS.tokens, RUNS.loss)))[0] == pytest.approx(
         law.log_loss(theta, inputs(points(RUNS.params, RUNS.tokens, RUNS.loss), (0.0, 0.0)))[0], rel=1e-12
     )
+
+
+def test_a_parameter_that_is_held_is_not_fitted_and_counts_as_none() -> None:
+    found = points([1e3, 3e4, 1e6] * 3, [2e5] * 3 + [4e6] * 3 + [1e8] * 3, np.ones(9))
+    truth = np.array([0.5, 4.0, 5.0, 0.35, 0.35])
+    planted = found.with_loss(FORMS["full"].loss(truth, found))
+    free, tied = fit(FORMS["full"], planted), fit(form("full", ["alpha=beta"]), planted)
+    assert tied.values == pytest.approx(free.values, rel=1e-5)
+    assert (free.freedom, tied.freedom) == (4, 5)
+    held = fit(form("full", ["alpha=0.3", "E=1.5"]), planted)
+    assert (held.values["alpha"], held.values["E"], held.freedom) == (0.3, pytest.approx(1.5), 6)
+    assert held.objective > tied.objective
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "said"),
+    [
+        ("full", ["A=3"], "--fix takes each of E, alpha, beta once, as alpha=0.34; found 'A=3'"),
+        ("full", ["alpha=1", "alpha=2"], "found 'alpha=2'"),
+        ("full", ["alpha=x"], "a number above 0 as in alpha=0.34, or alpha=beta; found 'alpha=x'"),
+        ("tokens", ["beta=-1"], "a number above 0 as in beta=0.34; found 'beta=-1'"),
+        ("full", ["alpha=beta", "beta=alpha"], "ties alpha and beta once"),
+        ("full", ["alpha=beta", "beta=0.3"], "both ties and fixes"),
+    ],
+)
+def test_what_can_not_be_held_is_refused(name: str, held: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        form(name, held)
+
+
+def test_a_law_of_compute_alone_is_found() -> None:
+    found = points([1e3, 3e4, 1e6] * 3, [2e5] * 3 + [4e6] * 3 + [1e8] * 3, np.ones(9))
+    planted = found.with_loss(1.5 + 300 / found.flop**0.2)
+    values = fit(FORMS["compute"], planted).values
+    assert values == pytest.approx({"E": 1.5, "K": 300, "alpha_C": 0.2}, rel=1e-4)
+
+
+def test_a_run_of_weight_two_counts_as_two() -> None:
+    found, twice = drawn(), [0, 3, 11]
+    several = found.take([*range(len(found)), *twice])
+    weights = np.ones(len(found))
+    weights[twice] = 2
+    weighted = points(found.params, found.tokens, found.loss, None, None, weights)
+    assert fit(FORMS["full"], weighted).values == pytest.approx(fit(FORMS["full"], several).values, rel=1e-6)
+    assert fit(FORMS["full"], weighted).values["E"] != pytest.approx(fit(FORMS["full"], found).values["E"], rel=1e-6)
 
 
 def test_the_command_line_offers_all_forms_and_countings() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from microgpt.cli.app import run
 from microgpt.errors import DataError
-from microgpt.lab.laws.csv_file import Columns, Reading, read_csv
+from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
 from microgpt.lab.laws.table import Table
 
 COLUMNS = Columns()
@@ -88,7 +88,7 @@ def test_what_can_be_read_in_two_ways_is_refused_with_both_and_read_as_told(tmp_
         ("params;tokens;loss\n9;1.000.000;2.25\n", "'2.25' is 2.25 with .*; row 2, column 'tokens': '1.000.000' is no"),
         ("a;b,c\n1;2,3\n", "'a;b' with ',', or 'a' with ';'; .* sep=, or sep=;"),
         (HEADER + "1,2,2.5.1\n", "found '2.5.1'"),
-        (HEADER + "1,,3\n2,3,4\n", "row 2, column 'tokens': .*found nothing"),
+        (HEADER + "1,,3\n", "row 2, column 'tokens': .*found nothing"),
         (HEADER + "1,2,nan\n1,2,\n", "row 2, column 'loss': .*found 'nan'"),
     ],
 )  # fmt: skip
@@ -98,21 +98,62 @@ def test_a_fault_is_told_with_its_row_as_the_file_counts_lines(tmp_path: Path, t
         read(tmp_path, text, columns)
 
 
-def test_rows_without_a_loss_are_named_and_left_out_or_refused(tmp_path: Path) -> None:
-    text = HEADER + "1,2,3\n2,3,NaN\n\n3,4,\n4,5,inf\n5,6,2\n"
+def test_rows_without_a_number_are_named_and_left_out_or_refused(tmp_path: Path) -> None:
+    text = HEADER + "10,2000,3\n20,3000,NaN\n\n30,4000,\n40,5000,inf\n50,6000,2\n,7000,2\n70,N/A,2\n"
     found = read(tmp_path, text)
-    assert rows(found) == [(1, 2, 3), (5, 6, 2)]
+    assert rows(found) == [(10, 2000, 3), (50, 6000, 2)]
     assert found.notes == (
-        "Left out without a loss, 3 of 5 rows: row 3 (NaN), row 5 (blank), row 6 (inf).",
-    )  # fmt: skip
-    with pytest.raises(DataError, match="row 3, column 'loss': expected a positive number, found 'NaN'"):
+        "Left out without 'params', 1 of 7 rows: row 8 (blank).",
+        "Left out without 'loss', 3 of 7 rows: row 3 (NaN), row 5 (blank), row 6 (inf).",
+        "Left out without 'tokens', 1 of 7 rows: row 9 (N/A).",
+    )
+    with pytest.raises(DataError, match="row 8, column 'params': expected a positive number, found nothing"):
         read(tmp_path, text, strict=True)
 
 
+def test_units_that_cannot_be_are_asked_about(tmp_path: Path) -> None:
+    (asked,) = read(tmp_path, HEADER + "1e8,7,3\n2e8,300,2\n").notes
+    assert asked.startswith("Column 'tokens' gives 7 to 300 tokens a run, which can't be: are they thousands")
+    (asked,) = read(tmp_path, HEADER + "0.1,7e9,3\n7,9e9,2\n").notes
+    assert "Column 'params' gives 0.1 to 7 parameters" in asked
+    (asked,) = read(tmp_path, HEADER + "1e8,7e9,30\n2e8,3e9,22\n").notes
+    assert "Column 'loss' has 22 to 30, more nats than any token costs: is it a perplexity" in asked
+
+
 def test_exact_copies_are_one_run(tmp_path: Path) -> None:
-    found = read(tmp_path, "params,tokens,loss,seed\n1,2,3,0\n1,2,3,1\n1,2,3,0\n2,3,4,0\n2,3,4,0\n")
-    assert rows(found) == [(1, 2, 3), (1, 2, 3), (2, 3, 4)]
+    body = "10,2000,3,0\n10,2000,3,1\n10,2000,3,0\n20,3000,4,0\n20,3000,4,0\n"
+    found = read(tmp_path, "params,tokens,loss,seed\n" + body)
+    assert rows(found) == [(10, 2000, 3), (10, 2000, 3), (20, 3000, 4)]
     assert found.notes == ("Exact copies count once, 2 of 5 rows: row 4 of row 2, row 6 of row 5.",)
+
+
+TUNED = "params,tokens,loss,lr,text\n" + "".join(
+    f"{n},{d},{2 + abs(rate - best)},{rate},{text}\n"
+    for text in "ab"
+    for n, best in ((100, 2), (200, 1))
+    for d in (1000, 2000)
+    for rate in (1, 2)
+)
+
+
+def test_of_each_size_and_length_the_best_is_taken(tmp_path: Path) -> None:
+    found = read(tmp_path, TUNED, where=(("text", "a"),), best_of="loss")
+    assert rows(found) == [(100, 1000, 2), (100, 2000, 2), (200, 1000, 2), (200, 2000, 2)]
+    assert found.notes == ("Of each size and length the run of the lowest loss counts: 4 of 8 runs.",)
+    assert read(tmp_path, TUNED, where=(("text", "a"),), best_of="lr").points.loss.tolist() == [3, 3, 2, 2]
+    with pytest.raises(DataError, match="expected a column 'los', found none; did you mean 'loss'"):
+        read(tmp_path, TUNED, best_of="los")
+
+
+def test_each_value_of_a_column_is_a_group(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(TUNED)
+    found = read_groups(path, COLUMNS, 1, Reading(best_of="loss"), "text")
+    assert {text: len(table.points) for text, table in found.items()} == {"a": 3, "b": 3}
+    assert [table.source for table in found.values()] == ["runs.csv, text = a", "runs.csv, text = b"]
+    path.write_text("params,tokens,loss\n" + "".join(f"100,{d},2\n" for d in range(1000, 1051)))
+    with pytest.raises(DataError, match="at most 50 values, found that tokens has 51: '1000', '1001'"):
+        read_groups(path, COLUMNS, 0, Reading(), "tokens")
 
 
 def test_what_varies_besides_size_and_length_is_told_and_a_part_can_be_taken(tmp_path: Path) -> None:
@@ -134,7 +175,7 @@ def test_what_varies_besides_size_and_length_is_told_and_a_part_can_be_taken(tmp
 
 
 def test_of_tokens_and_flop_it_is_told_which_counts(tmp_path: Path) -> None:
-    text = "params,tokens,flop,loss\n10,20,9,3\n20,40,x,2\n"
+    text = "params,tokens,flop,loss\n10,2000,9,3\n20,4000,x,2\n"
     assert "tokens counts, and flop is not read" in read(tmp_path, text).notes[0]
     assert read(tmp_path, text, Columns(tokens="tokens")).notes == ()
 

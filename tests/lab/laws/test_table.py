@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.laws.csv_file import Columns, read_csv
 from microgpt.lab.laws.points import points
-from microgpt.lab.laws.table import distinct, table
+from microgpt.lab.laws.table import distinct, groups, part, table
 from microgpt.lab.record import RunRecord
 from microgpt.lab.simulate import Design, Law, Noise, simulate
 
@@ -58,6 +58,27 @@ def test_what_the_audit_of_a_store_finds_is_a_warning_of_its_law() -> None:
     assert table(runs).notes == ()
     untuned = [run for run in runs if run.role == "study"]
     assert any("learning rate" in note for note in table(untuned).notes)
+
+
+def test_runs_of_one_value_of_a_setting_and_the_best_of_each_cell() -> None:
+    every = records()
+    runs = [run for run in every if run.role == "study"]
+    assert {run.seed for run in part(runs, "seed", "1")} == {1}
+    assert table(part(every, "seed", "1")).notes == table(groups(every, "seed")["1"]).notes
+    assert not any("not tuned" in note for note in table(part(every, "seed", "1")).notes)
+    assert part(runs, "data", runs[0].data.upper()) == runs
+    with pytest.raises(DataError, match="Expected runs with seed = '9', found none; there are: 0, 1, 2"):
+        part(runs, "seed", "9")
+    with pytest.raises(DataError, match="did you mean batch"):
+        part(runs, "bach", "1")
+    assert {text: len(found) for text, found in groups(runs, "seed").items()} == {"0": 9, "1": 9, "2": 9}
+    with pytest.raises(DataError, match="found machine = 'simulated'; take loss"):
+        table(runs, by="machine")
+    found = table(runs, by="loss")
+    assert len(found.points) == 9
+    cell = [run.loss for run in runs if (run.params, run.steps) == (found.records[0].params, found.records[0].steps)]
+    assert found.points.loss[0] == min(cell)
+    assert "lowest loss counts: 9 of 27 runs" in found.notes[0]
 
 
 def test_a_csv_is_read_by_its_columns(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def audit(records: Sequence[RunRecord], found: Sequence[Series] | None = None) -
         *results.failed(records),
         *results.mixed(runs),
         *results.learned_nothing(runs),
+        *results.near_uniform(runs),
         *results.dead_axes(runs, every, lines),
         *results.dead_seed(shown),
         *results.rising(lines),

@@ -9,21 +9,21 @@ from typing import Any, Final
 from microgpt.lab.audit.finding import Finding, Severity
 from microgpt.lab.audit.gather import by_axis, once
 from microgpt.lab.record import RunRecord
-from microgpt.lab.series import CIRCUMSTANCES, FOLLOWERS, Series, size_name, usable
+from microgpt.lab.series import CIRCUMSTANCES, COUNTED, FOLLOWERS, Series, run_name, size_name, usable
 from microgpt.model.settings import counted
 
 ENOUGH_LEVELS: Final = 4
 ENOUGH_RANGE: Final = 10.0
 ENOUGH_SEEDS: Final = 3
 MOST_EPOCHS: Final = 4.0  # up to it repeated text is nearly as good as new (Muennighoff et al. 2023)
-SHARED: Final = ("seed", "steps", *FOLLOWERS)  # settings in which runs that share a learning rate differ
+SHARED: Final = ("seed", "steps", "tokens", *FOLLOWERS)  # settings in which runs that share a learning rate differ
 ENOUGH_RATES: Final = 3  # with fewer, the best is at the edge whatever the losses are
 
 
 def levels(lines: Iterable[Series]) -> list[Finding]:
     """Too few levels to see a curve: one finding for all series of an axis."""
     found = []
-    for axis, few in by_axis(line for line in lines if len(line.levels) < ENOUGH_LEVELS).items():
+    for axis, few in by_axis(_short(lines, lambda line: len(line.levels) < ENOUGH_LEVELS)).items():
         rows = tuple(line.name(level) for line in few for level in line.levels)
         least = min(len(line.levels) for line in few)
         found.append(Finding("few levels", "warning", rows, {"axis": axis, "levels": least, "series": len(few)}))
@@ -33,20 +33,30 @@ def levels(lines: Iterable[Series]) -> list[Finding]:
 def narrow(lines: Iterable[Series]) -> list[Finding]:
     """A range too small to say anything beyond it: one finding for all series of an axis."""
     found = []
-    for axis, few in by_axis(line for line in lines if len(line.levels) > 1 and _range(line) < ENOUGH_RANGE).items():
+    several = [line for line in lines if len(line.levels) > 1]
+    for axis, few in by_axis(_short(several, lambda line: _range(line) < ENOUGH_RANGE)).items():
         rows = tuple(line.name(level) for line in few for level in (line.levels[0], line.levels[-1]))
         numbers = {"axis": axis, "factor": min(map(_range, few)), "series": len(few)}
         found.append(Finding("narrow range", "warning", rows, numbers))
     return found
 
 
-def few_seeds(lines: Iterable[Series]) -> list[Finding]:
+def _short(lines: Iterable[Series], wanting: Callable[[Series], bool]) -> list[Series]:
+    """The series that want something. Of runs from elsewhere, which need not lie on a grid, one that does not will do
+    for all of its axis."""
+    found = list(lines)
+    enough = {line.axis.name for line in found if line.axis in COUNTED and not wanting(line)}
+    return [line for line in found if wanting(line) and line.axis.name not in enough]
+
+
+def few_seeds(lines: Sequence[Series]) -> list[Finding]:
     """Levels with fewer seeds than an interval needs; one that lies on several series is told once."""
     few = {name: len(level.losses) for name, level in once(lines) if len(level.losses) < ENOUGH_SEEDS}
     if not few:
         return []
     least = min(few.values())
-    severity: Severity = "serious" if least < 2 else "warning"
+    ours = any("steps" in level.first.settings for _, level in once(lines))  # others can seldom run theirs again
+    severity: Severity = "serious" if least < 2 and ours else "warning"
     return [Finding("few seeds", severity, tuple(few), {"levels": len(few), "least": least})]
 
 
@@ -55,7 +65,7 @@ def epochs(runs: Iterable[RunRecord]) -> list[Finding]:
     over = [run for run in runs if run.epochs > MOST_EPOCHS]
     if not over:
         return []
-    rows = dict.fromkeys(f"{counted(run.steps, 'step')} with batch {run.settings.get('batch', 1)}" for run in over)
+    rows = dict.fromkeys(_length_name(run) for run in over)
     return [Finding("epochs", "warning", tuple(rows), {"runs": len(over), "epochs": max(run.epochs for run in over)})]
 
 
@@ -65,7 +75,8 @@ def learning_rates(records: Sequence[RunRecord]) -> list[Finding]:
     The tuning runs decide; a study in which the rate is an axis has tuned itself. Rates are compared only among runs
     that can share one: a batch of 16 wants another than a batch of one.
     """
-    tried = [(runs, _rates(runs)) for runs in _alike(records) if any(map(usable, runs))]
+    known = [run for run in records if "lr" in run.settings]  # one from elsewhere may not tell its rate
+    tried = [(runs, _rates(runs)) for runs in _alike(known) if any(map(usable, runs))]
     sizes = {size_name(runs[0]) for runs, _ in tried}
     untuned = tuple(dict.fromkeys(size_name(runs[0]) for runs, rates in tried if len(rates) < 2))
     edge = [(runs[0], _edge(rates)) for runs, rates in tried if len(rates) > 1]
@@ -93,7 +104,7 @@ def _own(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
 
 def _telling(firsts: Sequence[RunRecord]) -> list[str]:
     """The settings, besides those of a size's name, that tell groups apart."""
-    names = sorted({name for run in firsts for name in run.settings} - {"emb", "head", "layer", *SHARED})
+    names = sorted({name for run in firsts for name in run.settings} - {"emb", "head", "layer", "params", *SHARED})
     return [name for name in names if len({run.settings.get(name) for run in firsts}) > 1]
 
 
@@ -116,7 +127,7 @@ def _most_rates(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """The runs of the length at which most rates were tried, the longest of several: a rate each is no comparison."""
     lengths: dict[int, list[RunRecord]] = {}
     for run in runs:
-        lengths.setdefault(run.steps, []).append(run)
+        lengths.setdefault(run.settings.get("steps", run.settings.get("tokens")), []).append(run)
     return max(lengths.items(), key=lambda item: (len({run.settings["lr"] for run in item[1]}), item[0]))[1]
 
 
@@ -124,6 +135,12 @@ def _edge(rates: dict[float, float]) -> float | None:
     """The best rate, where it is the lowest or the highest that was tried."""
     best = min(rates, key=rates.__getitem__)
     return best if best in (min(rates), max(rates)) else None
+
+
+def _length_name(run: RunRecord) -> str:
+    if "steps" not in run.settings:
+        return run_name(run)
+    return f"{counted(run.steps, 'step')} with batch {run.settings.get('batch', 1)}"
 
 
 def _range(line: Series) -> float:

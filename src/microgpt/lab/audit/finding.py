@@ -67,6 +67,16 @@ SENTENCES: Final[dict[str, str]] = {
         "{runs:run} ({where}) did worse than knowing only how frequent each character is ({unigram:.3f} nats per "
         "token). Nothing was learned there, or it broke on the way; look at the learning rate."
     ),
+    "near uniform": (
+        "{runs:run} ({where}) ended near {uniform:.3f} nats, the logarithm of {vocabulary} tokens: what a guess among "
+        "all of them costs. Nothing was learned there, or the column is not of the end of the run."
+    ),
+    "unreadable rows": (
+        "Of {of:row} {rows} can't be read, and these are left out here: {where} A law refuses them: mend them, or take "
+        "them out."
+    ),
+    "units": "{said}",
+    "reading": "{said}",
     "dead axis": (
         "{axis} makes no difference: the losses at {where} are equal to the last digit, seed by seed. That is no "
         "result; it is a sign that the setting never reached the training. Check the axis of the sweep."
@@ -94,7 +104,7 @@ SENTENCES: Final[dict[str, str]] = {
     ),
     "few seeds": (
         "Fewer than 3 seeds stand behind {levels} of the levels, the least {least} ({where}). One seed gives "
-        "no interval and two a very wide one; run the sweep with --seeds 3 or more."
+        "no interval and two a very wide one; take 3 seeds or more, as `sweep --seeds 3` does."
     ),
     "epochs": (
         "{runs:run} saw the same documents more than 4 times, at most {epochs:.1f} times ({where}). Repeated text "

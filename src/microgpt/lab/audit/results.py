@@ -8,15 +8,16 @@ from typing import Any, Final
 
 from microgpt.lab.audit.finding import Finding
 from microgpt.lab.audit.gather import by_axis, once
+from microgpt.lab.audit.trend import fall, rises
 from microgpt.lab.intervals import f_above, t_above
 from microgpt.lab.record import RunRecord
 from microgpt.lab.returns import drop
-from microgpt.lab.series import AXES, Level, Series, series, setting_axis, size_name
-from microgpt.model.settings import counted
+from microgpt.lab.series import AXES, COUNTED, Level, Series, run_name, series, setting_axis
 
 FAMILY_ERROR: Final = 0.01  # the chance that a sweep whose loss never rises is said to rise somewhere
 FLAT: Final = 0.05  # a difference that chance alone would make more often than this is none that was seen
 EQUAL: Final = 1e-9  # relative; the same training gives the same loss to the last digit, or nearly so
+NEAR: Final = 0.97  # of the logarithm of the vocabulary
 MOST_VALUES: Final = 4  # that a sentence names
 
 
@@ -33,7 +34,7 @@ def failed(records: Iterable[RunRecord]) -> list[Finding]:
     bad = [run for run in study if run.status == "failed" or (run.loss is not None and not math.isfinite(run.loss))]
     if not bad:
         return []
-    rows = dict.fromkeys(f"{counted(run.steps, 'step')}, {size_name(run)}" for run in bad)
+    rows = dict.fromkeys(map(run_name, bad))
     error = (bad[0].error or "a loss that is not finite").rstrip(".") + "."
     return [Finding("failed runs", "serious", tuple(rows), {"failed": len(bad), "of": len(study), "error": error})]
 
@@ -54,8 +55,17 @@ def learned_nothing(runs: Iterable[RunRecord]) -> list[Finding]:
     bad = [run for run in runs if run.loss is not None and run.loss > run.unigram]
     if not bad:
         return []
-    rows = dict.fromkeys(f"{counted(run.steps, 'step')}, {size_name(run)}, lr {run.settings['lr']:g}" for run in bad)
+    rows = dict.fromkeys(f"{run_name(run)}, lr {run.settings['lr']:g}" for run in bad)
     return [Finding("learned nothing", "serious", tuple(rows), {"runs": len(bad), "unigram": bad[0].unigram})]
+
+
+def near_uniform(runs: Iterable[RunRecord]) -> list[Finding]:
+    """Usable runs that do next to nothing better than a guess among all tokens, where no more is known of the text."""
+    bad = [run for run in runs if run.loss is not None and math.isinf(run.unigram) and run.loss > NEAR * run.uniform]
+    if not bad:
+        return []
+    numbers = {"runs": len(bad), "uniform": bad[0].uniform, "vocabulary": round(math.exp(bad[0].uniform))}
+    return [Finding("near uniform", "serious", tuple(map(run_name, bad)), numbers)]
 
 
 def dead_axes(runs: Sequence[RunRecord], every: Sequence[Series], lines: Sequence[Series]) -> list[Finding]:
@@ -63,15 +73,25 @@ def dead_axes(runs: Sequence[RunRecord], every: Sequence[Series], lines: Sequenc
 
     `every` series shows which settings vary; `lines` are those with several levels.
     """
-    own = {name for axis in AXES for name in axis.fields} | {"seed"}
+    own = {name for axis in (*AXES, *COUNTED) for name in axis.fields} | {"seed"}
     settings = [level.first.settings for line in every for level in line.levels]
     others = {name for each in settings for name, value in each.items() if settings[0].get(name) != value} - own
     more = [line for name in sorted(others) for line in series(runs, setting_axis(name)) if len(line.levels) > 1]
     found: list[Finding] = []
-    for axis, dead in by_axis(line for line in (*lines, *more) if _dead_levels(line)).items():
+    for axis, alike in by_axis((*lines, *more)).items():
+        dead = [line for line in alike if _dead_levels(line)]
+        pairs = [_equal(*pair) for line in alike for pair in line.pairs]
+        if not dead or (_elsewhere(alike) and 2 * sum(pairs) < len(pairs)):
+            continue
         rows = dict.fromkeys(line.name(level) for line in dead for level in _dead_levels(line))
         found.append(Finding("dead axis", "serious", tuple(rows), {"axis": axis, "series": len(dead)}))
     return found + _flat_axes(lines)
+
+
+def _elsewhere(lines: Sequence[Series]) -> bool:
+    """Whether the losses are from elsewhere: they may have been rounded, or read off a picture, so that some are equal
+    though nothing is wrong."""
+    return "steps" not in lines[0].levels[0].first.settings
 
 
 def _dead_levels(line: Series) -> list[Level]:
@@ -79,10 +99,13 @@ def _dead_levels(line: Series) -> list[Level]:
     return [level for pair in line.pairs if _equal(*pair) for level in pair]
 
 
-def dead_seed(lines: Iterable[Series]) -> list[Finding]:
+def dead_seed(lines: Sequence[Series]) -> list[Finding]:
     """Levels whose seeds all have one loss; one that lies on several series is told once."""
     bad = [name for name, level in once(lines) if _one_loss(level)]
-    return [Finding("dead seed", "serious", tuple(bad))] if bad else []
+    several = sum(len(level.losses) > 1 for _, level in once(lines))
+    if not bad or (_elsewhere(lines) and 2 * len(bad) < several):
+        return []
+    return [Finding("dead seed", "serious", tuple(bad))]
 
 
 def rising(lines: Sequence[Series]) -> list[Finding]:
@@ -90,9 +113,12 @@ def rising(lines: Sequence[Series]) -> list[Finding]:
 
     One-sided t-tests of all neighbours in all series, with Holm's correction (1979) for their number. A row's spread
     is its own or that of its series pooled, whichever is larger: with three seeds a row's own is small by chance so
-    often that no correction would help, and the pooled one alone would trust a noisy row too much.
+    often that no correction would help, and the pooled one alone would trust a noisy row too much. Where nothing
+    repeats, see trend.py.
     """
-    tests = sorted(((*test, line) for line in lines for test in _tests(line)), key=itemgetter(0))
+    known = [(*test, line) for line in lines for test in _tests(line)]
+    alone = [line for line in lines if all(len(level.runs) == 1 for level in line.levels)]
+    tests = sorted([*known, *(test for found in by_axis(alone).values() for test in rises(found))], key=itemgetter(0))
     beyond = itertools.takewhile(lambda held: held[1][0] <= FAMILY_ERROR / (len(tests) - held[0]), enumerate(tests))
     of_axis: dict[str, list[tuple[float, float, Level, Level, Series]]] = {}
     for _, test in beyond:
@@ -139,12 +165,14 @@ def _one_loss(level: Level) -> bool:
 def _flat_axes(lines: Sequence[Series]) -> list[Finding]:
     """Axes along which no series moves beyond noise; one that does shows that the axis works."""
     found = []
-    for axis in AXES:
-        tests = [(chance, line) for line in lines if line.axis is axis and (chance := _flatness(line)) is not None]
+    for axis, alike in by_axis(lines).items():
+        tests = [(chance, line) for line in alike if (chance := _flatness(line)) is not None]
+        if not tests and not any(_dead_levels(line) for line in alike) and (chance := fall(alike)) is not None:
+            tests = [(chance, alike[0])]
         if tests and all(chance > FLAT for chance, _ in tests):
             _, line = tests[0]
             rows = line.name(line.levels[0]), line.name(line.levels[-1])
-            found.append(Finding("flat axis", "warning", rows, {"axis": axis.name}))
+            found.append(Finding("flat axis", "warning", rows, {"axis": axis}))
     return found
 
 

@@ -74,6 +74,7 @@ def bend(found: Fit) -> tuple[float, float]:
     axes = [getattr(given, axis) for axis in found.form.axes]
     squares = np.stack([one * other for k, one in enumerate(axes) for other in axes[k:]], axis=1)
     slopes = found.form.log_loss(found.centred[None, :], given)[1][0].T
+    slopes = slopes[:, np.any(slopes != 0, axis=0)]  # of those that are fitted
     rest = len(found.points) - slopes.shape[1] - squares.shape[1]
     if rest < 1:
         return 1.0, 0.0

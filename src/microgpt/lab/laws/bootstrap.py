@@ -36,7 +36,7 @@ GONE: Final = 1e-3  # of the lowest loss: a lower floor ran to zero
 PROBED: Final = 0.1  # of the draws are searched from all floors at first
 LOWER: Final = 1e-4  # a bottom is another one that is lower by this share
 FAR: Final = 1e3  # a bound that is so many times above or below the value is none
-POSITIVE: Final = {"A", "B", "R", "gamma"}
+POSITIVE: Final = {"A", "B", "K", "R", "gamma"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,7 @@ def draw_runs(fit: Fit, draws: int, stream: np.random.Generator, cells: bool = F
     unit = fit.points.cells if cells else np.arange(len(fit.points))
     units = int(unit.max()) + 1
     slopes = fit.form.log_loss(fit.centred[None, :], fit.inputs)[1][0]
+    slopes = slopes[np.any(slopes != 0, axis=1)]  # of those that are fitted
     basis = np.linalg.svd(slopes, full_matrices=False)[2]  # (parameters, points), of which all runs know 1 each
     known = np.einsum("pn,qn->npq", basis, basis).reshape(len(unit), -1)  # (points, parameters²)
     counts, wanting = np.zeros((draws, len(unit))), np.arange(draws)

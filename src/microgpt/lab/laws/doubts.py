@@ -9,6 +9,7 @@ from microgpt.lab.laws.backtest import Backtest, bend
 from microgpt.lab.laws.bootstrap import GONE, Ensemble
 from microgpt.lab.laws.fit import FEW, Fit, fit, fit_part
 from microgpt.lab.laws.form import Form
+from microgpt.lab.laws.missing import crossing, more_levels
 from microgpt.lab.laws.points import Points, count_levels, levels
 from microgpt.lab.laws.table import Table
 from microgpt.model.settings import counted
@@ -22,7 +23,7 @@ MOST_EPOCHS: Final = 4.0  # beyond that repeated tokens are worth less (Muennigh
 MOST_MOVE: Final = 0.05  # of an exponent when parameters are counted another way
 INFLUENCE: Final = 3.0  # over the root of the runs: what one run may move an exponent, as a share of its interval
 SUSPECTS: Final = 3  # how many of the largest residuals are left out in turn
-WORDS: Final = {"params": "sizes", "tokens": "lengths"}
+WORDS: Final = {"params": "sizes", "tokens": "lengths", "flop": "costs"}
 
 
 def check_design(form: Form, found: Points) -> None:
@@ -33,13 +34,14 @@ def check_design(form: Form, found: Points) -> None:
         count = count_levels(getattr(found, axis))
         if count < LEAST_LEVELS:
             raise DataError(
-                f"A law needs {LEAST_LEVELS} {WORDS[axis]} or more ({axis} that differ), found {count}; add "
-                f"{LEAST_LEVELS - count} more, or take `microgpt sweep laws`, which crosses 5 sizes with 5 lengths."
+                f"A law needs {LEAST_LEVELS} {WORDS[axis]} or more ({axis} that differ), found {count}; "
+                f"{more_levels(found, axis, LEAST_LEVELS - count)}, or take `microgpt sweep laws`, which crosses 5 "
+                "sizes with 5 lengths."
             )
     if len(form.axes) == 2 and not crossed(found):
         raise DataError(
             "The design is L-shaped: sizes vary at one length and lengths at one size, so that no run tells whether "
-            "the two add up; `microgpt sweep laws` crosses them."
+            f"the two add up; {crossing(found)}, or take `microgpt sweep laws`, which crosses them."
         )
     if form.repeated and found.epochs.max() <= 1.5:
         raise DataError(
@@ -138,7 +140,7 @@ def _of_misfit(found: Ensemble, tested: Backtest) -> list[str]:
 
 def _of_spans(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
     said = []
-    for axis, name in (("params", "alpha"), ("tokens", "beta")):
+    for axis, name in (("params", "alpha"), ("tokens", "beta"), ("flop", "alpha_C")):
         if name in spans and spans[name][1] < 0:
             said.append(f"{name} is below zero: in these runs the loss rises with {axis}.")
         elif name in spans and spans[name][0] <= 0:

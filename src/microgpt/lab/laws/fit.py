@@ -63,7 +63,7 @@ class Fit:
     @property
     def freedom(self) -> int:
         """Points beyond the parameters."""
-        return len(self.points) - self.form.size
+        return len(self.points) - self.form.free
 
     @property
     def values(self) -> dict[str, float]:
@@ -73,10 +73,10 @@ class Fit:
 
 def fit(form: Form, found: Points, delta: float = DELTA) -> Fit:
     """The law of a form that fits points best. Raises `DataError` where no search took place."""
-    if len(found) <= form.size:
-        need = form.size + 1
+    if len(found) <= form.free:
+        need = form.free + 1
         raise DataError(
-            f"The law has {form.size} parameters; expected {need} runs or more, found {len(found)}; add runs."
+            f"The law has {form.free} parameters; expected {need} runs or more, found {len(found)}; add runs."
         )
     if np.ptp(found.loss) == 0:
         raise DataError(
@@ -89,9 +89,9 @@ def fit(form: Form, found: Points, delta: float = DELTA) -> Fit:
 def _best(form: Form, found: Points, given: Inputs, grid: Floats, delta: float, searched: bool = False) -> Fit:
     """The lowest bottom from a grid of starts (starts, parameters)."""
     target = np.log(found.loss)[None, :]
-    reached = solve(form, given, target, grid, delta, rounds=SEARCH if searched else GLANCE)
+    reached = solve(form, given, target, grid, delta, SEARCH if searched else GLANCE, found.weights)
     best = int(np.argmin(reached.objective))
-    last = solve(form, given, target, reached.theta[[best]], delta)
+    last = solve(form, given, target, reached.theta[[best]], delta, weights=found.weights)
     lowest = float(last.objective[0])
     agreeing = int((reached.objective <= lowest * (1 + AGREE) + EXACT).sum())
     if searched and agreeing < 2:
@@ -105,6 +105,7 @@ def refit(fitted: Fit, log_loss: Floats, counts: Floats, floors: Sequence[float]
     this one; theta is centred. With floors, shares of the lowest loss, they begin with each of these and a threshold of
     Huber that takes in most residuals: its valley is smooth, and leads near the lowest bottom in few rounds."""
     start, given = np.tile(fitted.centred, (len(log_loss), 1)), (fitted.form, fitted.inputs, log_loss)
+    counts = counts if fitted.points.weights is None else counts * fitted.points.weights
     wide, lowest = max(fitted.delta, WIDE * float(np.median(np.abs(fitted.residuals)))), np.full(len(start), np.inf)
     for share in floors:
         near = solve(*given, np.tile(with_floor(fitted, share), (len(log_loss), 1)), wide, SMOOTH, counts)
@@ -156,4 +157,4 @@ def starts(form: Form, found: Points) -> Floats:
         coefficients = ([np.log(share * lowest)] if form.floor else []) + [np.log(part * above) for part in parts]
         for exponents in itertools.product(EXPONENTS, repeat=len(form.axes)):
             grid += [[*coefficients, *exponents, *tail] for tail in tails]
-    return np.array(grid)
+    return form.bound(np.array(grid))

@@ -14,13 +14,19 @@ from typing import Final, Literal
 
 import numpy as np
 
-from microgpt.errors import UsageError
 from microgpt.lab.laws.points import Floats, Points
 
-Axis = Literal["params", "tokens"]
-Name = Literal["full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-floor", "repeated", "joint"]
+Axis = Literal["params", "tokens", "flop"]
+Name = Literal[
+    "full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-floor", "compute", "repeated", "joint"
+]
 
-LETTERS: Final[dict[str, tuple[str, str]]] = {"params": ("A", "alpha"), "tokens": ("B", "beta")}
+LETTERS: Final[dict[str, tuple[str, str]]] = {
+    "params": ("A", "alpha"),
+    "tokens": ("B", "beta"),
+    "flop": ("K", "alpha_C"),
+}
+EXPONENTS: Final = frozenset(exponent for _, exponent in LETTERS.values())
 LONGEST: Final = 300.0  # the largest exponent of e that is taken: beyond it nothing is learned from overflow
 MOST: Final = 700.0  # the largest logarithm that is taken of a coefficient or a loss
 TINY: Final = 1e-300
@@ -35,6 +41,7 @@ class Inputs:
     tokens: Floats  # (points,) log D − centre
     fresh: Floats  # (points,) log of the different tokens seen − the same centre
     repeats: Floats  # (points,)
+    flop: Floats  # (points,) log C − both centres
     centre_params: float
     centre_tokens: float
 
@@ -47,7 +54,8 @@ def inputs(found: Points, centres: tuple[float, float] | None = None) -> Inputs:
     fresh = np.log(np.minimum(found.tokens, found.unique))
     repeats = np.maximum(found.epochs - 1, 0.0)
     params, tokens = centres
-    return Inputs(log_params - params, log_tokens - tokens, fresh - tokens, repeats, params, tokens)
+    flop = np.log(found.flop) - params - tokens
+    return Inputs(log_params - params, log_tokens - tokens, fresh - tokens, repeats, flop, params, tokens)
 
 
 def _finite(logs: Floats) -> Floats:
@@ -87,6 +95,9 @@ class Form:
     model gains less from length, as in the law of Kaplan et al. 2020 (equation 1.5), which has gamma = beta and no
     floor. For endless data or size what is left is A/N^alpha or B/D^beta, and the best size still grows as FLOP to
     beta / (alpha + beta).
+
+    `fixed` parameters have a value of theta that is not fitted; a `tied` one has that of another. They keep their place
+    in theta, have no gradient there, and what stands there is not read.
     """
 
     name: Name
@@ -94,6 +105,8 @@ class Form:
     axes: tuple[Axis, ...]
     repeated: bool = False
     joint: bool = False
+    fixed: tuple[tuple[str, float], ...] = ()
+    tied: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,6 +123,22 @@ class Form:
     def size(self) -> int:
         return len(self.names)
 
+    @property
+    def free(self) -> int:
+        """How many parameters are fitted."""
+        return self.size - len(self.fixed) - len(self.tied)
+
+    def bound(self, theta: Floats) -> Floats:
+        """theta with its fixed and tied parameters in their place."""
+        if self.free == self.size:
+            return theta
+        out, place = theta.copy(), self.names.index
+        for name, value in self.fixed:
+            out[..., place(name)] = value
+        for name, other in self.tied:
+            out[..., place(name)] = out[..., place(other)]
+        return out
+
     def effective(self, theta: Floats, given: Inputs) -> tuple[Floats, Floats]:
         """Log effective tokens and their derivative by rho, each (fits, points)."""
         if not self.repeated:
@@ -122,8 +151,9 @@ class Form:
     def log_loss(self, theta: Floats, given: Inputs) -> tuple[Floats, Floats]:
         """The log of the loss (fits, points) and its gradient (fits, parameters, points)."""
         first, terms = int(self.floor), int(self.floor) + len(self.axes)
+        theta = self.bound(theta)
         tokens, by_rho = self.effective(theta, given)
-        measured = {"params": given.params[None, :], "tokens": tokens}
+        measured = {"params": given.params[None, :], "tokens": tokens, "flop": given.flop[None, :]}
         heights = np.empty((len(theta), terms, len(given.params)))  # (fits, terms, points)
         heights[:] = theta[:, :terms, None]
         for k, axis in enumerate(self.axes):
@@ -137,15 +167,19 @@ class Form:
             np.multiply(gradient[:, first + k], -measured[axis], out=gradient[:, terms + k])
         if self.repeated:
             gradient[:, -1] = -gradient[:, terms - 1] * theta[:, terms + len(self.axes) - 1, None] * by_rho
+        for name, other in self.tied:
+            gradient[:, self.names.index(other)] += gradient[:, self.names.index(name)]
+        for name, _ in (*self.fixed, *self.tied):
+            gradient[:, self.names.index(name)] = 0
         return value, gradient
 
     def moved(self, theta: Floats, centre_params: float, centre_tokens: float) -> Floats:
         """theta for inputs about zero, from theta for inputs about a centre; negative centres lead back."""
         first, terms = int(self.floor), int(self.floor) + len(self.axes)
-        centre = {"params": centre_params, "tokens": centre_tokens}
-        out = theta.copy()
+        centre = {"params": centre_params, "tokens": centre_tokens, "flop": centre_params + centre_tokens}
+        out = self.bound(theta.copy())
         for k, axis in enumerate(self.axes):
-            out[..., first + k] += theta[..., terms + k] * centre[axis]
+            out[..., first + k] += out[..., terms + k] * centre[axis]
         return out
 
     def loss(self, theta: Floats, at: Points) -> Floats:
@@ -155,6 +189,7 @@ class Form:
 
     def slopes(self, theta: Floats, at: Points) -> dict[str, Floats]:
         """dL/dN and dL/dD in nats per parameter and per token, at each point (points,), for one theta."""
+        theta = self.bound(theta)
         value, gradient = self.log_loss(theta[None, :], inputs(at, (0.0, 0.0)))
         first, terms = int(self.floor), int(self.floor) + len(self.axes)
         found: dict[str, Floats] = {}
@@ -173,8 +208,10 @@ class Form:
 
     def natural(self, theta: Floats) -> dict[str, Floats]:
         """Parameters as people write them: E, A, B, alpha, beta, R; each as theta has fits."""
-        plain = {"alpha", "beta"}
-        return {name: theta[..., k] if name in plain else _finite(theta[..., k]) for k, name in enumerate(self.names)}
+        theta = self.bound(theta)
+        return {
+            name: theta[..., k] if name in EXPONENTS else _finite(theta[..., k]) for k, name in enumerate(self.names)
+        }
 
 
 FORMS: Final[dict[str, Form]] = {
@@ -186,14 +223,8 @@ FORMS: Final[dict[str, Form]] = {
         Form("params-no-floor", False, ("params",)),
         Form("tokens", True, ("tokens",)),
         Form("tokens-no-floor", False, ("tokens",)),
+        Form("compute", True, ("flop",)),
         Form("repeated", True, ("params", "tokens"), repeated=True),
         Form("joint", True, ("params", "tokens"), joint=True),
     )
 }
-
-
-def form(name: str) -> Form:
-    """The form of a name. Raises `UsageError`."""
-    if name not in FORMS:
-        raise UsageError(f"--form takes {', '.join(FORMS)}; found {name!r}.")
-    return FORMS[name]

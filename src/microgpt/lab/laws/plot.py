@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MOST_LINES: Final = 6
 GRID: Final = 60
 HEIGHT: Final = 8.5  # inches, for three panels
+FIFTHS: Final = 5
 BEYOND: Final = 4.0  # how far past the runs the law is drawn
 OTHER: Final[dict[str, Axis]] = {"params": "tokens", "tokens": "params"}
 TITLES: Final = {"params": "parameters", "tokens": "tokens"}
@@ -30,12 +31,38 @@ def law_plot(law: Law) -> Plot:
         panels = figure.subplots(3, 1, height_ratios=(1, 1, 0.7))
         for axes, axis in zip(panels, both, strict=False):
             _losses(axes, law, axis)
-        _residuals(panels[2], law)
+        _residuals(panels[2], law, law.fit.points.flop, "FLOP of the training, logarithmic scale")
     best = law.fit.values
     said = ", ".join(f"{name} {value:.4g}" for name, value in best.items())
     return Plot(
         figure, f"{law.table.source}, {len(law.fit.points)} runs: {said}. Bands: {law.level:.0%} of the law itself."
     )
+
+
+def residual_plot(law: Law) -> Plot:
+    """What the runs differ from the law by, against size, length and tokens per parameter. A law that fits shows no
+    trend; the band is the root mean square of each fifth of the runs, and where it widens the scatter is uneven."""
+    points = law.fit.points
+    columns = {
+        "parameters": points.params,
+        "tokens": points.tokens,
+        "tokens per parameter": points.tokens / points.params,
+    }
+    with drawing(HEIGHT) as (figure, first):
+        first.remove()
+        for axes, (name, column) in zip(figure.subplots(len(columns), 1, sharey=True), columns.items(), strict=True):
+            _fifths(axes, column, 1000 * law.fit.residuals)
+            _residuals(axes, law, column, f"{name}, logarithmic scale", title=axes.get_subplotspec().is_first_row())
+    note = "Band: root mean square of each fifth of the runs. A law that fits shows no trend."
+    return Plot(figure, f"{law.table.source}, {len(points)} runs, form {law.fit.form.name}. {note}")
+
+
+def _fifths(axes: "Axes", column: Floats, residuals: Floats) -> None:
+    """The size of the residuals in each fifth of the runs along a column, as a band about zero."""
+    for part in np.array_split(np.argsort(column, kind="stable"), min(FIFTHS, len(column))):
+        width = float(np.sqrt(np.mean(residuals[part] ** 2)))
+        span = [column[part].min(), column[part].max()]
+        axes.fill_between(span, [-width] * 2, [width] * 2, color=HUES[4], alpha=0.3, linewidth=0)
 
 
 def _losses(axes: "Axes", law: Law, axis: Axis) -> None:
@@ -65,7 +92,13 @@ def _line(axes: "Axes", law: Law, axis: Axis, other: float, hue: str) -> None:
     x = np.geomspace(span.min(), span.max() * BEYOND, GRID)
     columns: dict[str, Any] = {axis: x, OTHER[axis]: np.full(GRID, other)}
     same = np.ones(GRID)
-    at = Points(columns["params"], columns["tokens"], same, same * points.unique.max(), same)
+    at = Points(
+        columns["params"],
+        columns["tokens"],
+        same,
+        same * points.unique.max(),
+        6 * columns["params"] * columns["tokens"],
+    )
     middle: Floats = law.fit.form.loss(law.fit.theta, at)
     swing = (law.fit.form.loss(found.theta, at) - middle) * stretch(found.scatter.freedom, law.level)
     low, high = np.quantile(swing, [(1 - law.level) / 2, (1 + law.level) / 2], axis=0)
@@ -73,12 +106,13 @@ def _line(axes: "Axes", law: Law, axis: Axis, other: float, hue: str) -> None:
     axes.fill_between(x, middle + low, middle + high, color=hue, alpha=0.2, linewidth=0)
 
 
-def _residuals(axes: "Axes", law: Law) -> None:
+def _residuals(axes: "Axes", law: Law, column: Floats, name: str, title: bool = True) -> None:
     axes.axhline(0, color=QUIET, linewidth=0.9)
-    axes.plot(law.fit.points.flop, 1000 * law.fit.residuals, "o", color=HUES[0], markersize=3)
+    axes.plot(column, 1000 * law.fit.residuals, "o", color=HUES[0], markersize=3)
     log_axis(axes)
-    axes.set_title("Runs minus the law, thousandths of the loss")
-    axes.set_xlabel("FLOP of the training, logarithmic scale")
+    if title:
+        axes.set_title("Runs minus the law, thousandths of the loss")
+    axes.set_xlabel(name)
 
 
 def log_axis(axes: "Axes", name: Literal["x", "y"] = "x") -> None:

@@ -18,7 +18,8 @@ SAME: Final = 0.05  # sizes or lengths that differ by less are one level: the to
 @dataclass(frozen=True, eq=False)
 class Points:
     """Runs as arrays of one length. `params` and `tokens` are counts, `loss` is nats per token, `unique` is how many
-    different tokens there were to train on (infinite for data that never repeats), `flop` is the work of the training.
+    different tokens there were to train on (infinite for data that never repeats), `flop` is the work of the training,
+    `weights` is how much each run counts in a fit (all the same without).
     """
 
     params: Floats  # (points,)
@@ -26,13 +27,21 @@ class Points:
     loss: Floats  # (points,)
     unique: Floats  # (points,)
     flop: Floats  # (points,)
+    weights: Floats | None = None  # (points,)
 
     def __len__(self) -> int:
         return len(self.loss)
 
     def take(self, chosen: Any) -> "Points":
         """The points at some indices, or where a mask is true."""
-        return Points(*(getattr(self, name)[chosen] for name in ("params", "tokens", "loss", "unique", "flop")))
+        return Points(
+            self.params[chosen],
+            self.tokens[chosen],
+            self.loss[chosen],
+            self.unique[chosen],
+            self.flop[chosen],
+            None if self.weights is None else self.weights[chosen],
+        )
 
     def with_loss(self, loss: Floats) -> "Points":
         """The same design with other losses."""
@@ -50,9 +59,9 @@ class Points:
         return self.tokens / self.unique
 
 
-def points(params: Any, tokens: Any, loss: Any, unique: Any = None, flop: Any = None) -> Points:
+def points(params: Any, tokens: Any, loss: Any, unique: Any = None, flop: Any = None, weights: Any = None) -> Points:
     """Points of a design, checked. Without `unique` nothing repeats; without `flop` it is 6 params tokens (Kaplan et
-    al. 2020, section 2.1). Raises `DataError` for what is not positive and finite.
+    al. 2020, section 2.1). Weights are brought to a mean of 1. Raises `DataError` for what is not positive and finite.
     """
     n, d, measured = (np.array(column, dtype=np.float64) for column in (params, tokens, loss))
     for name, column in (("params", n), ("tokens", d), ("loss", measured)):
@@ -62,7 +71,8 @@ def points(params: Any, tokens: Any, loss: Any, unique: Any = None, flop: Any = 
             raise DataError(f"{name}: expected positive finite numbers, found {found}; leave that run out.")
     seen = np.full(len(n), np.inf) if unique is None else np.array(unique, dtype=np.float64)
     work = 6 * n * d if flop is None else np.array(flop, dtype=np.float64)
-    return Points(n, d, measured, seen, work)
+    counts = None if weights is None else np.array(weights, dtype=np.float64)
+    return Points(n, d, measured, seen, work, None if counts is None else counts / counts.mean())
 
 
 def levels(column: Floats) -> Ints:

@@ -67,7 +67,7 @@ def scatter_of(fit: Fit) -> Scatter:
 
 def leverage(slopes: Floats) -> Floats:
     """How far each point pulls the fit to itself: the diagonal of the hat matrix, for (parameters, points)."""
-    basis = np.linalg.svd(slopes, full_matrices=False)[2]
+    basis = np.linalg.svd(slopes[np.any(slopes != 0, axis=1)], full_matrices=False)[2]
     pull: Floats = np.minimum(np.sum(basis**2, axis=0), 0.99)
     return pull
 
@@ -83,7 +83,7 @@ def with_misses(plain: Scatter, fit: Fit, residuals: Floats) -> Scatter:
     """The scatter split into runs and cells where an F test of the cells' means asks for it. Residuals are in nats
     divided by how they grow with the loss."""
     cells, count = fit.points.cells, np.bincount(fit.points.cells)
-    inner, outer = len(fit.points) - len(count), len(count) - fit.form.size
+    inner, outer = len(fit.points) - len(count), len(count) - fit.form.free
     if inner < 1 or outer < 1 or np.mean(count > 1) < REPEATED:
         return plain
     means = np.bincount(cells, residuals) / count
@@ -103,7 +103,7 @@ def with_misses(plain: Scatter, fit: Fit, residuals: Floats) -> Scatter:
 def draw_losses(fit: Fit, scatter: Scatter, draws: int, stream: np.random.Generator) -> Floats:
     """The design run again so often. (draws, points), nats"""
     law = fit.form.loss(fit.theta, fit.points)
-    share = fit.form.size / len(law)
+    share = fit.form.free / len(law)
     unit = np.sqrt(1 - share) * _draw(scatter.pool, (draws, len(law)), stream)
     unit += np.sqrt(share) * stream.standard_normal(unit.shape)
     if scatter.miss:

@@ -7,7 +7,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -105,10 +105,11 @@ def number(text: str, decimal: Decimal) -> float | None:
     return float(plain.replace(decimal, "."))
 
 
-def read_sheet(path: Path, known: Collection[str]) -> Sheet:
+def read_sheet(path: Path, known: Collection[str], told_odd: list[str] | None = None) -> Sheet:
     """A file as rows; of two separators the one counts that finds more of the `known` names, then equally long rows.
 
-    Raises `DataError`, with the row as the file counts its lines, for what is no table or can be read in two ways.
+    Raises `DataError`, with the row as the file counts its lines, for what is no table or can be read in two ways. With
+    a list `told_odd` rows that are too long or too short are left out, and told there.
     """
     text, separators = _decoded(path), [*SEPARATORS]
     if told := re.match(r'"?sep=(\t|[^\w\s".+-])"?(?=[\r\n])', text):
@@ -129,8 +130,9 @@ def read_sheet(path: Path, known: Collection[str]) -> Sheet:
         told_both = ", or ".join(f"{shown(one.names[0])} with {one.separator!r}" for one in best[:2])
         lines = " or ".join(f"sep={one.separator}" for one in best[:2])
         raise DataError(f"{path}: the first column is {told_both}; put {lines} into a first line.")
-    _check(best[0])
-    return best[0]
+    sheet = best[0] if told_odd is None else _even(best[0], told_odd)
+    _check(sheet)
+    return sheet
 
 
 def decimal_mark(
@@ -201,8 +203,21 @@ def _parsed(path: Path, text: str, separator: str) -> Sheet:
 
 def _odd(sheet: Sheet) -> Row | None:
     """The first row with more or fewer fields than the header; names at its end that are blank need no fields."""
-    least = max(place for place, name in enumerate(sheet.names, 1) if name)
-    return next((row for row in sheet.rows if not least <= len(row.fields) <= len(sheet.names)), None)
+    least, most = _lengths(sheet)
+    return next((row for row in sheet.rows if not least <= len(row.fields) <= most), None)
+
+
+def _even(sheet: Sheet, told: list[str]) -> Sheet:
+    """The sheet without such rows, of which it is told, unless all are."""
+    least, most = _lengths(sheet)
+    kept = tuple(row for row in sheet.rows if least <= len(row.fields) <= most)
+    if kept:
+        told += [_of_length(sheet, row) for row in sheet.rows if not least <= len(row.fields) <= most]
+    return replace(sheet, rows=kept or sheet.rows)
+
+
+def _lengths(sheet: Sheet) -> tuple[int, int]:
+    return max(place for place, name in enumerate(sheet.names, 1) if name), len(sheet.names)
 
 
 def _check(sheet: Sheet) -> None:
@@ -211,8 +226,10 @@ def _check(sheet: Sheet) -> None:
         found = f"{shown(name)} {times} times"
         raise DataError(f"{sheet.path}: row {sheet.header.line}: expected each column once, found {found}; rename one.")
     if row := _odd(sheet):
-        counted = f"expected {len(sheet.names)} fields, as the header has, found {len(row.fields)}"
-        advice = "mend it" + (
-            " (a decimal comma needs quotes, or ; between the fields)" if sheet.separator == "," else ""
-        )
-        raise DataError(f"{sheet.path}: row {row.line}: {counted}; {advice}.")
+        raise DataError(f"{sheet.path}: {_of_length(sheet, row)}")
+
+
+def _of_length(sheet: Sheet, row: Row) -> str:
+    found = f"expected {len(sheet.names)} fields, as the header has, found {len(row.fields)}"
+    advice = " (a decimal comma needs quotes, or ; between the fields)" if sheet.separator == "," else ""
+    return f"row {row.line}: {found}; mend it{advice}."

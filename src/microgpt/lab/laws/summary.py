@@ -4,11 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from microgpt.lab.laws.backtest import Backtest, backtest, folds
 from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, Resample, bootstrap, intervals, quantities
 from microgpt.lab.laws.doubts import check_design, doubts
 from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS, Form
+from microgpt.lab.laws.solve import DELTA
 from microgpt.lab.laws.table import Table, distinct
 
 MEANINGS: Final = {
@@ -17,6 +20,8 @@ MEANINGS: Final = {
     "B": "of the length's term",
     "alpha": "how fast size pays",
     "beta": "how fast length pays",
+    "K": "of the term of FLOP",
+    "alpha_C": "how fast FLOP pay",
     "R": "repeats after which a token is worth little",
     "gamma": "below 1 a small model gains less from length",
     "size_exponent": "best size grows as FLOP to this power",
@@ -54,6 +59,8 @@ class Law:
             "level": self.level,
             "resample": self.ensemble.resample,
             "counting": self.counting,
+            "delta": law.delta,
+            "held": {name: law.values[name] for name, _ in law.form.fixed} | dict(law.form.tied),
             "run_spread": self.ensemble.scatter.scale,
             "misfit": self.backtest.misfit**0.5,
             "backtest_error": None if not len(self.backtest.misses) else self.backtest.error,
@@ -82,25 +89,34 @@ def law(
     seed: int = 0,
     counting: str = "all",
     resample: Resample = "runs",
+    delta: float = DELTA,
 ) -> Law:
     """Check the design, fit, draw, test on the larger runs, and say what is doubtful. Raises `DataError`."""
     table = distinct(table)
     check_design(form, table.points)
-    found = bootstrap(fit(form, table.points), draws, seed, resample)
+    found = bootstrap(fit(form, table.points, delta), draws, seed, resample)
     spans = intervals(found, level)
     tested = backtest(found.fit)
     said = tuple(doubts(table, found, spans, tested, counting))
     return Law(table, found, tested, spans, level, counting, said)
 
 
+def draws_csv(law: Law) -> str:
+    """The draws behind the intervals as a CSV: a row for each, a column for each parameter, in full precision. They are
+    as drawn, before the stretch to Student's t that an interval has."""
+    columns = quantities(law.fit, law.ensemble.theta)
+    rows = zip(*(np.broadcast_to(column, len(law.ensemble.theta)).tolist() for column in columns.values()), strict=True)
+    return "\n".join([",".join(columns), *(",".join(map(repr, row)) for row in rows)]) + "\n"
+
+
 def compare(
-    table: Table, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
+    table: Table, delta: float = DELTA, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
 ) -> list[dict[str, Any]]:
     """Forms side by side: how each predicts the same larger runs from the same smaller ones."""
-    split = list(folds(fit(FORMS["full"], table.points)))
+    split = list(folds(fit(FORMS["full"], table.points, delta)))
     rows = []
     for name in forms:
-        found = fit(FORMS[name], table.points)
+        found = fit(FORMS[name], table.points, delta)
         error = backtest(found, split).error if split else None
         rows.append({"form": name, "objective": found.objective, "backtest_error": error})
     return rows

@@ -1,21 +1,24 @@
 """From runs to the points of a law: which runs count, and how parameters are counted."""
 
+import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.audit import audit, sentence
-from microgpt.lab.laws.points import Floats, Points, points
+from microgpt.lab.laws.points import Floats, Ints, Points, points
 from microgpt.lab.record import RunRecord
-from microgpt.model.settings import counted
+from microgpt.lab.schema import FACTS
+from microgpt.model.settings import counted, shown
 
 Counting = Literal["all", "no-embedding", "body"]
 # what the audit of a store finds too, and this module or doubts.py says of a law
 SAID_ELSEWHERE: Final = ("not held out", "mixed data", "few levels", "narrow range", "epochs", "few seeds")
+MOST_GROUPS: Final = 50  # laws of one table
 COUNTINGS: Final[tuple[Counting, ...]] = ("all", "no-embedding", "body")
 
 
@@ -41,12 +44,14 @@ class Table:
 
     def counted(self, counting: str) -> Points:
         """The points with parameters counted another way."""
-        found = self.points
-        return Points(self.counts[counting], found.tokens, found.loss, found.unique, found.flop)
+        return replace(self.points, params=self.counts[counting])
 
 
-def table(records: Sequence[RunRecord], counting: Counting = "all", drop_highest: int = 0) -> Table:
-    """The finished runs of a study, without those that only chose a learning rate. Raises `DataError`."""
+def table(
+    records: Sequence[RunRecord], counting: Counting = "all", drop_highest: int = 0, by: str | None = None
+) -> Table:
+    """The finished runs of a study, without those that only chose a learning rate; of each size and length the one that
+    is lowest in `by`, if that is named. Raises `DataError`."""
     study = [record for record in records if record.role == "study" and record.status == "done"]
     held = [record for record in study if record.loss is not None]
     if not held:
@@ -63,6 +68,13 @@ def table(records: Sequence[RunRecord], counting: Counting = "all", drop_highest
         if len(held) < len(study)
         else []
     )
+    if by:
+        runs = points([run.params for run in held], [run.tokens for run in held], [run.loss for run in held])
+        best = best_of(runs.cells, np.array([_number(run, by) for run in held]))
+        notes.append(
+            f"Of each size and length the run of the lowest {by} counts: {len(best):,} of {counted(len(held), 'run')}."
+        )
+        held = [held[i] for i in best]
     kept, losses = _without_highest(held, [float(record.loss or 0) for record in held], drop_highest)
     counts: dict[str, Floats] = {
         name: np.array([_count(record, name) for record in kept], dtype=float) for name in COUNTINGS
@@ -74,6 +86,64 @@ def table(records: Sequence[RunRecord], counting: Counting = "all", drop_highest
     source = next(iter(texts.values()))
     notes += [sentence(finding) for finding in audit(records) if finding.kind not in SAID_ELSEWHERE]
     return Table(found, source, counts, seconds, tuple(kept), len(held) - len(kept), tuple(notes))
+
+
+def value(record: RunRecord, name: str) -> Any:
+    """What a run has under the name of a setting or of a fact such as data, engine or loss. Raises `DataError`."""
+    if name in record.settings:
+        return record.settings[name]
+    if name in FACTS and name not in ("samples", "seconds"):
+        return getattr(record, name)
+    near = difflib.get_close_matches(name, [*record.settings, *FACTS], 1)
+    hint = f"did you mean {near[0]}?" if near else f"settings are {', '.join(sorted(record.settings))}."
+    raise DataError(f"Expected a setting or fact of the runs such as lr, batch or data, found {shown(name)}; {hint}")
+
+
+def part(records: Sequence[RunRecord], name: str, text: str) -> list[RunRecord]:
+    """The runs that have this value, as a text or as a number, and those that tuned: they tell of the learning rates.
+    Raises `DataError` where none has."""
+    there = [value(record, name) for record in records]
+    has = [_is(found, text) for found in there]
+    chosen = [each for each, right in zip(records, has, strict=True) if right or each.role == "tuning"]
+    if records and not any(has):
+        told = ", ".join(dict.fromkeys(map(str, there[:1000])))[:200]
+        raise DataError(f"Expected runs with {name} = {shown(text)}, found none; there are: {told}.")
+    return chosen
+
+
+def groups(records: Sequence[RunRecord], name: str) -> dict[str, list[RunRecord]]:
+    """The runs of each value, with those that tuned. Raises `DataError` for a setting of too many."""
+    found: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.role == "study":
+            found.setdefault(str(value(record, name)), []).append(record)
+    if len(found) > MOST_GROUPS:
+        raise DataError(f"Expected a setting of at most {MOST_GROUPS} values, found {name} with {len(found):,}.")
+    tuning = [record for record in records if record.role == "tuning"]
+    return {text: [*runs, *tuning] for text, runs in found.items()}
+
+
+def _is(found: Any, text: str) -> bool:
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return str(found).lower() == text.lower()
+    try:
+        return float(text) == found
+    except ValueError:
+        return False
+
+
+def _number(record: RunRecord, name: str) -> float:
+    found = value(record, name)
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise DataError(f"Expected a number to find the best of, found {name} = {shown(found)}; take loss.")
+    return float(found)
+
+
+def best_of(cells: Ints, by: Floats) -> Ints:
+    """Which point of each cell is the lowest, the first of equals, in the order of the points. (cells,)"""
+    order = np.lexsort((by, cells))
+    first = order[np.unique(cells[order], return_index=True)[1]]
+    return np.sort(first)
 
 
 def distinct(found: Table) -> Table:
