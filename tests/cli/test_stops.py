@@ -68,9 +68,10 @@ def test_ctrl_c_in_the_midst_of_importing_gives_no_traceback(tmp_path: Path) -> 
 
 
 def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own_ends_as_ctrl_c(tmp_path: Path) -> None:
-    """Some do so while they are imported, as numpy is here."""
+    """Some do so while they are imported, as numpy is here, and print what they met, as C code of NumPy does."""
     pressed = (
-        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    raise ImportError"
+        "import os, signal, sys\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except BaseException:\n    sys.excepthook(*sys.exc_info())\n    raise ImportError"
     )
     (tmp_path / "numpy.py").write_text(pressed)
     command = [sys.executable, "-m", "microgpt", "verify"]

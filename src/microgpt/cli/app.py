@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 import click
@@ -169,24 +169,24 @@ class _Interruptible:
     """Raises `_Interruption` where one of STOPS comes. The second one ends the process by itself.
 
     A signal that is ignored, as SIGHUP is under nohup, stays ignored. The exception gets through also where it is lost
-    on its way: some libraries make an error of their own of it while they are imported, and Python lets no exception
-    out of a finaliser.
+    on its way: some libraries print it and make an error of their own of it while they are imported, and Python lets no
+    exception out of a finaliser.
     """
 
     def __enter__(self) -> None:
         self._heard: list[int] = []
         self._handlers: dict[int, Any] = {}
-        self._hook = sys.unraisablehook
+        self._hook, self._print = sys.unraisablehook, sys.excepthook
         if threading.current_thread() is not threading.main_thread():  # which alone hears signals
             return
-        sys.unraisablehook = self._once_more
+        sys.unraisablehook, sys.excepthook = self._once_more, self._print_others
         for number in STOPS:
             if (handler := signal.getsignal(number)) != signal.SIG_IGN:
                 self._handlers[number] = handler
                 signal.signal(number, self._leave)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        sys.unraisablehook = self._hook
+        sys.unraisablehook, sys.excepthook = self._hook, self._print
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self._heard and (error is None or isinstance(error, Exception)):
@@ -208,6 +208,10 @@ class _Interruptible:
             return
         signal.signal(self._heard[-1], self._leave)
         self._send_soon(self._heard[-1])
+
+    def _print_others(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if kind is not _Interruption:
+            self._print(kind, error, trace)
 
     def _send_soon(self, number: int) -> None:
         threading.Timer(SOON, os.kill, (os.getpid(), number)).start()
