@@ -210,8 +210,10 @@ def test_a_fit_is_made_as_it_is_asked_for(capsys: pytest.CaptureFixture[str], ru
     assert "as beta" in capsys.readouterr().out
     told = asked(capsys, "predict", "1e5", "1e7", "--csv", runs, "--form", "compute", *QUICK)
     assert told["low"] < told["loss"] < told["high"]
-    for flags, said in ((["--delta", "0"], "--delta takes"), (["--fix", "K=1"], "--fix takes each of")):
+    for flags, said in ((["--delta", "0"], "--delta takes"), (["--fix", "K=1"], "--fix with --form full takes")):
         assert said in refused(capsys, "laws", "--csv", runs, *flags)[1]
+    assert refused(capsys, "laws", "--csv", runs, "--fix", "E=99")[0] == 3
+    assert "leave one of the two out" in refused(capsys, "laws", "--csv", runs, "--fix", "alpha=0.3", "--compare")[1]
     assert "--weights is for a CSV" in refused(capsys, "laws", "--weights", "params")[1]
 
 

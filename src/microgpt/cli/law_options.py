@@ -125,7 +125,7 @@ def for_each_group(
             rows.append({"value": value, **work(table)})
         except DataError as error:
             if len(failed) + 1 == len(tables):
-                raise
+                raise DataError(f"{by} = {value}: {error}" if by else str(error)) from None
             failed.append(value)
             rows.append({"value": value, "error": str(error)})
             click.echo(f"warning: {by} = {value}: {error}", err=True)

@@ -65,6 +65,8 @@ def command(
     if len({*places.values()}) < len(places):
         raise click.UsageError(f"{' and '.join(places)} name one file; give each its own.")
 
+    if compare and chosen["fix"]:
+        raise click.UsageError("--compare fits whole forms, found --fix; leave one of the two out.")
     if shared is not None:
         if compare or places or not chosen["group"]:
             raise click.UsageError("--shared goes with --group, and without --compare, --plot, --residuals, --draws.")

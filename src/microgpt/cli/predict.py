@@ -30,6 +30,8 @@ def command(at: tuple[float, ...], register: str | None, score: str | None, as_j
     it was fitted to smaller ones. Several runs are several pairs: microgpt predict 2e5 1e7 8e5 1e7
     """
     if score:
+        if at:
+            raise click.UsageError("--score takes its runs from the store or CSV, found PARAMS TOKENS; leave them out.")
         _score(Path(score), read_table(chosen), as_json)
         return
     if not at or len(at) % 2:

@@ -126,12 +126,17 @@ def test_a_parameter_that_is_held_is_not_fitted_and_counts_as_none() -> None:
 @pytest.mark.parametrize(
     ("name", "held", "said"),
     [
-        ("full", ["A=3"], "--fix takes each of E, alpha, beta once, as alpha=0.34; found 'A=3'"),
-        ("full", ["alpha=1", "alpha=2"], "found 'alpha=2'"),
-        ("full", ["alpha=x"], "a number above 0 as in alpha=0.34, or alpha=beta; found 'alpha=x'"),
-        ("tokens", ["beta=-1"], "a number above 0 as in beta=0.34; found 'beta=-1'"),
+        ("full", ["A=3"], "--fix with --form full takes E, alpha, beta; found 'A=3'"),
+        ("full", ["gamma=0.5"], "found 'gamma=0.5'; --form joint has it"),
+        ("full", ["alpha=1", "alpha=2"], "takes alpha once; found 'alpha=2'"),
+        ("full", ["alpha=x"], "alpha as a number from 0.0001 to 10, or alpha=beta; found 'alpha=x'"),
+        ("full", ["alpha=1e5"], "from 0.0001 to 10"),
+        ("full", ["E=nan"], "from 1e-09 to 1000"),
+        ("tokens", ["beta=-1"], "beta as a number from 0.0001 to 10; found 'beta=-1'"),
         ("full", ["alpha=beta", "beta=alpha"], "ties alpha and beta once"),
+        ("full", ["alpha=beta", "alpha=beta"], "takes alpha once"),
         ("full", ["alpha=beta", "beta=0.3"], "both ties and fixes"),
+        ("full", ["alpha=beta", "alpha=0.3"], "both ties and fixes"),
     ],
 )
 def test_what_can_not_be_held_is_refused(name: str, held: list[str], said: str) -> None:

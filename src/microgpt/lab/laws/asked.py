@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from microgpt.errors import UsageError
 from microgpt.lab.laws.form import EXPONENTS, FORMS, LETTERS, Form
 from microgpt.model.settings import shown
+
+LIMITS: Final = {"E": (1e-9, 1e3), "R": (1e-3, 1e9), "gamma": (0.01, 10.0)}
+STEEPNESS: Final = (1e-4, 10.0)  # of an exponent
+UNFIXED: Final = {letters[0] for letters in LETTERS.values()}  # coefficients, which move with the centre of the runs
 
 
 def form(name: str, held: Sequence[str] = ()) -> Form:
@@ -16,29 +21,34 @@ def form(name: str, held: Sequence[str] = ()) -> Form:
     if name not in FORMS:
         raise UsageError(f"--form takes {', '.join(FORMS)}; found {name!r}.")
     found, fixed, tied = FORMS[name], dict[str, float](), dict[str, str]()
-    able = [each for each in found.names if each not in {letters[0] for letters in LETTERS.values()}]
+    able = [each for each in found.names if each not in UNFIXED]
+    pair = {"alpha", "beta"} if {"alpha", "beta"} <= {*able} else set[str]()
     for text in held:
         one, _, other = (part.strip() for part in text.partition("="))
-        if one not in able or one in {**fixed, **tied}:
-            raise UsageError(f"--fix takes each of {', '.join(able)} once, as alpha=0.34; found {shown(text)}.")
-        if {one, other} == {"alpha", "beta"} <= {*able}:
+        if one not in able:
+            others = [each.name for each in FORMS.values() if one in {*each.names} - UNFIXED]
+            advice = f"; --form {others[0]} has it" if others else ""
+            raise UsageError(f"--fix with --form {name} takes {', '.join(able)}; found {shown(text)}{advice}.")
+        if one in fixed or tied.get(one) == other:
+            raise UsageError(f"--fix takes {one} once; found {shown(text)} besides.")
+        if {one, other} == pair:
             tied[one] = other
             continue
-        value = _positive(other)
-        if value is None:
-            tie = ", or alpha=beta" if {"alpha", "beta"} <= {*able} else ""
-            raise UsageError(f"--fix takes a number above 0 as in {one}=0.34{tie}; found {shown(text)}.")
+        low, high = LIMITS.get(one, STEEPNESS)
+        value = _number(other)
+        if value is None or not low <= value <= high:
+            tie = f", or {one}={min(pair - {one})}" if one in pair else ""
+            raise UsageError(f"--fix takes {one} as a number from {low:g} to {high:g}{tie}; found {shown(text)}.")
         fixed[one] = value if one in EXPONENTS else float(np.log(value))
     if len(tied) > 1:
         raise UsageError("--fix ties alpha and beta once: alpha=beta or beta=alpha.")
-    if any({*pair} & {*fixed} for pair in tied.items()):
+    if tied and pair & {*fixed}:
         raise UsageError("--fix both ties and fixes alpha or beta; give one, or both numbers.")
     return replace(found, fixed=tuple(fixed.items()), tied=tuple(tied.items()))
 
 
-def _positive(text: str) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
         return None
-    return value if 0 < value < 1e100 else None

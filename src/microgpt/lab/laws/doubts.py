@@ -30,6 +30,9 @@ def check_design(form: Form, found: Points) -> None:
     """Refuse a design that can't carry a form. Raises `DataError`, with what to add."""
     if len(found) > MOST_RUNS:
         raise DataError(f"A law takes at most {MOST_RUNS:,} runs, found {len(found):,}; fit a part of them.")
+    floor = np.exp(dict(form.fixed).get("E", -np.inf))
+    if floor >= (lowest := found.loss.min()):
+        raise DataError(f"--fix E={floor:g}: expected a floor below the lowest loss, {lowest:.6g}; give a lower one.")
     for axis in form.axes:
         count = count_levels(getattr(found, axis))
         if count < LEAST_LEVELS:
@@ -146,7 +149,8 @@ def _of_spans(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
         elif name in spans and spans[name][0] <= 0:
             said.append(f"{name} can't be told from zero: these runs do not show that the loss falls with {axis}.")
     low, high = spans.get("E", (1.0, 1.0))
-    if "E" in spans and law.values["E"] < GONE * law.points.loss.min():
+    given = "E" in dict(law.form.fixed)
+    if "E" in spans and not given and law.values["E"] < GONE * law.points.loss.min():
         said.append(
             f"The floor E ran to zero: these runs are fitted best without one, and floors up to {high:.3g} are not "
             "ruled out; larger and longer runs would tell."
