@@ -173,7 +173,7 @@ def test_a_trunk_whose_worker_is_killed_is_tried_again_with_what_is_left_of_it(t
 
 @pytest.mark.long
 def test_a_stop_keeps_the_lengths_that_are_done_and_the_same_sweep_goes_on(tmp_path: Path) -> None:
-    asked = few.planned(tmp_path, axes={"steps": (10, 20, 3000)}, base={"decay": "cooldown"}, seeds=(0, 1))
+    asked = few.planned(tmp_path, axes={"steps": (10, 20, 20_000)}, base={"decay": "cooldown"}, seeds=(0, 1))
     begun: list[Status] = []
     records = few.carry_out(
         asked,
