@@ -145,7 +145,8 @@ def _ratio(
 
 
 def _loss(tables: "Sequence[Table]", asked: float | None, warnings: list[str]) -> float:
-    """The loss at which compute is compared: by default the middle of those that both have reached."""
+    """The loss at which compute is compared: by default the middle, in logarithms, of those that both have
+    reached."""
     from microgpt.lab.laws.compare import SIDES
 
     spans = [(float(table.points.loss.min()), float(table.points.loss.max())) for table in tables]
@@ -154,7 +155,7 @@ def _loss(tables: "Sequence[Table]", asked: float | None, warnings: list[str]) -
     if asked is None:
         if low > high:
             raise DataError(f"Expected losses that both have reached, found {words}; give one with --at-loss.")
-        return (low + high) / 2
+        return math.sqrt(low * high)
     outside = [
         side
         for side, (least, most) in zip(SIDES, spans, strict=True)
@@ -184,13 +185,13 @@ def _tell(told: dict[str, Any]) -> None:
             size = "" if row["params"] is None else f", at {row['params']:,.0f} params and {row['tokens']:,.0f} tokens"
             click.echo(f"; loss {told['at_loss']:.4f} for {row['flop']:.4g} FLOP{size}")
     if told["ratio"] is not None:
-        span = in_words((told["interval"][0] or -math.inf, told["interval"][1] or math.inf), 3)
+        span = in_words((told["interval"][0] or -math.inf, told["interval"][1] or math.inf), 4)
         less = (
-            f"A needs {told['ratio']:.3g} times less compute than B"
+            f"A needs {told['ratio']:.4g} times less compute than B"
             if told["ratio"] >= 1
-            else (f"A needs {1 / told['ratio']:.3g} times more compute than B")
+            else (f"A needs {1 / told['ratio']:.4g} times more compute than B")
         )
-        click.echo(f"{less}: B / A = {told['ratio']:.3g}, {level} {span}; draws: {told['draws']}")
+        click.echo(f"{less}: B / A = {told['ratio']:.4g}, {level} {span}; draws: {told['draws']}")
         low, high = told["interval"]
         if (low is None or low <= 1) and (high is None or high >= 1):
             click.echo("the interval holds 1: neither is shown to need less")

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from microgpt.errors import DataError
+from microgpt.lab.laws import compare
 from microgpt.lab.laws.bootstrap import bootstrap
 from microgpt.lab.laws.compare import best, both, keys, least_cost, paired, ratio, same_design
 from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import Points, points
+from microgpt.lab.laws.scatter import scatter_of
 from microgpt.lab.laws.simulate import Plan
 from microgpt.lab.laws.table import Table
 from tests.lab.laws.planted import drawn
@@ -89,6 +91,7 @@ def table(found: Points) -> Table:
     return Table(found, "runs", {"all": found.params})
 
 
+@pytest.mark.long
 def test_designs_that_are_the_same_are_drawn_together_whatever_the_order_of_their_runs() -> None:
     one, other = (drawn(plan, seed=k) for k, plan in enumerate(plans()))
     labels = [str(k % 2) for k in range(len(one))]
@@ -118,6 +121,20 @@ def test_the_same_noise_in_both_is_no_difference_when_draws_are_together() -> No
         low, high = ratio(laws[0].ensemble, laws[1].ensemble, 3.0, 0.9)[1]
         spans.append(high - low)
     assert spans[0] < spans[1] / 2
+
+
+def test_where_one_of_the_laws_misses_cells_whole_cells_are_drawn_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (drawn(plan, seed=k, scatter=1e-3) for k, plan in enumerate(plans(), 4))
+    other = other.with_loss(other.loss + np.random.default_rng(0).normal(0, 0.02, 16)[other.cells])
+    assert [scatter_of(fit(FULL, each)).miss > 0 for each in (one, other)] == [False, True]
+    given = []
+    monkeypatch.setattr(compare, "law", lambda *how: given.append(how[-1]))
+    labels = [str(k % 2) for k in range(len(one))]
+    assert both([table(one), table(other)], keys(one, other, [labels, labels]), FULL, 100)[1]
+    assert given[0] is given[1]
+    assert (given[0][:, ::2] == given[0][:, 1::2]).all()
+    found = bootstrap(fit(FULL, one), 100, given=given[0])
+    assert not np.allclose(found.theta, bootstrap(fit(FULL, one), 100).theta)
 
 
 def test_a_design_that_carries_no_law_is_named() -> None:
