@@ -35,6 +35,7 @@ USUAL: Final = {  # a use of each verb that is over in no time, to which the fla
     "laws": LAW,
     "predict": f"2e4 1e6 {LAW}",
     "frontier": f"1e12 {LAW}",
+    "compare": "kind=a kind=b --csv two.csv --bootstrap 100",
 }
 
 
@@ -91,6 +92,8 @@ def home(folder: Path) -> Path:
     finish(request(folder, steps=5, documents="windows"))
     table = "".join(f"{n:g},{d:g},{loss:.6f}\n" for n, d, loss in ROWS)
     (folder / "runs.csv").write_text("params,tokens,loss\n" + table)
+    two = "".join(f"{n:g},{d:g},{loss + 0.01 * (kind == 'b'):.6f},{kind}\n" for n, d, loss in ROWS for kind in "ab")
+    (folder / "two.csv").write_text("params,tokens,loss,kind\n" + two)
     return folder
 
 

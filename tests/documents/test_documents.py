@@ -50,6 +50,7 @@ def test_what_is_not_run_is_listed() -> None:
             "LAWS.md: takes half an hour",
             "LAWS.md: needs pandas, and a frame of your own",
             "LAWS.md: the columns are those of a file of your own",
+            "LAWS.md: the columns and settings are those of runs of your own",
             "LAWS.md: the sweep `bigger` is of your own; COURSE.md has one",
             "README.md: it is the suite that this test belongs to",
             "RELIABILITY.md: minutes to hours; short forms of the trials are tests",

@@ -18,7 +18,15 @@ from microgpt.lab import opening
 from microgpt.lab.store import Store
 from tests.lab.test_store import filled
 
-VERBS = ("analyze runs", "analyze steps", "report", "laws", "predict 1e4 1e6", "frontier 1e9")
+VERBS = (
+    "analyze runs",
+    "analyze steps",
+    "report",
+    "laws",
+    "predict 1e4 1e6",
+    "frontier 1e9",
+    "compare lr=0.1 lr=0.2",
+)
 MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 

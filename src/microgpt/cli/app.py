@@ -51,6 +51,7 @@ VERBS = {
     "laws": Verb("laws", "Study", "Fit a scaling law to a store or a CSV file."),
     "predict": Verb("predict", "Study", "Tell the loss that a law expects of a size and a length."),
     "frontier": Verb("frontier", "Study", "Find the best size and length for a compute budget."),
+    "compare": Verb("compare", "Study", "Tell how many times less compute one recipe needs than another."),
 }
 
 

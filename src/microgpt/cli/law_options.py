@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from microgpt.lab.laws.form import Form
     from microgpt.lab.laws.summary import Law
     from microgpt.lab.laws.table import Table
 
@@ -79,10 +80,25 @@ def read_table(chosen: dict[str, Any]) -> "Table":
 
 def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
     """The runs that the flags name, by the value of --group; without it one table, of the name ""."""
+    found = _tables(chosen, conditions(chosen["where"]))
+    for line in next(iter(found.values())).said:
+        click.echo(f"note: {line}", err=True)
+    return found
+
+
+def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "list[Table]":
+    """The runs that the flags name, one table for each value of a column that they must have besides."""
+    where = conditions(chosen["where"])
+    found = [_tables(chosen, (*where, part))[""] for part in parts]
+    for line in dict.fromkeys(line for table in found for line in table.said):
+        click.echo(f"note: {line}", err=True)
+    return found
+
+
+def _tables(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":
     from microgpt.lab.laws.table import groups, part, table
     from microgpt.lab.store import Store
 
-    where = conditions(chosen["where"])
     if chosen["csv"]:
         if chosen["count"] != "all":
             raise click.UsageError("--count is for a store: a CSV counts what its column counts.")
@@ -134,16 +150,16 @@ def for_each_group(
         click.echo(json.dumps(told))
 
 
-def conditions(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The columns of --where, and what they must have."""
+def conditions(given: Sequence[str], flag: str = "--where") -> tuple[tuple[str, str], ...]:
+    """The columns of --where, or of another flag, and what they must have."""
     where = tuple((name.strip(), value.strip()) for name, _, value in (each.rpartition("=") for each in given))
     if wrong := next((each for each in given if not each.rpartition("=")[0].strip()), None):
-        raise click.UsageError(f"--where takes COLUMN=VALUE such as lr=0.01, found {wrong!r}.")
+        raise click.UsageError(f"{flag} takes COLUMN=VALUE such as lr=0.01, found {wrong!r}.")
     return where
 
 
 def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":
-    """The runs of a CSV; how it was read is a note on standard error."""
+    """The runs of a CSV."""
     from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
 
     columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique", "weights")))
@@ -152,25 +168,28 @@ def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "di
         Path(chosen["csv"]),
         columns,
         chosen["drop_highest"],
-        Reading(mark, where, chosen["strict"], chosen["best_of"]),
+        Reading(mark, where, chosen["strict"], chosen["best_of"], chosen.get("pair")),
     )
-    found = read_groups(*how, chosen["group"]) if chosen["group"] else {"": read_csv(*how)}
-    for line in next(iter(found.values())).said:
-        click.echo(f"note: {line}", err=True)
-    return found
+    return read_groups(*how, chosen["group"]) if chosen["group"] else {"": read_csv(*how)}
 
 
 def fit_law(chosen: dict[str, Any], table: "Table") -> "Law":
     """The law that the flags ask for."""
-    from microgpt.lab.laws.asked import form
     from microgpt.lab.laws.summary import law
+
+    shape = law_form(chosen)
+    how = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"]
+    return law(table, shape, *how, chosen["resample"], chosen["delta"])
+
+
+def law_form(chosen: dict[str, Any]) -> "Form":
+    """The form that the flags ask for, when those of the fit are checked."""
+    from microgpt.lab.laws.asked import form
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
     if not 1e-9 <= chosen["delta"] <= 1e9:
         raise click.UsageError(f"--delta takes 1e-9 to 1e9, found {chosen['delta']:g}.")
-    shape = form(chosen["form"], chosen["fix"])
-    how = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"]
-    return law(table, shape, *how, chosen["resample"], chosen["delta"])
+    return form(chosen["form"], chosen["fix"])
 
 
 def check_draws(draws: int, level: float, seed: int) -> None:

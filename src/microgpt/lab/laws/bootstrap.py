@@ -52,8 +52,11 @@ class Ensemble:
     resample: Resample = "runs"
 
 
-def bootstrap(fit: Fit, draws: int = DRAWS, seed: int = 0, resample: Resample = "runs") -> Ensemble:
-    """Fit the law to so many draws of its own design."""
+def bootstrap(
+    fit: Fit, draws: int = DRAWS, seed: int = 0, resample: Resample = "runs", given: Floats | None = None
+) -> Ensemble:
+    """Fit the law to so many draws of its own design. `given` says how often each run is in each draw of runs, where
+    this was drawn elsewhere (see `draw_runs`)."""
     scatter, stream = scatter_of(fit), np.random.default_rng(seed)
     losses = draw_losses(fit, scatter, draws, stream)
     log_loss = np.log(losses)
@@ -61,7 +64,8 @@ def bootstrap(fit: Fit, draws: int = DRAWS, seed: int = 0, resample: Resample = 
     if resample == "runs":
         drawn = slice(0, None, 2 if gone(fit, fit.centred) else 1)
         log_loss[drawn] = np.log(fit.points.loss)
-        counts[drawn] = draw_runs(fit, draws, stream, cells=scatter.miss > 0)[drawn]
+        often = draw_runs(fit, draws, stream, cells=scatter.miss > 0) if given is None else given
+        counts[drawn] = often[drawn]
     theta = searched(fit, log_loss, counts)
     moved = fit.form.moved(theta, fit.inputs.centre_params, fit.inputs.centre_tokens)
     return Ensemble(fit, scatter, moved, losses, resample)

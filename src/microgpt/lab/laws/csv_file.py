@@ -42,12 +42,13 @@ class Columns:
 class Reading:
     """How a file is read where it does not tell by itself. `where` are pairs of a column and what its rows must have;
     `best_of` keeps of each size and length the run that is lowest in this column; `strict` refuses rows in which a
-    number is missing."""
+    number is missing; `pair` is the column of the labels."""
 
     decimal: Decimal | None = None
     where: tuple[tuple[str, str], ...] = ()
     strict: bool = False
     best_of: str | None = None
+    pair: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,8 @@ def read_csv(path: Path, columns: Columns, drop_highest: int = 0, reading: Readi
     Exact copies of a row are one run, and rows in which a number is missing are left out: the table's notes say so, and
     what else varies. `said` is how the numbers are written, where that is not by commas and points.
     """
-    return _table(open_csv(path, columns, reading), path.name, drop_highest, reading.best_of)
+    more = [reading.pair] if reading.pair else []
+    return _table(open_csv(path, columns, reading, more), path.name, drop_highest, reading.best_of, reading.pair)
 
 
 def read_groups(path: Path, columns: Columns, drop_highest: int, reading: Reading, by: str) -> dict[str, Table]:
@@ -122,7 +124,7 @@ def open_csv(
     return Opened(sheet, columns, decimal, numbers, tuple(notes), said)
 
 
-def _table(opened: Opened, source: str, drop_highest: int, by: str | None) -> Table:
+def _table(opened: Opened, source: str, drop_highest: int, by: str | None, pair: str | None = None) -> Table:
     columns, numbers = opened.columns, opened.numbers
     params, loss, tokens = numbers[columns.params], numbers[columns.loss], opened.tokens
     unique = numbers[columns.unique] if columns.unique else None
@@ -132,7 +134,7 @@ def _table(opened: Opened, source: str, drop_highest: int, by: str | None) -> Ta
         *opened.notes,
         *units(params, tokens, loss, (columns.params, columns.tokens or columns.flop or "", columns.loss)),
     ]
-    kept, sheet, skipped = np.arange(len(loss)), opened.sheet, {*columns.used}
+    kept, sheet, skipped = np.arange(len(loss)), opened.sheet, {*columns.used, pair or ""}
     if by:
         kept = best_of(found.cells, numbers[by])
         skipped |= {by, *(name for name in sheet.names if name and _within(values(sheet, name), found.cells))}
@@ -144,7 +146,8 @@ def _table(opened: Opened, source: str, drop_highest: int, by: str | None) -> Ta
     left = kept[kept_below(loss[kept], drop_highest)]
     taken = found.take(left)
     dropped = len(kept) - len(left)
-    return Table(taken, source, {"all": taken.params}, dropped=dropped, notes=tuple(notes), said=opened.said)
+    labels = tuple(cells[i] for i in left) if pair and (cells := values(opened.sheet, pair)) else ()
+    return Table(taken, source, {"all": taken.params}, None, (), dropped, tuple(notes), opened.said, labels)
 
 
 def _within(texts: Sequence[str], cells: Ints) -> bool:

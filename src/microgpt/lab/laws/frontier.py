@@ -79,12 +79,20 @@ def law_best(found: Ensemble, price: Price, budgets: Floats) -> Floats:
     best = np.empty((len(theta), len(budgets)))
     for column, budget in enumerate(budgets):
         losses = np.log(found.fit.form.loss(theta, _at(found, price, budget, np.exp(sizes))))  # (fits, GRID)
-        k = np.clip(losses.argmin(axis=1), 1, GRID - 2)
-        left, middle, right = (losses[np.arange(len(theta)), k + shift] for shift in (-1, 0, 1))
-        bend = left - 2 * middle + right
-        shift = np.where(bend > 0, 0.5 * (left - right) / np.where(bend > 0, bend, 1), 0.0)
-        best[:, column] = sizes[k] + np.clip(shift, -1, 1) * (sizes[1] - sizes[0])
+        best[:, column] = lowest(sizes, losses)[0]
     return best
+
+
+def lowest(sizes: Floats, heights: Floats) -> tuple[Floats, Floats]:
+    """Where curves (fits, sizes) over an even grid are lowest, and how low, by a parabola through the lowest three;
+    (fits,) each."""
+    k = np.clip(heights.argmin(axis=1), 1, len(sizes) - 2)
+    left, middle, right = (heights[np.arange(len(heights)), k + shift] for shift in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    bent = np.isfinite(bend) & (bend > 0)
+    tilt = np.where(bent, left - right, 0.0)
+    shift = np.clip(0.5 * tilt / np.where(bent, bend, 1), -1, 1)
+    return sizes[k] + shift * (sizes[1] - sizes[0]), middle - 0.25 * tilt * shift
 
 
 def apart(rows: Sequence[Optimum]) -> list[str]:

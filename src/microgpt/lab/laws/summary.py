@@ -11,6 +11,7 @@ from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, Resample, bootst
 from microgpt.lab.laws.doubts import check_design, doubts
 from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS, Form
+from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.solve import DELTA
 from microgpt.lab.laws.table import Table, distinct
 
@@ -90,11 +91,13 @@ def law(
     counting: str = "all",
     resample: Resample = "runs",
     delta: float = DELTA,
+    given: Floats | None = None,
 ) -> Law:
-    """Check the design, fit, draw, test on the larger runs, and say what is doubtful. Raises `DataError`."""
+    """Check the design, fit, draw, test on the larger runs, and say what is doubtful. `given` are draws of the runs
+    from elsewhere (see `bootstrap`). Raises `DataError`."""
     table = distinct(table)
     check_design(form, table.points)
-    found = bootstrap(fit(form, table.points, delta), draws, seed, resample)
+    found = bootstrap(fit(form, table.points, delta), draws, seed, resample, given)
     spans = intervals(found, level)
     tested = backtest(found.fit)
     said = tuple(doubts(table, found, spans, tested, counting))

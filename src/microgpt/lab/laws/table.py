@@ -34,6 +34,7 @@ class Table:
     dropped: int = 0
     notes: tuple[str, ...] = ()  # warnings
     said: tuple[str, ...] = ()  # how a file was read
+    labels: tuple[str, ...] = ()  # (points,) of a CSV, by which runs are paired
 
     @property
     def sha256(self) -> str:
@@ -158,13 +159,18 @@ def distinct(found: Table) -> Table:
         f"Counted once: {counted(extra, 'run')} of the same size, length and loss to the last digit as another; "
         "copies, and seeds that change nothing, are no new evidence."
     )
+    return replace(taken(found, first), notes=(*found.notes, note))
+
+
+def taken(found: Table, chosen: Ints) -> Table:
+    """The runs at some indices, in their order."""
     return replace(
         found,
-        points=own.take(first),
-        counts={name: column[first] for name, column in found.counts.items()},
-        seconds=None if found.seconds is None else found.seconds[first],
-        records=tuple(found.records[i] for i in first) if found.records else (),
-        notes=(*found.notes, note),
+        points=found.points.take(chosen),
+        counts={name: column[chosen] for name, column in found.counts.items()},
+        seconds=None if found.seconds is None else found.seconds[chosen],
+        records=tuple(found.records[i] for i in chosen) if found.records else (),
+        labels=tuple(found.labels[i] for i in chosen) if found.labels else (),
     )
 
 
