@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from microgpt import untrusted
 from microgpt.errors import EnvironmentFault, StoreError
 from microgpt.lab import store as rooms
 from microgpt.lab.lock import held
@@ -372,6 +373,25 @@ def test_a_reader_recovers_what_a_killed_writer_left(tmp_path: Path) -> None:
     with Store.open(path) as store:
         assert len(store.records("few")) == 3
         assert list(store.sweeps()) == ["few"]
+
+
+def test_a_journal_that_goes_while_it_is_looked_at_is_that_of_a_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = filled(tmp_path / "lab.db")
+    journal = tmp_path / "lab.db-journal"
+    journal.write_bytes(bytes(1000))
+    regular = untrusted.regular
+
+    def committed(file: Path) -> int:
+        if file.name == journal.name:
+            journal.unlink()
+        return regular(file)
+
+    monkeypatch.setattr(untrusted, "regular", committed)
+    with Store.open(path) as store:
+        assert len(store.records("few")) == 3
+    assert not journal.exists()
 
 
 def add_many(path: Path) -> None:

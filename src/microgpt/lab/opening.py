@@ -88,14 +88,14 @@ def _journal(path: Path, real: Path) -> bytes:
 
 def _bytes(file: Path, path: Path) -> tuple[bytes, bytes]:
     """The first FIRST bytes of a file and its last 8; none of one that is not there. Raises `StoreError`."""
-    if not file.exists():
-        return b"", b""
     try:
         with untrusted.opened(file, FILE_LIMIT) as (opened, size):
             first = opened.read(FIRST)
             opened.seek(max(0, size - len(MARK)))
             return first, opened.read(len(MARK))
     except CheckpointError as error:
+        if not file.exists():  # a journal goes with each commit
+            return b"", b""
         raise StoreError(f"{path}: expected a store of runs, found: {error}") from None
 
 
