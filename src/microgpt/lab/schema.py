@@ -161,7 +161,7 @@ def _declared() -> dict[str, list[tuple[str, str, bool]]]:
 
 def _of_type(values: Any, kind: type, *members: type) -> Any:
     """A list or an object of JSON with members of these types alone. Raises `TypeError`."""
-    inside = values.values() if isinstance(values, dict) else values if isinstance(values, list) else ()
+    inside = values.values() if isinstance(values, dict) else values
     if type(values) is not kind or not set(map(type, inside)) <= {*members}:
         raise TypeError(f"expected a {kind.__name__} of {members[0].__name__}, found other JSON")
     return values
