@@ -85,7 +85,7 @@ def carry_out(text: str, sizes: int, jobs: int, out: Path) -> Study:
         fitted = store.records(design.name)
         runs = table(fitted)
         laws = {name: law(runs, FORMS[name]) for name in TRIED}
-        errors = {row["form"]: float(row["backtest_error"]) for row in compare(runs, TRIED)}
+        errors = {row["form"]: float(row["backtest_error"]) for row in compare(runs, forms=TRIED)}
         asked = [recipe(runs.records, size, tokens) for size, tokens in ahead(text, runs.points)]
         files = {name: out / f"predictions-{text}-{name}-{runs.sha256[:8]}.json" for name in TRIED}
         for name, path in files.items():

@@ -20,10 +20,9 @@ from microgpt import library
 from microgpt.errors import DataError, UsageError
 from microgpt.library import Options
 from microgpt.model.settings import ModelConfig, Settings
-from microgpt.recipes import REQUESTED
 from microgpt.training.evaluate import t_quantile
 from microgpt.training.records import Finished, Progress, Record
-from microgpt.training.request import Request
+from microgpt.training.request import REQUESTED, Request
 from microgpt.training.sample import Sampling, tempered
 from tests.training.small import NAMES, text
 

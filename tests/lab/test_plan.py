@@ -48,7 +48,7 @@ def test_a_built_in_sweep_has_its_levels_three_seeds_and_trials_on_others(name: 
     assert not study(asked, {})  # nothing is reported before rates are known
     trying = [spec for group in asked.groups for spec in trials(group, asked.tuning, {})]  # type: ignore[arg-type]
     assert {spec.settings.seed for spec in trying} == set(SEEDS)
-    assert len({(spec.data_sha256, spec.split_seed) for spec in runs + trying}) == 1  # one held-out set
+    assert len({(spec.data_sha256, spec.asked.split_seed) for spec in runs + trying}) == 1  # one held-out set
 
 
 def test_the_two_sweeps_of_the_original_share_the_trials_of_their_common_size() -> None:
@@ -130,7 +130,7 @@ def test_a_condition_that_is_wrong_leaves_nothing_out_but_is_told(tmp_path: Path
 def test_a_drop_names_any_setting_the_text_and_the_engine_too(tmp_path: Path) -> None:
     text = few.text(tmp_path)
     asked = few.planned(tmp_path, axes={"data": ((text,), ("names",))}, drop=({"data": ("names",), "batch": 1},))
-    assert [level.data for level in asked.levels] == [(text,)]
+    assert [level.asked.data for level in asked.levels] == [(text,)]
 
 
 def test_rates_of_ones_own_are_for_settings_that_only_the_recipe_fills_in_too(tmp_path: Path) -> None:

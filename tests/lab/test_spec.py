@@ -1,6 +1,5 @@
 """A run's identity, and that a sweep computes what a training computes."""
 
-import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ import pytest
 
 from microgpt.errors import UsageError
 from microgpt.lab.run import Workshop, curve
-from microgpt.lab.spec import AXES, CHOOSING, SCIENTIFIC, Spec
+from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Texts
 from microgpt.model.cost import step_cost
 from microgpt.recipes import resolve
 from microgpt.training.loop import train
 from microgpt.training.prepare import prepare
 from microgpt.training.records import Finished
-from microgpt.training.request import COMPUTING, FREE, Request
+from microgpt.training.request import AXES, COMPUTING, FREE, SCIENTIFIC, having
 from tests.lab import few
 
 
@@ -63,10 +62,13 @@ def test_a_number_has_one_identity_however_it_is_written(tmp_path: Path) -> None
     assert spec(tmp_path, lr=1).identity == spec(tmp_path, lr=1.0).identity
 
 
-def test_every_setting_of_a_training_is_scientific_or_known_not_to_be() -> None:
-    fields = {field.name for field in dataclasses.fields(Request)}
-    assert fields == {"settings", "recipe"} | set(FREE) | set(COMPUTING) | set(CHOOSING) | (fields & set(SCIENTIFIC))
-    assert not {"threads", "device", "out", "name"} & set(AXES)
+def test_what_decides_a_result_is_scientific_or_has_a_hash_in_the_identity() -> None:
+    assert {*having("identity")} - {*SCIENTIFIC} == {"engine", "precision"}
+    assert not {"threads", "device", "out", "name", "samples", *COMPUTING, *FREE} & {*AXES} - {
+        "data",
+        "engine",
+        "precision",
+    }
 
 
 @pytest.mark.parametrize("recipe", ["default", "karpathy", "artistic"])

@@ -24,8 +24,8 @@ from microgpt.lab.opening import connect, told
 from microgpt.lab.record import RunRecord
 from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
-from microgpt.lab.spec import SCIENTIFIC
 from microgpt.lab.store import Store
+from microgpt.training.request import SCIENTIFIC
 from tests.waiting import PATIENCE, until
 
 SETTINGS = {

@@ -109,7 +109,8 @@ def test_runs_share_a_trunk_that_differ_in_their_steps_alone(tmp_path: Path) -> 
     for apart in ({"lr": 0.5}, {"seed": 8}, {"warmup": 3}, {"batch": 2}):
         assert trunk(first.with_settings(**apart)) != trunk(first)
     assert trunk(first.with_settings(decay="constant")) is None
-    assert trunk(replace(first, engine="torch", precision="32")) is None  # those of a length train together
+    on_torch = replace(first, asked=replace(first.asked, engine="torch", precision="32"))
+    assert trunk(on_torch) is None  # those of a length train together
 
 
 def test_a_group_is_a_whole_trunk_the_longest_first(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_what_machines_can_never_hold_is_refused(asked: Asked, told: str) -> Non
 def test_a_worker_that_was_given_the_text_needs_no_file(tmp_path: Path) -> None:
     spec = few.planned(tmp_path).levels[0]
     corpus = Texts().corpus(spec)
-    Path(spec.data[0]).unlink()
+    Path(spec.asked.data[0]).unlink()
     worker = Worker("no such folder", "", "cpu")
     worker.learn(spec, corpus)
     assert isinstance(worker.carry_out(spec), Trained)

@@ -27,12 +27,15 @@ def _known(context: click.Context, parameter: click.Parameter, what: str | None)
     from microgpt.cli.app import suggestion
 
     if what is not None and what not in WHAT:
-        raise click.UsageError(f"There is no table of {what!r}. {suggestion(what, WHAT)}", context)
+        from microgpt.lab.study import SETTINGS
+
+        if what not in SETTINGS:
+            raise click.UsageError(f"There is no table of {what!r}. {suggestion(what, (*WHAT, *SETTINGS))}", context)
     return what
 
 
 @click.command("analyze")
-@click.argument("what", metavar="|".join(WHAT), callback=_known, required=False)
+@click.argument("what", metavar="|".join((*WHAT, "SETTING")), callback=_known, required=False)
 @STORE
 @click.option("--sweep", metavar="NAME", help="The sweep to look at.  [default: the one named like the table]")
 @click.option(
@@ -59,7 +62,8 @@ def command(
     force: bool,
     **chosen: Any,
 ) -> None:
-    """Tables of a store: loss against steps, loss against size, return on investment, or a row for each run.
+    """Tables of a store: loss against steps or size, return on investment, loss by a SETTING that a sweep varied (such
+    as `lr` or `decay`), or a row for each run.
 
     Every figure is a held-out loss over seeds, with a 90% interval. What to beware of is told on standard error. With
     --csv FILE the runs of any CSV are looked at so, and `returns` gives its tables.

@@ -6,17 +6,14 @@ from typing import Any
 import click
 
 from microgpt.cli.options import JSON, settings
-from microgpt.model.settings import Settings
-
-SIZES = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head")
-OTHERS = tuple(name for name in Settings.__dataclass_fields__ if name not in SIZES)
+from microgpt.model.settings import Architecture, Settings
 
 
 @click.command("engines")
 @click.option("--show-kernel", is_flag=True, help="Print the C program of the fused engine for the sizes below.")
 @click.option("--vocabulary", default=27, show_default=True, help="Token ids of that kernel.")
 @click.option("--precision", default="32", show_default=True, help="Its bits of a number.")
-@settings(Settings, leave_out=OTHERS)
+@settings(Architecture)
 @JSON
 def command(show_kernel: bool, vocabulary: int, precision: str, as_json: bool, **sizes: Any) -> None:
     """Say which engines this machine can run, and why not."""

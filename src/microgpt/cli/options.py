@@ -48,9 +48,10 @@ def _spread(args: list[str]) -> Iterator[str]:
         yield word
 
 
-def settings(kind: type, leave_out: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """A decorator: an option for every field of a frozen configuration. What is not given stays None."""
-    fields = [field for field in dataclasses.fields(kind) if field.name not in leave_out]
+def settings(kind: type) -> Callable[[Command], Command]:
+    """A decorator: an option for every setting of a frozen configuration that has a flag. What is not given stays
+    None."""
+    fields = [field for field in dataclasses.fields(kind) if field.metadata.get("flag")]
 
     def decorate(command: Command) -> Command:
         for field in reversed(fields):

@@ -135,7 +135,7 @@ def _jobs(planned: "Plan") -> int:
     from microgpt.engines import device
     from microgpt.machine import cores
 
-    on_cards = all(device(level.engine, "auto") != "cpu" for level in planned.levels)
+    on_cards = all(device(level.asked.engine, "auto") != "cpu" for level in planned.levels)
     return 1 if on_cards else cores()
 
 
@@ -181,7 +181,7 @@ def _asked(given: dict[str, Any]) -> "Asked | None":
 
 
 def _check_gpus(asked: "Asked", planned: "Plan") -> None:
-    others = {level.engine for level in planned.levels} - {"torch"}
+    others = {level.asked.engine for level in planned.levels} - {"torch"}
     if asked.gpus and others:
         raise UsageError(
             f"--gpus-per-run is for the engine torch, found runs with {', '.join(sorted(others))}; add --engine torch."

@@ -13,18 +13,15 @@ from microgpt.cli.app import Stop
 from microgpt.cli.options import FORCE, JSON, Texts, settings
 from microgpt.cli.telling import Teller, separated, teller
 from microgpt.errors import UsageError
-from microgpt.model.settings import Settings, counted
+from microgpt.model.settings import ARCHITECTURE, Settings, counted
 from microgpt.training.request import Request
 
 if TYPE_CHECKING:
     from microgpt.training.records import Finished, Interrupted, Record, Result
 
-SIZES = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head")
-HIDDEN = ("settings", "golden", "order")  # what a recipe decides
-
 
 @click.command("train", cls=Texts)
-@settings(Request, leave_out=HIDDEN)
+@settings(Request)
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")
 @click.option("--resume", metavar="RUN", help="Go on with a run; a finished one with more --steps.")
@@ -84,7 +81,7 @@ def _records(resume: str | None, begin: str | None, chosen: dict[str, Any], stop
 
     if resume is None:
         first = checkpoints.read(weights_of(find(begin, chosen.get("out", "runs"))))
-        sizes = {name: getattr(first.model, name) for name in SIZES}
+        sizes = {name: getattr(first.model, name) for name in ARCHITECTURE}
         return train(resolve(chosen.pop("recipe", "default"), sizes | chosen), stop=stop, begin=first)
     from microgpt.training.resume import resume as go_on
 

@@ -5,24 +5,19 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, Literal
 
 from microgpt.errors import UsageError
-from microgpt.lab.spec import AXES, SCIENTIFIC
 from microgpt.lab.tuning import Tuning
-from microgpt.model.settings import Settings
-from microgpt.training.request import Request
+from microgpt.training.request import AXES, DECLARED, SCIENTIFIC
 
 Mode = Literal["crossed", "paired"]
 Level = Mapping[str, Any]  # settings by name
 MOST_LEVELS: Final = 100_000
 NUMBERS: Final = tuple(  # the settings that a condition may name; every level has the same seeds
-    declared.name
-    for kind in (Settings, Request)
-    for declared in fields(kind)
-    if declared.name in SCIENTIFIC and declared.name != "seed" and isinstance(declared.default, int | float)
+    name for name in SCIENTIFIC if name != "seed" and isinstance(DECLARED[name].default, int | float)
 )
 
 _NAME, _NUMBER = r"[a-z_][a-z0-9_]*", r"-?\d+(?:\.\d+)?(?:e-?\d+)?"

@@ -1,6 +1,5 @@
 """A sweep's design from a TOML file. Everything a person may have mistyped is met with the line it stands in."""
 
-import dataclasses
 import difflib
 import re
 import tomllib
@@ -11,11 +10,11 @@ from typing import Any, Final
 from microgpt import untrusted
 from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.lab.design import Design, DesignError, Level, fits, log_range
-from microgpt.lab.spec import AXES, CHOOSING
+from microgpt.lab.spec import IDLE
 from microgpt.lab.tuning import Tuning
-from microgpt.model.settings import LONGEST, MOST, Settings, check, shown
+from microgpt.model.settings import LONGEST, MOST, check, shown
 from microgpt.recipes import find
-from microgpt.training.request import Request
+from microgpt.training.request import AXES, DECLARED
 
 LIMIT: Final = 1 << 20  # bytes of a file
 KEYS: Final = (
@@ -28,19 +27,6 @@ MOST_DOTS: Final = 200  # in a line: of a key of a thousand parts tomllib rememb
 MOST_PARTS: Final = 4_000_000  # that it remembers at most: lines and dots, times the dots of the table they stand in
 LARGEST: Final = 1e100  # of a number, and its inverse the smallest of a range
 _QUOTES: Final = ('"', "'")
-_FIELDS: Final = {field.name: field for kind in (Request, Settings) for field in dataclasses.fields(kind)}
-_IDLE: Final = (
-    "threads",
-    "device",
-    "name",
-    "out",
-    "save_every",
-    "keep",
-    "eval_every",
-    "samples",
-    "temperature",
-    *CHOOSING,
-)
 
 
 def read_design(path: Path) -> Design:
@@ -124,7 +110,7 @@ class _Reader:
         self._known(axis, RANGE, f"the range of {name}")
         numbers: tuple[Any, ...] = tuple(axis.get(key) for key in RANGE)
         first, last, count = numbers
-        kind = type(getattr(_FIELDS[name], "default", None))
+        kind = DECLARED[name].metadata["kind"]
         low, high = (1, MOST) if kind is int else (1 / LARGEST, LARGEST)
         sound = type(count) is int and kind in (int, float) and all(map(_is_number, (first, last)))
         if not sound or not (low <= min(first, last) and max(first, last) <= high) or not 2 <= count <= 1000:
@@ -165,7 +151,7 @@ class _Reader:
         if name == "data":
             return (value,) if isinstance(value, str) else tuple(self._words(name, value))
         try:
-            return check(_FIELDS[name], value)
+            return check(DECLARED[name], value)
         except UsageError as error:
             raise self._fault(name, str(error).rstrip(".")) from None
 
@@ -205,7 +191,7 @@ class _Reader:
     def _known(self, values: Iterable[str], known: Iterable[str], where: str) -> None:
         known = list(known)
         for name in values:
-            if name in _IDLE and name not in known:
+            if name in IDLE and name not in known:
                 raise self._fault(name, f"{name} does not change what a run comes to, so it can't be {where}")
             if name not in known:
                 near = difflib.get_close_matches(name[:LONGEST], known, 1, 0)[0]

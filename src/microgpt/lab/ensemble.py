@@ -56,7 +56,7 @@ GENTLE: Final = 1e-4  # a learning rate low enough to diverge nowhere
 
 def shape(spec: Spec) -> Spec | None:
     """What a run has in common with all that can be trained together with it; None where it is trained alone."""
-    together = spec.engine == "torch" and spec.precision in ("32", "64")
+    together = spec.asked.engine == "torch" and spec.asked.precision in ("32", "64")
     return spec.with_settings(**APART) if together else None
 
 

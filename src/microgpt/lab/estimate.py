@@ -134,7 +134,7 @@ def _row(spec: Spec, shared: Shared, pace: _Pace, share: float, runs: int, tunin
     model = settings.model(shared.split.corpus.tokenizer.vocabulary)
     lengths = seen(prepare(spec.request(), shared.split).dataset, settings)
     tokens = int(lengths @ np.arange(len(lengths)))
-    size = BYTES[spec.precision]
+    size = BYTES[spec.asked.precision]
     return Row(
         spec,
         runs,

@@ -8,6 +8,7 @@ are each other's children, is read with a bound.
 
 import contextlib
 import functools
+import re
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Final
 
 from microgpt import untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault, StoreError, file_message
-from microgpt.lab.schema import APPLICATION, MIGRATIONS, migrate, quoted
+from microgpt.lab.schema import APPLICATION, MIGRATIONS, migrate, old_meanings, quoted
 
 DAMAGE: Final = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_DATA)  # the only I/O errors of the file's own
 BUSY: Final = 30.0  # seconds to wait for a reader's or a writer's short lock
@@ -25,6 +26,7 @@ FILE_LIMIT: Final = 1 << 40  # bytes
 SCHEMA_LARGEST: Final = 1 << 16  # bytes of a value: our longest has 2 kB
 SCHEMA_STEPS: Final = 5_000  # of SQLite's virtual machine for a statement: ours take 71
 MOST_STEPS: Final = 1 << 27  # to walk a tree, and no more than its file has bytes: a row takes 3, and 12 bytes or more
+LATER: Final = re.compile(r', "(\w{1,64})" (?:INTEGER|REAL|TEXT) NOT NULL DEFAULT ')  # a column that was added
 UNLOGGED: Final = "sqlite3 FILE 'PRAGMA journal_mode = DELETE' makes it one"
 STATISTICS: Final = {  # what ANALYZE, which other tools run, adds to a schema
     ("table", name, name, f"CREATE TABLE {name}({columns})")
@@ -143,7 +145,12 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         advice = "use a newer microgpt" if version > 0 else "restore it, or name another file"
         raise StoreError(f"{path}: expected a store of schema 1 to {len(MIGRATIONS)}, found {version}; {advice}.")
     # Reading a view, a computed column or an index of another's, or writing past his trigger, runs his program.
-    if made := (_schema(connection) - STATISTICS) ^ _schema_of(version):
+    schema = _schema(connection) - STATISTICS
+    later = tuple(name for *_, text in schema for name in LATER.findall(text))
+    if unknown := [name for name in later if name not in old_meanings()]:
+        told = f"its runs set {', '.join(unknown[:5])}, which this one does not know"
+        raise StoreError(f"{path}: made by a newer version of microgpt: {told}; use that one.")
+    if made := schema ^ _schema_of(version, later):
         name = min(name for _, name, *_ in made)[:80]
         raise StoreError(f"{path}: expected the schema of a store, found another at {name!r}; name another file.")
     return int(version)
@@ -155,10 +162,10 @@ def _schema(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
 
 
 @functools.cache
-def _schema_of(version: int) -> set[tuple[str, ...]]:
-    """The schema that the migrations up to a version make."""
+def _schema_of(version: int, later: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """The schema that the migrations up to a version make, with columns of settings that came later."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        migrate(connection, MIGRATIONS[:version])
+        migrate(connection, MIGRATIONS[:version], later)
         return _schema(connection)
 
 

@@ -9,10 +9,11 @@ from typing import Any, Final
 from microgpt.errors import UsageError
 from microgpt.lab.design import Design, Level, fits, log_range
 from microgpt.lab.record import Role
-from microgpt.lab.spec import AXES, SCIENTIFIC, Spec
+from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Texts
 from microgpt.lab.tuning import Choice, Group, Losses, Tuning, choice, trials
 from microgpt.recipes import find, resolve
+from microgpt.training.request import AXES, SCIENTIFIC
 
 STEPS: Final = (1_000, 2_000, 3_000, 5_000, 8_000, 9_000, 13_000, 21_000)  # the original's
 SIZES: Final = (  # the original's small, medium, large
@@ -85,7 +86,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: what the sweep was asked to be."""
         told = dataclasses.asdict(self.design)
-        texts = sorted({(level.data_sha256, level.engine, level.precision) for level in self.levels})
+        texts = sorted({(level.data_sha256, level.asked.engine, level.asked.precision) for level in self.levels})
         return told | {"runs_on": [list(text) for text in texts]}
 
     def _study(self, group: Group, rate: float | None) -> list[Member]:
@@ -102,7 +103,7 @@ def plan(design: Design, texts: Texts, **computed: Any) -> Plan:
     """
     _check_seeds(design)
     levels, left_out = _levels(design, texts, computed)
-    if design.tuned and not all(level.holdout for level in levels):
+    if design.tuned and not all(level.asked.holdout for level in levels):
         raise UsageError(f"{design.name}: a learning rate is tuned on held-out loss; hold something out, or name one.")
     return Plan(design, _grouped(levels), design.tuning if design.tuned else None, left_out)
 
@@ -175,8 +176,10 @@ def _grouped(levels: list[Spec]) -> tuple[Group, ...]:
 
 def _names(firsts: list[Spec]) -> list[str]:
     """What groups are called: their size, and whatever else tells them apart."""
-    values = [spec.scientific | {name: getattr(spec, name) for name in ("engine", "precision")} for spec in firsts]
-    values = [{"data": " ".join(spec.data)} | each for spec, each in zip(firsts, values, strict=True)]
+    values = [
+        spec.scientific | {name: getattr(spec.asked, name) for name in ("engine", "precision")} for spec in firsts
+    ]
+    values = [{"data": " ".join(spec.asked.data)} | each for spec, each in zip(firsts, values, strict=True)]
     own = [name for name in values[0] if name not in (*SIZE, *SHARED) and len({each[name] for each in values}) > 1]
     return [", ".join(f"{name} {each[name]}" for name in (*SIZE, *own)) for each in values]
 

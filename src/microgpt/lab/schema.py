@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from microgpt.lab.record import RunRecord
-from microgpt.lab.spec import SCIENTIFIC
-from microgpt.model.settings import Settings
+from microgpt.training.request import BEFORE, DECLARED, SCIENTIFIC
 
 APPLICATION: Final = 0x6D677074  # "mgpt", which tells a store from other SQLite files
 
@@ -111,17 +110,43 @@ FACTS: Final = tuple(
     field.name for field in dataclasses.fields(RunRecord) if field.name not in ("settings", *OF_MEMBERS)
 )
 COLUMNS: Final = (*FACTS, *SCIENTIFIC)
-SWITCHES: Final = ("golden", *(field.name for field in dataclasses.fields(Settings) if isinstance(field.default, bool)))
+SWITCHES: Final = tuple(name for name in SCIENTIFIC if DECLARED[name].metadata["kind"] is bool)
+TYPES: Final = {int: "INTEGER", float: "REAL", bool: "INTEGER", str: "TEXT"}
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Bring a store to the newest schema in one transaction; one that is there already is left alone."""
+def old_meanings() -> dict[str, str]:
+    """The settings that came after the first stores, each with what runs without it meant, as SQL has it. A store has
+    columns of those that it has met; runs of an older one have none."""
+    came = {name: BEFORE[name] for name in SCIENTIFIC if name in BEFORE}
+    texts = {name: "'" + value.replace("'", "''") + "'" for name, value in came.items() if isinstance(value, str)}
+    return {name: texts.get(name) or str(value + 0) for name, value in came.items()}
+
+
+def columns(connection: sqlite3.Connection, table: str = "runs") -> list[str]:
+    """The columns that a table has."""
+    return [str(name) for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def migrate(
+    connection: sqlite3.Connection,
+    migrations: Sequence[Sequence[str]] = MIGRATIONS,
+    later: Sequence[str] | None = None,
+) -> None:
+    """Bring a store to the newest schema in one transaction; one that is there already is left alone. `later` are the
+    settings to have columns of, by default all that came after the first stores."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == len(migrations):
+    known = columns(connection)
+    missing = [name for name in (old_meanings() if later is None else later) if name not in known]
+    if version == len(migrations) and not missing:
         return
+    added = [
+        f"ALTER TABLE runs ADD COLUMN {quoted(name)} {TYPES[DECLARED[name].metadata['kind']]} "
+        f"NOT NULL DEFAULT {old_meanings()[name]}"
+        for name in missing
+    ]
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement in (statement for step in migrations[version:] for statement in step):
+        for statement in (*(statement for step in migrations[version:] for statement in step), *added):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
@@ -137,11 +162,14 @@ def tables() -> set[str]:
     return set(_declared())
 
 
-def misfits(table: str) -> str:
-    """A query for a row that has a value which its column can't hold: SQLite itself takes any value in any column."""
+def misfits(table: str, there: Sequence[str]) -> str:
+    """A query for a row that has a value which its column can't hold, of the columns that are there: SQLite itself
+    takes any value in any column."""
     allowed = {"TEXT": ("text",), "INTEGER": ("integer",), "REAL": ("real",)}
     conditions = []
     for name, kind, needed in _declared()[table]:
+        if name not in there:
+            continue
         types = allowed[kind] if needed else (*allowed[kind], "null")
         conditions.append(f"typeof({quoted(name)}) NOT IN ({', '.join(map(repr, types))})")
     return f"SELECT * FROM {table} WHERE {' OR '.join(conditions)} LIMIT 1"
@@ -153,10 +181,8 @@ def _declared() -> dict[str, list[tuple[str, str, bool]]]:
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection)
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        columns = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
-    return {
-        table: [(name, kind, bool(needed)) for _, name, kind, needed, *_ in rows] for table, rows in columns.items()
-    }
+        found = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
+    return {table: [(name, kind, bool(needed)) for _, name, kind, needed, *_ in rows] for table, rows in found.items()}
 
 
 def _of_type(values: Any, kind: type, *members: type) -> Any:

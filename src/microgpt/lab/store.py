@@ -24,13 +24,12 @@ from microgpt.lab.lock import held
 from microgpt.lab.opening import check, connect, told
 from microgpt.lab.record import Role, RunRecord
 from microgpt.lab.run import Curve, Trained
-from microgpt.lab.schema import COLUMNS, MIGRATIONS, migrate, misfits, quoted, record_of, row_of
+from microgpt.lab.schema import COLUMNS, MIGRATIONS, columns, migrate, misfits, old_meanings, quoted, record_of, row_of
 
 PATIENCE: Final = 5.0  # seconds to wait for another sweep
 BIRTH: Final = 1.0  # seconds in which an empty file may become a store
 COMMIT_EVERY: Final = 0.1  # seconds between commits
 _NO_SWEEP: Final[list[tuple[str, Role]]] = [("", "study")]  # a run that no sweep claims any more
-_SELECTED: Final = ", ".join(f"runs.{quoted(name)}" for name in COLUMNS)
 
 
 class Store:
@@ -70,7 +69,7 @@ class Store:
         with told(self.path), self._snapshot():
             members = self._members(sweep)
             self._check_types("runs")
-            rows = self._connection.execute(f"SELECT {_SELECTED} FROM runs ORDER BY rowid").fetchall()
+            rows = self._connection.execute(f"SELECT {self._selected()} FROM runs ORDER BY rowid").fetchall()
         found = []
         with told(self.path), uncollected():
             for row in rows:
@@ -172,9 +171,14 @@ class Store:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
+    def _selected(self) -> str:
+        """The columns of a record; of a setting that the store has not met, what it meant before there was one."""
+        there, meant = columns(self._connection), old_meanings()
+        return ", ".join(quoted(name) if name in there else meant[name] for name in COLUMNS)
+
     def _check_types(self, table: str) -> None:
         """Raise `ValueError` where a value can't be in its column."""
-        if misfit := self._connection.execute(misfits(table)).fetchone():
+        if misfit := self._connection.execute(misfits(table, columns(self._connection, table))).fetchone():
             raise ValueError(f"{table} {str(misfit[0])[:16]!r} has a value of another type than its column")
 
     def _members(self, sweep: str | None) -> dict[str, list[tuple[str, Role]]]:

@@ -2,22 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from microgpt.errors import StoreError, UsageError
 from microgpt.lab.audit import Finding, audit
 from microgpt.lab.record import Role, RunRecord
 from microgpt.lab.render import Table, plain
 from microgpt.lab.returns import Slope
-from microgpt.lab.series import AXES, PARAMS, STEPS, Axis, Series, series
-from microgpt.lab.tables import returns_table, runs_table, size_table, steps_table
+from microgpt.lab.series import AXES, PARAMS, STEPS, Axis, Series, series, setting_axis
+from microgpt.lab.tables import returns_table, runs_table, setting_table, size_table, steps_table
+from microgpt.training.request import AXES as AXIS_NAMES
+from microgpt.training.request import DECLARED, SCIENTIFIC
 
 if TYPE_CHECKING:
     from microgpt.lab.canvas import Plot
 
-Question = Literal["steps", "params", "returns", "runs"]
-QUESTIONS: Final[tuple[Question, ...]] = ("steps", "params", "returns", "runs")
-SWEEPS: Final[dict[Question, tuple[str, ...]]] = {  # where the answer is looked for when no sweep is named
+QUESTIONS: Final = ("steps", "params", "returns", "runs")
+SETTINGS: Final = tuple(name for name in SCIENTIFIC if name in AXIS_NAMES and name not in ("steps", "seed"))
+SWEEPS: Final[dict[str, tuple[str | None, ...]]] = {  # where the answer is looked for when no sweep is named
     "steps": ("steps",),
     "params": ("params",),
     "returns": ("steps", "params"),
@@ -25,7 +27,7 @@ SWEEPS: Final[dict[Question, tuple[str, ...]]] = {  # where the answer is looked
 }
 BUILT_IN: Final = ("steps", "params", "laws")  # sweeps that need no file
 UNTUNED: Final = "-original"  # ends the name of a built-in sweep whose learning rate is the recipe's
-ASKED: Final[dict[Question, tuple[Axis, ...]]] = {"steps": (STEPS,), "params": (PARAMS,), "returns": AXES, "runs": ()}
+ASKED: Final[dict[str, tuple[Axis, ...]]] = {"steps": (STEPS,), "params": (PARAMS,), "returns": AXES, "runs": ()}
 
 
 class Source(Protocol):
@@ -55,7 +57,7 @@ class Part:
 class Answer:
     """Tables and findings of all parts."""
 
-    question: Question
+    question: str  # one of QUESTIONS, or a setting
     parts: Sequence[Part]
     tables: Sequence[Table]
 
@@ -66,13 +68,19 @@ class Answer:
         return [finding for place, finding in enumerate(every) if finding not in every[:place]]
 
 
-def answer(store: Source, question: Question, sweep: str | None = None) -> Answer:
+def answer(store: Source, question: str, sweep: str | None = None) -> Answer:
     """Look a question up in a store. Raises `StoreError` where the runs for it are not there, with what makes them."""
     if question == "runs":
         records = _some(store, [sweep] if sweep else [None], question)[0][1]
         return Answer(question, [Part(sweep or "", records, [], [])], [runs_table(records)])
-    found = _some(store, [sweep] if sweep else SWEEPS[question], question)
+    found = _some(store, [sweep] if sweep else SWEEPS.get(question, (None,)), question)
     parts = [part(name or "", records, _axes(name or "", question)) for name, records in found]
+    lines = [line for each in parts for _, found in each.lines for line in found]
+    if question in SETTINGS and not any(len(line.levels) > 1 for line in lines):
+        raise StoreError(
+            f"expected runs that differ in {question} alone, found none; a sweep with {question} among its axes makes "
+            "some: docs/SCALING.md tells how."
+        )
     slope = slopes(_every(store, found)) if question == "returns" else None
     tables = [table for each in parts for table in _tables(each, question, slope)]
     return Answer(question, parts, [table for table in tables if table.rows] or tables[:1])
@@ -83,7 +91,8 @@ def part(sweep: str, records: Sequence[RunRecord], axes: Sequence[Axis]) -> Part
     found = [(axis, series(records, axis)) for axis in axes]
     varied = [(axis, lines) for axis, lines in found if any(len(line.levels) > 1 for line in lines)] or found[:1]
     varied = [(axis, [line for line in lines if len(line.levels) > 1] or lines) for axis, lines in varied]
-    return Part(sweep, records, varied, audit(records, [line for _, lines in varied for line in lines]))
+    counted = [line for axis, lines in varied if axis in AXES for line in lines]  # a setting's values need no order
+    return Part(sweep, records, varied, audit(records, counted))
 
 
 def plot(asked: Answer) -> "Plot":
@@ -91,7 +100,7 @@ def plot(asked: Answer) -> "Plot":
     from microgpt.lab.plots import loss_plot, returns_plot
 
     lines = [line for each in asked.parts for _, found in each.lines for line in found]
-    if asked.question == "runs" or not lines:
+    if asked.question in ("runs", *SETTINGS) or not lines:
         raise UsageError("--plot needs losses along steps or sizes, found none; ask for steps, params or returns.")
     if asked.question == "returns":
         return returns_plot([row for table in asked.tables for row in table.rows])
@@ -103,7 +112,9 @@ def varied(sweep: str) -> Sequence[Axis]:
     return {"steps": (STEPS,), "params": (PARAMS,)}.get(sweep.removesuffix(UNTUNED), AXES)
 
 
-def _axes(sweep: str, question: Question) -> Sequence[Axis]:
+def _axes(sweep: str, question: str) -> Sequence[Axis]:
+    if question in SETTINGS:
+        return (setting_axis(question),)
     return varied(sweep) if question == "returns" else ASKED[question]
 
 
@@ -114,9 +125,12 @@ def slopes(records: Sequence[RunRecord]) -> Slope | None:
     return law_slopes(records)
 
 
-def _tables(found: Part, question: Question, slope: Slope | None) -> list[Table]:
+def _tables(found: Part, question: str, slope: Slope | None) -> list[Table]:
     if question == "returns":
         return [returns_table(lines, axis, slope) for axis, lines in found.lines]
+    if question in SETTINGS:
+        default = str(DECLARED[question].default)
+        return [setting_table(lines, axis, default) for axis, lines in found.lines]
     return [steps_table(lines) if axis is STEPS else size_table(lines) for axis, lines in found.lines]
 
 
@@ -126,7 +140,7 @@ def _every(store: Source, found: Sequence[tuple[str | None, list[RunRecord]]]) -
     return found[0][1] if whole else store.records()
 
 
-def _some(store: Source, names: Sequence[str | None], question: Question) -> list[tuple[str | None, list[RunRecord]]]:
+def _some(store: Source, names: Sequence[str | None], question: str) -> list[tuple[str | None, list[RunRecord]]]:
     """The runs of those sweeps that are there, at least one. An untuned sweep stands in where no tuned one is there."""
     for choice in (names, [f"{name}{UNTUNED}" for name in names if name]):
         found = [(name, records) for name in choice if (records := store.records(name))]
@@ -135,7 +149,7 @@ def _some(store: Source, names: Sequence[str | None], question: Question) -> lis
     there = sorted(store.sweeps())
     wanted = " or ".join(name for name in names if name) or "any sweep"
     known = [name for name in names if name in BUILT_IN]
-    make = " or ".join(f"`microgpt sweep {name}`" for name in known or SWEEPS[question] or BUILT_IN[:1])
+    make = " or ".join(f"`microgpt sweep {name}`" for name in known or SWEEPS.get(question) or BUILT_IN[:1])
     if not there:
         raise StoreError(f"expected runs of {wanted}, found an empty store; {make} makes some.")
     named, first = plain(", ".join(there)), plain(there[0])

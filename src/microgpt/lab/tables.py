@@ -14,7 +14,7 @@ from typing import Any, Final
 from microgpt.lab.intervals import Estimate, mean
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import MISSING, Column, Table, number, span
-from microgpt.lab.returns import Return, Slope, explained, multiplicity, returns_of
+from microgpt.lab.returns import Return, Slope, drop, explained, multiplicity, returns_of, verdict
 from microgpt.lab.series import Axis, Level, Series
 
 SAMPLES: Final = 4  # first samples in a row
@@ -82,6 +82,21 @@ class SizeRow(LevelRow):
 
 
 @dataclass(frozen=True)
+class SettingRow(LevelRow):
+    """Loss at one value of a setting. `drop` is how much lower it is than at the setting's default or, where that was
+    not run, at the first value."""
+
+    value: str
+    params: int
+    steps: int
+    lr: float
+    drop: float | None
+    drop_low: float | None
+    drop_high: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
 class RunRow:
     """One run with everything that was recorded of it, for other people's tools."""
 
@@ -124,6 +139,22 @@ def size_table(lines: Iterable[Series]) -> Table:
         *LOSS_COLUMNS,
     ]
     return Table("Loss against size", SizeRow, rows, columns, NOTE)
+
+
+def setting_table(lines: Iterable[Series], axis: Axis, default: str) -> Table:
+    """Loss at each value of a setting, of series along it, and the difference to its default, paired by seeds."""
+    rows = [row for found in lines for row in _setting_rows(found, default)]
+    columns = [
+        *_series_column(rows),
+        Column(axis.name, lambda row: row.value, number=False),
+        Column("params", lambda row: f"{row.params:,}", spare=True),
+        *LOSS_COLUMNS,
+        Column("loss drop", lambda row: number(row.drop, 4, sign=True)),
+        Column("90% interval", lambda row: span(row.drop_low, row.drop_high, 4, sign=True)),
+        Column("verdict", lambda row: row.verdict, number=False),
+    ]
+    note = f"Loss drop: by how much a value is better than {axis.name} {default}, or than the first row of its series."
+    return Table(f"Loss by {axis.name}", SettingRow, rows, columns, f"{NOTE} {note}")
 
 
 def returns_table(lines: Iterable[Series], axis: Axis, slope: Slope | None = None) -> Table:
@@ -230,6 +261,32 @@ def _size_row(found: Series, level: Level) -> SizeRow:
         params_head=first.params_head,
         params_body=first.params_body,
     )
+
+
+def _setting_rows(found: Series, default: str) -> list[SettingRow]:
+    first = next((level for level in found.levels if found.axis.key(level.first) == default), found.levels[0])
+    rows = []
+    for level in found.levels:
+        common = _common(found, level)
+        fields = {name: common[name] for name in common if name in SettingRow.__dataclass_fields__}
+        estimate = drop(first, level)[0] if level is not first else None
+        apart = (estimate.mean, estimate.low, estimate.high) if estimate else (None, None, None)
+        rows.append(
+            SettingRow(
+                **fields,
+                value=str(found.axis.key(level.first)),
+                drop=apart[0],
+                drop_low=apart[1],
+                drop_high=apart[2],
+                verdict=_compared(estimate) if estimate else "compared with",
+            )
+        )
+    return rows
+
+
+def _compared(estimate: Estimate) -> str:
+    words = {"learning efficiently": "better", "degradation or instability": "worse"}
+    return words.get(said := verdict(estimate), "no difference seen" if said == "diminishing returns" else said)
 
 
 def _series_column(rows: Sequence[Any]) -> list[Column]:

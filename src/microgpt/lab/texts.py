@@ -13,7 +13,9 @@ from microgpt.data.split import Split
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.spec import Spec, spec_of
 from microgpt.training.prepare import check_memory, settled
-from microgpt.training.request import Request
+from microgpt.training.request import Request, having
+
+AFTER_READING = ("holdout", "split_seed", "order", "golden")  # of the settings of a text, those that are for its use
 
 Kept = TypeVar("Kept")
 
@@ -53,9 +55,9 @@ class Texts:
 
     def shared(self, spec: Spec) -> Shared:
         """What the run shares with others. Raises `DataError` where the text is no longer the one that was planned."""
-        asked = (*reading(spec), spec.holdout, spec.split_seed)
+        asked = (*reading(spec.asked), spec.asked.holdout, spec.asked.split_seed)
         if asked not in self._splits:
-            self._splits[asked] = Split.of(self.corpus(spec), spec.holdout, spec.split_seed)
+            self._splits[asked] = Split.of(self.corpus(spec), spec.asked.holdout, spec.asked.split_seed)
         key = (*asked, spec.settings.ctx)
         if key not in self._shared:
             self._shared[key] = Shared.of(self._splits[asked], spec.settings.ctx)
@@ -63,19 +65,19 @@ class Texts:
 
     def corpus(self, spec: Spec) -> Corpus:
         """The text of a run, as tokens. Raises `DataError` where it is no longer the one that was planned."""
-        corpus = self._corpus(spec)
+        corpus = self._corpus(spec.asked)
         if corpus.sha256 != spec.data_sha256:
             raise DataError(
-                f"{', '.join(spec.data)}: expected the text of the plan (SHA-256 {spec.data_sha256[:12]}…), found "
-                f"another ({corpus.sha256[:12]}…); start the sweep again."
+                f"{', '.join(spec.asked.data)}: expected the text of the plan (SHA-256 {spec.data_sha256[:12]}…), "
+                f"found another ({corpus.sha256[:12]}…); start the sweep again."
             )
         return corpus
 
     def give(self, spec: Spec, corpus: Corpus) -> None:
         """Take the text of a run from who has read it, so that it need not be read here."""
-        self._corpora[reading(spec)] = corpus
+        self._corpora[reading(spec.asked)] = corpus
 
-    def _corpus(self, asked: Request | Spec) -> Corpus:
+    def _corpus(self, asked: Request) -> Corpus:
         if STANDARD_INPUT in asked.data:
             raise UsageError("A sweep reads its text many times, so --data - can't be; write it to a file.")
         key = reading(asked)
@@ -86,6 +88,6 @@ class Texts:
         return self._corpora[key]
 
 
-def reading(asked: Request | Spec) -> tuple[object, ...]:
+def reading(asked: Request) -> tuple[object, ...]:
     """Which text is meant, and how it is read: runs that agree on it share a text."""
-    return asked.data, asked.encoding, asked.normalize, asked.documents
+    return tuple(getattr(asked, name) for name in having("group", "text") if name not in AFTER_READING)

@@ -1,56 +1,105 @@
-"""The validated configuration. Every setting is declared once, here; flags, JSON keys and axes bear the field's name.
+"""The validated configuration, and the registry: every setting is declared once, with all that follows from it.
 
-This module imports no numpy, because the command line's help is generated from it.
+Flags, forms, JSON keys, columns of a store and axes bear the field's name. This module imports no numpy, because the
+command line's help is generated from it.
 """
 
 import dataclasses
 import difflib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral, Real
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from microgpt.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LONGEST = 80  # characters of a wrong value that a message repeats
 MOST = 10**15  # of any whole number: beyond it a product of sizes is no number of bytes any more
 
 Decay = Literal["linear", "cosine", "constant", "cooldown"]
 Initial = Literal["uniform", "gauss"]
+Group = Literal["model", "schedule", "text", "selection", "computing", "place", "recipe"]
+SCIENTIFIC_GROUPS: Final = ("model", "schedule", "text")  # what decides the result of a run
 
 
 def setting(
     default: Any,
     help: str,  # the name that argparse, click and dataclasses share
     *,
+    group: Group,
     short: str | None = None,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
     choices: tuple[str, ...] = (),
     kind: type | None = None,
+    since: str | None = None,
+    before: Any = None,
+    flag: bool = True,
+    identity: bool | None = None,
+    axis: bool | None = None,
+    resume: bool | None = None,
 ) -> Any:
     """Declare a field with its help, short flag and bounds: `low <= value <= high`, or `above < value`. A default of
-    None needs the `kind` of other values."""
-    bounds = {"low": low, "high": high, "above": above}
-    return dataclasses.field(
-        default=default,
-        metadata={"help": help, "short": short, "choices": choices, "bounds": bounds, "kind": kind or type(default)},
-    )
+    None needs the `kind` of other values.
+
+    `group` says what it belongs to: the model, the schedule of its training, the text, the selection among its steps,
+    how it is computed, the place where it is kept and shown; or the recipe, which is told and decides nothing. By
+    default settings of the first three decide the result, so they are in a run's `identity`, and those with a `flag`
+    may be an `axis` of a sweep; those of the place may change on `resume`, and so may how it is computed.
+
+    A setting that came after files were written names the version `since` which there is one. Without it a file meant
+    `before`, which is the default unless given. Files and identities leave it out at that value, so those of older
+    versions stay what they are.
+    """
+    scientific = group in SCIENTIFIC_GROUPS if identity is None else identity
+    metadata = {
+        "help": help,
+        "group": group,
+        "short": short,
+        "choices": choices,
+        "bounds": {"low": low, "high": high, "above": above},
+        "kind": kind or type(default),
+        "since": since,
+        "before": default if before is None else before,
+        "flag": flag,
+        "identity": scientific,
+        "axis": scientific and flag if axis is None else axis,
+        "resume": group == "place" if resume is None else resume,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+_model: Final = partial(setting, group="model")
+_schedule: Final = partial(setting, group="schedule")
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """The function that every engine computes: its sizes and where its norms stand. Raises `UsageError`."""
+class Architecture:
+    """The settings of the model: its sizes, where its norms stand, and whatever else it varies by."""
 
+    emb: int = _model(16, "Numbers that stand for a token.", short="-e", low=1)
+    head: int = _model(4, "Attention heads; they divide emb.", low=1)
+    layer: int = _model(1, "Blocks of attention and MLP.", short="-y", low=1)
+    ctx: int = _model(16, "Positions that the model can look back on.", short="-c", low=1)
+    ff: int = _model(4, "The MLP is ff times as wide as emb.", short="-f", low=1)
+    norm_embeddings: bool = _model(True, "RMSNorm on the summed embeddings.")
+    norm_head: bool = _model(False, "RMSNorm before the head.")
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
     vocabulary: int
-    emb: int = 16
-    head: int = 4
-    layer: int = 1
-    ctx: int = 16
-    ff: int = 4
-    norm_embeddings: bool = True
-    norm_head: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig(Architecture, _Vocabulary):
+    """The function that every engine computes, for a text of so many token ids. Raises `UsageError`."""
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "emb", "head", "layer", "ctx", "ff"):
@@ -76,26 +125,26 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All that determines a training besides its data, its engine and its folder. Raises `UsageError`."""
+class _Schedule:
+    steps: int = _schedule(1000, "Adam updates.", short="-s", low=1)
+    batch: int = _schedule(1, "Documents in a step.", low=1)
+    lr: float = _schedule(0.01, "Highest learning rate; by default less where emb is above 16.", short="-l", above=0)
+    beta1: float = _schedule(0.85, "Adam's decay of the mean gradient.", low=0, high=0.999999)
+    beta2: float = _schedule(0.99, "Adam's decay of the mean squared gradient.", low=0, high=0.99999999)
+    warmup: int = _schedule(0, "Steps over which the learning rate rises to --lr.", low=0)
+    decay: Decay = _schedule(
+        "linear", "How the learning rate falls after the warm-up.", choices=("linear", "cosine", "constant", "cooldown")
+    )
+    seed: int = _schedule(42, "Seed of weights, order and samples.", low=0)
+    initial: Initial = _schedule("gauss", "Distribution of the first weights.", choices=("uniform", "gauss"))
+    initial_scale: float = _schedule(
+        0.08, "Standard deviation (gauss) or half-width (uniform) of the first weights.", above=0
+    )
 
-    steps: int = setting(1000, "Adam updates.", short="-s", low=1)
-    batch: int = setting(1, "Documents in a step.", low=1)
-    lr: float = setting(0.01, "Highest learning rate; by default less where emb is above 16.", short="-l", above=0)
-    beta1: float = setting(0.85, "Adam's decay of the mean gradient.", low=0, high=0.999999)
-    beta2: float = setting(0.99, "Adam's decay of the mean squared gradient.", low=0, high=0.99999999)
-    warmup: int = setting(0, "Steps over which the learning rate rises to --lr.", low=0)
-    decay: Decay = setting("linear", "How it falls afterwards.", choices=("linear", "cosine", "constant", "cooldown"))
-    seed: int = setting(42, "Seed of weights, order and samples.", low=0)
-    emb: int = setting(16, "Numbers that stand for a token.", short="-e", low=1)
-    head: int = setting(4, "Attention heads; they divide emb.", low=1)
-    layer: int = setting(1, "Blocks of attention and MLP.", short="-y", low=1)
-    ctx: int = setting(16, "Positions that the model can look back on.", short="-c", low=1)
-    ff: int = setting(4, "The MLP is ff times as wide as emb.", short="-f", low=1)
-    norm_embeddings: bool = setting(True, "RMSNorm on the summed embeddings.")
-    norm_head: bool = setting(False, "RMSNorm before the head.")
-    initial: Initial = setting("gauss", "Distribution of the first weights.", choices=("uniform", "gauss"))
-    initial_scale: float = setting(0.08, "Its standard deviation (gauss) or half-width (uniform).", above=0)
+
+@dataclass(frozen=True)
+class Settings(Architecture, _Schedule):
+    """All that determines a training besides its data, its engine and its folder. Raises `UsageError`."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -106,8 +155,18 @@ class Settings:
 
     def model(self, vocabulary: int) -> ModelConfig:
         """The part that engines see, for a text of so many token ids."""
-        names = [field.name for field in dataclasses.fields(ModelConfig) if field.name != "vocabulary"]
-        return ModelConfig(vocabulary, **{name: getattr(self, name) for name in names})
+        return ModelConfig(vocabulary, **{name: getattr(self, name) for name in ARCHITECTURE})
+
+
+ARCHITECTURE: Final = tuple(declared.name for declared in dataclasses.fields(Architecture))
+SETTINGS: Final = tuple(declared.name for declared in dataclasses.fields(Settings))
+
+
+def stated(kind: "type[DataclassInstance]", values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a configuration as files and identities hold them: a setting that came later only where it differs
+    from what was before."""
+    old = {field.name: field.metadata["before"] for field in dataclasses.fields(kind) if field.metadata.get("since")}
+    return {name: value for name, value in values.items() if name not in old or value != old[name]}
 
 
 def usual_rate(emb: int) -> float:

@@ -4,15 +4,14 @@ A recipe only fills in what nobody asked for: `resolve` lays the person's own se
 numpy, because the command line's help lists the recipes.
 """
 
-import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from microgpt.errors import UsageError
-from microgpt.model.settings import LONGEST, Settings, flag, plain, shown, usual_rate
-from microgpt.training.request import Request
+from microgpt.model.settings import LONGEST, SETTINGS, Settings, flag, plain, shown, usual_rate
+from microgpt.training.request import REQUESTED, Request
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,6 @@ PROSE_GOOD: Final = Recipe(
 RECIPES: Final[dict[str, Recipe]] = {
     recipe.name: recipe for recipe in (DEFAULT, KARPATHY, ARTISTIC, NAMES_GOOD, PROSE_SMALL, PROSE_GOOD)
 }
-
-SETTINGS: Final = tuple(declared.name for declared in dataclasses.fields(Settings))
-_HIDDEN: Final = ("settings", "recipe", "golden", "order")  # what a recipe decides
-REQUESTED: Final = tuple(declared.name for declared in dataclasses.fields(Request) if declared.name not in _HIDDEN)
 
 
 def find(name: str) -> Recipe:

@@ -17,8 +17,8 @@ from microgpt.data.reading import Text
 from microgpt.data.split import Split
 from microgpt.errors import DivergedError, UsageError
 from microgpt.machine import cores
-from microgpt.model.settings import Settings, flag
-from microgpt.recipes import SETTINGS, resolve
+from microgpt.model.settings import SETTINGS, Settings, flag
+from microgpt.recipes import resolve
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import Rung, rung
 from microgpt.recipes.speed import Speed, measured

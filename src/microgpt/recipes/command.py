@@ -4,9 +4,9 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from microgpt.model.settings import flag
-from microgpt.recipes import RECIPES, REQUESTED, SETTINGS, resolve
-from microgpt.training.request import Request
+from microgpt.model.settings import SETTINGS, flag
+from microgpt.recipes import RECIPES, resolve
+from microgpt.training.request import REQUESTED, Request
 
 
 def command(request: Request) -> str:

@@ -13,7 +13,7 @@ from microgpt import untrusted
 from microgpt.data.choices import KINDS, Kind, Unasked
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, UsageError
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, stated
 from microgpt.training.request import Request, revive
 
 SCHEMAS: Final = (1, 2)  # a file has the lowest that can tell it: 2 has tokens that are bytes, 1 characters alone
@@ -61,7 +61,7 @@ def to_json(description: Description) -> str:
     training = description.training
     values = {
         "schema": 2 if description.tokenizer.unit == "bytes" else 1,
-        "model": asdict(description.model),
+        "model": stated(ModelConfig, asdict(description.model)),
         "tokenizer": description.tokenizer.to_dict(),
         "kind": description.kind,
         "step": description.step,
@@ -73,7 +73,7 @@ def to_json(description: Description) -> str:
 def _training_values(training: Training) -> dict[str, Any]:
     """Of several ranks alone it says how many: other files are what they were before there were ranks."""
     return {
-        "request": training.request.to_dict(),
+        "request": training.request.stated(),
         "provenance": asdict(training.provenance),
         "random_state": training.random_state,
         "origin": training.origin,
@@ -124,16 +124,16 @@ def _model(values: dict[str, Any], shapes: Shapes) -> ModelConfig:
 def _training(values: dict[str, Any], model: ModelConfig) -> Training:
     values = {"ranks": 1} | values
     _expect_keys(values, "request provenance random_state origin ranks", "training")
-    settings = _section(_section(values["request"], "request").get("settings"), "settings")
-    if any(settings.get(name) != size for name, size in asdict(model).items() if name != "vocabulary"):
-        raise _odd("settings", "the sizes of the model", settings)
+    request = Request.from_dict(_section(values["request"], "request"))
+    if request.settings.model(model.vocabulary) != model:
+        raise _odd("settings", "those of the model", request.settings)
     provenance = _section(values["provenance"], "provenance")
     _expect_keys(provenance, "name sources sha256", "provenance")
     sources = provenance["sources"]
     if not isinstance(sources, list) or not sources:
         raise _odd("sources", "a list of paths", sources)
     return Training(
-        request=Request.from_dict(values["request"]),
+        request=request,
         provenance=Provenance(
             _text(provenance["name"], "name"),
             Unasked(_text(source, "sources") for source in sources),

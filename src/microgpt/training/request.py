@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from microgpt.data.choices import KINDS, NORMALIZATIONS
 from microgpt.errors import CheckpointError, UsageError
-from microgpt.model.settings import Settings, check, setting
+from microgpt.model.settings import SCIENTIFIC_GROUPS, SETTINGS, Settings, check, setting, shown, stated
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,13 +21,10 @@ TEMPERATURE: Final = (
 Order = Literal["shuffled", "fixed"]
 Select = Literal["last", "best"]
 
-# What only says where a run is kept, how often it is saved and what is shown: it may change when a run is resumed.
-FREE: Final = ("data", "name", "out", "save_every", "keep", "eval_every", "samples", "temperature")
-# How it is computed: it may change too, and the resumed run says so.
-COMPUTING: Final = ("engine", "precision", "threads", "device")
-# What the first checkpoints did not say: it was so.
-_SINCE: Final = {"eval_documents": 0, "select": "last", "patience": 0}
-_PRIVATE: Final = ("name", "out")  # a folder knows its place; a checkpoint that is shared should not
+_text: Final = partial(setting, group="text")
+_selection: Final = partial(setting, group="selection")  # a sweep compares the weights of the last steps
+_computing: Final = partial(setting, group="computing")
+_place: Final = partial(setting, group="place")
 
 
 @dataclass(frozen=True)
@@ -39,33 +37,46 @@ class Request:
     """
 
     settings: Settings = field(default_factory=Settings)
-    recipe: str = setting("default", "Named settings to begin with; flags override them.")
-    golden: bool = setting(False, "One random stream serves everything, as in the golden runs.")
-    order: Order = setting("shuffled", "Order of the documents.", choices=("shuffled", "fixed"))  # noqa: RUF009
-    data: tuple[str, ...] = field(
-        default=("names",), metadata={"help": "A built-in text, files, folders, or - for standard input."}
+    recipe: str = setting("default", "Named settings to begin with; flags override them.", group="recipe")
+    golden: bool = _text(False, "One random stream serves everything, as in the golden runs.", flag=False)
+    order: Order = _text(  # noqa: RUF009
+        "shuffled", "Order of the documents.", choices=("shuffled", "fixed"), flag=False
     )
-    documents: str = setting("auto", "What one document is.", choices=("auto", *KINDS))
-    encoding: str = setting("utf-8", "Encoding of the text.")
-    normalize: str = setting("nfc", "Unicode normalisation.", choices=NORMALIZATIONS)
-    holdout: float = setting(0.1, "Share of the documents held out.", low=0, high=0.99)
-    split_seed: int = setting(0, "Seed of the split.", low=0)
-    engine: str = setting("auto", "What computes; `microgpt engines` lists them.")
-    precision: str = setting("auto", "Bits of a number.", choices=("auto", "32", "64", "bf16"))
-    threads: int = setting(1, "Threads of the engine.", low=1)
-    device: str = setting("cpu", "Device of the engine torch: cpu, cuda, cuda:N, mps, or auto for the best there is.")
-    name: str = setting("", "Name of the run folder (default: date, time and text).")
-    out: str = setting("runs", "Folder of the run folders.")
-    save_every: int = setting(0, "Steps between saves (default: every few seconds).", low=0)
-    keep: str = setting("", "Keep the weights of earlier steps: every:N.")
-    eval_every: int = setting(0, "Steps between held-out losses (default: at the end alone).", low=0)
-    eval_documents: int = setting(0, "Held-out documents of an evaluation in mid-run (default: all).", low=0)
-    select: Select = setting(  # noqa: RUF009
-        "last", "Weights to end with: of the last step, or of the best held-out loss.", choices=("last", "best")
+    data: tuple[str, ...] = _text(  # the identity has its hash
+        ("names",),
+        "A built-in text, files, folders, or - for standard input.",
+        identity=False,
+        axis=True,
+        resume=True,
     )
-    patience: int = setting(0, "Held-out losses in a row that may be no better, before training ends.", low=0)
-    samples: int = setting(20, "Samples to write at the end.", low=0, high=100_000)
-    temperature: float | None = setting(None, TEMPERATURE, kind=float, low=0)
+    documents: str = _text("auto", "What one document is.", choices=("auto", *KINDS))
+    encoding: str = _text("utf-8", "Encoding of the text.")
+    normalize: str = _text("nfc", "Unicode normalisation.", choices=NORMALIZATIONS)
+    holdout: float = _text(0.1, "Share of the documents held out.", low=0, high=0.99)
+    split_seed: int = _text(0, "Seed of the split.", low=0)
+    engine: str = _computing("auto", "What computes; `microgpt engines` lists them.", identity=True)
+    precision: str = _computing("auto", "Bits of a number.", choices=("auto", "32", "64", "bf16"), identity=True)
+    threads: int = _computing(1, "Threads of the engine.", low=1)
+    device: str = _computing("cpu", "Device of the engine torch: cpu, cuda, cuda:N, mps, or auto for the best.")
+    name: str = _place("", "Name of the run folder (default: date, time and text).")
+    out: str = _place("runs", "Folder of the run folders.")
+    save_every: int = _place(0, "Steps between saves (default: every few seconds).", low=0)
+    keep: str = _place("", "Keep the weights of earlier steps: every:N.")
+    eval_every: int = _place(0, "Steps between held-out losses (default: at the end alone).", low=0)
+    eval_documents: int = _selection(
+        0, "Held-out documents of an evaluation in mid-run (default: all).", low=0, since="0.1"
+    )
+    select: Select = _selection(  # noqa: RUF009
+        "last",
+        "Weights to end with: of the last step, or of the best held-out loss.",
+        choices=("last", "best"),
+        since="0.1",
+    )
+    patience: int = _selection(
+        0, "Held-out losses in a row that may be no better, before training ends.", low=0, since="0.1"
+    )
+    samples: int = _place(20, "Samples to write at the end.", low=0, high=100_000)
+    temperature: float | None = _place(None, TEMPERATURE, kind=float, low=0)
 
     def __post_init__(self) -> None:
         for declared in dataclasses.fields(self):
@@ -110,10 +121,15 @@ class Request:
         values = dataclasses.asdict(self)
         return {key: value for key, value in values.items() if key not in _PRIVATE} | {"data": list(self.data)}
 
+    def stated(self) -> dict[str, Any]:
+        """The same as a file holds it: settings that came later only where they change something."""
+        values = self.to_dict()
+        return stated(Request, values) | {"settings": stated(Settings, values["settings"])}
+
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Request":
-        """The inverse of `to_dict`, for untrusted values. Raises `CheckpointError`."""
-        request = _SINCE | dict(values)
+        """The inverse of `to_dict` and `stated`, for untrusted values. Raises `CheckpointError`."""
+        request = dict(values)
         try:
             request["settings"] = revive(Settings, request.get("settings"))
             data = request.get("data")
@@ -126,13 +142,45 @@ class Request:
             ) from None
 
 
+_PRIVATE: Final = ("name", "out")  # a folder knows its place; a checkpoint that is shared should not
+DECLARED: Final[dict[str, "dataclasses.Field[Any]"]] = {
+    declared.name: declared
+    for kind in (Settings, Request)
+    for declared in dataclasses.fields(kind)
+    if declared.name != "settings"
+}
+
+
+def having(fact: str, *values: object) -> tuple[str, ...]:
+    """The settings of which a declared fact has one of these values, or is on."""
+    return tuple(name for name, declared in DECLARED.items() if declared.metadata[fact] in (values or (True,)))
+
+
+REQUESTED: Final = tuple(name for name in having("flag") if name not in (*SETTINGS, "recipe"))
+SCIENTIFIC: Final = tuple(name for name in having("group", *SCIENTIFIC_GROUPS) if DECLARED[name].metadata["identity"])
+COMPUTING: Final = having("group", "computing")  # it may change on resume, and the resumed run says so
+FREE: Final = having("resume")  # where a run is kept, how often it is saved and what is shown
+BEFORE: Final = {  # what files meant that are older than a setting
+    name: declared.metadata["before"] for name, declared in DECLARED.items() if declared.metadata["since"]
+}
+AXES: Final = having("axis")  # what a sweep may vary
+
+
 def revive(kind: type[Revived], values: object) -> Revived:
-    """A dataclass from untrusted values: every field and no other. Raises `CheckpointError`, or what `kind` raises."""
-    names = {declared.name for declared in dataclasses.fields(kind)}
-    found = set(values) if isinstance(values, Mapping) else set()
-    if not isinstance(values, Mapping) or found != names:
-        odd = ", ".join(sorted(map(str, found ^ names))[:5])
+    """A dataclass from untrusted values: every field that the version which wrote them had, and no other.
+
+    Raises `CheckpointError`, which for a setting that is not known says that a newer version wrote it, or what `kind`
+    raises.
+    """
+    if not isinstance(values, Mapping):
+        raise CheckpointError(f"expected the fields of {kind.__name__}, found no JSON object; the file is damaged.")
+    declared = {field.name: field.metadata for field in dataclasses.fields(kind)}
+    if unknown := sorted(str(name) for name in values if name not in declared):
+        told = shown(", ".join(unknown[:5]))
+        raise CheckpointError(f"made by a newer version of microgpt: it sets {told}, which this one does not know.")
+    missing = {name: facts for name, facts in declared.items() if name not in values}
+    if lost := [name for name, facts in missing.items() if not facts.get("since")]:
         raise CheckpointError(
-            f"expected the fields of {kind.__name__}, found others ({odd[:200]}); the file is damaged."
+            f"expected all fields of {kind.__name__}, found none for {', '.join(lost[:5])}; the file is damaged."
         )
-    return kind(**values)
+    return kind(**values, **{name: facts["before"] for name, facts in missing.items()})

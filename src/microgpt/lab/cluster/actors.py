@@ -130,7 +130,7 @@ class Actors:
 
     def _give_text(self, seat: Seat, spec: Spec) -> None:
         """Ship the text once to the cluster, and each worker takes it from there."""
-        key = reading(spec)
+        key = reading(spec.asked)
         if key not in self._corpora:
             corpus = self._texts.corpus(spec)
             self._corpora[key] = ray.put(corpus) if _bytes(corpus) <= SHIPPED else None
