@@ -92,7 +92,7 @@ def test_auto_chooses_the_kind_of_each_fixture_and_names_the_flag(name: str, kin
     chosen, reason = choose_kind(read([str(FIXTURES / f"{name}.txt")]))
     assert chosen == kind
     assert reason.count("\n") == 0
-    assert reason.endswith("overrides it")
+    assert reason.endswith("changes that")
     assert "--documents" in reason
     assert any(character.isdigit() for character in reason)
 

@@ -149,5 +149,5 @@ def test_a_sweep_s_file_may_name_it(tmp_path: Path) -> None:
     path = tmp_path / "few.toml"
     path.write_text('[base]\ndata = "markov:20000"\n[axes]\nsteps = [10, 20]\n')
     level = plan(read_design(path), Texts()).levels[0]
-    assert (level.data, level.documents) == (("markov:20000",), "windows")
+    assert (level.asked.data, level.asked.documents) == (("markov:20000",), "windows")
     assert level.data_sha256 == hashlib.sha256(ENDLESS.text(20_000).encode()).hexdigest()

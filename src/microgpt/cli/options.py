@@ -1,7 +1,7 @@
 """Options made from the fields of the configuration, so that a setting is declared once."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -48,20 +48,20 @@ def _spread(args: list[str]) -> Iterator[str]:
         yield word
 
 
-def settings(kind: type) -> Callable[[Command], Command]:
+def settings(kind: type, **choices: Iterable[str]) -> Callable[[Command], Command]:
     """A decorator: an option for every setting of a frozen configuration that has a flag. What is not given stays
-    None."""
+    None. `choices` are those that another room knows of."""
     fields = [field for field in dataclasses.fields(kind) if field.metadata.get("flag")]
 
     def decorate(command: Command) -> Command:
         for field in reversed(fields):
-            command = option(field)(command)
+            command = option(field, choices.get(field.name, ()))(command)
         return command
 
     return decorate
 
 
-def option(field: "dataclasses.Field[Any]") -> Callable[[Command], Command]:
+def option(field: "dataclasses.Field[Any]", choices: Iterable[str] = ()) -> Callable[[Command], Command]:
     """One field as an option: `norm_head` becomes --norm-head/--no-norm-head, `steps` becomes -s, --steps."""
     name, default = flag(field.name), field.default
     names = [field.name, *filter(None, [field.metadata.get("short")]), name]
@@ -71,7 +71,7 @@ def option(field: "dataclasses.Field[Any]") -> Callable[[Command], Command]:
     if isinstance(default, tuple):
         return click.option(*names, multiple=True, metavar="TEXT", help=shown)
     kind, metavar = {int: (int, "N"), float: (float, "X")}.get(field.metadata.get("kind", str), (str, "WORD"))
-    metavar = "|".join(field.metadata.get("choices", ())) or metavar
+    metavar = "|".join(choices or field.metadata["choices"]) or metavar
     return click.option(*names, type=kind, default=None, metavar=metavar, help=shown)
 
 

@@ -8,6 +8,7 @@ import click
 
 from microgpt import untrusted
 from microgpt.cli.options import JSON, OUT, RUN, Texts
+from microgpt.cli.telling import copies
 from microgpt.data.choices import STANDARD_INPUT
 from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.training.request import TEMPERATURE
@@ -165,7 +166,7 @@ def _standard_input() -> bytes:
 
 def _tell_copies(written: int, copied: int, rejected: int, asked: int) -> None:
     """Whether the model invents or remembers."""
-    told = f"{written - copied} of {written} are new, {copied} stand in the training text"
+    told = copies(copied, written)
     if rejected:
         told += f"; {rejected} copies were rejected"
     if written < asked:

@@ -89,6 +89,16 @@ def teller(quiet: bool) -> Teller:
     return Live() if redraws() else Plain()
 
 
+def copies(copied: int, written: int) -> str:
+    """How many samples are learned by heart.
+
+    >>> copies(4, 20)
+    '4 of the 20 samples are copies of training lines; 16 are new'
+    """
+    are = "is a copy of a training line" if copied == 1 else "are copies of training lines"
+    return f"{copied} of the {written} samples {are}; {written - copied} {'is' if written - copied == 1 else 'are'} new"
+
+
 def separated(samples: Sequence[str]) -> str:
     """Samples one below the other, with a blank line between them where one has several lines."""
     return ("\n\n" if any("\n" in sample for sample in samples) else "\n").join(samples)

@@ -11,9 +11,10 @@ import click
 from microgpt import untrusted
 from microgpt.cli.app import Stop
 from microgpt.cli.options import FORCE, JSON, Texts, settings
-from microgpt.cli.telling import Teller, separated, teller
+from microgpt.cli.telling import Teller, copies, separated, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import ARCHITECTURE, Settings, counted
+from microgpt.recipes import RECIPES
 from microgpt.training.request import Request
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train", cls=Texts)
-@settings(Request)
+@settings(Request, recipe=RECIPES)
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")
 @click.option("--resume", metavar="RUN", help="Go on with a run; a finished one with more --steps.")
@@ -170,7 +171,7 @@ def _summary(result: "Result") -> str:
     elif loss.mean_last_100 is not None:
         lines.append(f"training loss {loss.mean_last_100:.3f} nats per token over the last 100 steps; {known}")
     if result.samples and result.samples_copied is not None:
-        lines.append(f"{result.samples_copied} of {len(result.samples)} samples stand in the training text")
+        lines.append(copies(result.samples_copied, len(result.samples)))
     if result.run:
         took = result.seconds.train
         time = f"{took * 1e3:.1f} ms" if took < 0.1 else f"{took:.2f} s"

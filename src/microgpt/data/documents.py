@@ -17,6 +17,11 @@ _ENTRY: Final = 12  # characters: lines as short as this, never repeated, are en
 _PARAGRAPH: Final = 400  # characters: longer blocks are prose
 _LINE: Final = 200  # characters: longer lines are prose
 _JUDGED: Final = 1 << 22  # characters that `auto` looks at
+MEANS: Final[dict[Kind, str]] = {
+    "lines": "each line is one document",
+    "paragraphs": "each paragraph is one document",
+    "windows": "the text is read as running text",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +84,7 @@ def choose_kind(text: Text, kind: str = "auto") -> tuple[Kind, str]:
     prepared as token files can't have.
     """
     if text.counts is not None and kind in ("auto", "windows"):
-        return "windows", "documents are windows, as the text was prepared"
+        return "windows", f"{MEANS['windows']}, as the text was prepared"
     if text.counts is not None and kind in KINDS:
         raise UsageError(
             f"--documents: expected windows for {text.name}, which was prepared as token files, found {kind}; name the "
@@ -87,16 +92,13 @@ def choose_kind(text: Text, kind: str = "auto") -> tuple[Kind, str]:
         )
     for known in KINDS:
         if kind == known:
-            return known, f"documents are {known}, as asked"
+            return known, f"{MEANS[known]}, as asked"
     if kind != "auto":
         raise UsageError(f"--documents: expected auto, {', '.join(KINDS)}, found {kind!r}; choose one of them")
-    chosen, reason = (
-        (text.declared_kind, f"{text.name} declares it")
-        if text.declared_kind
-        else _judge(text.symbols[:_JUDGED], text.alphabet)
-    )
+    chosen, reason = (text.declared_kind, "") if text.declared_kind else _judge(text.symbols[:_JUDGED], text.alphabet)
     others = " or ".join(other for other in KINDS if other != chosen)
-    return chosen, f"documents are {chosen}: {reason}; --documents {others} overrides it"
+    because = f" ({reason})" if reason else ""
+    return chosen, f"{MEANS[chosen]}{because}; --documents {others} changes that"
 
 
 def _judge(symbols: Tokens, alphabet: str) -> tuple[Kind, str]:

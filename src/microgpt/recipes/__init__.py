@@ -46,7 +46,7 @@ DEFAULT: Final = Recipe(
         settings=Settings(lr=0.01, norm_embeddings=True, norm_head=False),
         holdout=0.1,
     ),
-    summary="the original's sizes, a tenth held out, norms and learning rates by sweeps",
+    summary="Small and fast. One tenth of the text is kept for testing.",
     command="microgpt train",
     expected=Expected(
         holdout=2.3646, spread=0.0064, seeds=8, seconds=0.8, measured="bench/default_recipe.py, 2026-11-22"
@@ -61,7 +61,7 @@ KARPATHY: Final = Recipe(
         order="shuffled",
         holdout=0.0,
     ),
-    summary="microgpt.py: one random stream, shuffled, nothing held out",
+    summary="Karpathy's microgpt.py, number for number; nothing is kept for testing.",
     command="microgpt train --recipe karpathy",
     expected=Expected(seconds=0.8, measured="docs/BENCHMARKS.md, 2026-11-22"),  # it holds nothing out
 )
@@ -74,7 +74,7 @@ ARTISTIC: Final = Recipe(
         order="fixed",
         holdout=0.0,
     ),
-    summary="The Art of Symmetry: one random stream, documents in the order of the file, nothing held out",
+    summary="The Rust original, number for number; nothing is kept for testing.",
     command="microgpt train --recipe artistic",
     expected=Expected(seconds=0.8, measured="docs/BENCHMARKS.md, 2026-11-22"),  # it holds nothing out
 )
@@ -84,7 +84,7 @@ NAMES_GOOD: Final = Recipe(
         recipe="names-good",
         settings=Settings(steps=17_000, batch=16, lr=0.005, beta1=0.9, warmup=850, emb=48, layer=3),
     ),
-    summary="names, or other short lines: what ten seconds are good for",
+    summary="Names and other short lines: the best of ten seconds.",
     command="microgpt train --recipe names-good --threads 2",
     expected=Expected(holdout=1.9972, spread=0.0016, seeds=3, seconds=4.3, measured="bench/your_text.py, 2026-11-22"),
 )
@@ -96,7 +96,7 @@ PROSE_SMALL: Final = Recipe(
         data=("shakespeare",),
         documents="windows",
     ),
-    summary="running text of 60,000 characters and more: what ten seconds are good for",
+    summary="Running text of 60,000 characters or more: the best of ten seconds.",
     command="microgpt train --recipe prose-small --threads 2",
     expected=Expected(holdout=1.8142, spread=0.0094, seeds=3, seconds=6.4, measured="bench/your_text.py, 2026-11-22"),
 )
@@ -108,7 +108,7 @@ PROSE_GOOD: Final = Recipe(
         data=("shakespeare",),
         documents="windows",
     ),
-    summary="running text of 500,000 characters and more: what a minute is good for",
+    summary="Running text of 500,000 characters or more: the best of a minute.",
     command="microgpt train --recipe prose-good --threads 2",
     expected=Expected(holdout=1.6276, spread=0.0200, seeds=3, seconds=73, measured="bench/your_text.py, 2026-11-22"),
 )

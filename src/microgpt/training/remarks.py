@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from microgpt.model.ledger import params
-from microgpt.model.settings import Settings, usual_rate
+from microgpt.model.settings import Settings, counted, usual_rate
 from microgpt.training.prepare import Prepared
 from microgpt.training.records import Note
 from microgpt.training.session import Session, gentler
@@ -39,11 +39,13 @@ def remarks(prepared: Prepared) -> list[Note]:
     if warning := too_rare(prepared):
         notes.append(Note(warning, warning=True))
     if unseen := data.holdout_unseen_characters:
+        occur = "occurs" if unseen == 1 else "occur"
         notes.append(
-            Note(f"no model can expect what occurs only in the held-out part: {unseen} of its characters.", True)
+            Note(f"{counted(unseen, 'character')} of the held-out text never {occur} in the training text.", True)
         )
     if shared := data.held_out_in_training:
-        notes.append(Note(f"{shared:,} held-out lines stand in the training part too: their loss flatters.", True))
+        flatters = "so the held-out loss looks better than it is"
+        notes.append(Note(f"{shared:,} held-out lines are in the training text too, {flatters}.", True))
     return notes
 
 
