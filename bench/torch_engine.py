@@ -32,10 +32,10 @@ from microgpt.engines.base import Batch, Engine, EngineConfig
 from microgpt.engines.ranks import joined
 from microgpt.lab.executors import cores
 from microgpt.model.cost import step_cost
-from microgpt.model.devices import DEVICES
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
+from microgpt.planning.devices import DEVICES
 from microgpt.recipes import resolve
 from microgpt.training.prepare import Prepared, prepare
 

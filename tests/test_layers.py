@@ -18,6 +18,7 @@ ROOMS = [
     "untrusted",
     "files",
     "model",
+    "planning",
     "data",
     "engines",
     "training",

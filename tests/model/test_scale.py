@@ -7,8 +7,8 @@ import pytest
 
 from microgpt.model.cost import flop_per_token
 from microgpt.model.ledger import params
-from microgpt.model.memory import Attention, Precision, kept_bytes, state_of
 from microgpt.model.settings import ModelConfig
+from microgpt.planning.memory import Attention, Precision, kept_bytes, state_of
 
 torch: Any = pytest.importorskip("torch", reason="torch counts what the plan predicts")
 

@@ -8,12 +8,12 @@ import click
 
 from microgpt.cli.options import JSON
 from microgpt.errors import UsageError
-from microgpt.model.devices import DEVICES
-from microgpt.model.memory import ATTENTIONS, PRECISIONS
 from microgpt.model.settings import MOST, ModelConfig
+from microgpt.planning.devices import DEVICES
+from microgpt.planning.memory import ATTENTIONS, PRECISIONS
 
 if TYPE_CHECKING:
-    from microgpt.model.plan import Assumptions, Plan
+    from microgpt.planning.plan import Assumptions, Plan
 
 CTX, VOCABULARY = 1024, 50_257  # those of GPT-2, where nothing else is said
 GB = 1e9
@@ -59,7 +59,7 @@ def command(params: float | None, as_json: bool, **given: Any) -> None:
     On paper, from sizes or --params and from assumptions, all of which are shown and can be changed:
     microgpt plan --params 1.5e9 --tokens 3e10 --gpus 64 --price 2
     """
-    from microgpt.model.plan import plan
+    from microgpt.planning.plan import plan
 
     model = _model(params, {name: given.pop(name) for name in NAMES})
     found = plan(model, _assumptions(model, given))
@@ -68,8 +68,8 @@ def command(params: float | None, as_json: bool, **given: Any) -> None:
 
 def _model(wanted: float | None, sizes: dict[str, int | None]) -> ModelConfig:
     """The sizes that were given, or chosen for so many parameters."""
-    from microgpt.model.plan import MOST_OF
-    from microgpt.model.shape import heads, shape_for
+    from microgpt.planning.plan import MOST_OF
+    from microgpt.planning.shape import heads, shape_for
 
     for name, size in sizes.items():
         if size is not None and not 1 <= size <= MOST_OF[name]:
@@ -92,7 +92,7 @@ def _model(wanted: float | None, sizes: dict[str, int | None]) -> ModelConfig:
 def _assumptions(model: ModelConfig, given: dict[str, Any]) -> "Assumptions":
     """What was given, with the table's numbers for the device and twenty tokens a parameter (Hoffmann et al. 2022)."""
     from microgpt.model.ledger import params
-    from microgpt.model.plan import Assumptions, device_of
+    from microgpt.planning.plan import Assumptions, device_of
 
     device = device_of(given["device"])
     memory, peak, tokens = given.pop("memory"), given.pop("peak"), given.pop("tokens")
@@ -126,7 +126,7 @@ def _lines(found: "Plan", wanted: float | None) -> list[str]:
 
 def _memory(found: "Plan") -> list[str]:
     """Bytes of one device, and the largest batch or what would make room for one."""
-    from microgpt.model.plan import remedies
+    from microgpt.planning.plan import remedies
 
     state, gpus = found.state, found.assumed.gpus
     lines = [

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from microgpt.errors import UsageError
 from microgpt.model.cost import flop_per_token
-from microgpt.model.devices import DEVICES, Device
 from microgpt.model.ledger import params
-from microgpt.model.memory import (
+from microgpt.model.settings import MOST, ModelConfig
+from microgpt.planning.devices import DEVICES, Device
+from microgpt.planning.memory import (
     Attention,
     Precision,
     Sharding,
@@ -23,7 +24,6 @@ from microgpt.model.memory import (
     state_of,
     tensor_count,
 )
-from microgpt.model.settings import MOST, ModelConfig
 
 MOST_DEVICES: Final = 10_000_000
 # Beyond these a size is a slip of the finger, and the ledger of so many layers would fill the memory.

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from microgpt.errors import UsageError
 from microgpt.model.cost import flop_per_token, step_cost
-from microgpt.model.devices import DEVICES
 from microgpt.model.ledger import params
-from microgpt.model.plan import Assumptions, plan, remedies
 from microgpt.model.settings import ModelConfig
-from microgpt.model.shape import MISS, heads, shape_for
+from microgpt.planning.devices import DEVICES
+from microgpt.planning.plan import Assumptions, plan, remedies
+from microgpt.planning.shape import MISS, heads, shape_for
 
 MODEL = ModelConfig(50_257, emb=768, head=12, layer=12, ctx=1024)
 H100 = DEVICES["h100"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from microgpt.model.memory import Precision
+from microgpt.planning.memory import Precision
 
 
 @dataclass(frozen=True)

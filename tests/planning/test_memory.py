@@ -3,8 +3,8 @@
 import pytest
 
 from microgpt.model.ledger import ledger, params
-from microgpt.model.memory import PRECISIONS, WIDTHS, kept_bytes, layer_bytes, state_of, tensor_count
 from microgpt.model.settings import ModelConfig
+from microgpt.planning.memory import PRECISIONS, WIDTHS, kept_bytes, layer_bytes, state_of, tensor_count
 
 GPT2 = ModelConfig(50_257, emb=768, head=12, layer=12, ctx=1024)
 
