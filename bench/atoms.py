@@ -113,8 +113,8 @@ DROPPED = {
     ],
     "atoms made without __init__": [
         (
-            "    atom = Val(y, self, {da}, other, {db})\n",
-            "    atom = new(Val); atom.data = y; atom.grad = 0.0\n"
+            "    TAPE.append(atom := Val(y, self, {da}, other, {db}))\n",
+            "    TAPE.append(atom := new(Val)); atom.data = y; atom.grad = 0.0\n"
             "    atom.a = self; atom.da = {da}; atom.b = other; atom.db = {db}\n",
         ),
         (f"{TABLE_ROW} := globals().copy())\n", f"{TABLE_ROW} := {{**globals(), 'new': Val.__new__}})\n"),

@@ -55,8 +55,7 @@ def backward(loss: Val) -> None:
     """Give every atom its gradient, d(loss)/d(atom), and forget the tape and what stands on it.
 
     Why no recursion, no sort? An operation needs its operands first, so every atom is younger than its parents: the
-    order of creation is a topological order. Walking it backwards, we meet an atom only after all that used it have
-    paid in their shares of its gradient. What the loss did not use still holds zero, and passes on zero."""
+    order of creation is a topological order. Backwards, an atom comes after all that used it have paid their part."""
     loss.grad, lost = 1.0, loss.a is False
     for atom in reversed(TAPE):
         a, b, atom.a = atom.a, atom.b, False
@@ -68,12 +67,14 @@ def backward(loss: Val) -> None:
         raise ValueError("expected atoms with their history, which an earlier backward forgot; compute them again")
 
 # ── II. The algebra ──────────────────────────────────────────────────────────────────────────────────────────────────
+# Rust has macros; Python has text. Each row of the table below is pasted into this template, in place of the braces,
+# and executed once. That makes a method as plain as one written by hand, which computes the value y and, while a and b
+# are at hand, the slopes of y towards both: so an operation and its derivative are declared in one place.
 MACRO = """
 def {method}(self, other=0.0):
     if type(other) is not Val: other = Val(other)
     a = self.data; b = other.data; y = {value}
-    atom = Val(y, self, {da}, other, {db})
-    TAPE.append(atom)
+    TAPE.append(atom := Val(y, self, {da}, other, {db}))
     return atom
 """
 
@@ -138,11 +139,11 @@ class GPT:
         """Relates points in time: in each head a token asks and all so far answer (Vaswani et al. 2017, eq. 1)."""
         query, key, value = [linear(x, self.weights[layer + name]) for name in ("attn_wq", "attn_wk", "attn_wv")]
         past.setdefault(layer, []).append((key, value))
-        size, answer = len(x) // self.config.head, Vector()
+        size, output = len(x) // self.config.head, Vector()
         for part in [slice(start, start + size) for start in range(0, len(x), size)]:
-            heed = softmax([dot(query[part], key[part]) / size**0.5 for key, _ in past[layer]])
-            answer += [dot(heed, told) for told in zip(*[value[part] for _, value in past[layer]])]
-        return linear(answer, self.weights[layer + "attn_wo"])
+            weights = softmax([dot(query[part], key[part]) / size**0.5 for key, _ in past[layer]])
+            output += [dot(weights, column) for column in zip(*[value[part] for _, value in past[layer]])]
+        return linear(output, self.weights[layer + "attn_wo"])
 
     def mlp(self, x: Vector, layer: str) -> Vector:
         """Processes a single point in time."""
@@ -163,8 +164,7 @@ class GPT:
         return -reduce(add, [log_softmax(self.logits(token, t, past))[after] for t, token, after in steps]) / len(steps)
 
 # ── IV. The loop ─────────────────────────────────────────────────────────────────────────────────────────────────────
-def adam(atoms: Sequence[Val], m: list[float], v: list[float], step: int, lr: float, beta1: float = 0.85,
-         beta2: float = 0.99) -> None:
+def adam(atoms: Vector, m: Vector, v: Vector, step: int, lr: float, beta1: float = 0.85, beta2: float = 0.99) -> None:
     """Moves each atom by its mean gradient over the root of its mean square (Kingma & Ba 2015, algorithm 1)."""
     unbias1, unbias2 = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
     for i, atom in enumerate(atoms):
