@@ -24,7 +24,7 @@ from microgpt.engines.array.batching import parts, rectangle
 from microgpt.engines.array.engine import DTYPES
 from microgpt.engines.array.forward import cross_entropy, forward
 from microgpt.engines.array.matrices import matrices
-from microgpt.engines.base import Batch, EngineConfig, Precision
+from microgpt.engines.contract import Batch, EngineConfig, Precision
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh

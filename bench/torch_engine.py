@@ -20,7 +20,7 @@ import numpy as np
 
 import machine
 from microgpt.engines import create
-from microgpt.engines.base import Batch, Engine, EngineConfig
+from microgpt.engines.contract import Batch, Engine, EngineConfig
 from microgpt.engines.ranks import joined
 from microgpt.model.cost import step_cost
 from microgpt.model.devices import DEVICES

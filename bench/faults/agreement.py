@@ -19,7 +19,7 @@ from microgpt.data.dataset import Dataset
 from microgpt.data.reading import text_from
 from microgpt.data.split import Split
 from microgpt.engines import available, create
-from microgpt.engines.base import EPSILON_ADAM, Batch, Engine, EngineConfig, Precision
+from microgpt.engines.contract import EPSILON_ADAM, Batch, Engine, EngineConfig, Precision
 from microgpt.engines.parity import Tolerance, tolerance_of
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig

@@ -13,7 +13,7 @@ from tests.training.small import request
 
 from bench.faults.fault import Fault, Outcome, by_tests
 from microgpt.engines import available, create
-from microgpt.engines.base import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig, Precision
 from microgpt.errors import DivergedError, MicrogptError
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.loop import train

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines.base import Runner
+from microgpt.engines.contract import Runner
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State, fresh

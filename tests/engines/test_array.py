@@ -13,7 +13,7 @@ from microgpt.engines import create, parity
 from microgpt.engines.array import ArrayEngine, ArrayRunner, threads
 from microgpt.engines.array.batching import AT_ONCE, parts, rectangle
 from microgpt.engines.array.forward import cross_entropy, look_back, rmsnorm, softmax
-from microgpt.engines.base import EngineConfig, Precision, predictions
+from microgpt.engines.contract import EngineConfig, Precision, predictions
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh

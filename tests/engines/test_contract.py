@@ -1,4 +1,4 @@
-"""What every engine promises (engines/base.py), asked of each in each of its precisions."""
+"""What every engine promises (engines/contract.py), asked of each in each of its precisions."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from microgpt.engines import ENGINES, available, choose, create
-from microgpt.engines.base import Batch, EngineConfig, Precision, Runner
+from microgpt.engines.contract import Batch, EngineConfig, Precision, Runner
 from microgpt.errors import UsageError
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from microgpt.engines import create, parity
-from microgpt.engines.base import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig, Precision
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh

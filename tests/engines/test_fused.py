@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from microgpt.engines import create, parity
-from microgpt.engines.base import Batch, EngineConfig, Precision
-from microgpt.engines.fused.compile import load, reason_unavailable
+from microgpt.engines.contract import Batch, EngineConfig, Precision
+from microgpt.engines.fused.build import load, reason_unavailable
 from microgpt.engines.fused.engine import FusedEngine, FusedRunner, declared, flattened
 from microgpt.errors import UsageError
 from microgpt.model.ledger import params, tensors

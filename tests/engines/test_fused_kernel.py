@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from microgpt.engines import create, parity
-from microgpt.engines.base import Batch, EngineConfig
-from microgpt.engines.fused.compile import KERNEL, find_compiler, load, reason_unavailable
+from microgpt.engines.contract import Batch, EngineConfig
+from microgpt.engines.fused.build import KERNEL, find_compiler, load, reason_unavailable
 from microgpt.engines.fused.engine import FusedRunner, declared, defines
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
@@ -116,8 +116,8 @@ GUARDED = """
 import ctypes, json, sys
 import numpy as np
 from pathlib import Path
-from microgpt.engines.base import EngineConfig
-from microgpt.engines.fused.compile import load
+from microgpt.engines.contract import EngineConfig
+from microgpt.engines.fused.build import load
 from microgpt.engines.fused.engine import FusedRunner, declared, defines
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from microgpt.engines import available, create, parity
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig
 

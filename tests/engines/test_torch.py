@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from microgpt.cli.app import run  # noqa: E402
 from microgpt.engines import create, parity  # noqa: E402
-from microgpt.engines.base import EngineConfig, Precision  # noqa: E402
+from microgpt.engines.contract import EngineConfig, Precision  # noqa: E402
 from microgpt.engines.torch import engine  # noqa: E402
 from microgpt.engines.torch.devices import at_once, computing, device_of, require_memory  # noqa: E402
 from microgpt.engines.torch.engine import TorchEngine  # noqa: E402

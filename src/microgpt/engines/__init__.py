@@ -1,4 +1,4 @@
-"""How the model is computed: the ladder of engines behind the one contract of base.py.
+"""How the model is computed: the ladder of engines behind the one contract of contract.py.
 
 Each engine is imported only when it is created, so that a list of names costs nothing.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from microgpt.errors import UsageError
 
 if TYPE_CHECKING:
-    from microgpt.engines.base import Engine, EngineConfig
+    from microgpt.engines.contract import Engine, EngineConfig
 
 
 def _atomic(config: "EngineConfig") -> "Engine":
@@ -62,7 +62,7 @@ class Availability:
 def available() -> list[Availability]:
     """Every engine of the ladder. `atomic` and `array` need nothing but the package, `fused` a C compiler, `torch`
     PyTorch, which is looked for and not imported."""
-    from microgpt.engines.fused.compiler import reason_unavailable as no_compiler
+    from microgpt.engines.fused.toolchain import reason_unavailable as no_compiler
     from microgpt.engines.torch import reason_unavailable as no_torch
 
     reasons = {"fused": no_compiler(), "torch": no_torch()}
@@ -82,7 +82,7 @@ def choose(name: str = "auto") -> str:
 
 def why_not_fused() -> str | None:
     """Why `auto` does not mean `fused` here, or None where it does."""
-    from microgpt.engines.fused.compiler import reason_unavailable
+    from microgpt.engines.fused.toolchain import reason_unavailable
 
     return reason_unavailable()
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.collector import uncollected
-from microgpt.engines.base import (
+from microgpt.engines.contract import (
     Batch,
     EngineConfig,
     Precision,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from microgpt.engines import create
-from microgpt.engines.base import Batch, EngineConfig, Precision, predictions
-from microgpt.engines.fused.compile import KERNEL, load
+from microgpt.engines.contract import Batch, EngineConfig, Precision, predictions
+from microgpt.engines.fused.build import KERNEL, load
 from microgpt.errors import EnvironmentFault
 from microgpt.model.cost import step_cost
 from microgpt.model.ledger import params

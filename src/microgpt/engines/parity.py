@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.engines import available, create
-from microgpt.engines.base import Batch, Engine, EngineConfig, Precision
+from microgpt.engines.contract import Batch, Engine, EngineConfig, Precision
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from microgpt.engines import create
-from microgpt.engines.base import Runner
+from microgpt.engines.contract import Runner
 from microgpt.lab.costs import params_by_part, seen, training_flop
 from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.plan import Plan

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from microgpt.data.dataset import Dataset
 from microgpt.engines import create
-from microgpt.engines.base import Engine, EngineConfig, Runner
+from microgpt.engines.contract import Engine, EngineConfig, Runner
 from microgpt.errors import DivergedError
 from microgpt.lab.costs import skeleton
 from microgpt.lab.record import RunRecord

@@ -13,7 +13,7 @@ from microgpt.data.reading import read, read_bytes
 from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.engines import choose, create
-from microgpt.engines.base import EngineConfig, Runner
+from microgpt.engines.contract import EngineConfig, Runner
 from microgpt.errors import EnvironmentFault, MicrogptError, UsageError
 from microgpt.export import export
 from microgpt.library.given import Sources, in_memory, sources, stream

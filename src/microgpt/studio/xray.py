@@ -19,7 +19,7 @@ from microgpt import untrusted
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import available, choose, create
 from microgpt.engines.array.engine import ArrayRunner
-from microgpt.engines.base import EngineConfig, Runner
+from microgpt.engines.contract import EngineConfig, Runner
 from microgpt.errors import CheckpointError, DataError, DivergedError, EnvironmentFault
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from microgpt.engines.base import Precision
+from microgpt.engines.contract import Precision
 from microgpt.engines.measure import peak
 from microgpt.model.cost import activation_bytes, state_bytes, step_cost
 from microgpt.training.pace import duration

@@ -18,7 +18,7 @@ from microgpt.data.split import Split
 from microgpt.data.token_folder import is_token_folder
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import choose, create, device, why_not_fused
-from microgpt.engines.base import Engine, EngineConfig, Precision
+from microgpt.engines.contract import Engine, EngineConfig, Precision
 from microgpt.engines.ranks import ranks, require_one
 from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.machine import free_memory, main_memory

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.engines.array.matrices import Array
-from microgpt.engines.base import Tokens, predictions
+from microgpt.engines.contract import Tokens, predictions
 from microgpt.model.settings import ModelConfig
 
 AT_ONCE = 256  # predictions in a rectangle

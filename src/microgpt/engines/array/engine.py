@@ -15,7 +15,7 @@ from microgpt.engines.array.batching import parts, rectangle
 from microgpt.engines.array.forward import Cache, ForwardPass, cross_entropy, forward, softmax
 from microgpt.engines.array.matrices import Array, Matrices, matrices
 from microgpt.engines.array.threads import Pinned, pinned
-from microgpt.engines.base import (
+from microgpt.engines.contract import (
     Batch,
     EngineConfig,
     Precision,

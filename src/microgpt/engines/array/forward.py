@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgpt.engines.array.matrices import Array, LayerMatrices, Matrices
-from microgpt.engines.base import EPSILON_NORM
+from microgpt.engines.contract import EPSILON_NORM
 from microgpt.model.settings import ModelConfig
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines.base import (
+from microgpt.engines.contract import (
     Batch,
     EngineConfig,
     Precision,
@@ -20,7 +20,7 @@ from microgpt.engines.base import (
     require,
     reusable,
 )
-from microgpt.engines.fused.compile import load
+from microgpt.engines.fused.build import load
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State

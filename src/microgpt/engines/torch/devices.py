@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 
-from microgpt.engines.base import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig, Precision
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes
 from microgpt.model.ledger import params

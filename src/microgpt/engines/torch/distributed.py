@@ -25,7 +25,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 import microgpt
-from microgpt.engines.base import Batch, Engine, EngineConfig, Precision, Runner, Tokens
+from microgpt.engines.contract import Batch, Engine, EngineConfig, Precision, Runner, Tokens
 from microgpt.engines.ranks import RankLost, report
 from microgpt.engines.torch.engine import TorchEngine
 from microgpt.errors import STOPS, EnvironmentFault, UsageError

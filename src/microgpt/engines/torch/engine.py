@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from microgpt.engines.array.batching import Rectangle, parts, rectangle
-from microgpt.engines.base import (
+from microgpt.engines.contract import (
     Batch,
     EngineConfig,
     Precision,

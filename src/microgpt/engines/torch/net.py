@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, linear, rms_norm, scaled_dot_product_attention
 
-from microgpt.engines.base import EPSILON_NORM
+from microgpt.engines.contract import EPSILON_NORM
 from microgpt.model.ledger import Entry, ledger
 from microgpt.model.settings import ModelConfig
 

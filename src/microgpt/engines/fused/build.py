@@ -1,6 +1,6 @@
 """From sizes to a loaded kernel: compiled on first use, kept in the cache, verified before it is loaded.
 
-`compiler.py` finds and runs the compiler, `cache.py` keeps what it makes.
+`toolchain.py` finds and runs the compiler, `cache.py` keeps what it makes.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from microgpt.engines.fused import cache
-from microgpt.engines.fused.compiler import (
+from microgpt.engines.fused.toolchain import (
     LIBRARIES,
     Compiler,
     Outcome,
