@@ -42,7 +42,7 @@ def vector(stream: random.Random, size: int) -> list[float]:
 
 def softmax_heard(name: str, precision: Precision, numbers: list[float]) -> str:
     """What is wrong with the softmax of the logits, and with that inside attention."""
-    for state in (extremes.heard(np.array(numbers)), extremes.heeded(np.array(numbers))):
+    for state in (extremes.heard(np.array(numbers)), extremes.attended(np.array(numbers))):
         runner = create(name, EngineConfig(precision)).open(state)
         if wrong := extremes.problem(runner, state, ROUNDING[precision], exact=precision != "bf16"):
             return wrong

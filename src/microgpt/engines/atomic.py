@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.collector import uncollected
+from microgpt.collector import gc_disabled
 from microgpt.engines.contract import (
     Batch,
     EngineConfig,
@@ -40,7 +40,7 @@ _LOCK = threading.Lock()  # the tape is one per process
 @contextmanager
 def _tape() -> Iterator[None]:
     """The tape, for one thread alone."""
-    with _LOCK, uncollected():
+    with _LOCK, gc_disabled():
         try:
             yield
         finally:
@@ -135,7 +135,7 @@ class AtomicRunner:
         return sum(self._backward_document(tokens, len(batch)) for tokens in batch)
 
     def _backward_document(self, tokens: Tokens, documents: int) -> float:
-        """One document's share of the loss. Only its own operations are on the tape; the weights add up the shares."""
+        """One document's part of the loss. Only its operations are on the tape; weights add up partial gradients."""
         loss = self._gpt.loss(tokens.tolist()) / documents
         backward(loss)
         return float(loss)
@@ -150,14 +150,14 @@ class AtomicRunner:
 def _summed_loss(floating: GPT, tokens: list[int], count: int) -> float:
     past: Past = {}
     try:
-        told = [log_softmax(floating.logits(tokens[t], t, past))[tokens[t + 1]] for t in range(count)]
-        return -math.fsum(told)
+        logs = [log_softmax(floating.logits(tokens[t], t, past))[tokens[t + 1]] for t in range(count)]
+        return -math.fsum(logs)
     except NOT_FINITE:
         return math.nan
 
 
 class _Cache:
-    """Keys and values of the tokens told so far, for weights that stay as they are."""
+    """Keys and values of the tokens read so far, for weights that stay as they are."""
 
     def __init__(self, model: ModelConfig, weights: list[float]) -> None:
         self.weights = weights

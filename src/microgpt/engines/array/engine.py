@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from microgpt.engines.array.adam import Betas, adam
 from microgpt.engines.array.backward import backward
-from microgpt.engines.array.batching import parts, rectangle
+from microgpt.engines.array.batching import padded, parts
 from microgpt.engines.array.forward import Cache, ForwardPass, cross_entropy, forward, softmax
 from microgpt.engines.array.matrices import Array, Matrices, matrices
 from microgpt.engines.array.threads import Pinned, pinned
@@ -60,8 +60,8 @@ class ArrayRunner:
         now, spare = moment(self._model, numbers, state.step), moment(self._model, numbers.copy(), 0)
         self._moments = now, spare
         self._gradient = np.zeros(params(self._model), self._dtype)
-        self._share = np.zeros_like(self._gradient)  # of one rectangle, where a batch needs several
-        self._gradients, self._shares = matrices(self._model, self._gradient), matrices(self._model, self._share)
+        self._partial = np.zeros_like(self._gradient)  # of one padded batch, where a batch needs several
+        self._gradients, self._partials = matrices(self._model, self._gradient), matrices(self._model, self._partial)
         self._forget()
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,10 +93,10 @@ class ArrayRunner:
         sums = np.zeros(len(sequences))
         with np.errstate(all="ignore"), self._pinned():
             for part in parts(self._model, sequences):
-                block = rectangle(self._model, [sequences[i] for i in part], self._dtype, len(part))
+                block = padded(self._model, [sequences[i] for i in part], self._dtype, len(part))
                 logits = forward(self._model, self._moments[0].weights, block.inputs).logits
                 losses, _ = cross_entropy(logits, block.targets)
-                real = block.shares > 0.0  # (B, T)
+                real = block.loss_weights > 0.0  # (B, T)
                 sums[part] = np.where(real, losses.reshape(real.shape), 0.0).sum(axis=1, dtype=np.float64)
         return sums, counts
 
@@ -137,18 +137,18 @@ class ArrayRunner:
         first, *others = parts(self._model, batch)
         loss = self._backward_part(batch, first, self._gradients)
         for part in others:
-            loss += self._backward_part(batch, part, self._shares)
-            self._gradient += self._share
+            loss += self._backward_part(batch, part, self._partials)
+            self._gradient += self._partial
         return loss
 
     def _backward_part(self, batch: Batch, part: list[int], gradient: Matrices) -> float:
-        """A part's share of the loss; its share of the gradient goes into `gradient`."""
+        """A part's share of the loss; its partial gradient goes into `gradient`."""
         weights = self._moments[0].weights
-        block = rectangle(self._model, [batch[i] for i in part], self._dtype, len(batch))
+        block = padded(self._model, [batch[i] for i in part], self._dtype, len(batch))
         kept = forward(self._model, weights, block.inputs)
         losses, probabilities = cross_entropy(kept.logits, block.targets)
         backward(self._model, weights, gradient, block, kept, probabilities)
-        return float(losses.dot(block.shares.reshape(-1)))
+        return float(losses.dot(block.loss_weights.reshape(-1)))
 
     def _updated(self, lr: float) -> Moment:
         """The moment after Adam's step, in the spare memory."""

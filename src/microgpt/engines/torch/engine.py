@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from microgpt.engines.array.batching import Rectangle, parts, rectangle
+from microgpt.engines.array.batching import PaddedBatch, padded, parts
 from microgpt.engines.contract import (
     Batch,
     EngineConfig,
@@ -82,7 +82,7 @@ class TorchRunner:
             self._forget()
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        told: list[float] = []
+        losses_done: list[float] = []
         self._cached = []
         sound = [checked_batch(self._model, batch) for batch in batches]
         with self._computing():
@@ -93,8 +93,8 @@ class TorchRunner:
                 if not finite:
                     break
                 self._moments = after, self._moments[0]
-                told.append(loss)
-        return np.array(told, np.float64)
+                losses_done.append(loss)
+        return np.array(losses_done, np.float64)
 
     def state(self) -> State:
         now = self._moments[0]
@@ -114,10 +114,10 @@ class TorchRunner:
         with self._computing(), torch.no_grad():
             for part in parts(self._model, [sequences[i] for i in mine], self._passing):
                 rows = [mine[i] for i in part]
-                block = rectangle(self._model, [sequences[i] for i in rows], NUMPY[self._dtype], len(rows))
+                block = padded(self._model, [sequences[i] for i in rows], NUMPY[self._dtype], len(rows))
                 with self._narrow():
                     found = losses(self._model, self._moments[0].weights, *self._tokens(block))  # (B, T)
-                sums[rows] = np.where(block.shares > 0.0, found.cpu().numpy(), 0.0).sum(axis=1, dtype=np.float64)
+                sums[rows] = np.where(block.loss_weights > 0.0, found.cpu().numpy(), 0.0).sum(axis=1, dtype=np.float64)
             self._ranks.add_up(torch.from_numpy(sums))
         return sums, counts
 
@@ -167,15 +167,15 @@ class TorchRunner:
         self._total.zero_()
         mine = batch[self._ranks.rank :: self._ranks.count]
         for part in parts(self._model, mine, self._passing):
-            block = rectangle(self._model, [mine[i] for i in part], NUMPY[self._dtype], len(batch))
+            block = padded(self._model, [mine[i] for i in part], NUMPY[self._dtype], len(batch))
             with self._narrow():
                 found = self._losses(self._model, self._moments[0].weights, *self._tokens(block))  # (B, T)
-            loss = (found * torch.tensor(block.shares, device=self._device)).sum()
+            loss = (found * torch.tensor(block.loss_weights, device=self._device)).sum()
             loss.backward()
             self._total[-1] += loss.detach()
         self._ranks.add_up(self._total)
 
-    def _tokens(self, block: Rectangle) -> tuple[Tensor, Tensor]:
+    def _tokens(self, block: PaddedBatch) -> tuple[Tensor, Tensor]:
         """Inputs and targets on the device, (B, T) each. They are copied: a text may be memory that is read-only."""
         return torch.tensor(block.inputs, device=self._device), torch.tensor(block.targets, device=self._device)
 

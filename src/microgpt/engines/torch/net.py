@@ -1,6 +1,6 @@
 """The model in PyTorch: the flat vector as leaves of autograd, tokens to logits and losses.
 
-Shapes: B documents, T positions, P positions that attention looks back on (T and those of a cache), V vocabulary,
+Shapes: B documents, T positions, P positions of keys (T and those of a cache), V vocabulary,
 H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is symmetry.py's; attention is one call
 (`scaled_dot_product_attention`), for which PyTorch has a kernel that never writes the (T, P) scores down.
 """
@@ -95,20 +95,20 @@ def losses(model: ModelConfig, weights: Net, inputs: Tensor, targets: Tensor) ->
 
 
 def _attention(model: ModelConfig, weights: LayerNet, x: Tensor, index: int, cache: Cache | None) -> Tensor:
-    """What the heads answer, (B, T, emb): softmax(Q Kᵀ / √S) V (Vaswani et al. 2017, eq. 1), looking only back."""
+    """The attention output, (B, T, emb): softmax(Q Kᵀ / √S) V (Vaswani et al. 2017, eq. 1), by a causal mask."""
     shape = (*x.shape[:2], 3, model.head, model.head_size)
     query, key, value = linear(x, weights.qkv).view(shape).permute(2, 0, 3, 1, 4)  # (B, H, T, S) each
     if cache is None or not cache.filled:
         if cache:
             _keep(cache, index, key, value)
-        if key.shape[-2] == 1:  # a lone token heeds itself alone: query and key get a gradient of exactly zero
+        if key.shape[-2] == 1:  # a lone token attends to itself alone: query and key get a gradient of exactly zero
             return value.transpose(1, 2).flatten(2)
-        answer = scaled_dot_product_attention(query, key, value, is_causal=True)  # (B, H, T, S)
+        output = scaled_dot_product_attention(query, key, value, is_causal=True)  # (B, H, T, S)
     else:
         key, value = _keep(cache, index, key, value)  # (1, H, P, S) each
         seen = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=x.device).tril(cache.filled)
-        answer = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (1, H, T, S)
-    return answer.transpose(1, 2).flatten(2)
+        output = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (1, H, T, S)
+    return output.transpose(1, 2).flatten(2)
 
 
 def _keep(cache: Cache, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
