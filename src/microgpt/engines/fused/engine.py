@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.engines.contract import (
+    EPSILON_ADAM,
+    EPSILON_NORM,
     Batch,
     EngineConfig,
     Precision,
@@ -26,7 +28,7 @@ from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
 
 DTYPES: Final[dict[str, np.dtype[Any]]] = {"32": np.dtype(np.float32), "64": np.dtype(np.float64)}
-MOST_THREADS: Final = 64  # the kernel's own limit
+MOST_THREADS: Final = 64  # each has a place in the kernel's memory
 ALIGNMENT: Final = 64  # bytes of a line of the cache, and of the widest vector
 
 _POINTER, _WHOLE, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -44,7 +46,7 @@ _FUNCTIONS: Final[dict[str, tuple[Any, list[Any]]]] = {  # what each returns and
 }
 
 
-def defines(model: ModelConfig, precision: Precision) -> dict[str, int]:
+def defines(model: ModelConfig, precision: Precision) -> dict[str, float]:
     """The constants that the kernel is compiled with."""
     return {
         "VOCABULARY": model.vocabulary,
@@ -56,6 +58,10 @@ def defines(model: ModelConfig, precision: Precision) -> dict[str, int]:
         "NORM_EMBEDDINGS": int(model.norm_embeddings),
         "NORM_HEAD": int(model.norm_head),
         "PRECISION": int(precision),
+        "EPSILON_NORM": EPSILON_NORM,
+        "EPSILON_ADAM": EPSILON_ADAM,
+        "ALIGNMENT": ALIGNMENT,
+        "MOST_THREADS": MOST_THREADS,
     }
 
 
@@ -225,7 +231,7 @@ class FusedEngine:
     def __init__(self, config: EngineConfig) -> None:
         require(self.name, config, self.precisions, most_threads=MOST_THREADS)
         self.config = config
-        self._loaded: dict[tuple[tuple[str, int], ...], ctypes.CDLL] = {}
+        self._loaded: dict[tuple[tuple[str, float], ...], ctypes.CDLL] = {}
 
     def ready(self, model: ModelConfig) -> None:
         """Compile the kernel for these sizes, or find it in the cache."""
@@ -234,7 +240,7 @@ class FusedEngine:
     def open(self, state: State) -> FusedRunner:
         return FusedRunner(self.config, state, self.library(defines(state.model, self.config.precision)))
 
-    def library(self, sizes: Mapping[str, int]) -> ctypes.CDLL:
+    def library(self, sizes: Mapping[str, float]) -> ctypes.CDLL:
         """The kernel for these sizes, which is looked up and verified once for an engine."""
         key = tuple(sizes.items())
         if key not in self._loaded:
