@@ -24,8 +24,9 @@ from microgpt.engines.array.batching import padded, parts
 from microgpt.engines.array.engine import DTYPES
 from microgpt.engines.array.forward import cross_entropy, forward
 from microgpt.engines.array.matrices import matrices
-from microgpt.engines.contract import Batch, EngineConfig, Precision
+from microgpt.engines.contract import Batch, EngineConfig
 from microgpt.model.ledger import params
+from microgpt.model.memory import Precision
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 

@@ -10,7 +10,8 @@ from tests.engines import extremes
 from bench.faults.divergence import kinds
 from bench.faults.fault import Fault, Outcome
 from microgpt.engines import create
-from microgpt.engines.contract import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig
+from microgpt.model.memory import Precision
 
 SIZES: Final = (1, 2, 5, 8)
 ROUNDING: Final[dict[Precision, float]] = {"64": 2.0**-53, "32": 2.0**-24, "bf16": 2.0**-8}

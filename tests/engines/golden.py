@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.engines import create
-from microgpt.engines.contract import Batch, EngineConfig, Precision
+from microgpt.engines.contract import Batch, EngineConfig
+from microgpt.model.memory import Precision
 from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights_golden, fresh

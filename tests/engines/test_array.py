@@ -13,8 +13,9 @@ from microgpt.engines import create, parity
 from microgpt.engines.array import ArrayEngine, ArrayRunner, threads
 from microgpt.engines.array.batching import AT_ONCE, padded, parts
 from microgpt.engines.array.forward import causal_mask, cross_entropy, rmsnorm, softmax
-from microgpt.engines.contract import EngineConfig, Precision, predictions
+from microgpt.engines.contract import EngineConfig, predictions
 from microgpt.model.ledger import params
+from microgpt.model.memory import Precision
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from microgpt.engines import create, parity
-from microgpt.engines.contract import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig
 from microgpt.model.ledger import params
+from microgpt.model.memory import Precision
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 

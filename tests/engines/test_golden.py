@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microgpt.engines.contract import Precision
+from microgpt.model.memory import Precision
 from tests.engines.golden import golden
 
 RUNS = ["karpathy_1000", "karpathy_e32h4l2_60", "artistic_200"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microgpt.engines import why_not_fused
+from microgpt.engines import why_not_fastest
 from microgpt.engines.array.engine import ArrayRunner
 from microgpt.errors import UsageError
 from microgpt.lab.estimate import estimate
@@ -58,7 +58,7 @@ def same(left: Trained, right: Trained) -> bool:
     ],
 )
 def test_a_branch_is_the_same_training_to_the_last_bit(tmp_path: Path, base: dict[str, object]) -> None:
-    if base.get("engine") == "fused" and (reason := why_not_fused()):
+    if base.get("engine") == "fused" and (reason := why_not_fastest()):
         pytest.skip(reason)
     if base.get("engine") == "torch":
         pytest.importorskip("torch", reason="torch is not installed: pip install 'microgpt-symmetry[torch]'")

@@ -178,11 +178,12 @@ def _asked(given: dict[str, Any]) -> "Asked | None":
 
 
 def _check_gpus(asked: "Asked", planned: "Plan") -> None:
-    others = {level.engine for level in planned.levels} - {"torch"}
+    from microgpt.engines import REGISTRY
+
+    able = " or ".join(name for name, entry in REGISTRY.items() if entry.settle)
+    others = ", ".join(sorted({level.engine for level in planned.levels if not REGISTRY[level.engine].settle}))
     if asked.gpus and others:
-        raise UsageError(
-            f"--gpus-per-run is for the engine torch, found runs with {', '.join(sorted(others))}; add --engine torch."
-        )
+        raise UsageError(f"--gpus-per-run is for the engine {able}, found runs with {others}; add --engine {able}.")
 
 
 def _check_trunk(planned: "Plan", given: dict[str, Any]) -> None:

@@ -18,14 +18,12 @@ from microgpt.collector import gc_disabled
 from microgpt.engines.contract import (
     Batch,
     EngineConfig,
-    Precision,
     Runner,
     Tokens,
     checked,
     checked_batch,
     checked_prefix,
     predictions,
-    require,
     reusable,
 )
 from microgpt.model.ledger import ledger
@@ -184,11 +182,7 @@ class _Cache:
 class AtomicEngine:
     """Scalars with a tape; float64, one thread."""
 
-    name = "atomic"
-    precisions: tuple[Precision, ...] = ("64",)
-
     def __init__(self, config: EngineConfig) -> None:
-        require(self.name, config, self.precisions, most_threads=1)
         self.config = config
 
     def ready(self, model: ModelConfig) -> None:

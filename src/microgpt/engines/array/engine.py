@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,13 +17,11 @@ from microgpt.engines.array.threads import Pinned, pinned
 from microgpt.engines.contract import (
     Batch,
     EngineConfig,
-    Precision,
     Tokens,
     checked,
     checked_batch,
     checked_prefix,
     predictions,
-    require,
     reusable,
 )
 from microgpt.model.ledger import params
@@ -172,11 +169,7 @@ def _named(kept: ForwardPass) -> Iterator[tuple[str, Array]]:
 class ArrayEngine:
     """NumPy with gradients derived by hand; float64 or float32."""
 
-    name = "array"
-    precisions: tuple[Precision, ...] = ("64", "32")
-
     def __init__(self, config: EngineConfig) -> None:
-        require(self.name, config, self.precisions, most_threads=os.cpu_count() or 1)
         self.config = config
         self._pinned = pinned(config.threads)
 

@@ -14,21 +14,20 @@ from microgpt.engines.contract import (
     EPSILON_NORM,
     Batch,
     EngineConfig,
-    Precision,
     Tokens,
     checked,
     checked_batch,
     checked_prefix,
-    require,
     reusable,
 )
+from microgpt.engines.fused import MOST_THREADS
 from microgpt.engines.fused.build import load
 from microgpt.model.ledger import params
+from microgpt.model.memory import Precision
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
 
 DTYPES: Final[dict[str, np.dtype[Any]]] = {"32": np.dtype(np.float32), "64": np.dtype(np.float64)}
-MOST_THREADS: Final = 64  # each has a place in the kernel's memory
 ALIGNMENT: Final = 64  # bytes of a line of the cache, and of the widest vector
 
 _POINTER, _WHOLE, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -225,11 +224,7 @@ class FusedRunner:
 class FusedEngine:
     """One C kernel, compiled for the model's sizes on first use; float64 or float32."""
 
-    name = "fused"
-    precisions: tuple[Precision, ...] = ("64", "32")
-
     def __init__(self, config: EngineConfig) -> None:
-        require(self.name, config, self.precisions, most_threads=MOST_THREADS)
         self.config = config
         self._loaded: dict[tuple[tuple[str, float], ...], ctypes.CDLL] = {}
 

@@ -7,10 +7,11 @@ from typing import Final
 
 import torch
 
-from microgpt.engines.contract import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes
 from microgpt.model.ledger import params
+from microgpt.model.memory import Precision
 from microgpt.model.settings import ModelConfig
 
 KINDS: Final = ("cpu", "cuda", "mps")

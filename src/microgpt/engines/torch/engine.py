@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
@@ -16,13 +15,11 @@ from microgpt.engines.array.batching import PaddedBatch, padded, parts
 from microgpt.engines.contract import (
     Batch,
     EngineConfig,
-    Precision,
     Tokens,
     checked,
     checked_batch,
     checked_prefix,
     predictions,
-    require,
     reusable,
 )
 from microgpt.engines.torch.adam import adam
@@ -204,13 +201,9 @@ class TorchEngine:
     longer to compile than most trainings last, so it is off unless asked for.
     """
 
-    name = "torch"
-    precisions: tuple[Precision, ...] = ("64", "32", "bf16")
-
     def __init__(
         self, config: EngineConfig, ranks: Ranks | None = None, passing: int | None = None, compiled: bool = False
     ) -> None:
-        require(self.name, config, self.precisions, most_threads=os.cpu_count() or 1, any_device=True)
         self.config, self._ranks = config, ranks or Alone()
         self.device = device_of(config, self._ranks.local)
         self._passing, self._compiled = passing, compiled
