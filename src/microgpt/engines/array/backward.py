@@ -17,7 +17,12 @@ from microgpt.model.settings import ModelConfig
 
 
 def backward(
-    model: ModelConfig, weights: Matrices, gradient: Matrices, batch: PaddedBatch, kept: ForwardPass, p: Array
+    model: ModelConfig,
+    weights: Matrices[Array],
+    gradient: Matrices[Array],
+    batch: PaddedBatch,
+    kept: ForwardPass,
+    p: Array,
 ) -> None:
     """Write the gradient of every matrix, given what the forward pass kept and its probabilities p (N, V)."""
     d_logits = d_cross_entropy(p, batch)
@@ -72,7 +77,7 @@ def d_softmax(d_p: Array, p: Array) -> Array:
     return d_x
 
 
-def d_mlp(d_x: Array, weights: LayerMatrices, gradient: LayerMatrices, kept: LayerPass) -> Array:
+def d_mlp(d_x: Array, weights: LayerMatrices[Array], gradient: LayerMatrices[Array], kept: LayerPass) -> Array:
     """x + fc2(relu(fc1(norm(x)))): the gradient goes straight through the sum, and once more through the branch."""
     d_weight(d_x, kept.hidden, gradient.fc2)
     d_hidden = d_relu(d_linear(d_x, weights.fc2), kept.hidden)  # (N, wide)
@@ -81,7 +86,7 @@ def d_mlp(d_x: Array, weights: LayerMatrices, gradient: LayerMatrices, kept: Lay
 
 
 def d_attention(
-    model: ModelConfig, d_x: Array, weights: LayerMatrices, gradient: LayerMatrices, kept: LayerPass
+    model: ModelConfig, d_x: Array, weights: LayerMatrices[Array], gradient: LayerMatrices[Array], kept: LayerPass
 ) -> Array:
     """x + wo(attend(norm(x))), in the same way."""
     d_weight(d_x, kept.attention_output, gradient.wo)
@@ -107,7 +112,7 @@ def d_attend(model: ModelConfig, d_y: Array, kept: LayerPass) -> Array:
     return d_projected.reshape(len(d_y), -1)
 
 
-def d_embedding(d_x: Array, inputs: Array, gradient: Matrices) -> None:
+def d_embedding(d_x: Array, inputs: Array, gradient: Matrices[Array]) -> None:
     """x = wte[token] + wpe[position]: each row gets the sum over the tokens that used it."""
     gradient.wte.fill(0.0)
     np.add.at(gradient.wte, inputs.reshape(-1), d_x)

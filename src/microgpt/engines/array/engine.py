@@ -36,7 +36,7 @@ class Moment(NamedTuple):
     present one: a step is whole or not done, whatever interrupts it."""
 
     numbers: Array  # (3, params): weights, Adam's m, Adam's v
-    weights: Matrices
+    weights: Matrices[Array]
     step: int
 
 
@@ -138,7 +138,7 @@ class ArrayRunner:
             self._gradient += self._partial
         return loss
 
-    def _backward_part(self, batch: Batch, part: list[int], gradient: Matrices) -> float:
+    def _backward_part(self, batch: Batch, part: list[int], gradient: Matrices[Array]) -> float:
         """A part's share of the loss; its partial gradient goes into `gradient`."""
         weights = self._moments[0].weights
         block = padded(self._model, [batch[i] for i in part], self._dtype, len(batch))

@@ -57,7 +57,7 @@ class Cache(NamedTuple):
     filled: int
 
 
-def forward(model: ModelConfig, weights: Matrices, inputs: Array, cache: Cache | None = None) -> ForwardPass:
+def forward(model: ModelConfig, weights: Matrices[Array], inputs: Array, cache: Cache | None = None) -> ForwardPass:
     """Logits of tokens (B, T), and the way to them; with a cache, of one document's tokens after the cached ones."""
     start = cache.filled if cache else 0
     places = weights.wpe[start : start + inputs.shape[1]]  # (T, emb)
@@ -74,7 +74,7 @@ def forward(model: ModelConfig, weights: Matrices, inputs: Array, cache: Cache |
 
 
 def _layer(
-    model: ModelConfig, weights: LayerMatrices, x: Array, shape: tuple[int, ...], index: int, cache: Cache | None
+    model: ModelConfig, weights: LayerMatrices[Array], x: Array, shape: tuple[int, ...], index: int, cache: Cache | None
 ) -> LayerPass:
     """x + attention(norm(x)), then x + mlp(norm(x)) (GPT-2, Radford et al. 2019, section 2.3)."""
     norm_attention = rmsnorm(x)

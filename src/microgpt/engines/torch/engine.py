@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from microgpt.engines.array.batching import PaddedBatch, padded, parts
+from microgpt.engines.array.matrices import Matrices
 from microgpt.engines.contract import (
     Batch,
     EngineConfig,
@@ -24,7 +25,7 @@ from microgpt.engines.contract import (
 )
 from microgpt.engines.torch.adam import adam
 from microgpt.engines.torch.devices import DTYPES, at_once, computing, device_of, require_memory
-from microgpt.engines.torch.net import Cache, Net, logits, losses, net
+from microgpt.engines.torch.net import Cache, logits, losses, net
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
@@ -58,7 +59,7 @@ class Moment(NamedTuple):
     present one: a step is whole or not done, whatever interrupts it."""
 
     numbers: Tensor  # (3, params): weights, Adam's m, Adam's v
-    weights: Net
+    weights: Matrices[Tensor]
     step: int
 
 
