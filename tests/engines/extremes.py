@@ -28,7 +28,7 @@ def heard(scores: Vector) -> State:
 def attended(scores: Vector) -> State:
     """A model in which the last of so many tokens attends to token i of them with a weight of about softmax(scores).
 
-    Token i is a vector of its own direction. Only the last token asks; token i's key is its score, its value is e_i.
+    Token i is a vector of its own direction. Only the last has a query; token i's key is its score, its value e_i.
     """
     count = len(scores)
     model = ModelConfig(count, count, 1, 1, count, 1, norm_embeddings=False, norm_head=False)

@@ -32,7 +32,7 @@ class Entry:
     settle: Callable[[str], str] | None = None  # the device that a name means; None: it computes on the processor alone
     missing: Callable[[], str | None] = lambda: None  # why this machine can't run it and the remedy, or None
     preference: int = 0  # `auto` means the usable engine of the highest; one of 0 is taken by its name alone
-    share: float = 0.1  # of a core's peak, that it reaches at the sizes of long trainings
+    peak_share: float = 0.1  # of a core's peak, reached at the sizes of long trainings
     floor: float = 0.0  # seconds that no step is below, however small
     nominal: float = 1e9  # operations a second at small sizes on a usual core, before anything is measured
     slow: bool = False  # `bench` asks the smallest shape alone: others take minutes
@@ -92,17 +92,17 @@ def _torch_device(name: str) -> str:
 REFERENCE: Final = "atomic"  # what every other engine is held against
 EVERYWHERE: Final = "array"  # needs nothing but the package, and can be looked into
 REGISTRY: Final[dict[str, Entry]] = {  # in the order of the ladder
-    REFERENCE: Entry(_atomic, share=1e-4, nominal=4e6, slow=True),
+    REFERENCE: Entry(_atomic, peak_share=1e-4, nominal=4e6, slow=True),
     EVERYWHERE: Entry(
-        _array, ("64", "32"), most_threads=CORES, preference=1, share=0.3, floor=1.2e-4, nominal=3e8
+        _array, ("64", "32"), most_threads=CORES, preference=1, peak_share=0.3, floor=1.2e-4, nominal=3e8
     ),
     "fused": Entry(
-        _fused, ("64", "32"), "32", MOST_THREADS, missing=_no_compiler, preference=2, share=0.65, floor=3e-6,
+        _fused, ("64", "32"), "32", MOST_THREADS, missing=_no_compiler, preference=2, peak_share=0.65, floor=3e-6,
         nominal=5e9,
     ),
     # PyTorch's float32 products over a vocabulary of 4,000 add up less exactly: 2e-5 was seen where `array` has 1e-6.
     "torch": Entry(
-        _torch, ("64", "32", "bf16"), "32", CORES, ranks=True, settle=_torch_device, missing=_no_torch, share=0.25,
+        _torch, ("64", "32", "bf16"), "32", CORES, ranks=True, settle=_torch_device, missing=_no_torch, peak_share=0.25,
         floor=6e-4, slack=5,
     ),
 }  # fmt: skip

@@ -26,7 +26,7 @@ def estimate(prepared: Prepared) -> str | None:
     request, model = prepared.request, prepared.checkpoint.model
     if request.device != "cpu":
         return None
-    share, floor = REGISTRY[request.engine].share, REGISTRY[request.engine].floor
+    share, floor = REGISTRY[request.engine].peak_share, REGISTRY[request.engine].floor
     operations, least = flop(prepared), floor * (request.settings.steps - prepared.checkpoint.state.step)
     if max(operations / (SLOWEST * share), least) < LONG:  # nothing to measure for
         return None
