@@ -1,8 +1,8 @@
 """Speed of the engine `array`: `python bench/array_engine.py`.
 
 First, microseconds a step at the default sizes on the built-in names, in float64 and float32. Then a batch of names of
-unequal length in one rectangle, filled up; in one for each length, with nothing filled up; and as the engine does it,
-in rectangles of neighbours by length. Run it with OPENBLAS_NUM_THREADS=1: BLAS's own threads only disturb products so
+unequal length in one padded batch; in one for each length, with no padding; and as the engine does it, in
+padded batches of neighbours by length. Run it with OPENBLAS_NUM_THREADS=1: BLAS's own threads only disturb products so
 small.
 """
 
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 import microgpt
 from microgpt.engines import create
 from microgpt.engines.array.backward import backward
-from microgpt.engines.array.batching import parts, rectangle
+from microgpt.engines.array.batching import padded, parts
 from microgpt.engines.array.engine import DTYPES
 from microgpt.engines.array.forward import cross_entropy, forward
 from microgpt.engines.array.matrices import matrices
-from microgpt.engines.base import Batch, EngineConfig, Precision
+from microgpt.engines.contract import Batch, EngineConfig
 from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import fresh
 
 SHAPES = [(16, 4, 1, 16), (64, 4, 2, 16), (128, 8, 4, 16)]  # emb, head, layer, ctx
@@ -65,14 +65,14 @@ def weights(model: ModelConfig) -> NDArray[np.float64]:
 
 
 def gradient_in_parts(model: ModelConfig, flat: NDArray[np.float32], parts: list[Batch]) -> NDArray[np.float32]:
-    """The gradient of a batch, one rectangle for each part."""
-    total, share = np.zeros_like(flat), np.empty_like(flat)
-    batch, form, views = sum(map(len, parts)), matrices(model, flat), matrices(model, share)
+    """The gradient of a batch, one padded batch for each part."""
+    total, partial = np.zeros_like(flat), np.empty_like(flat)
+    batch, form, views = sum(map(len, parts)), matrices(model, flat), matrices(model, partial)
     for documents in parts:
-        block = rectangle(model, documents, DTYPES["32"], batch)
+        block = padded(model, documents, DTYPES["32"], batch)
         kept = forward(model, form, block.inputs)
         backward(model, form, views, block, kept, cross_entropy(kept.logits, block.targets)[1])
-        total += share
+        total += partial
     return total
 
 
@@ -85,7 +85,7 @@ def by_length(batch: Batch) -> list[Batch]:
 
 def compare(documents: list[NDArray[np.int64]], repeats: int) -> None:
     print("\nmicroseconds for a gradient, float32")
-    print("emb head layer ctx batch   one rectangle   one for each length   neighbours by length")
+    print("emb head layer ctx batch   one padded batch   one for each length   neighbours by length")
     for emb, head, layer, ctx in SHAPES:
         model = ModelConfig(27, emb, head, layer, ctx)
         flat = weights(model).astype(np.float32)
@@ -94,7 +94,7 @@ def compare(documents: list[NDArray[np.int64]], repeats: int) -> None:
             neighbours: list[Batch] = [[batch[i] for i in part] for part in parts(model, batch)]
             ways = [[batch], by_length(batch), neighbours]
             times = microseconds([partial(gradient_in_parts, model, flat, way) for way in ways], repeats)
-            print(f"{emb:3} {head:4} {layer:5} {ctx:3} {size:5} {times[0]:15.0f} {times[1]:21.0f} {times[2]:22.0f}")
+            print(f"{emb:3} {head:4} {layer:5} {ctx:3} {size:5} {times[0]:18.0f} {times[1]:21.0f} {times[2]:22.0f}")
 
 
 def main() -> None:

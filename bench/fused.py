@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 import machine
 import microgpt
-from microgpt.engines.base import Batch, EngineConfig, predictions
-from microgpt.engines.fused.compile import find_compiler, load
+from microgpt.engines.contract import Batch, EngineConfig, predictions
+from microgpt.engines.fused.build import find_compiler, load
 from microgpt.engines.fused.engine import FusedEngine, declared
 from microgpt.engines.measure import chains
 from microgpt.model.cost import step_cost

@@ -34,7 +34,7 @@ import machine
 from microgpt.data.dataset import prepare
 from microgpt.data.reading import read
 from microgpt.engines import create
-from microgpt.engines.base import EPSILON_ADAM, EPSILON_NORM, Batch, EngineConfig, predictions
+from microgpt.engines.contract import EPSILON_ADAM, EPSILON_NORM, Batch, EngineConfig, predictions
 from microgpt.model.ledger import Entry, ledger
 from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import ModelConfig, Settings

@@ -37,7 +37,7 @@ from microgpt.data.reading import text_from
 from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.engines import create
-from microgpt.engines.base import EPSILON_ADAM, EPSILON_NORM, EngineConfig
+from microgpt.engines.contract import EPSILON_ADAM, EPSILON_NORM, EngineConfig
 from microgpt.model.ledger import ledger
 from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import Settings

@@ -1,4 +1,4 @@
-"""Speed of the engine `torch`: `python bench/torch_engine.py [ranks|sizes|card|ensemble] [--rounds N]`.
+"""Speed of the engine `torch`: `python bench/torch_engine.py [ranks|sizes|card] [--rounds N]`.
 
 `ranks`: two ranks beside one, each of one thread, at emb 256, layer 6, ctx 256: one global batch, shared out. They take
 turns, and the best of the rounds counts, for other work on the machine only ever slows one down; the processor's time
@@ -6,38 +6,27 @@ is told too, which other work hardly touches.
 `sizes`: microseconds a step beside the fused engine, float32, one thread.
 `card`: a card's step time, tokens a second and share of its peak (MFU), for GPT-2 small's shape in bfloat16, plain
 and compiled.
-`ensemble`: model-steps a second of the default recipe's model on its names: `--models N` (64) that train together on
-`--device D` (cpu) with one thread, runs of `torch` one after another on the same device, and `fused` on all cores. They
-take turns, and the medians of the rounds count.
 """
 
 import argparse
-import itertools
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
-from functools import lru_cache
 
 import numpy as np
 
 import machine
 from microgpt.engines import create
-from microgpt.engines import device as settled_device
-from microgpt.engines.base import Batch, Engine, EngineConfig
+from microgpt.engines.contract import Batch, Engine, EngineConfig
 from microgpt.engines.ranks import joined
-from microgpt.lab.executors import cores
 from microgpt.model.cost import step_cost
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 from microgpt.planning.devices import DEVICES
-from microgpt.recipes import resolve
-from microgpt.training.prepare import Prepared, prepare
 
 RANKS = ModelConfig(65, 256, 8, 6, 256)  # of a text in characters
 RANKS_BATCH = 8
@@ -50,8 +39,6 @@ SIZES = [  # emb, head, layer, ctx, and the documents of a step
 ]
 GPT2_SMALL = ModelConfig(50_257, 768, 12, 12, 1024)
 CARD_BATCHES = (8, 32, 64)
-SINGLE_STEPS, FUSED_STEPS = 200, 50_000  # a tenth of a second at least, on a usual core
-GENTLE = 1e-4  # a learning rate
 
 
 def batch_of(model: ModelConfig, count: int) -> Batch:
@@ -139,88 +126,15 @@ def card(rounds: int) -> None:
             )
 
 
-def ensemble(rounds: int, models: int, device: str) -> None:
-    runs, config = prepared_runs(models), EngineConfig("32", 1, device=settled_device("torch", device))
-    with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")) as pool:
-        takes = {
-            "torch alone": (alone(runs[0], config, SINGLE_STEPS), SINGLE_STEPS),
-            "torch together": (together(runs, config, SINGLE_STEPS), models * SINGLE_STEPS),
-            "fused on all cores": (on_all_cores(pool, FUSED_STEPS), cores() * FUSED_STEPS),
-        }
-        speeds: dict[str, list[float]] = {name: [] for name in takes}
-        for _, (name, (take, steps)) in itertools.product(range(rounds), takes.items()):
-            start = time.perf_counter()
-            take()
-            speeds[name].append(steps / (time.perf_counter() - start))
-    single, group, others = (float(np.median(found)) for found in speeds.values())
-    for name, speed in zip(speeds, (single, group, others), strict=True):
-        print(f"{name:20} {speed:12,.0f} model-steps/s")
-    print(f"{models} models together on {config.device}: {group / single:.1f} times one after another, ", end="")
-    print(f"{group / others:.3f} times fused on {cores()} cores")
-
-
-def prepared_runs(models: int) -> list[Prepared]:
-    """The default recipe with one seed after another."""
-    first = prepare(resolve("default", {"engine": "torch", "seed": 0}))
-    split = first.dataset.split
-    return [first, *(prepare(resolve("default", {"engine": "torch", "seed": n}), split) for n in range(1, models))]
-
-
-def alone(run: Prepared, config: EngineConfig, steps: int) -> Callable[[], object]:
-    """Steps of a single run, at a rate that keeps it where it is."""
-    runner = create(run.request.engine, config).open(run.checkpoint.state)
-    batches, rates = run.dataset.sequences_of(0, steps, 1), np.full(steps, GENTLE)
-    runner.advance(batches, rates)
-    return lambda: runner.advance(batches, rates)
-
-
-def together(runs: list[Prepared], config: EngineConfig, steps: int) -> Callable[[], object]:
-    """The same steps of all runs at once."""
-    from microgpt.engines.torch.ensemble import Ensemble, gathered
-
-    model, group = runs[0].checkpoint.model, Ensemble(config, [run.checkpoint.state for run in runs])
-    each = [run.dataset.sequences_of(0, steps, 1) for run in runs]
-    batches, rates = gathered(model, list(zip(*each, strict=True))), np.full((steps, len(runs)), GENTLE)
-    group.advance(batches, rates)
-    return lambda: group.advance(batches, rates)
-
-
-def on_all_cores(pool: Executor, steps: int) -> Callable[[], object]:
-    """A run of `fused` in a process for each core."""
-
-    def take() -> None:
-        list(pool.map(fused, range(cores()), [steps] * cores()))
-
-    take()
-    return take
-
-
-def fused(seed: int, steps: int) -> None:
-    """Steps of a run in one of those processes."""
-    advance = fused_run(seed, steps)
-    advance()
-
-
-@lru_cache
-def fused_run(seed: int, steps: int) -> Callable[[], object]:
-    run = prepare(resolve("default", {"engine": "fused", "seed": seed}))
-    return alone(run, EngineConfig("32", 1), steps)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("ranks", "sizes", "card", "ensemble", "rank"))
+    parser.add_argument("what", choices=("ranks", "sizes", "card", "rank"))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--models", type=int, default=64)
-    parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
     if chosen.what == "rank":
         rank()
         return
-    if chosen.what == "ensemble":
-        ensemble(chosen.rounds, chosen.models, chosen.device)
-    else:
-        {"ranks": ranks, "sizes": sizes, "card": card}[chosen.what](chosen.rounds)
+    {"ranks": ranks, "sizes": sizes, "card": card}[chosen.what](chosen.rounds)
     print(machine.line())
 
 

@@ -54,7 +54,7 @@ def carry_out(design: Design, store: Path, jobs: int, grouped: bool) -> tuple[fl
     planned = plan(design, texts)
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with Store.open(store, create=True) as opened:
-        executor = InGroups(jobs, texts) if grouped else LocalProcesses(jobs)
+        executor = InGroups(jobs) if grouped else LocalProcesses(jobs)
         try:
             list(sweep(planned, opened, executor, texts))
         finally:

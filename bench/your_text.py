@@ -20,7 +20,7 @@ import numpy as np
 import machine
 from microgpt.data.dataset import Dataset
 from microgpt.data.split import Split
-from microgpt.engines.base import EPSILON_ADAM, EPSILON_NORM
+from microgpt.engines.contract import EPSILON_ADAM, EPSILON_NORM
 from microgpt.model.ledger import ledger
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import draw_weights

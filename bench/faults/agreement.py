@@ -18,11 +18,11 @@ from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import text_from
 from microgpt.data.split import Split
-from microgpt.engines import available, create
-from microgpt.engines.base import EPSILON_ADAM, Batch, Engine, EngineConfig, Precision
+from microgpt.engines import REGISTRY, available, create
+from microgpt.engines.contract import EPSILON_ADAM, Batch, Engine, EngineConfig
 from microgpt.engines.parity import Tolerance, tolerance_of
 from microgpt.model.ledger import params, tensors
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import fresh
 
 STEPS: Final = 3
@@ -87,7 +87,7 @@ def cases(draw: st.DrawFn, model: st.SearchStrategy[ModelConfig], reference: str
 def usable() -> list[tuple[str, Precision]]:
     """Every engine of this machine in each precision that is held to tolerances of rounding."""
     names = [one.name for one in available() if one.usable]
-    kinds = [(name, precision) for name in names for precision in create(name, EngineConfig()).precisions]
+    kinds = [(name, precision) for name in names for precision in REGISTRY[name].precisions]
     return [kind for kind in kinds if kind[1] != "bf16"]
 
 

@@ -5,8 +5,8 @@ from typing import Final
 from bench.faults.fault import by_tests
 
 CACHE: Final = "tests/engines/test_fused_cache.py"
-COMPILE: Final = "tests/engines/test_fused_compile.py"
-COMPILER: Final = "tests/engines/test_fused_compiler.py"
+COMPILE: Final = "tests/engines/test_fused_build.py"
+COMPILER: Final = "tests/engines/test_fused_toolchain.py"
 SECURITY: Final = "tests/studio/test_security.py"
 BROWSER: Final = "tests/studio/test_in_a_browser.py"
 RANKS: Final = "tests/engines/test_torch_distributed.py"

@@ -12,9 +12,9 @@ from typing import Any, Final
 from tests.training.small import request
 
 from bench.faults.fault import Fault, Outcome, by_tests
-from microgpt.engines import available, create
-from microgpt.engines.base import EngineConfig, Precision
+from microgpt.engines import REGISTRY, available
 from microgpt.errors import DivergedError, MicrogptError
+from microgpt.model.settings import Precision
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.loop import train
 from microgpt.training.records import Finished, Progress
@@ -67,7 +67,7 @@ def kinds() -> Iterator[tuple[str, Precision]]:
     """Every engine of this machine in each of its precisions."""
     for one in available():
         if one.usable:
-            yield from ((one.name, precision) for precision in create(one.name, EngineConfig()).precisions)
+            yield from ((one.name, precision) for precision in REGISTRY[one.name].precisions)
 
 
 def drawn(stream: random.Random) -> Trial:

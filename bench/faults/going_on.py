@@ -14,8 +14,8 @@ from tests.training.small import fingerprint, finish, request, resumed, stopped_
 from bench.faults.child import command
 from bench.faults.divergence import kinds
 from bench.faults.fault import Fault, Outcome, by_tests
-from microgpt.engines.base import Precision
 from microgpt.engines.parity import TOLERANCES, tensor_errors
+from microgpt.model.settings import Precision
 from microgpt.training.records import Interrupted, Note, Progress
 from microgpt.training.request import Request
 from microgpt.training.resume import resume

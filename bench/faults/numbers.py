@@ -10,7 +10,8 @@ from tests.engines import extremes
 from bench.faults.divergence import kinds
 from bench.faults.fault import Fault, Outcome
 from microgpt.engines import create
-from microgpt.engines.base import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig
+from microgpt.model.settings import Precision
 
 SIZES: Final = (1, 2, 5, 8)
 ROUNDING: Final[dict[Precision, float]] = {"64": 2.0**-53, "32": 2.0**-24, "bf16": 2.0**-8}
@@ -42,7 +43,7 @@ def vector(stream: random.Random, size: int) -> list[float]:
 
 def softmax_heard(name: str, precision: Precision, numbers: list[float]) -> str:
     """What is wrong with the softmax of the logits, and with that inside attention."""
-    for state in (extremes.heard(np.array(numbers)), extremes.heeded(np.array(numbers))):
+    for state in (extremes.heard(np.array(numbers)), extremes.attended(np.array(numbers))):
         runner = create(name, EngineConfig(precision)).open(state)
         if wrong := extremes.problem(runner, state, ROUNDING[precision], exact=precision != "bf16"):
             return wrong

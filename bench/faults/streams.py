@@ -23,7 +23,7 @@ from bench.faults.lanes import orphans, waited
 from bench.faults.stops import KINDS, Count, counted, forked, stop, stopped
 from bench.faults.stops_works import PATIENCE, SMALL, WORKS, furnish
 from microgpt.cli import app
-from microgpt.engines.fused import compiler
+from microgpt.engines.fused import toolchain
 from microgpt.training.run_folder import WEIGHTS, RunFolder
 
 MOST_LOST: Final = 3.0  # seconds of steps
@@ -126,7 +126,7 @@ def _started(home: Path, number: int, stream: random.Random) -> str:
         with contextlib.suppress(BaseException), app._Interruptible():
             (home / "begun").touch()
             while True:
-                compiler.run(("/bin/sleep", "600"), 0.001)
+                toolchain.run(("/bin/sleep", "600"), 0.001)
         os._exit(0)
     while not (home / "begun").exists():
         time.sleep(0.001)

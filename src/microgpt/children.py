@@ -38,7 +38,7 @@ def leave_interrupts() -> None:
 
 def leave_orphaned() -> NoReturn:
     """In a process so started, whose parent is gone: end at once, with the compiler that may run for it."""
-    if compiler := sys.modules.get("microgpt.engines.fused.compiler"):
+    if compiler := sys.modules.get("microgpt.engines.fused.toolchain"):
         compiler.end_all(for_good=True)
     os._exit(ORPHANED)
 

@@ -140,7 +140,7 @@ def hanging(folder: Path) -> "dict[str, str]":
 def test_a_compiler_that_hangs_ends_with_the_process(
     arguments: tuple[str, ...], stop: signal.Signals, times: int, tmp_path: Path
 ) -> None:
-    pytest.importorskip("microgpt.engines.fused.compiler")
+    pytest.importorskip("microgpt.engines.fused.toolchain")
     if stops.shutil.which("cc") is None:
         pytest.skip("this machine has no C compiler")
     command = [sys.executable, "-m", "microgpt", *arguments]

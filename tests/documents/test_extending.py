@@ -15,9 +15,7 @@ from tests.documents.pages import ROOT
 from tests.waiting import PATIENCE
 
 PAGE = (ROOT / "docs" / "EXTENDING.md").read_text("utf-8")
-SECTIONS = {
-    title: part for title, part in re.findall(r"^## (An? \w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-}
+SECTIONS = dict(re.findall(r"^## (An? \w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 NEEDS = {"An axis": "A setting"}  # whose change it is along
 
 
@@ -29,8 +27,9 @@ def fenced(section: str, language: str) -> list[str]:
 def test_a_change_of_the_page_works(title: str, tmp_path: Path) -> None:
     section = SECTIONS[title]
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    for change in fenced(SECTIONS[NEEDS.get(title, title)], "diff"):
-        apply = ["git", "apply", "--recount", "--whitespace=nowarn", "-"]
+    changes = "".join(fenced(SECTIONS[NEEDS.get(title, title)], "diff"))
+    for change in re.split(r"^(?=--- )", changes, flags=re.MULTILINE)[1:]:  # of one file each
+        apply = ["git", "apply", "--recount", "--unidiff-zero", "-"]  # no count and place of lines is needed
         subprocess.run(apply, cwd=tmp_path, input=change, text=True, check=True, timeout=PATIENCE)
     for text in fenced(section, "toml"):
         (tmp_path / "ends.toml").write_text(text, "utf-8")

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines.base import Runner
+from microgpt.engines.contract import Runner
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State, fresh
@@ -25,10 +25,10 @@ def heard(scores: Vector) -> State:
     return fresh(model, flat)
 
 
-def heeded(scores: Vector) -> State:
-    """A model in which the last of so many tokens heeds token i of them by about a share of softmax(scores).
+def attended(scores: Vector) -> State:
+    """A model in which the last of so many tokens attends to token i of them with a weight of about softmax(scores).
 
-    Token i is a vector of its own direction. Only the last token asks; token i's key is its score, its value is e_i.
+    Token i is a vector of its own direction. Only the last has a query; token i's key is its score, its value e_i.
     """
     count = len(scores)
     model = ModelConfig(count, count, 1, 1, count, 1, norm_embeddings=False, norm_head=False)
@@ -75,8 +75,8 @@ def defined(state: State, tokens: list[int]) -> tuple[Vector, float]:
     inner = np.array([rmsnorm(x) for x in stream])  # (T, emb)
     query, key, value = (inner @ named[f"layer0.attn_w{part}"].T for part in "qkv")
     scores = query @ key.T / math.sqrt(state.model.emb)  # (T, T)
-    heeds = [softmax(row[: t + 1]) @ value[: t + 1] for t, row in enumerate(scores)]
-    stream = stream + np.array(heeds) @ named["layer0.attn_wo"].T
+    outputs = [softmax(row[: t + 1]) @ value[: t + 1] for t, row in enumerate(scores)]
+    stream = stream + np.array(outputs) @ named["layer0.attn_wo"].T
     final = np.array([rmsnorm(x) for x in stream]) if state.model.norm_head else stream
     logits = final @ named["lm_head"].T
     return logits, float(max(np.abs(scores).max(), np.abs(logits).max()))

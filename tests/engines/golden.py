@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.engines import create
-from microgpt.engines.base import Batch, EngineConfig, Precision
+from microgpt.engines.contract import Batch, EngineConfig
 from microgpt.model.schedule import learning_rates
-from microgpt.model.settings import ModelConfig, Settings
+from microgpt.model.settings import ModelConfig, Precision, Settings
 from microgpt.model.state import draw_weights_golden, fresh
 
 ROOT = Path(__file__).parents[2]

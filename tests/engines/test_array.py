@@ -1,4 +1,4 @@
-"""The engine `array` from the inside: its operations at their extremes, its trace, its rectangles."""
+"""The engine `array` from the inside: its operations at their extremes, its trace, its padded batches."""
 
 import math
 
@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_info
 
 from microgpt.engines import create, parity
 from microgpt.engines.array import ArrayEngine, ArrayRunner, threads
-from microgpt.engines.array.batching import AT_ONCE, parts, rectangle
-from microgpt.engines.array.forward import cross_entropy, look_back, rmsnorm, softmax
-from microgpt.engines.base import EngineConfig, Precision, predictions
+from microgpt.engines.array.batching import AT_ONCE, padded, parts
+from microgpt.engines.array.forward import causal_mask, cross_entropy, rmsnorm, softmax
+from microgpt.engines.contract import EngineConfig, predictions
 from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import fresh
 
 MODEL = ModelConfig(9, 8, 2, 2, 6, 2, norm_head=True)
@@ -95,7 +95,7 @@ def test_the_trace_names_every_intermediate() -> None:
         "value": (2, 4, 4),
         "scores": (2, 4, 4),
         "attention": (2, 4, 4),
-        "answer": (4, 8),
+        "attention_output": (4, 8),
         "residual_attention": (4, 8),
         "norm_mlp": (4, 8),
         "hidden": (4, 16),
@@ -126,17 +126,17 @@ def test_tracing_leaves_the_cache_alone() -> None:
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=300))
-def test_rectangles_hold_every_document_once(lengths: list[int]) -> None:
+def test_padded_batches_hold_every_document_once(lengths: list[int]) -> None:
     model = ModelConfig(3, ctx=20)
     documents = [np.full(length, 1) for length in lengths]
     together = parts(model, documents)
     assert sorted(i for part in together for i in part) == list(range(len(lengths)))
     for part in together:
-        block = rectangle(model, [documents[i] for i in part], np.dtype(np.float64), len(lengths))
-        assert block.inputs.shape == block.targets.shape == block.shares.shape
+        block = padded(model, [documents[i] for i in part], np.dtype(np.float64), len(lengths))
+        assert block.inputs.shape == block.targets.shape == block.loss_weights.shape
         assert len(part) == 1 or block.inputs.size <= AT_ONCE
-        assert (block.shares > 0).sum(axis=1).tolist() == [predictions(model, documents[i]) for i in part]
-        assert block.shares.sum(axis=1) == pytest.approx(1.0 / len(lengths))
+        assert (block.loss_weights > 0).sum(axis=1).tolist() == [predictions(model, documents[i]) for i in part]
+        assert block.loss_weights.sum(axis=1) == pytest.approx(1.0 / len(lengths))
     counts = [predictions(model, documents[i]) for part in together for i in part]
     assert counts == sorted(counts, reverse=True), "neighbours by length"
 
@@ -154,7 +154,7 @@ def test_filling_is_not_seen() -> None:
     assert (gradient[: 8 * MODEL.emb].reshape(8, -1)[[0, 6, 7]] == 0.0).all(), "rows of tokens that nobody used"
 
 
-def test_many_documents_in_several_rectangles_agree_with_one_by_one() -> None:
+def test_many_documents_in_several_padded_batches_agree_with_one_by_one() -> None:
     stream, runner = np.random.default_rng(3), opened()
     batch = [np.array([8, *stream.integers(0, 8, n), 8]) for n in stream.integers(0, 9, 200)]
     assert len(parts(MODEL, batch)) > 3
@@ -165,7 +165,7 @@ def test_many_documents_in_several_rectangles_agree_with_one_by_one() -> None:
 
 
 def test_looking_back() -> None:
-    mask = look_back(2, 4, np.dtype(np.float64))
+    mask = causal_mask(2, 4, np.dtype(np.float64))
     assert np.array_equal(mask, [[0, 0, 0, -np.inf], [0, 0, 0, 0]])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from microgpt.engines import atomic, create
 from microgpt.engines.atomic import AtomicRunner
-from microgpt.engines.base import Batch, EngineConfig
+from microgpt.engines.contract import Batch, EngineConfig
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh

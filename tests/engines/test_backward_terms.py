@@ -16,7 +16,7 @@ import pytest
 from microgpt.engines import create, parity
 from microgpt.engines.array import backward as module
 from microgpt.engines.array import engine
-from microgpt.engines.base import Batch, EngineConfig, Runner
+from microgpt.engines.contract import Batch, EngineConfig, Runner
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from microgpt.engines import create, parity
-from microgpt.engines.base import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig
 from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import fresh
 
 every_kind = pytest.mark.parametrize(("name", "precision"), list(kinds()))

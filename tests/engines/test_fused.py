@@ -15,13 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from microgpt.engines import create, parity
-from microgpt.engines.base import Batch, EngineConfig, Precision
-from microgpt.engines.fused.compile import load, reason_unavailable
+from microgpt.engines.contract import Batch, EngineConfig
+from microgpt.engines.fused.build import load, reason_unavailable
 from microgpt.engines.fused.engine import FusedEngine, FusedRunner, declared, flattened
 from microgpt.errors import UsageError
 from microgpt.model.ledger import params, tensors
 from microgpt.model.schedule import learning_rates
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import State, fresh
 from tests.engines.golden import golden
 
@@ -362,4 +362,4 @@ def test_sequences_that_can_not_be(tokens: list[int]) -> None:
 )
 def test_what_it_can_not_use_is_refused(config: EngineConfig, named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        FusedEngine(config)
+        create("fused", config)

@@ -13,7 +13,7 @@ import pytest
 
 from microgpt import files
 from microgpt.engines.fused import cache
-from microgpt.engines.fused.compile import CacheWarning, build, load, reason_unavailable
+from microgpt.engines.fused.build import CacheWarning, build, load, reason_unavailable
 from microgpt.errors import EnvironmentFault
 from tests.engines.stand_in import size_of
 

@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 
 from microgpt.engines import create, parity
-from microgpt.engines.base import Batch, EngineConfig
-from microgpt.engines.fused.compile import KERNEL, find_compiler, load, reason_unavailable
+from microgpt.engines.contract import Batch, EngineConfig
+from microgpt.engines.fused.build import KERNEL, find_compiler, load, reason_unavailable
 from microgpt.engines.fused.engine import FusedRunner, declared, defines
+from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 
 pytestmark = pytest.mark.skipif(reason_unavailable() is not None, reason=str(reason_unavailable()))
 
 SOURCE = KERNEL.read_text("utf-8")
-SIDE_BY_SIDE = ModelConfig(7, 8, 2, 2, 4, 2, norm_embeddings=True, norm_head=True)
-ONE_BY_ONE = ModelConfig(7, 20, 2, 2, 20, 2, norm_embeddings=True, norm_head=True)  # heads of 10 are no lanes
+PACKED = ModelConfig(7, 8, 2, 2, 4, 2, norm_embeddings=True, norm_head=True)
+SEPARATE = ModelConfig(7, 20, 2, 2, 20, 2, norm_embeddings=True, norm_head=True)  # heads of 10 are no lanes
 BACKWARD = ("_backward", "backward", "outer_block", "outer", "scatter", "reduce")  # ends of functions' names
 FUNCTION = re.compile(r"^(?:SEPARATE|INLINE|static) \w+ \*?(\w+)\([^;{]*\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
-CALL = re.compile(r"^ +(?:for \(.*?\) |if \(\w+\) )?((?:store|outer|product|turn|scatter|\w+_backward)\(.*\);)")
+CALL = re.compile(r"^ +(?:for \(.*?\) |if \(\w+\) )?((?:store|outer|product|transpose|scatter|\w+_backward)\(.*\);)")
 LONG_CALL = re.compile(r"^ +(outer|product|linear_backward|embed_backward)\([^;]*?\n[^;]*?\);", re.MULTILINE)
 CHANGE = re.compile(r"^ .*[^-+*/=<>!]([-+]=) (.*?);", re.MULTILINE)
 VALUE = re.compile(r"^ +(?:const )?(?:vector|real) (\w+) = ([^;{]*);", re.MULTILINE)
@@ -94,7 +95,7 @@ def test_the_statements_are_found() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", [SIDE_BY_SIDE, ONE_BY_ONE], ids=["side by side", "one by one"])
+@pytest.mark.parametrize("model", [PACKED, SEPARATE], ids=["packed heads", "separate heads"])
 def test_whole_it_passes(model: ModelConfig, tmp_path: Path) -> None:
     assert gradient_error(SOURCE, tmp_path, model) < 1e-11
 
@@ -104,7 +105,7 @@ def test_whole_it_passes(model: ModelConfig, tmp_path: Path) -> None:
 def test_broken_it_fails(index: int, tmp_path: Path) -> None:
     text = MUTANTS[index][1]
     errors = []
-    for model in (SIDE_BY_SIDE, ONE_BY_ONE):
+    for model in (PACKED, SEPARATE):
         (tmp_path / str(model.emb)).mkdir()
         errors.append(gradient_error(text, tmp_path / str(model.emb), model))
         if not errors[-1] <= 1e-11:
@@ -112,12 +113,26 @@ def test_broken_it_fails(index: int, tmp_path: Path) -> None:
     pytest.fail(f"{MUTANTS[index][0]}: nobody noticed, errors {errors}")
 
 
+def test_the_epsilons_are_those_of_the_contract() -> None:
+    model, batch = ModelConfig(5, 4, 2, 1, 3, 1), [np.array([4, 1, 2, 4])]
+    for name in ("EPSILON_NORM", "EPSILON_ADAM"):
+        constants = defines(model, "64")
+        losses = []
+        for value in (constants[name], 1.0):
+            library = declared(load(constants | {name: value}))
+            runner = FusedRunner(EngineConfig(), fresh(model, np.linspace(-1, 1, params(model))), library)
+            losses.append(runner.advance([batch] * 2, np.full(2, 0.1))[1])
+        expected = create("array", EngineConfig()).open(fresh(model, np.linspace(-1, 1, params(model))))
+        assert losses[0] == pytest.approx(expected.advance([batch] * 2, np.full(2, 0.1))[1], rel=1e-12)
+        assert losses[1] != pytest.approx(losses[0], rel=1e-3)
+
+
 GUARDED = """
 import ctypes, json, sys
 import numpy as np
 from pathlib import Path
-from microgpt.engines.base import EngineConfig
-from microgpt.engines.fused.compile import load
+from microgpt.engines.contract import EngineConfig
+from microgpt.engines.fused.build import load
 from microgpt.engines.fused.engine import FusedRunner, declared, defines
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microgpt.engines.base import Precision
+from microgpt.model.settings import Precision
 from tests.engines.golden import golden
 
 RUNS = ["karpathy_1000", "karpathy_e32h4l2_60", "artistic_200"]

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed: pip install 'microgpt-symmetry[torch]'")
 
 from microgpt.engines import create, parity
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.engines.torch import engine
 from microgpt.engines.torch import net as module
 from microgpt.model.settings import ModelConfig

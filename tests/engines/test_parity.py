@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from microgpt.engines import available, create, parity
-from microgpt.engines.base import EngineConfig
+from microgpt.engines import REGISTRY, available, create, parity
+from microgpt.engines.contract import EngineConfig
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig
 
@@ -21,9 +21,7 @@ def test_some_of_the_quick_checks_are_ok(monkeypatch: pytest.MonkeyPatch) -> Non
     checks = list(parity.verify())
     assert [check for check in checks if not check.ok] == []
     others = [one.name for one in available() if one.usable and one.name != "atomic"]
-    expected = {("atomic", "64")} | {
-        (name, each) for name in others for each in create(name, EngineConfig()).precisions
-    }
+    expected = {("atomic", "64")} | {(name, each) for name in others for each in REGISTRY[name].precisions}
     assert {(check.engine, check.precision) for check in checks} == expected
 
 

@@ -11,14 +11,14 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from microgpt.cli.app import run  # noqa: E402
 from microgpt.engines import create, parity  # noqa: E402
-from microgpt.engines.base import EngineConfig, Precision  # noqa: E402
+from microgpt.engines.contract import EngineConfig  # noqa: E402
 from microgpt.engines.torch import engine  # noqa: E402
 from microgpt.engines.torch.devices import at_once, computing, device_of, require_memory  # noqa: E402
 from microgpt.engines.torch.engine import TorchEngine  # noqa: E402
 from microgpt.errors import EnvironmentFault, UsageError  # noqa: E402
 from microgpt.model.cost import activation_bytes  # noqa: E402
 from microgpt.model.ledger import params, tensors  # noqa: E402
-from microgpt.model.settings import ModelConfig  # noqa: E402
+from microgpt.model.settings import ModelConfig, Precision  # noqa: E402
 from microgpt.model.state import State, fresh  # noqa: E402
 from microgpt.training import checkpoint as checkpoints  # noqa: E402
 from microgpt.training.prepare import settled  # noqa: E402

@@ -7,7 +7,7 @@ import pytest
 
 from microgpt.cli.app import run
 from microgpt.engines import available, choose, create, device
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import EnvironmentFault
 from microgpt.training.prepare import settled
 from microgpt.training.request import Request

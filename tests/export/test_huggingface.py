@@ -21,7 +21,7 @@ from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
 from microgpt.engines.array.forward import forward, softmax
 from microgpt.engines.array.matrices import matrices
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.export import export
 from microgpt.export.huggingface import contents

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import EnvironmentFault, MicrogptError
 from microgpt.export import export
 from microgpt.export.onnx import _verify, graph

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
-from microgpt.engines.base import EngineConfig, Runner
+from microgpt.engines.contract import EngineConfig, Runner
 from microgpt.errors import DivergedError
 from microgpt.export import export
 from microgpt.export.page import page

@@ -4,7 +4,7 @@ import random
 import shutil
 from pathlib import Path
 
-from microgpt.engines.fused.compile import build, load
+from microgpt.engines.fused.build import build, load
 from tests.engines.stand_in import STAND_IN, size_of
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from microgpt import untrusted
 from microgpt.cli.runs import line
 from microgpt.engines import create
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import CheckpointError, DataError, DivergedError
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training import find

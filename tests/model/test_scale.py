@@ -16,7 +16,8 @@ from torch.autograd.graph import saved_tensors_hooks  # noqa: E402
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from microgpt.engines.torch.net import Net, losses, net  # noqa: E402
+from microgpt.engines.array.matrices import Matrices  # noqa: E402
+from microgpt.engines.torch.net import losses, net  # noqa: E402
 
 pytestmark = pytest.mark.long
 
@@ -35,7 +36,7 @@ def leaves(model: ModelConfig, precision: Precision) -> tuple[Any, Any]:
     return flat, torch.zeros_like(flat)
 
 
-def loss_of(model: ModelConfig, weights: Net, precision: Precision) -> Any:
+def loss_of(model: ModelConfig, weights: Matrices[torch.Tensor], precision: Precision) -> Any:
     tokens, wanted = torch.randint(model.vocabulary, (2, BATCH, model.ctx))
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         return losses(model, weights, tokens, wanted).mean()

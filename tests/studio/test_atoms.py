@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgpt.engines import create
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import DataError, DivergedError, UsageError
 from microgpt.model.ledger import params
 from microgpt.studio import atoms, graphs, recording

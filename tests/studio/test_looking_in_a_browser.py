@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from microgpt.engines import create
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.studio import graphs
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import CheckpointError, DataError, DivergedError, MicrogptError
 from microgpt.model.ledger import ledger, params, tensors
 from microgpt.model.settings import ModelConfig

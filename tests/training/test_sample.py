@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
-from microgpt.engines.base import EngineConfig
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import DataError, DivergedError, UsageError
 from microgpt.model.settings import Settings
 from microgpt.model.state import State, draw_weights, fresh

@@ -10,7 +10,7 @@ import click
 from microgpt.cli.law_options import MARKS, column_options, conditions
 from microgpt.cli.options import FORCE, JSON
 from microgpt.cli.streams import console
-from microgpt.collector import uncollected
+from microgpt.collector import gc_disabled
 
 if TYPE_CHECKING:
     from microgpt.lab.audit import Finding
@@ -50,7 +50,7 @@ def _known(context: click.Context, parameter: click.Parameter, what: str | None)
 @click.option("--lr", metavar="COLUMN", help="CSV: learning rate.  [default: found by its name]")
 @click.option("--seed", metavar="COLUMN", help="CSV: seed.  [default: found by its name]")
 @click.option("--vocabulary", type=int, metavar="N", help="Number of tokens there are, to know a loss of no learning.")
-@uncollected()
+@gc_disabled()
 def command(
     what: Any,
     store: str,

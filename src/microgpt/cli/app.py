@@ -285,5 +285,5 @@ def _outlast_streams(patient: bool) -> None:
 
 def _end_compilers(for_good: bool = False) -> None:
     """A compiler has a session of its own, and would outlive this process."""
-    if compiler := sys.modules.get("microgpt.engines.fused.compiler"):
+    if compiler := sys.modules.get("microgpt.engines.fused.toolchain"):
         compiler.end_all(for_good)

@@ -29,7 +29,7 @@ def command(engine: str, precision: str, threads: int, as_json: bool) -> None:
     One document a step or 16, of the built-in names; medians of five. GFLOP/s counts useful work alone.
     """
     from microgpt.engines import available, choose
-    from microgpt.engines.base import EngineConfig
+    from microgpt.engines.contract import EngineConfig
     from microgpt.engines.measure import measure, peak
 
     names = [found.name for found in available() if found.usable] if engine == "all" else [choose(engine)]

@@ -37,11 +37,12 @@ def command(show_kernel: bool, vocabulary: int, precision: str, as_json: bool, *
 
 def _kernel(vocabulary: int, precision: str, sizes: dict[str, Any]) -> tuple[str, str]:
     """The command that compiles a kernel, and what is compiled."""
-    from microgpt.engines.base import EngineConfig, require
-    from microgpt.engines.fused.compile import command_line, source
-    from microgpt.engines.fused.engine import FusedEngine, defines
+    from microgpt.engines import check
+    from microgpt.engines.contract import EngineConfig
+    from microgpt.engines.fused.build import command_line, source
+    from microgpt.engines.fused.engine import defines
 
-    config = EngineConfig(precision)  # type: ignore[arg-type]  # `require` refuses what it can't be
-    require(FusedEngine.name, config, FusedEngine.precisions, most_threads=1)
+    config = EngineConfig(precision)  # type: ignore[arg-type]  # `check` refuses what it can't be
+    check("fused", config)
     constants = defines(Settings(**sizes).model(vocabulary), config.precision)
     return command_line(constants), source(constants)

@@ -4,14 +4,14 @@ import click
 
 from microgpt.cli.analyze import STORE
 from microgpt.cli.options import FORCE
-from microgpt.collector import uncollected
+from microgpt.collector import gc_disabled
 
 
 @click.command("report")
 @STORE
 @click.option("--out", default="report.html", show_default=True, metavar="FILE", help="The page to write.")
 @FORCE
-@uncollected()
+@gc_disabled()
 def command(store: str, out: str, force: bool) -> None:
     """Write one HTML page of a store: tables, plots, samples, settings, and what to beware of.
 

@@ -78,9 +78,7 @@ def command(what: str, **given: Any) -> int:
         return 0
     with Stop() as stop:
         stop.listen()
-        end = _carry_out(
-            planned, texts, lambda: _executor(asked, planned, texts, jobs, given["keep_runs"]), given, stop
-        )
+        end = _carry_out(planned, texts, lambda: _executor(asked, planned, jobs, given["keep_runs"]), given, stop)
         _print_end(end, given["store"], given["as_json"])
     return stop.code
 
@@ -139,20 +137,19 @@ def _jobs(planned: "Plan") -> int:
     return 1 if on_cards else cores()
 
 
-def _executor(asked: "Asked | None", planned: "Plan", texts: "Texts", jobs: int, keep_runs: bool) -> "Executor":
-    """A cluster, or processes; where runs can train together or share a trunk, such as take groups. A run with a folder
+def _executor(asked: "Asked | None", planned: "Plan", jobs: int, keep_runs: bool) -> "Executor":
+    """A cluster, or processes; where runs can share a trunk, such as take all of its branches. A run with a folder
     trains alone."""
     if asked:
         from microgpt.lab.cluster.executor import RayCluster
 
         return RayCluster(asked)
-    from microgpt.lab.ensemble import shape
     from microgpt.lab.executors import LocalProcesses
     from microgpt.lab.groups import InGroups
     from microgpt.lab.trunk import trunk
 
-    if not keep_runs and any(shape(level) or trunk(level) for level in planned.levels):
-        return InGroups(jobs, texts)
+    if not keep_runs and any(map(trunk, planned.levels)):
+        return InGroups(jobs)
     return LocalProcesses(jobs, "runs" if keep_runs else "")
 
 
@@ -181,24 +178,25 @@ def _asked(given: dict[str, Any]) -> "Asked | None":
 
 
 def _check_gpus(asked: "Asked", planned: "Plan") -> None:
-    others = {level.asked.engine for level in planned.levels} - {"torch"}
+    from microgpt.engines import REGISTRY
+
+    able = " or ".join(name for name, entry in REGISTRY.items() if entry.settle)
+    others = ", ".join(
+        sorted({level.asked.engine for level in planned.levels if not REGISTRY[level.asked.engine].settle})
+    )
     if asked.gpus and others:
-        raise UsageError(
-            f"--gpus-per-run is for the engine torch, found runs with {', '.join(sorted(others))}; add --engine torch."
-        )
+        raise UsageError(f"--gpus-per-run is for the engine {able}, found runs with {others}; add --engine {able}.")
 
 
 def _check_trunk(planned: "Plan", given: dict[str, Any]) -> None:
     """Refuse a trunk where nobody would train one: what runs come to would be the same, and their price too."""
-    from microgpt.lab.trunk import shares, trunk
+    from microgpt.lab.trunk import shares
 
     told = "--schedule trunk trains the lengths of a size one after another, "
     if given["executor"] == "ray":
         raise UsageError(told + "which --executor ray hands out as single runs; leave one out.")
     if given["keep_runs"]:
         raise UsageError(told + "and --keep-runs writes the folder of a training of its own; leave one out.")
-    if not all(map(trunk, planned.levels)):
-        raise UsageError(told + "and --engine torch those of a length together; add --engine fused, or --engine array.")
     if min(shares(planned.levels)) == 1:
         raise UsageError(told + f"found no two lengths of a size in {planned.name}; leave it out.")
 

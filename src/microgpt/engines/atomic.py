@@ -14,18 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.collector import uncollected
-from microgpt.engines.base import (
+from microgpt.collector import gc_disabled
+from microgpt.engines.contract import (
     Batch,
     EngineConfig,
-    Precision,
     Runner,
     Tokens,
     checked,
     checked_batch,
     checked_prefix,
     predictions,
-    require,
     reusable,
 )
 from microgpt.model.ledger import ledger
@@ -40,7 +38,7 @@ _LOCK = threading.Lock()  # the tape is one per process
 @contextmanager
 def _tape() -> Iterator[None]:
     """The tape, for one thread alone."""
-    with _LOCK, uncollected():
+    with _LOCK, gc_disabled():
         try:
             yield
         finally:
@@ -135,7 +133,7 @@ class AtomicRunner:
         return sum(self._backward_document(tokens, len(batch)) for tokens in batch)
 
     def _backward_document(self, tokens: Tokens, documents: int) -> float:
-        """One document's share of the loss. Only its own operations are on the tape; the weights add up the shares."""
+        """One document's part of the loss. Only its operations are on the tape; weights add up partial gradients."""
         loss = self._gpt.loss(tokens.tolist()) / documents
         backward(loss)
         return float(loss)
@@ -150,14 +148,14 @@ class AtomicRunner:
 def _summed_loss(floating: GPT, tokens: list[int], count: int) -> float:
     past: Past = {}
     try:
-        told = [log_softmax(floating.logits(tokens[t], t, past))[tokens[t + 1]] for t in range(count)]
-        return -math.fsum(told)
+        logs = [log_softmax(floating.logits(tokens[t], t, past))[tokens[t + 1]] for t in range(count)]
+        return -math.fsum(logs)
     except NOT_FINITE:
         return math.nan
 
 
 class _Cache:
-    """Keys and values of the tokens told so far, for weights that stay as they are."""
+    """Keys and values of the tokens read so far, for weights that stay as they are."""
 
     def __init__(self, model: ModelConfig, weights: list[float]) -> None:
         self.weights = weights
@@ -184,11 +182,7 @@ class _Cache:
 class AtomicEngine:
     """Scalars with a tape; float64, one thread."""
 
-    name = "atomic"
-    precisions: tuple[Precision, ...] = ("64",)
-
     def __init__(self, config: EngineConfig) -> None:
-        require(self.name, config, self.precisions, most_threads=1)
         self.config = config
 
     def ready(self, model: ModelConfig) -> None:

@@ -4,18 +4,18 @@ import ctypes
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from microgpt.engines import create
-from microgpt.engines.base import Batch, EngineConfig, Precision, predictions
-from microgpt.engines.fused.compile import KERNEL, load
+from microgpt.engines import REGISTRY, create
+from microgpt.engines.contract import Batch, EngineConfig, predictions
+from microgpt.engines.fused.build import KERNEL, load
 from microgpt.errors import EnvironmentFault
 from microgpt.model.cost import step_cost
 from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import State, fresh
 
 ROUNDS_OF_PEAK = 200_000  # of all chains: some milliseconds
@@ -45,7 +45,6 @@ SHAPES = (
     Shape(emb=64, batch=16),
     Shape(emb=128, batch=16),
 )
-SLOW = {"atomic": SHAPES[:1]}  # what takes minutes elsewhere is not asked of these engines
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,13 @@ def measure(
     Each measurement lasts about `seconds`, of which the median over five parts is taken.
     """
     for engine in engines:
-        own = EngineConfig("64", 1, config.beta1, config.beta2) if engine == "atomic" else config
-        for shape in SLOW.get(engine, SHAPES):
+        entry = REGISTRY[engine]
+        own = config  # where the engine has a choice
+        if len(entry.precisions) == 1:
+            own = replace(own, precision=entry.precisions[0])
+        if entry.most_threads == 1:
+            own = replace(own, threads=1)
+        for shape in SHAPES[:1] if entry.slow else SHAPES:
             yield _row(engine, own, shape, vocabulary, batches, seconds)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from microgpt import files
+from microgpt.engines import REGISTRY
 from microgpt.errors import EnvironmentFault, MicrogptError, UsageError
 
 
@@ -83,5 +84,6 @@ def report(told: str) -> None:
 
 def require_one(engine: str) -> None:
     """Raise `UsageError` where several ranks would train with an engine that computes in one process."""
-    if engine != "torch" and ranks() > 1:
-        raise UsageError(f"--engine {engine} computes in one process, found {ranks()} ranks; use --engine torch.")
+    if ranks() > 1 and not REGISTRY[engine].ranks:
+        others = " or ".join(name for name, entry in REGISTRY.items() if entry.ranks)
+        raise UsageError(f"--engine {engine} computes in one process, found {ranks()} ranks; use --engine {others}.")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from microgpt import __version__
 from microgpt.engines.array.forward import forward, softmax
 from microgpt.engines.array.matrices import matrices
-from microgpt.engines.base import EPSILON_NORM
+from microgpt.engines.contract import EPSILON_NORM
 from microgpt.errors import EnvironmentFault, MicrogptError, UsageError
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig

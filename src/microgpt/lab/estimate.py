@@ -9,9 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from microgpt.engines import create
-from microgpt.engines.base import Runner
+from microgpt.engines.contract import Runner
 from microgpt.lab.costs import params_by_part, seen, training_flop
-from microgpt.lab.ensemble import quicker
 from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.plan import Plan
 from microgpt.lab.spec import Spec
@@ -106,14 +105,12 @@ def estimate(plan: Plan, texts: Texts, jobs: int) -> Estimate:
         counts[0] += 1
         counts[1] += member.role == "tuning"
     paces: dict[str, _Pace] = {}
-    grouped: dict[str, _Pace] = {}
     rows = []
     for level, share in zip(plan.levels, shares(plan.levels), strict=True):
-        size, (count, _) = _size(level), runs[_level(level, tuned)]
+        size = _size(level)
         if size not in paces:
-            paces[size] = pace = _measure(level, texts)
-            grouped[size] = replace(pace, step=pace.step / quicker(level, texts, pace.step, -(-count // jobs)))
-        rows.append(_row(level, texts.shared(level), grouped[size], share, *runs[_level(level, tuned)]))
+            paces[size] = _measure(level, texts)
+        rows.append(_row(level, texts.shared(level), paces[size], share, *runs[_level(level, tuned)]))
     most = max(rows, key=lambda row: row.runs * row.seconds).spec
     start, slower = _together(most, paces[_size(most)], jobs)
     return Estimate(tuple(replace(row, seconds=slower * row.seconds) for row in rows), jobs, start)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from microgpt.engines import EVERYWHERE
 from microgpt.lab.record import RunRecord
 from microgpt.lab.simulate import RATES
 
@@ -80,7 +81,7 @@ FAULTS: Final[dict[str, Fault]] = {  # by the kind of finding that must meet the
     "few seeds": lambda runs: [run for run in runs if run.seed == 0 or not _is_study(run)],
     "failed runs": _one_failed,
     "mixed data": lambda runs: _changed(runs, lambda run: run.seed == 1, data_sha256="f" * 64),
-    "mixed engines": lambda runs: _changed(runs, lambda run: run.seed == 1, engine="array"),
+    "mixed engines": lambda runs: _changed(runs, lambda run: run.seed == 1, engine=EVERYWHERE),
     "mixed held-out sets": lambda runs: [
         replace(run, settings={**run.settings, "split_seed": 1}) if run.seed == 1 else run for run in runs
     ],

@@ -5,7 +5,6 @@ between runs what is the same for many: the text, the held-out sequences, the en
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from microgpt.data.dataset import Dataset
 from microgpt.engines import create
-from microgpt.engines.base import Engine, EngineConfig, Runner
+from microgpt.engines.contract import Engine, EngineConfig, Runner
 from microgpt.errors import DivergedError
 from microgpt.lab.costs import skeleton
 from microgpt.lab.record import RunRecord
@@ -176,25 +175,15 @@ def _evaluate(runner: Runner, shared: Shared) -> HeldOut:
     """The held-out loss by training/evaluate.py; None where nothing is held out. Raises `DivergedError`."""
     if not shared.held_out:
         return None, None
-    parts = [runner.evaluate(part) for part in stretches(shared.held_out)]
-    sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return summed_up(sums, counts, shared)
-
-
-def summed_up(sums: NDArray[np.float64], counts: NDArray[np.int64], shared: Shared) -> HeldOut:
-    """The held-out loss, of the summed losses and the numbers of predictions of all that is held out, (n,) each. Raises
-    `DivergedError` where a loss is not finite."""
+    stretches = range(0, len(shared.held_out), AT_ONCE)
+    parts = [runner.evaluate(shared.held_out[first : first + AT_ONCE]) for first in stretches]
+    sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))  # (n,) each
     if not np.isfinite(sums).all():
         raise DivergedError("expected a finite held-out loss, found another: the weights are too large; lower --lr.")
     clusters: tuple[NDArray[Any], NDArray[Any]] = (sums, counts)
     if shared.split.is_running:
         clusters = contiguous(sums), contiguous(counts)
     return float(sums.sum() / counts.sum()), standard_error(*clusters)
-
-
-def stretches(sequences: Sequence[Any]) -> list[Any]:
-    """Sequences in as many parts as an engine is called with."""
-    return [sequences[first : first + AT_ONCE] for first in range(0, len(sequences), AT_ONCE)]
 
 
 def samples_of(prepared: Prepared, runner: Runner) -> tuple[str, ...]:

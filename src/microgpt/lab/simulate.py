@@ -11,6 +11,7 @@ from hashlib import sha256
 from itertools import product
 from typing import Any, Final
 
+from microgpt.engines import automatic
 from microgpt.lab.record import Role, RunRecord
 from microgpt.model.ledger import ledger, params
 from microgpt.model.settings import Settings
@@ -115,7 +116,7 @@ def _record(design: Design, size: tuple[int, int, int], chosen: Mapping[str, Any
         data="names",
         data_sha256=sha256(b"names").hexdigest(),
         kind="lines",
-        engine="fused",
+        engine=automatic()[0],
         precision="32",
         params=total,
         params_embedding=embedding,

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from microgpt.collector import uncollected
+from microgpt.collector import gc_disabled
 from microgpt.errors import StoreError
 from microgpt.lab.lock import held
 from microgpt.lab.opening import check, connect, told
@@ -71,7 +71,7 @@ class Store:
             self._check_types("runs")
             rows = self._connection.execute(f"SELECT {self._selected()} FROM runs ORDER BY rowid").fetchall()
         found = []
-        with told(self.path), uncollected():
+        with told(self.path), gc_disabled():
             for row in rows:
                 of_run = members.get(row[0], [] if sweep else _NO_SWEEP)
                 roles = {known for _, known in of_run}

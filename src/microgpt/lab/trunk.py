@@ -14,7 +14,6 @@ import numpy as np
 
 from microgpt.errors import DivergedError
 from microgpt.lab.costs import skeleton
-from microgpt.lab.ensemble import shape
 from microgpt.lab.run import Trained, Workshop, advance, ended, now
 from microgpt.lab.spec import Spec
 from microgpt.model.schedule import cooldown_start
@@ -23,10 +22,8 @@ from microgpt.training.stopwatch import Stopwatch
 
 
 def trunk(spec: Spec) -> Spec | None:
-    """What a run has in common with all that can branch off from the same trunk; None where it is trained alone, or
-    with others of its length."""
-    branches = spec.settings.decay == "cooldown" and shape(spec) is None
-    return spec.with_settings(steps=max(1, spec.settings.warmup)) if branches else None
+    """What a run has in common with all that can branch off from the same trunk; None where it is trained alone."""
+    return spec.with_settings(steps=max(1, spec.settings.warmup)) if spec.settings.decay == "cooldown" else None
 
 
 def shares(levels: Sequence[Spec]) -> list[float]:

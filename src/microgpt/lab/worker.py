@@ -1,6 +1,6 @@
 """One process that carries out runs, one after another, and keeps between them what they share.
 
-It hears specifications from a pipe, one or a group that trains together, and answers each with what came of it. It ends
+It hears specifications from a pipe, one or all branches of a trunk, and answers each with what came of it. It ends
 when the pipe closes, and at once when the process that started it is gone; Ctrl-C is that one's to decide.
 """
 
@@ -13,10 +13,9 @@ from multiprocessing.connection import Connection, wait
 
 from microgpt.children import leave_interrupts, leave_orphaned
 from microgpt.errors import MicrogptError, UsageError
-from microgpt.lab.ensemble import carry_out_together
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
-from microgpt.lab.trunk import carry_out_branches, trunk
+from microgpt.lab.trunk import carry_out_branches
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,11 @@ def work(connection: Connection, out: str) -> None:
 
 
 def outcomes_of(workshop: Workshop, specs: list[Spec]) -> Iterator[Outcome]:
-    """What comes of runs in their order: of a group together or, where that can't be, of each alone."""
+    """What comes of runs in their order: of the branches of a trunk together or, where that can't be, of each alone."""
     done = 0
     if len(specs) > 1:
-        together = carry_out_branches if trunk(specs[0]) else carry_out_together
         with contextlib.suppress(Exception):  # what it was, a run alone meets too, and tells
-            for trained in together(workshop, specs):
+            for trained in carry_out_branches(workshop, specs):
                 done += 1
                 yield trained
     for spec in specs[done:]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from microgpt.data.reading import read, read_bytes
 from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
-from microgpt.engines import choose, create
-from microgpt.engines.base import EngineConfig, Runner
+from microgpt.engines import EVERYWHERE, choose, create
+from microgpt.engines.contract import EngineConfig, Runner
 from microgpt.errors import EnvironmentFault, MicrogptError, UsageError
 from microgpt.export import export
 from microgpt.library.given import Sources, in_memory, sources, stream
@@ -312,7 +312,7 @@ class Run:
         return self._opened.reader()
 
     def _open(self) -> Runner:
-        """The model opened on the engine of its training or, where this machine lacks that, on `array`."""
+        """The model opened on the engine of its training or, where this machine lacks that, on `EVERYWHERE`."""
         training = self.checkpoint.training
         if training is None:
             name, config = choose("auto"), EngineConfig()
@@ -322,4 +322,4 @@ class Run:
         try:
             return create(name, config).open(self.checkpoint.state)
         except EnvironmentFault:
-            return create("array", EngineConfig()).open(self.checkpoint.state)
+            return create(EVERYWHERE, EngineConfig()).open(self.checkpoint.state)

@@ -23,6 +23,7 @@ MOST = 10**15  # of any whole number: beyond it a product of sizes is no number 
 
 Decay = Literal["linear", "cosine", "constant", "cooldown"]
 Initial = Literal["uniform", "gauss"]
+Precision = Literal["32", "64", "bf16"]  # bits of a number
 Group = Literal["model", "schedule", "text", "selection", "computing", "place", "recipe"]
 SCIENTIFIC_GROUPS: Final = ("model", "schedule", "text")  # what decides the result of a run
 

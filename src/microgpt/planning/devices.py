@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from microgpt.planning.memory import Precision
+from microgpt.model.settings import Precision
 
 
 @dataclass(frozen=True)

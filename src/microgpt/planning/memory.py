@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 
-Precision = Literal["64", "32", "bf16"]
 PRECISIONS: Final[tuple[Precision, ...]] = ("64", "32", "bf16")
 Attention = Literal["fused", "whole"]  # in tiles that keep no scores (Dao et al. 2022), or with all scores kept
 ATTENTIONS: Final[tuple[Attention, ...]] = ("fused", "whole")

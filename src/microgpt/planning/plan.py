@@ -12,11 +12,10 @@ from typing import Any, Final
 from microgpt.errors import UsageError
 from microgpt.model.cost import flop_per_token
 from microgpt.model.ledger import params
-from microgpt.model.settings import MOST, ModelConfig
+from microgpt.model.settings import MOST, ModelConfig, Precision
 from microgpt.planning.devices import DEVICES, Device
 from microgpt.planning.memory import (
     Attention,
-    Precision,
     Sharding,
     StateBytes,
     kept_bytes,

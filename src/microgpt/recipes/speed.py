@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from microgpt.data.split import Split
-from microgpt.engines.base import Runner, predictions
+from microgpt.engines.contract import Runner, predictions
 from microgpt.model.cost import step_cost
 from microgpt.training.evaluate import evaluations
 from microgpt.training.prepare import prepare, ready_engine

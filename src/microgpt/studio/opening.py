@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from microgpt.engines.array.engine import ArrayRunner
-from microgpt.engines.base import Runner
+from microgpt.engines.contract import Runner
 from microgpt.errors import EnvironmentFault
 from microgpt.studio import xray
 from microgpt.studio.kept import Kept

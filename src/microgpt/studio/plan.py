@@ -7,14 +7,13 @@ import numpy as np
 
 from microgpt.data.dataset import Dataset
 from microgpt.data.split import Split
+from microgpt.engines import REGISTRY
 from microgpt.model.cost import activation_bytes, state_bytes, step_cost
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.training.prepare import check_memory, prepare, ready_engine, settled
 from microgpt.training.request import Request
 
-# Operations a second before anything is measured: what the engines reach at small sizes on a usual core.
-NOMINAL: Final = {"fused": 5e9, "array": 3e8, "atomic": 4e6}
 MEASURING: Final = 0.1  # seconds
 TOO_SLOW: Final = 1.0  # seconds of a step that are not spent on measuring
 FORWARD: Final = 1 / 3  # share of the forward pass in a step
@@ -58,10 +57,11 @@ def plan(request: Request, split: Split, *, measure: bool) -> dict[str, Any]:
 def _rate(request: Request, split: Split, model: ModelConfig, flop: int, measure: bool) -> tuple[float, bool]:
     """Operations a second, and whether they were measured."""
     key = (request.engine, request.precision, request.threads, model, request.settings.batch)
-    slow = flop / NOMINAL.get(request.engine, 1e9) > TOO_SLOW
+    nominal = REGISTRY[request.engine].nominal
+    slow = flop / nominal > TOO_SLOW
     if key not in _measured and measure and not slow:
         _measured[key] = flop / _seconds(request, split)
-    return _measured.get(key, NOMINAL.get(request.engine, 1e9) * request.threads), key in _measured
+    return _measured.get(key, nominal * request.threads), key in _measured
 
 
 def _seconds(request: Request, split: Split) -> float:

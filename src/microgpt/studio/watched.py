@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.slices import Tokens
-from microgpt.engines.base import Runner
+from microgpt.engines.contract import Runner
 from microgpt.model.schedule import learning_rates
 from microgpt.studio.control import Control
 from microgpt.studio.history import History

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from microgpt import untrusted
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines import available, choose, create
+from microgpt.engines import EVERYWHERE, available, choose, create
 from microgpt.engines.array.engine import ArrayRunner
-from microgpt.engines.base import EngineConfig, Runner
+from microgpt.engines.contract import EngineConfig, Runner
 from microgpt.errors import CheckpointError, DataError, DivergedError, EnvironmentFault
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints
@@ -75,7 +75,7 @@ def _history(path: Path) -> list[Path]:
 
 def open_array(checkpoint: Checkpoint) -> ArrayRunner:
     """The model on the engine that can be looked into, in float64."""
-    runner = create("array", EngineConfig("64")).open(checkpoint.state)
+    runner = create(EVERYWHERE, EngineConfig("64")).open(checkpoint.state)
     assert isinstance(runner, ArrayRunner)
     return runner
 
@@ -100,7 +100,7 @@ def _own(checkpoint: Checkpoint) -> tuple[str, EngineConfig]:
         return choose("auto"), EngineConfig()
     request = settled(checkpoint.training.request)
     if not any(engine.usable for engine in available() if engine.name == request.engine):
-        return "array", EngineConfig()
+        return EVERYWHERE, EngineConfig()
     return request.engine, engine_config(request)
 
 

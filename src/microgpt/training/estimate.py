@@ -2,18 +2,15 @@
 
 from typing import Final
 
-from microgpt.engines.base import Precision
+from microgpt.engines import REGISTRY
 from microgpt.engines.measure import peak
 from microgpt.model.cost import activation_bytes, state_bytes, step_cost
+from microgpt.model.settings import Precision
 from microgpt.training.pace import duration
 from microgpt.training.prepare import Prepared
 
 SLOWEST: Final = 1e9  # operations a second: the peak of a core that no machine is below
 LONG: Final = 60.0  # seconds: shorter trainings are not worth a word
-# Shares of a core's peak that the engines reach at the sizes of long trainings (docs/BENCHMARKS.md).
-SHARES: Final = {"fused": 0.65, "array": 0.3, "torch": 0.25, "atomic": 1e-4}
-# Seconds that no step of theirs is below, however small it is (docs/BENCHMARKS.md).
-FLOORS: Final = {"fused": 3e-6, "array": 1.2e-4, "torch": 6e-4, "atomic": 0.0}
 
 
 def flop(prepared: Prepared) -> float:
@@ -27,9 +24,9 @@ def flop(prepared: Prepared) -> float:
 def estimate(prepared: Prepared) -> str | None:
     """A sentence on time and memory, or None for a training of less than a minute."""
     request, model = prepared.request, prepared.checkpoint.model
-    if request.device != "cpu" or request.engine not in SHARES:
+    if request.device != "cpu":
         return None
-    share, floor = SHARES[request.engine], FLOORS[request.engine]
+    share, floor = REGISTRY[request.engine].peak_share, REGISTRY[request.engine].floor
     operations, least = flop(prepared), floor * (request.settings.steps - prepared.checkpoint.state.step)
     if max(operations / (SLOWEST * share), least) < LONG:  # nothing to measure for
         return None

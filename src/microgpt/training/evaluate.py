@@ -15,7 +15,7 @@ from microgpt.data.reading import Text
 from microgpt.data.slices import Tokens, Views, fitting
 from microgpt.data.split import Part, Split
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines.base import Runner
+from microgpt.engines.contract import Runner
 from microgpt.errors import DataError, DivergedError, UsageError
 
 CLUSTERS: Final = 32  # of windows: so many that their spread is known to an eighth, so few that each is long

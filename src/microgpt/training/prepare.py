@@ -17,13 +17,13 @@ from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.data.token_folder import is_token_folder
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines import choose, create, device, why_not_fused
-from microgpt.engines.base import Engine, EngineConfig, Precision
+from microgpt.engines import EVERYWHERE, REGISTRY, choose, create, device, why_not_fastest
+from microgpt.engines.contract import Engine, EngineConfig
 from microgpt.engines.ranks import ranks, require_one
 from microgpt.errors import DataError, EnvironmentFault, UsageError
 from microgpt.machine import free_memory, main_memory
 from microgpt.model.cost import activation_bytes, state_bytes
-from microgpt.model.settings import ModelConfig, Settings
+from microgpt.model.settings import ModelConfig, Precision, Settings
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint, trained
 from microgpt.training.description import Provenance, Training
@@ -151,13 +151,13 @@ def settled(request: Request) -> Request:
     """The request with the engine, the precision and the device that `auto` means here, so that a resumed run keeps
     them. Raises `EnvironmentFault` where PyTorch is to choose the device and is not installed."""
     engine = choose(request.engine)
-    automatic = "32" if engine in ("fused", "torch") else "64"  # where 32 bits are the faster ones
-    precision = automatic if request.precision == "auto" else request.precision
+    precision = REGISTRY[engine].automatic if request.precision == "auto" else request.precision
     return replace(request, engine=engine, precision=precision, device=device(engine, request.device))
 
 
 def ready_engine(prepared: Prepared, asked: str, precision: str) -> tuple[Prepared, Engine, str | None]:
-    """The engine of a training, compiled; where `auto` was asked for and the fastest can't be had, the next, and why.
+    """The engine of a training, compiled; where `auto` was asked for and the fastest can't be had, the one
+    that runs everywhere, and why.
 
     `asked` and `precision` are what the person asked for, before they were settled. Raises `EnvironmentFault` where
     the engine that was named can't be had.
@@ -165,13 +165,13 @@ def ready_engine(prepared: Prepared, asked: str, precision: str) -> tuple[Prepar
     request = prepared.request
     require_one(request.engine)
     engine = create(request.engine, engine_config(request))
-    reason = why_not_fused() if asked == "auto" else None
+    reason = why_not_fastest() if asked == "auto" else None
     try:
         engine.ready(prepared.checkpoint.model)
     except EnvironmentFault as fault:
         if asked != "auto":
             raise
-        reason, request = str(fault), settled(replace(request, engine="array", precision=precision))
+        reason, request = str(fault), settled(replace(request, engine=EVERYWHERE, precision=precision))
         training = replace(prepared.training, request=request)
         prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
         engine = create(request.engine, engine_config(request))

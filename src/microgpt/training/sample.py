@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines.base import Runner
+from microgpt.engines.contract import Runner
 from microgpt.errors import DataError, DivergedError, UsageError
 from microgpt.model.settings import MOST, flag, plain, shown
 from microgpt.model.state import SAMPLES_STREAM

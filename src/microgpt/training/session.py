@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from microgpt.data.dataset import Dataset
 from microgpt.data.slices import Tokens
-from microgpt.engines.base import Engine, Runner
+from microgpt.engines.contract import Engine, Runner
 from microgpt.errors import DivergedError
 from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import Settings, usual_rate

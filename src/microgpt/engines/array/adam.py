@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from microgpt.engines.array.matrices import Array
-from microgpt.engines.base import EPSILON_ADAM
+from microgpt.engines.contract import EPSILON_ADAM
 
 
 class Betas(NamedTuple):

@@ -10,17 +10,22 @@ import math
 
 import numpy as np
 
-from microgpt.engines.array.batching import Rectangle
+from microgpt.engines.array.batching import PaddedBatch
 from microgpt.engines.array.forward import ForwardPass, LayerPass, Normed, total
 from microgpt.engines.array.matrices import Array, LayerMatrices, Matrices
 from microgpt.model.settings import ModelConfig
 
 
 def backward(
-    model: ModelConfig, weights: Matrices, gradient: Matrices, rectangle: Rectangle, kept: ForwardPass, p: Array
+    model: ModelConfig,
+    weights: Matrices[Array],
+    gradient: Matrices[Array],
+    batch: PaddedBatch,
+    kept: ForwardPass,
+    p: Array,
 ) -> None:
     """Write the gradient of every matrix, given what the forward pass kept and its probabilities p (N, V)."""
-    d_logits = d_cross_entropy(p, rectangle)
+    d_logits = d_cross_entropy(p, batch)
     d_weight(d_logits, kept.final, gradient.lm_head)
     d_x = d_linear(d_logits, weights.lm_head)  # (N, emb)
     if kept.norm_head:
@@ -32,14 +37,14 @@ def backward(
         d_x = d_attention(model, d_x, layer, layer_gradient, layer_kept)
     if kept.norm_embeddings:
         d_x = d_rmsnorm(d_x, kept.norm_embeddings)
-    d_embedding(d_x, rectangle.inputs, gradient)
+    d_embedding(d_x, batch.inputs, gradient)
 
 
-def d_cross_entropy(p: Array, rectangle: Rectangle) -> Array:
-    """d_logits = share · (p - onehot(target)): what the model believed, less what was true."""
+def d_cross_entropy(p: Array, batch: PaddedBatch) -> Array:
+    """d_logits = loss weight · (p - onehot(target)): what the model believed, less what was true."""
     d_logits = p  # (N, V) in the same memory: the probabilities have served
-    d_logits[np.arange(len(p)), rectangle.targets.reshape(-1)] -= 1.0
-    d_logits *= rectangle.shares.reshape(-1, 1)
+    d_logits[np.arange(len(p)), batch.targets.reshape(-1)] -= 1.0
+    d_logits *= batch.loss_weights.reshape(-1, 1)
     return d_logits
 
 
@@ -72,7 +77,7 @@ def d_softmax(d_p: Array, p: Array) -> Array:
     return d_x
 
 
-def d_mlp(d_x: Array, weights: LayerMatrices, gradient: LayerMatrices, kept: LayerPass) -> Array:
+def d_mlp(d_x: Array, weights: LayerMatrices[Array], gradient: LayerMatrices[Array], kept: LayerPass) -> Array:
     """x + fc2(relu(fc1(norm(x)))): the gradient goes straight through the sum, and once more through the branch."""
     d_weight(d_x, kept.hidden, gradient.fc2)
     d_hidden = d_relu(d_linear(d_x, weights.fc2), kept.hidden)  # (N, wide)
@@ -81,19 +86,19 @@ def d_mlp(d_x: Array, weights: LayerMatrices, gradient: LayerMatrices, kept: Lay
 
 
 def d_attention(
-    model: ModelConfig, d_x: Array, weights: LayerMatrices, gradient: LayerMatrices, kept: LayerPass
+    model: ModelConfig, d_x: Array, weights: LayerMatrices[Array], gradient: LayerMatrices[Array], kept: LayerPass
 ) -> Array:
-    """x + wo(answer(norm(x))), in the same way."""
-    d_weight(d_x, kept.answer, gradient.wo)
-    d_projected = d_answer(model, d_linear(d_x, weights.wo), kept)  # (N, 3 emb)
+    """x + wo(attend(norm(x))), in the same way."""
+    d_weight(d_x, kept.attention_output, gradient.wo)
+    d_projected = d_attend(model, d_linear(d_x, weights.wo), kept)  # (N, 3 emb)
     d_weight(d_projected, kept.norm_attention.vectors, gradient.qkv)
     return d_x + d_rmsnorm(d_linear(d_projected, weights.qkv), kept.norm_attention)
 
 
-def d_answer(model: ModelConfig, d_y: Array, kept: LayerPass) -> Array:
-    """answer = A V, A = softmax(Q Kᵀ / √S) (Vaswani et al. 2017, eq. 1), in each head:
+def d_attend(model: ModelConfig, d_y: Array, kept: LayerPass) -> Array:
+    """attention output Y = A V, A = softmax(Q Kᵀ / √S) (Vaswani et al. 2017, eq. 1), in each head:
 
-    d_V = Aᵀ d_answer,  d_A = d_answer Vᵀ,  d_Q = d_scores K / √S,  d_K = d_scoresᵀ Q / √S.
+    d_V = Aᵀ d_Y,  d_A = d_Y Vᵀ,  d_Q = d_scores K / √S,  d_K = d_scoresᵀ Q / √S.
     """
     documents, heads, positions, size = kept.query.shape
     d_heads = d_y.reshape(documents, positions, heads, size).swapaxes(1, 2)  # (B, H, T, S)
@@ -107,7 +112,7 @@ def d_answer(model: ModelConfig, d_y: Array, kept: LayerPass) -> Array:
     return d_projected.reshape(len(d_y), -1)
 
 
-def d_embedding(d_x: Array, inputs: Array, gradient: Matrices) -> None:
+def d_embedding(d_x: Array, inputs: Array, gradient: Matrices[Array]) -> None:
     """x = wte[token] + wpe[position]: each row gets the sum over the tokens that used it."""
     gradient.wte.fill(0.0)
     np.add.at(gradient.wte, inputs.reshape(-1), d_x)

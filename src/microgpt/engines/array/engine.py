@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,20 +10,18 @@ from numpy.typing import NDArray
 
 from microgpt.engines.array.adam import Betas, adam
 from microgpt.engines.array.backward import backward
-from microgpt.engines.array.batching import parts, rectangle
+from microgpt.engines.array.batching import padded, parts
 from microgpt.engines.array.forward import Cache, ForwardPass, cross_entropy, forward, softmax
 from microgpt.engines.array.matrices import Array, Matrices, matrices
 from microgpt.engines.array.threads import Pinned, pinned
-from microgpt.engines.base import (
+from microgpt.engines.contract import (
     Batch,
     EngineConfig,
-    Precision,
     Tokens,
     checked,
     checked_batch,
     checked_prefix,
     predictions,
-    require,
     reusable,
 )
 from microgpt.model.ledger import params
@@ -39,7 +36,7 @@ class Moment(NamedTuple):
     present one: a step is whole or not done, whatever interrupts it."""
 
     numbers: Array  # (3, params): weights, Adam's m, Adam's v
-    weights: Matrices
+    weights: Matrices[Array]
     step: int
 
 
@@ -60,8 +57,8 @@ class ArrayRunner:
         now, spare = moment(self._model, numbers, state.step), moment(self._model, numbers.copy(), 0)
         self._moments = now, spare
         self._gradient = np.zeros(params(self._model), self._dtype)
-        self._share = np.zeros_like(self._gradient)  # of one rectangle, where a batch needs several
-        self._gradients, self._shares = matrices(self._model, self._gradient), matrices(self._model, self._share)
+        self._partial = np.zeros_like(self._gradient)  # of one padded batch, where a batch needs several
+        self._gradients, self._partials = matrices(self._model, self._gradient), matrices(self._model, self._partial)
         self._forget()
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,10 +90,10 @@ class ArrayRunner:
         sums = np.zeros(len(sequences))
         with np.errstate(all="ignore"), self._pinned():
             for part in parts(self._model, sequences):
-                block = rectangle(self._model, [sequences[i] for i in part], self._dtype, len(part))
+                block = padded(self._model, [sequences[i] for i in part], self._dtype, len(part))
                 logits = forward(self._model, self._moments[0].weights, block.inputs).logits
                 losses, _ = cross_entropy(logits, block.targets)
-                real = block.shares > 0.0  # (B, T)
+                real = block.loss_weights > 0.0  # (B, T)
                 sums[part] = np.where(real, losses.reshape(real.shape), 0.0).sum(axis=1, dtype=np.float64)
         return sums, counts
 
@@ -137,18 +134,18 @@ class ArrayRunner:
         first, *others = parts(self._model, batch)
         loss = self._backward_part(batch, first, self._gradients)
         for part in others:
-            loss += self._backward_part(batch, part, self._shares)
-            self._gradient += self._share
+            loss += self._backward_part(batch, part, self._partials)
+            self._gradient += self._partial
         return loss
 
-    def _backward_part(self, batch: Batch, part: list[int], gradient: Matrices) -> float:
-        """A part's share of the loss; its share of the gradient goes into `gradient`."""
+    def _backward_part(self, batch: Batch, part: list[int], gradient: Matrices[Array]) -> float:
+        """A part's share of the loss; its partial gradient goes into `gradient`."""
         weights = self._moments[0].weights
-        block = rectangle(self._model, [batch[i] for i in part], self._dtype, len(batch))
+        block = padded(self._model, [batch[i] for i in part], self._dtype, len(batch))
         kept = forward(self._model, weights, block.inputs)
         losses, probabilities = cross_entropy(kept.logits, block.targets)
         backward(self._model, weights, gradient, block, kept, probabilities)
-        return float(losses.dot(block.shares.reshape(-1)))
+        return float(losses.dot(block.loss_weights.reshape(-1)))
 
     def _updated(self, lr: float) -> Moment:
         """The moment after Adam's step, in the spare memory."""
@@ -172,11 +169,7 @@ def _named(kept: ForwardPass) -> Iterator[tuple[str, Array]]:
 class ArrayEngine:
     """NumPy with gradients derived by hand; float64 or float32."""
 
-    name = "array"
-    precisions: tuple[Precision, ...] = ("64", "32")
-
     def __init__(self, config: EngineConfig) -> None:
-        require(self.name, config, self.precisions, most_threads=os.cpu_count() or 1)
         self.config = config
         self._pinned = pinned(config.threads)
 

@@ -1,6 +1,6 @@
 """The forward pass: tokens to logits and losses. It keeps what the backward pass and `trace` need.
 
-Shapes: B documents, T positions, N = B·T tokens, P positions that attention looks back on (T and those of a cache),
+Shapes: B documents, T positions, N = B·T tokens, P positions of keys (T and those of a cache),
 V vocabulary, H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is symmetry.py's.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgpt.engines.array.matrices import Array, LayerMatrices, Matrices
-from microgpt.engines.base import EPSILON_NORM
+from microgpt.engines.contract import EPSILON_NORM
 from microgpt.model.settings import ModelConfig
 
 
@@ -29,9 +29,9 @@ class LayerPass(NamedTuple):
     query: Array  # (B, H, T, S)
     key: Array  # (B, H, P, S)
     value: Array  # (B, H, P, S)
-    scores: Array  # (B, H, T, P) -inf where attention would look ahead
+    scores: Array  # (B, H, T, P) -inf where the causal mask hides the key
     attention: Array  # (B, H, T, P)
-    answer: Array  # (N, emb)
+    attention_output: Array  # (N, emb)
     residual_attention: Array  # (N, emb)
     norm_mlp: Normed
     hidden: Array  # (N, wide) after ReLU
@@ -57,7 +57,7 @@ class Cache(NamedTuple):
     filled: int
 
 
-def forward(model: ModelConfig, weights: Matrices, inputs: Array, cache: Cache | None = None) -> ForwardPass:
+def forward(model: ModelConfig, weights: Matrices[Array], inputs: Array, cache: Cache | None = None) -> ForwardPass:
     """Logits of tokens (B, T), and the way to them; with a cache, of one document's tokens after the cached ones."""
     start = cache.filled if cache else 0
     places = weights.wpe[start : start + inputs.shape[1]]  # (T, emb)
@@ -74,7 +74,7 @@ def forward(model: ModelConfig, weights: Matrices, inputs: Array, cache: Cache |
 
 
 def _layer(
-    model: ModelConfig, weights: LayerMatrices, x: Array, shape: tuple[int, ...], index: int, cache: Cache | None
+    model: ModelConfig, weights: LayerMatrices[Array], x: Array, shape: tuple[int, ...], index: int, cache: Cache | None
 ) -> LayerPass:
     """x + attention(norm(x)), then x + mlp(norm(x)) (GPT-2, Radford et al. 2019, section 2.3)."""
     norm_attention = rmsnorm(x)
@@ -84,15 +84,15 @@ def _layer(
         key, value = _extend(cache.key[index], key, cache.filled), _extend(cache.value[index], value, cache.filled)
     scores = query @ key.swapaxes(-1, -2)  # (B, H, T, P)
     scores *= 1.0 / math.sqrt(model.head_size)
-    scores += look_back(*scores.shape[-2:], scores.dtype)
+    scores += causal_mask(*scores.shape[-2:], scores.dtype)
     attention = softmax(scores)
-    answer = (attention @ value).swapaxes(1, 2).reshape(-1, model.emb)  # (N, emb)
-    residual_attention = x + linear(answer, weights.wo)
+    output = (attention @ value).swapaxes(1, 2).reshape(-1, model.emb)  # (N, emb)
+    residual_attention = x + linear(output, weights.wo)
     norm_mlp = rmsnorm(residual_attention)
     hidden = relu(linear(norm_mlp.vectors, weights.fc1))  # (N, wide)
     residual_mlp = residual_attention + linear(hidden, weights.fc2)
     return LayerPass(
-        norm_attention, query, key, value, scores, attention, answer, residual_attention, norm_mlp, hidden, residual_mlp
+        norm_attention, query, key, value, scores, attention, output, residual_attention, norm_mlp, hidden, residual_mlp
     )
 
 
@@ -132,9 +132,9 @@ def rmsnorm(x: Array) -> Normed:
 
 
 @lru_cache(maxsize=32)
-def look_back(asking: int, told: int, dtype: np.dtype[Any]) -> Array:
-    """(T, P) zero where one of the last T of P positions may look, -inf where it would look ahead."""
-    return np.triu(np.full((asking, told), -np.inf, dtype), told - asking + 1)
+def causal_mask(queries: int, keys: int, dtype: np.dtype[Any]) -> Array:
+    """(T, P) zero where one of the last T of P positions may attend, -inf at the keys after it."""
+    return np.triu(np.full((queries, keys), -np.inf, dtype), keys - queries + 1)
 
 
 def softmax(x: Array) -> Array:

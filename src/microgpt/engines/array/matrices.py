@@ -1,40 +1,51 @@
-"""The flat vector of the ledger as matrices by name. Weights and gradients have the same form."""
+"""The flat vector of the ledger as matrices by name. Weights and gradients have the same form, as arrays or tensors."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
-from microgpt.model.ledger import ledger, tensors
+from microgpt.model.ledger import ledger
 from microgpt.model.settings import ModelConfig
 
 Array = NDArray[Any]
+Matrix = TypeVar("Matrix")
 
 
-class LayerMatrices(NamedTuple):
+class LayerMatrices(NamedTuple, Generic[Matrix]):
     """One block of attention and MLP."""
 
-    qkv: Array  # (3 emb, emb) attn_wq, attn_wk and attn_wv, neighbours in the ledger: one matrix product for the three
-    wo: Array  # (emb, emb)
-    fc1: Array  # (wide, emb)
-    fc2: Array  # (emb, wide)
+    qkv: Matrix  # (3 emb, emb) attn_wq, attn_wk and attn_wv, neighbours in the ledger: one matrix product for the three
+    wo: Matrix  # (emb, emb)
+    fc1: Matrix  # (wide, emb)
+    fc2: Matrix  # (emb, wide)
 
 
-class Matrices(NamedTuple):
-    """All of the model, as views: writing to one writes to the flat vector."""
+class Matrices(NamedTuple, Generic[Matrix]):
+    """All of the model."""
 
-    wte: Array  # (V, emb)
-    wpe: Array  # (ctx, emb)
-    lm_head: Array  # (V, emb)
-    layers: tuple[LayerMatrices, ...]
+    wte: Matrix  # (V, emb)
+    wpe: Matrix  # (ctx, emb)
+    lm_head: Matrix  # (V, emb)
+    layers: tuple[LayerMatrices[Matrix], ...]
 
 
-def matrices(model: ModelConfig, flat: Array) -> Matrices:
-    """Views of a flat vector (params,)."""
-    named = tensors(model, flat)
-    spans = {entry.name: entry.span for entry in ledger(model)}
-    layers = []
-    for layer in (f"layer{i}." for i in range(model.layer)):
-        first, last = spans[layer + "attn_wq"], spans[layer + "attn_wv"]
-        qkv = flat[first.start : last.stop].reshape(3 * model.emb, model.emb)
-        layers.append(LayerMatrices(qkv, *(named[layer + part] for part in ("attn_wo", "mlp_fc1", "mlp_fc2"))))
-    return Matrices(named["wte"], named["wpe"], named["lm_head"], tuple(layers))
+def cut(model: ModelConfig, matrix: Callable[[slice, int], Matrix]) -> Matrices[Matrix]:
+    """The matrices of a flat vector (params,), each made of its span and its number of columns."""
+    entries = {entry.name: entry for entry in ledger(model)}
+
+    def made(first: str, last: str = "") -> Matrix:
+        span = slice(entries[first].span.start, entries[last or first].span.stop)
+        return matrix(span, entries[first].columns)
+
+    def layer(name: str) -> LayerMatrices[Matrix]:
+        qkv = made(f"{name}.attn_wq", f"{name}.attn_wv")
+        return LayerMatrices(qkv, *(made(f"{name}.{rest}") for rest in ("attn_wo", "mlp_fc1", "mlp_fc2")))
+
+    layers = tuple(layer(f"layer{i}") for i in range(model.layer))
+    return Matrices(made("wte"), made("wpe"), made("lm_head"), layers)
+
+
+def matrices(model: ModelConfig, flat: Array) -> Matrices[Array]:
+    """Views of a flat vector (params,): writing to one writes to the vector."""
+    return cut(model, lambda span, columns: flat[span].reshape(-1, columns))

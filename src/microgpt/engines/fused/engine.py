@@ -9,24 +9,24 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines.base import (
+from microgpt.engines.contract import (
+    EPSILON_ADAM,
+    EPSILON_NORM,
     Batch,
     EngineConfig,
-    Precision,
     Tokens,
     checked,
     checked_batch,
     checked_prefix,
-    require,
     reusable,
 )
-from microgpt.engines.fused.compile import load
+from microgpt.engines.fused import MOST_THREADS
+from microgpt.engines.fused.build import load
 from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import State
 
 DTYPES: Final[dict[str, np.dtype[Any]]] = {"32": np.dtype(np.float32), "64": np.dtype(np.float64)}
-MOST_THREADS: Final = 64  # the kernel's own limit
 ALIGNMENT: Final = 64  # bytes of a line of the cache, and of the widest vector
 
 _POINTER, _WHOLE, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -44,7 +44,7 @@ _FUNCTIONS: Final[dict[str, tuple[Any, list[Any]]]] = {  # what each returns and
 }
 
 
-def defines(model: ModelConfig, precision: Precision) -> dict[str, int]:
+def defines(model: ModelConfig, precision: Precision) -> dict[str, float]:
     """The constants that the kernel is compiled with."""
     return {
         "VOCABULARY": model.vocabulary,
@@ -56,6 +56,10 @@ def defines(model: ModelConfig, precision: Precision) -> dict[str, int]:
         "NORM_EMBEDDINGS": int(model.norm_embeddings),
         "NORM_HEAD": int(model.norm_head),
         "PRECISION": int(precision),
+        "EPSILON_NORM": EPSILON_NORM,
+        "EPSILON_ADAM": EPSILON_ADAM,
+        "ALIGNMENT": ALIGNMENT,
+        "MOST_THREADS": MOST_THREADS,
     }
 
 
@@ -219,13 +223,9 @@ class FusedRunner:
 class FusedEngine:
     """One C kernel, compiled for the model's sizes on first use; float64 or float32."""
 
-    name = "fused"
-    precisions: tuple[Precision, ...] = ("64", "32")
-
     def __init__(self, config: EngineConfig) -> None:
-        require(self.name, config, self.precisions, most_threads=MOST_THREADS)
         self.config = config
-        self._loaded: dict[tuple[tuple[str, int], ...], ctypes.CDLL] = {}
+        self._loaded: dict[tuple[tuple[str, float], ...], ctypes.CDLL] = {}
 
     def ready(self, model: ModelConfig) -> None:
         """Compile the kernel for these sizes, or find it in the cache."""
@@ -234,7 +234,7 @@ class FusedEngine:
     def open(self, state: State) -> FusedRunner:
         return FusedRunner(self.config, state, self.library(defines(state.model, self.config.precision)))
 
-    def library(self, sizes: Mapping[str, int]) -> ctypes.CDLL:
+    def library(self, sizes: Mapping[str, float]) -> ctypes.CDLL:
         """The kernel for these sizes, which is looked up and verified once for an engine."""
         key = tuple(sizes.items())
         if key not in self._loaded:

@@ -1,29 +1,38 @@
 /* The fused engine's kernel: forward, backward and Adam of the whole model, compiled for one shape.
 
-   The sizes are constants, given on the compiler's command line:
+   Constants come from the compiler's command line (defines() in engine.py):
      VOCABULARY, EMB, HEAD, LAYER, CTX, FF     the model's sizes; EMB is a multiple of HEAD
      NORM_EMBEDDINGS, NORM_HEAD                1 where the norm stands, else 0
      PRECISION                                 32 or 64, the bits of a `real`
+     EPSILON_NORM, EPSILON_ADAM                those of RMSNorm and of Adam
+     ALIGNMENT, MOST_THREADS                   bytes that memory is aligned to; threads at most
+
+   Sections: numbers and vectors; sizes and memory; products; linear; RMSNorm; embeddings; attention in two forms;
+   cross-entropy; the model; chunks and slots; Adam; a team of threads; what Python calls.
+
+   Attention. The sizes decide at compile time (PACKED_HEADS) which of two forms runs:
+     packed heads     where a vector holds whole heads and CTX is 32 or less: a score is the product of two vectors,
+                      summed over the lanes of each head;
+     separate heads   elsewhere: each head by itself, its scores as a product of matrices.
 
    Vectors. All arithmetic is on vectors of LANES reals, as wide as the target's registers. Every width (EMB, WIDE =
-   FF * EMB, VOCABULARY) is padded to whole vectors with zeros. Zeros stay zeros: their gradient is zero, and so is
-   what Adam makes of it.
+   FF * EMB, VOCABULARY) is padded to whole vectors with zeros, which stay zeros: their gradient is zero, and so is what
+   Adam makes of it.
 
-   Panels. A table of numbers is cut into panels, LANES columns each, and a panel holds its rows one after another:
+   Panels. A table is cut into panels of LANES columns, and a panel holds its rows one after another:
      an activation x (rows, width) is          real x[width / LANES][ROWS][LANES]
      a matrix w (out x in in the ledger) is    real w[out / LANES][in][LANES]
    So a product reads both as streams: y[t] += x[t][i] * w[i] is one broadcast and one multiply-add for LANES outputs,
-   with no sums across lanes, and no stride is ever a power of two that would fight over a few lines of the cache.
-   A square of LANES x LANES numbers of a matrix, a tile, is contiguous; and a transposed matrix is made of transposed
-   tiles. The backward pass needs each matrix transposed as well; Adam writes both as it updates a tile.
+   with no sums across lanes, and no stride is a power of two that would fight over a few lines of the cache. A square of
+   LANES x LANES numbers of a matrix, a tile, is contiguous, and a transposed matrix is made of transposed tiles. The
+   backward pass needs each matrix transposed as well; Adam writes both as it updates a tile.
 
-   Rows. The documents of a step are packed one after another into a chunk of up to ROWS rows, a row for each
-   prediction, and only attention needs to know where a document begins. Rows beyond the last may hold anything: a
-   product works on whole blocks of rows, and nobody reads what it makes of those.
+   Rows. The documents of a step are packed into a chunk of up to ROWS rows, a row for each prediction; only attention
+   needs to know where a document begins. Rows beyond the last may hold anything, and nobody reads what comes of them.
 
    Slots. The documents of a step are dealt to slots, fixed by the size of the batch and the model's sizes alone. Each
-   slot sums its own gradient, slots are summed in their order, and threads take slots as they come: so the result is
-   bitwise the same for any number of threads.
+   slot sums its partial gradient, slots are summed in their order, and threads take slots as they come: so the result
+   is bitwise the same for any number of threads.
 
    There is no global state: whoever calls brings the memory. */
 
@@ -160,9 +169,8 @@ INLINE vector square_root(vector v) {
     return v;
 }
 
-/* e^x for x <= 0: 2^n e^r with n whole and |r| <= ln2 / 2. The relative error is that of rounding. Adding
-   1.5 * 2^MANTISSA rounds to a whole number, and leaves it in the lowest bits, from where it is shifted into the
-   exponent. */
+/* e^x for x <= 0: 2^n e^r with n whole and |r| <= ln2 / 2, to rounding. Adding 1.5 * 2^MANTISSA rounds to a whole
+   number and leaves it in the lowest bits, from where it is shifted into the exponent. */
 INLINE vector exponential(vector x) {
     static const real one_over_factorial[] = {
         1.0,           1.0,            1.0 / 2,         1.0 / 6,           1.0 / 24,
@@ -212,22 +220,22 @@ INLINE vector exponential(vector x) {
 
 typedef real Panel[ROWS][LANES] __attribute__((aligned(VECTOR_BYTES)));
 
-/* Small heads attend side by side in the lanes of a vector; others one after another, as products of matrices. */
-#define SIDE_BY_SIDE (LANES % HEAD_SIZE == 0 && CTX <= 32)
-#define MOST_PAIRS (MOST_ROWS * (CTX + 1) / 2) /* of a row and one that it heeds, in all documents of a chunk */
+#define PACKED_HEADS (LANES % HEAD_SIZE == 0 && CTX <= 32)
+#define ATTENTION_SCALE ((real)(1.0 / sqrt((double)HEAD_SIZE)))
+#define MOST_PAIRS (MOST_ROWS * (CTX + 1) / 2) /* of a query's row and a key's, in all documents of a chunk */
 typedef real Pairs[MOST_PAIRS + CTX][LANES] __attribute__((aligned(VECTOR_BYTES)));
 
 /* What a layer keeps of the forward pass for the backward pass. */
 typedef struct {
     Panel norm_attention[EMB_PANELS];
     Panel qkv[3 * EMB_PANELS];            /* queries, keys, values */
-#if SIDE_BY_SIDE
-    Pairs powers[EMB_PANELS];             /* of each pair and head: how much t heeds u, before it is */
-    Panel share[EMB_PANELS];              /* multiplied by the row's share, 1 / Σ powers */
+#if PACKED_HEADS
+    Pairs exponentials[EMB_PANELS];       /* exp(score - peak) of each pair and head: attention weights, before */
+    Panel normaliser[EMB_PANELS];         /* they are multiplied by the softmax normaliser of their row */
 #else
-    Panel attention[HEAD][CTX_PANELS];    /* row t, column u: how much t heeds u */
+    Panel attention[HEAD][CTX_PANELS];    /* row t, column u: the attention weight of query t on key u */
 #endif
-    Panel answer[EMB_PANELS];
+    Panel attention_output[EMB_PANELS];
     Panel norm_mlp[EMB_PANELS];
     Panel hidden[WIDE_PANELS];            /* after ReLU */
     real scale_attention[ROWS], scale_mlp[ROWS]; /* of the norms */
@@ -237,41 +245,41 @@ typedef struct {
 typedef struct {
     int32_t input[ROWS], target[ROWS], position[ROWS];
     int32_t first[ROWS + 1]; /* row where each document begins; one more is the end */
-    int32_t pair[ROWS];      /* first of the pairs of each row, where heads are side by side */
+    int32_t pair[ROWS];      /* first of the pairs of each row, where heads are packed */
     long documents;
-    real share[ROWS];        /* of a prediction in the loss */
+    real loss_weight[ROWS];  /* of a prediction */
     real peak[ROWS];         /* of each row: the largest logit, */
     real total[ROWS];        /* Σ exp(logits - peak), */
-    real above[ROWS];        /* and the target's logit less the peak */
+    real target_logit[ROWS]; /* and the target's logit less the peak */
     Panel stream[EMB_PANELS]; /* the residual stream, and its gradient on the way back */
     Panel embedding[EMB_PANELS], final[EMB_PANELS]; /* after the norms that may stand there */
     real scale_embedding[ROWS], scale_final[ROWS];
     Panel logits[VOCABULARY_PANELS]; /* and their gradient */
     Panel d_qkv[3 * EMB_PANELS], d_branch[EMB_PANELS], d_hidden[WIDE_PANELS];
-#if !SIDE_BY_SIDE
+#if !PACKED_HEADS
     Panel d_scores[CTX_PANELS];
-    Panel head[7][HEAD_PANELS]; /* a head's share of seven tables, where its numbers don't fill whole vectors */
-    /* Keys or values, transposed. */
-    real turned[(long)CTX_PANELS * LANES * HEAD_PANELS * LANES] __attribute__((aligned(VECTOR_BYTES)));
+    Panel head[7][HEAD_PANELS]; /* a head's columns of seven tables, where its numbers don't fill whole vectors */
+    /* Keys or values of a head, transposed. */
+    real transposed[(long)CTX_PANELS * LANES * HEAD_PANELS * LANES] __attribute__((aligned(VECTOR_BYTES)));
 #endif
     Layer layer[LAYER];
 } Activations;
 
 typedef struct {
     int64_t step; /* steps done; the number of the next one */
-    real weights[PARAMS] __attribute__((aligned(64)));
-    real m[PARAMS] __attribute__((aligned(64)));
-    real v[PARAMS] __attribute__((aligned(64)));
+    real weights[PARAMS] __attribute__((aligned(ALIGNMENT)));
+    real m[PARAMS] __attribute__((aligned(ALIGNMENT)));
+    real v[PARAMS] __attribute__((aligned(ALIGNMENT)));
 } State;
 
 typedef struct {
-    real gradient[PARAMS] __attribute__((aligned(64))); /* zero between calls and steps */
-    Activations activations __attribute__((aligned(64)));
+    real gradient[PARAMS] __attribute__((aligned(ALIGNMENT))); /* zero between calls and steps */
+    Activations activations __attribute__((aligned(ALIGNMENT)));
     double loss;
 } Slot;
 
 typedef struct {
-    real transposed[PARAMS - LM_HEAD] __attribute__((aligned(64))); /* each matrix at its offset, less LM_HEAD */
+    real transposed[PARAMS - LM_HEAD] __attribute__((aligned(ALIGNMENT))); /* each matrix at its offset, less LM_HEAD */
     Slot slot[];
 } Workspace;
 
@@ -317,8 +325,7 @@ INLINE void product_block(const int rows, const int panels, long in, const real 
 }
 
 /* y = base + x w for rows x in, in x (panels * LANES); base may be NULL, or y itself. ReLU comes for free on the way to
-   memory, forward; and backward, where the gradient passes only where `passed` is above zero. Distances between panels
-   are in reals. */
+   memory; backward it passes the gradient where `passed` is above zero. Distances between panels are in reals. */
 SEPARATE void product(long rows, long in, long panels, const real *x, long x_panel, const real *w, long w_panel,
                       const real *base, real *y, long y_panel, Finish finish, const real *passed) {
     while (panels) {
@@ -437,7 +444,7 @@ SEPARATE void rmsnorm(long rows, const real *x, real *y, real *scale) {
     for (long t = 0; t < rows; t += LANES) {
         vector scales; /* of LANES rows at once, for roots and quotients are slow */
         memcpy(&scales, scale + t, sizeof(scales));
-        scales = 1 / square_root(scales * (real)(1.0 / EMB) + (real)1e-5);
+        scales = 1 / square_root(scales * (real)(1.0 / EMB) + (real)EPSILON_NORM);
         memcpy(scale + t, &scales, sizeof(scales));
     }
     for (long t = 0; t < rows; t++) {
@@ -490,16 +497,12 @@ SEPARATE void embed_backward(long rows, const real *d_x, const Activations *a, r
     }
 }
 
-/* ── Attention ───────────────────────────────────────────────────────────────────────────────────────────────────── */
-
-/* answer = softmax(Q Kᵀ / √size) V (Vaswani et al. 2017, eq. 1) in each head, for the rows of one document from `from`
-   to `end`; `start` is where the document begins. */
-static void attention(Activations *a, Layer *layer, long start, long from, long end);
-
-/* d_V = Aᵀ d_answer, d_A = d_answer Vᵀ, d_Q = d_scores K, d_K = d_scoresᵀ Q, in each head, for one document. */
-static void attention_backward(Activations *a, const Layer *layer, long start, long end, const real *d_answers);
-
-#if SIDE_BY_SIDE
+/* Attention, in each head: output = A V with A = softmax(Q Kᵀ / √size), the attention weights (Vaswani et al. 2017, eq.
+   1). attention() serves the rows of one document from `from` to `end`; `start` is where the document begins, and the
+   causal mask lets query t see the keys up to t. attention_backward() serves a whole document:
+   d_V = Aᵀ d_output, d_A = d_output Vᵀ, d_Q = d_scores K / √size, d_K = d_scoresᵀ Q / √size. */
+#if PACKED_HEADS
+/* ── Attention with packed heads ─────────────────────────────────────────────────────────────────────────────────── */
 
 /* Sums over the lanes of each head, left in all its lanes. */
 INLINE vector sum_heads(vector v) {
@@ -511,129 +514,126 @@ INLINE vector sum_heads(vector v) {
 }
 
 SEPARATE void attention(Activations *a, Layer *layer, long start, long from, long end) {
-    const real scale = (real)(1.0 / sqrt((double)HEAD_SIZE));
     for (long p = 0; p < EMB_PANELS; p++) {
         const real *queries = layer->qkv[p][0], *keys = layer->qkv[EMB_PANELS + p][0];
         const real *values = layer->qkv[2 * EMB_PANELS + p][0];
         for (long t = from; t < end; t++) {
-            real *powers = layer->powers[p][a->pair[t] - start];
-            const vector query = load(queries + t * LANES) * scale;
-            vector peak = all(-INFINITY), total = {0}, answer = {0};
+            real *exponentials = layer->exponentials[p][a->pair[t] - start];
+            const vector query = load(queries + t * LANES) * ATTENTION_SCALE;
+            vector peak = all(-INFINITY), total = {0}, output = {0};
             for (long u = start; u <= t; u++) {
                 const vector score = sum_heads(query * load(keys + u * LANES));
-                store(powers + u * LANES, score);
+                store(exponentials + u * LANES, score);
                 peak = larger(score, peak);
             }
             for (long u = start; u <= t; u++) {
-                const vector power = exponential(load(powers + u * LANES) - peak);
-                store(powers + u * LANES, power);
-                total += power;
-                answer += power * load(values + u * LANES);
+                const vector weight = exponential(load(exponentials + u * LANES) - peak);
+                store(exponentials + u * LANES, weight);
+                total += weight;
+                output += weight * load(values + u * LANES);
             }
-            const vector share = 1 / total;
-            store(layer->share[p][t], share);
-            store(layer->answer[p][t], answer * share);
+            const vector normaliser = 1 / total;
+            store(layer->normaliser[p][t], normaliser);
+            store(layer->attention_output[p][t], output * normaliser);
         }
     }
 }
 
-/* Of the softmax: d_x = p (d_p - Σ d_p p), and Σ d_p p is d_answer · answer. Taken off the values, the answer of a token
-   that heeds itself alone leaves exactly zero, of which Adam makes no step. */
-SEPARATE void attention_backward(Activations *a, const Layer *layer, long start, long end, const real *d_answers) {
-    const real scale = (real)(1.0 / sqrt((double)HEAD_SIZE));
+/* Of the softmax: d_x = p (d_p - Σ d_p p), and Σ d_p p is d_output · output. Taken off the values, the output of a token
+   that attends to itself alone leaves exactly zero, of which Adam makes no step. */
+SEPARATE void attention_backward(Activations *a, const Layer *layer, long start, long end, const real *d_outputs) {
     for (long p = 0; p < EMB_PANELS; p++) {
         const real *queries = layer->qkv[p][0], *keys = layer->qkv[EMB_PANELS + p][0];
         const real *values = layer->qkv[2 * EMB_PANELS + p][0];
         real *d_keys = a->d_qkv[EMB_PANELS + p][0], *d_values = a->d_qkv[2 * EMB_PANELS + p][0];
         for (long t = start; t < end; t++) {
-            const real *powers = layer->powers[p][a->pair[t] - start];
-            const vector query = load(queries + t * LANES) * scale;
-            const vector d_answer = load(d_answers + p * PANEL + t * LANES) * load(layer->share[p][t]);
-            const vector answer = load(layer->answer[p][t]);
+            const real *exponentials = layer->exponentials[p][a->pair[t] - start];
+            const vector query = load(queries + t * LANES) * ATTENTION_SCALE;
+            const vector d_output = load(d_outputs + p * PANEL + t * LANES) * load(layer->normaliser[p][t]);
+            const vector output = load(layer->attention_output[p][t]);
             vector d_query = {0};
-            store(d_keys + t * LANES, (vector){0}); /* row t is the first that heeds t */
+            store(d_keys + t * LANES, (vector){0}); /* query t is the first that sees key t */
             store(d_values + t * LANES, (vector){0});
             for (long u = start; u <= t; u++) {
                 const long at = u * LANES;
-                const vector power = load(powers + at);
-                const vector d_score = power * sum_heads(d_answer * (load(values + at) - answer));
+                const vector weight = load(exponentials + at);
+                const vector d_score = weight * sum_heads(d_output * (load(values + at) - output));
                 d_query += d_score * load(keys + at);
                 store(d_keys + at, load(d_keys + at) + d_score * query);
-                store(d_values + at, load(d_values + at) + power * d_answer);
+                store(d_values + at, load(d_values + at) + weight * d_output);
             }
-            store(a->d_qkv[p][t], d_query * scale);
+            store(a->d_qkv[p][t], d_query * ATTENTION_SCALE);
         }
     }
 }
 
 #else
+/* ── Attention with separate heads ───────────────────────────────────────────────────────────────────────────────── */
 
-/* A head's share of a table, from a row on. Where heads fill whole panels it is there already; elsewhere it is copied
-   into `room`, padded with zeros. */
-INLINE const real *gather(const real *table, long head, long rows, real *room) {
+/* A head's columns of a table, from a row on. Where heads fill whole panels they are there already; elsewhere they are
+   copied into `buffer`, padded with zeros. */
+INLINE const real *gather(const real *table, long head, long rows, real *buffer) {
     if (HEAD_SIZE % LANES == 0) return table + head * HEAD_PANELS * PANEL;
     for (long j = 0; j < HEAD_SIZE; j++) {
         const long column = head * HEAD_SIZE + j;
         const real *from = table + column / LANES * PANEL + column % LANES;
-        real *to = room + j / LANES * PANEL + j % LANES;
+        real *to = buffer + j / LANES * PANEL + j % LANES;
         for (long t = 0; t < rows; t++) to[t * LANES] = from[t * LANES];
     }
-    return room;
+    return buffer;
 }
 
-/* The other way: where to write a head's share of a table, and how it gets there. */
-INLINE real *place(real *table, long head, real *room) {
-    return HEAD_SIZE % LANES == 0 ? table + head * HEAD_PANELS * PANEL : room;
+/* The other way: where to write a head's columns of a table, and how they get there. */
+INLINE real *place(real *table, long head, real *buffer) {
+    return HEAD_SIZE % LANES == 0 ? table + head * HEAD_PANELS * PANEL : buffer;
 }
 
-INLINE void scatter(const real *room, long head, long rows, real *table) {
+INLINE void scatter(const real *buffer, long head, long rows, real *table) {
     if (HEAD_SIZE % LANES == 0) return;
     for (long j = 0; j < HEAD_SIZE; j++) {
         const long column = head * HEAD_SIZE + j;
-        const real *from = room + j / LANES * PANEL + j % LANES;
+        const real *from = buffer + j / LANES * PANEL + j % LANES;
         real *to = table + column / LANES * PANEL + column % LANES;
         for (long t = 0; t < rows; t++) to[t * LANES] = from[t * LANES];
     }
 }
 
 /* The keys or values of a head (rows x HEAD_SIZE) as a matrix from HEAD_SIZE inputs to a row of scores. */
-#define TURNED_PANEL (HEAD_PANELS * LANES * LANES)
-SEPARATE void turn(long rows, const real *table, real *turned) {
+#define TRANSPOSED_PANEL (HEAD_PANELS * LANES * LANES)
+SEPARATE void transpose(long rows, const real *table, real *transposed) {
     for (long u = 0; u < rows; u += LANES)
         for (long p = 0; p < HEAD_PANELS; p++)
-            transpose_tile(table + p * PANEL + u * LANES, turned + (u * HEAD_PANELS + p * LANES) * LANES);
+            transpose_tile(table + p * PANEL + u * LANES, transposed + (u * HEAD_PANELS + p * LANES) * LANES);
 }
 
 /* p = softmax(x / √size) over the columns up to t, and zero beyond, in place. */
 INLINE void softmax_row(real *row, long t, long panels) {
-    const real scale = (real)(1.0 / sqrt((double)HEAD_SIZE));
     vector peaks = all(-INFINITY), totals = {0};
     for (long p = 0; p < panels; p++) {
-        const vector score = select(lanes_up_to(t - p * LANES), load(row + p * PANEL) * scale, all(-INFINITY));
+        const vector score = select(lanes_up_to(t - p * LANES), load(row + p * PANEL) * ATTENTION_SCALE, all(-INFINITY));
         store(row + p * PANEL, score);
         peaks = larger(score, peaks);
     }
     const real peak = largest(peaks);
     for (long p = 0; p < panels; p++) {
-        const vector heed = select(lanes_up_to(t - p * LANES), exponential(load(row + p * PANEL) - peak), all(0));
-        store(row + p * PANEL, heed);
-        totals += heed;
+        const vector weight = select(lanes_up_to(t - p * LANES), exponential(load(row + p * PANEL) - peak), all(0));
+        store(row + p * PANEL, weight);
+        totals += weight;
     }
-    const real share = 1 / sum(totals);
-    for (long p = 0; p < panels; p++) store(row + p * PANEL, load(row + p * PANEL) * share);
+    const real normaliser = 1 / sum(totals);
+    for (long p = 0; p < panels; p++) store(row + p * PANEL, load(row + p * PANEL) * normaliser);
 }
 
 /* d_x = p (d_p - Σ d_p p) / √size, in place of d_p. */
 INLINE void softmax_row_backward(const real *row, real *d_row, long t, long panels) {
-    const real scale = (real)(1.0 / sqrt((double)HEAD_SIZE));
     vector along = {0};
     for (long p = 0; p < panels; p++) {
-        const vector share = load(row + p * PANEL) * load(d_row + p * PANEL);
-        along += select(lanes_up_to(t - p * LANES), share, all(0));
+        const vector weighted = load(row + p * PANEL) * load(d_row + p * PANEL);
+        along += select(lanes_up_to(t - p * LANES), weighted, all(0));
     }
     const real mean = sum(along);
     for (long p = 0; p < panels; p++) {
-        const vector slope = load(row + p * PANEL) * (load(d_row + p * PANEL) - mean) * scale;
+        const vector slope = load(row + p * PANEL) * (load(d_row + p * PANEL) - mean) * ATTENTION_SCALE;
         store(d_row + p * PANEL, select(lanes_up_to(t - p * LANES), slope, all(0)));
     }
 }
@@ -646,20 +646,20 @@ SEPARATE void attention(Activations *a, Layer *layer, long start, long from, lon
         const real *key = gather(qkv + EMB_PANELS * PANEL, h, known, a->head[1][0][0]);
         const real *value = gather(qkv + 2 * EMB_PANELS * PANEL, h, known, a->head[2][0][0]);
         real *weights = layer->attention[h][0][0] + row;
-        real *answer = place(layer->answer[0][0] + row, h, a->head[3][0][0]);
-        turn(known, key, a->turned);
+        real *output = place(layer->attention_output[0][0] + row, h, a->head[3][0][0]);
+        transpose(known, key, a->transposed);
         for (long t = from - start; t < known; t += BLOCK_ROWS) {
             const long rows = known - t < BLOCK_ROWS ? known - t : BLOCK_ROWS, seen = t + rows, at = t * LANES;
-            product(rows, HEAD_SIZE, PANELS(seen), query + at, PANEL, a->turned, TURNED_PANEL, NULL, weights + at,
+            product(rows, HEAD_SIZE, PANELS(seen), query + at, PANEL, a->transposed, TRANSPOSED_PANEL, NULL, weights + at,
                     PANEL, PLAIN, NULL);
             for (long r = 0; r < rows; r++) softmax_row(weights + at + r * LANES, t + r, PANELS(seen));
-            product(rows, seen, HEAD_PANELS, weights + at, PANEL, value, PANEL, NULL, answer + at, PANEL, PLAIN, NULL);
+            product(rows, seen, HEAD_PANELS, weights + at, PANEL, value, PANEL, NULL, output + at, PANEL, PLAIN, NULL);
         }
-        scatter(answer + (from - start) * LANES, h, end - from, layer->answer[0][0] + from * LANES);
+        scatter(output + (from - start) * LANES, h, end - from, layer->attention_output[0][0] + from * LANES);
     }
 }
 
-SEPARATE void attention_backward(Activations *a, const Layer *layer, long start, long end, const real *d_answers) {
+SEPARATE void attention_backward(Activations *a, const Layer *layer, long start, long end, const real *d_outputs) {
     const long row = start * LANES, known = end - start;
     const real *qkv = layer->qkv[0][0] + row;
     real *d_qkv = a->d_qkv[0][0] + row, *d_scores = a->d_scores[0][0];
@@ -667,25 +667,25 @@ SEPARATE void attention_backward(Activations *a, const Layer *layer, long start,
         const real *query = gather(qkv, h, known, a->head[0][0][0]);
         const real *key = gather(qkv + EMB_PANELS * PANEL, h, known, a->head[1][0][0]);
         const real *value = gather(qkv + 2 * EMB_PANELS * PANEL, h, known, a->head[2][0][0]);
-        const real *d_answer = gather(d_answers + row, h, known, a->head[3][0][0]);
+        const real *d_output = gather(d_outputs + row, h, known, a->head[3][0][0]);
         const real *weights = layer->attention[h][0][0] + row;
         real *d_query = place(d_qkv, h, a->head[4][0][0]);
         real *d_key = place(d_qkv + EMB_PANELS * PANEL, h, a->head[5][0][0]);
         real *d_value = place(d_qkv + 2 * EMB_PANELS * PANEL, h, a->head[6][0][0]);
-        turn(known, value, a->turned);
+        transpose(known, value, a->transposed);
         for (long t = 0; t < known; t += BLOCK_ROWS) {
             const long rows = known - t < BLOCK_ROWS ? known - t : BLOCK_ROWS, seen = t + rows, at = t * LANES;
-            product(rows, HEAD_SIZE, PANELS(seen), d_answer + at, PANEL, a->turned, TURNED_PANEL, NULL, d_scores + at,
+            product(rows, HEAD_SIZE, PANELS(seen), d_output + at, PANEL, a->transposed, TRANSPOSED_PANEL, NULL, d_scores + at,
                     PANEL, PLAIN, NULL);
             for (long r = 0; r < rows; r++)
                 softmax_row_backward(weights + at + r * LANES, d_scores + at + r * LANES, t + r, PANELS(seen));
             product(rows, seen, HEAD_PANELS, d_scores + at, PANEL, key, PANEL, NULL, d_query + at, PANEL, PLAIN, NULL);
         }
-        for (long u = 0; u < known; u += LANES) { /* the columns of a panel, heeded by rows from u on */
+        for (long u = 0; u < known; u += LANES) { /* the keys of a panel, seen by queries from u on */
             const long rows = known - u, columns = rows < LANES ? rows : LANES;
             const long at = u * LANES, panel = u / LANES * PANEL + at;
             outer(rows, columns, HEAD_PANELS, d_scores + panel, PANEL, query + at, PANEL, d_key + at, PANEL, 0);
-            outer(rows, columns, HEAD_PANELS, weights + panel, PANEL, d_answer + at, PANEL, d_value + at, PANEL, 0);
+            outer(rows, columns, HEAD_PANELS, weights + panel, PANEL, d_output + at, PANEL, d_value + at, PANEL, 0);
         }
         scatter(d_query, h, known, d_qkv);
         scatter(d_key, h, known, d_qkv + EMB_PANELS * PANEL);
@@ -698,7 +698,7 @@ SEPARATE void attention_backward(Activations *a, const Layer *layer, long start,
 /* ── Cross-entropy ───────────────────────────────────────────────────────────────────────────────────────────────── */
 
 /* Of each row what its loss, log Σ exp(logits) - logits[target], is made of. With `backward`, the logits become their
-   own gradient: share * (softmax(logits) - onehot(target)). */
+   own gradient: loss weight * (softmax(logits) - onehot(target)). */
 SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
     /* One loop after another, so that the sums across lanes of many rows overlap. */
     for (long t = 0; t < rows; t++) {
@@ -717,19 +717,19 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
     for (long t = 0; t < rows; t++) {
         real *row = a->logits[0][t];
         vector totals = {0};
-        a->above[t] = row[a->target[t] / LANES * PANEL + a->target[t] % LANES] - a->peak[t];
+        a->target_logit[t] = row[a->target[t] / LANES * PANEL + a->target[t] % LANES] - a->peak[t];
         for (long p = 0; p < VOCABULARY_PANELS; p++) {
-            const vector power = exponential(load(row + p * PANEL) - a->peak[t]);
-            store(row + p * PANEL, power);
-            totals += power;
+            const vector exp_logit = exponential(load(row + p * PANEL) - a->peak[t]);
+            store(row + p * PANEL, exp_logit);
+            totals += exp_logit;
         }
         a->total[t] = sum(totals);
     }
     for (long t = 0; backward && t < rows; t++) {
         real *row = a->logits[0][t];
-        const real share = a->share[t] / a->total[t];
-        for (long p = 0; p < VOCABULARY_PANELS; p++) store(row + p * PANEL, load(row + p * PANEL) * share);
-        row[a->target[t] / LANES * PANEL + a->target[t] % LANES] -= a->share[t];
+        const real scale = a->loss_weight[t] / a->total[t];
+        for (long p = 0; p < VOCABULARY_PANELS; p++) store(row + p * PANEL, load(row + p * PANEL) * scale);
+        row[a->target[t] / LANES * PANEL + a->target[t] % LANES] -= a->loss_weight[t];
     }
 }
 
@@ -757,7 +757,7 @@ SEPARATE void forward(const real *weights, Activations *a, long from) {
             const long start = a->first[d], first = start < from ? from : start;
             attention(a, layer, start, first, a->first[d + 1]);
         }
-        linear(rows, EMB, EMB_PANELS, layer->answer[0][0] + at, w + WO, stream, stream, PLAIN);
+        linear(rows, EMB, EMB_PANELS, layer->attention_output[0][0] + at, w + WO, stream, stream, PLAIN);
         rmsnorm(rows, stream, norm_mlp, layer->scale_mlp + from);
         linear(rows, EMB, WIDE_PANELS, norm_mlp, w + FC1, NULL, layer->hidden[0][0] + at, RELU);
         linear(rows, WIDE, EMB_PANELS, layer->hidden[0][0] + at, w + FC2, stream, stream, PLAIN);
@@ -767,7 +767,7 @@ SEPARATE void forward(const real *weights, Activations *a, long from) {
     linear(rows, EMB, VOCABULARY_PANELS, final, weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
 }
 
-/* Adds the gradient of the chunk's share of the loss, from the gradient of its logits. */
+/* Adds the partial gradient of the chunk, from the gradient of its logits. */
 SEPARATE void backward(const real *transposed, Activations *a, real *gradient) {
     const long rows = a->first[a->documents];
     real *stream = a->stream[0][0], *branch = a->d_branch[0][0];
@@ -785,7 +785,7 @@ SEPARATE void backward(const real *transposed, Activations *a, real *gradient) {
         linear_backward(rows, WIDE, EMB, hidden, stream, w + FC2, d_w + FC2, d_hidden, hidden);
         linear_backward(rows, EMB, WIDE, norm_mlp, d_hidden, w + FC1, d_w + FC1, branch, NULL);
         rmsnorm_backward(rows, norm_mlp, layer->scale_mlp, branch, stream, stream);
-        linear_backward(rows, EMB, EMB, layer->answer[0][0], stream, w + WO, d_w + WO, branch, NULL);
+        linear_backward(rows, EMB, EMB, layer->attention_output[0][0], stream, w + WO, d_w + WO, branch, NULL);
         for (long d = 0; d < a->documents; d++) attention_backward(a, layer, a->first[d], a->first[d + 1], branch);
         linear_backward(rows, EMB, 3 * PADDED_EMB, norm_attention, d_qkv, w + QKV, d_w + QKV, branch, NULL);
         rmsnorm_backward(rows, norm_attention, layer->scale_attention, branch, stream, stream);
@@ -802,8 +802,7 @@ typedef struct {
     const int64_t *starts;
 } Documents;
 
-/* Packs documents from the first on into a chunk, as many as fit; returns the one after the last. The batch's size
-   gives each its share of the loss. */
+/* Packs documents from the first on into a chunk, as many as fit; returns the one after the last. */
 static long pack(Activations *a, Documents documents, long first, long end, long batch) {
     long row = 0, pair = 0, document = first;
     for (; document < end; document++) {
@@ -814,7 +813,7 @@ static long pack(Activations *a, Documents documents, long first, long end, long
         a->first[document - first] = (int32_t)row;
         for (long t = 0; t < count; t++, row++) {
             a->input[row] = tokens[t], a->target[row] = tokens[t + 1], a->position[row] = (int32_t)t;
-            a->share[row] = (real)(1.0 / ((double)batch * (double)count));
+            a->loss_weight[row] = (real)(1.0 / ((double)batch * (double)count));
             a->pair[row] = (int32_t)pair, pair += t + 1;
         }
     }
@@ -827,7 +826,7 @@ static long pack(Activations *a, Documents documents, long first, long end, long
 static double document_loss(const Activations *a, long document) {
     double loss = 0, totals = 1;
     for (long t = a->first[document]; t < a->first[document + 1]; t++) {
-        loss -= a->above[t];
+        loss -= a->target_logit[t];
         totals *= a->total[t];
         if (totals > 1e200) loss += log(totals), totals = 1;
     }
@@ -874,7 +873,7 @@ INLINE Updated adam(const Adam *adam, const State *state, const real *gradient, 
     const vector g = load(gradient + at);
     const vector m = adam->beta1 * load(state->m + at) + adam->other1 * g;
     const vector v = adam->beta2 * load(state->v + at) + adam->other2 * g * g;
-    const vector root = square_root(v * adam->unbias2) + (real)1e-8;
+    const vector root = square_root(v * adam->unbias2) + (real)EPSILON_ADAM;
     return (Updated){load(state->weights + at) - adam->rate * (adam->unbias1 * m) / root, m, v};
 }
 
@@ -901,10 +900,10 @@ typedef void (*Visit)(void *context, long offset, long in_panels, long out_panel
 
 /* Every panel of every matrix: `out_panel` of those at `offset`. */
 INLINE void visit_panels(long member, long members, void *context, Visit visit) {
-    long turn = 0;
+    long count = 0;
 #define MATRIX(offset, in_panels, out_panels) \
     for (long p = 0; p < out_panels; p++)     \
-        if (turn++ % members == member) visit(context, offset, in_panels, p, out_panels);
+        if (count++ % members == member) visit(context, offset, in_panels, p, out_panels);
     MATRIX(LM_HEAD, EMB_PANELS, VOCABULARY_PANELS)
     for (long l = 0; l < LAYER; l++) {
         MATRIX(LAYER_AT(l) + QKV, EMB_PANELS, 3 * EMB_PANELS)
@@ -926,11 +925,11 @@ static void update_panel(void *context, long offset, long in_panels, long out_pa
     const Update *update = context;
     for (long i = 0; i < in_panels; i++) {
         const long tile = offset + (out_panel * in_panels + i) * LANES * LANES;
-        const long turned = offset + (i * out_panels + out_panel) * LANES * LANES - LM_HEAD;
+        const long transposed = offset + (i * out_panels + out_panel) * LANES * LANES - LM_HEAD;
         if (update->adam)
             for (long r = 0; r < LANES; r++)
                 adam_apply(update->adam, update->state, update->workspace->slot[0].gradient, tile + r * LANES);
-        transpose_tile(update->state->weights + tile, update->workspace->transposed + turned);
+        transpose_tile(update->state->weights + tile, update->workspace->transposed + transposed);
     }
 }
 
@@ -987,22 +986,20 @@ static Bounds measure(const State *state) {
                     magnitude(state->v, 0, PARAMS / LANES)};
 }
 
-/* Whether the bounds, and those of the gradient, prove that an update is finite; then they become those of its result.
-   Each product below is one that adam() forms, at its largest; a quarter of the largest real is room for rounding. */
+/* Whether the bounds and the gradient's prove that an update is finite; then they become those of its result. Each
+   product is one that adam() forms, at its largest; a quarter of the largest real is room for rounding. */
 static int surely_finite(Bounds *bounds, const Adam *adam, double gradient) {
     const double room = REAL_MAX / 4, squared = gradient * gradient;
     Bounds after = *bounds;
     after.m = (bounds->m <= gradient ? gradient : bounds->m) * 1.001; /* NaN is not below, and stays */
     after.v = (bounds->v <= squared ? squared : bounds->v) * 1.001;
-    after.weight = bounds->weight + fabs((double)adam->rate) * after.m * adam->unbias1 * 1e8 * 1.001;
+    after.weight = bounds->weight + fabs((double)adam->rate) * after.m * adam->unbias1 * (1 / EPSILON_ADAM) * 1.001;
     if (!(after.m < room && after.v * adam->unbias2 < room && after.weight < room)) return 0;
     *bounds = after;
     return 1;
 }
 
 /* ── A team of threads ───────────────────────────────────────────────────────────────────────────────────────────── */
-
-#define MOST_MEMBERS 64
 
 typedef struct {
     State *state;
@@ -1019,7 +1016,7 @@ typedef struct {
     Bounds bounds;
     Adam adam;
     double loss;
-    double magnitudes[MOST_MEMBERS];
+    double magnitudes[MOST_THREADS];
     int64_t done;
     atomic_long next_slot, arrived, round;
     atomic_int stopped;
@@ -1032,8 +1029,8 @@ typedef struct {
     void (*work)(Team *, long);
 } Member;
 
-/* Waits for all members. It spins at first, because the others come within microseconds. */
-static void meet(Team *team) {
+/* A barrier for all members. It spins at first, because the others come within microseconds. */
+static void barrier(Team *team) {
     if (team->members == 1) return;
     const long round = atomic_load(&team->round);
     if (atomic_fetch_add(&team->arrived, 1) + 1 == team->members) {
@@ -1054,10 +1051,10 @@ static void *enter(void *argument) {
 
 /* Does the work with as many members as can be had; a thread that can't be started is done without. */
 static void assemble(Team *team, long members, void (*work)(Team *, long)) {
-    pthread_t threads[MOST_MEMBERS];
-    Member member[MOST_MEMBERS];
-    members = members > MOST_MEMBERS ? MOST_MEMBERS : members;
-    for (long i = 0; i < MOST_MEMBERS; i++) member[i] = (Member){team, i, work};
+    pthread_t threads[MOST_THREADS];
+    Member member[MOST_THREADS];
+    members = members > MOST_THREADS ? MOST_THREADS : members;
+    for (long i = 0; i < MOST_THREADS; i++) member[i] = (Member){team, i, work};
     long started = 1;
     while (started < members && !pthread_create(&threads[started], NULL, enter, &member[started])) started++;
     atomic_store(&team->members, started);
@@ -1102,11 +1099,11 @@ static void train(Team *team, long member) {
     update.adam = &team->adam;
     for (int64_t step = 0; step < team->steps; step++) {
         const int64_t batch = team->batches[step + 1] - team->batches[step], slots = kernel_slots(batch);
-        meet(team);
+        barrier(team);
         take_slots(team, step);
-        meet(team);
+        barrier(team);
         team->magnitudes[member] = reduce(team->workspace, slots, member, team->members);
-        meet(team);
+        barrier(team);
         if (member == 0) {
             double gradient = 0;
             for (long i = 0; i < team->members; i++)
@@ -1117,7 +1114,7 @@ static void train(Team *team, long member) {
             team->finished = !decide(team, step, gradient);
             atomic_store(&team->next_slot, 0);
         }
-        meet(team);
+        barrier(team);
         if (team->finished) break;
         update_weights(&update, member, team->members);
         if (member == 0) {
@@ -1132,9 +1129,9 @@ static void train(Team *team, long member) {
 static void measure_gradient(Team *team, long member) {
     Update update = {NULL, team->state, team->workspace};
     update_weights(&update, member, team->members);
-    meet(team);
+    barrier(team);
     take_slots(team, 0);
-    meet(team);
+    barrier(team);
     reduce(team->workspace, kernel_slots(team->batches[1]), member, team->members);
 }
 
@@ -1184,7 +1181,7 @@ static void copy_weights(real *flat, real *native, int import) {
     }
 }
 
-/* Bytes of memory that the caller brings: aligned to 64, and zero at first. */
+/* Bytes of memory that the caller brings: aligned, and zero at first. */
 int64_t kernel_state_bytes(void) { return sizeof(State); }
 int64_t kernel_workspace_bytes(int64_t slots) { return (int64_t)sizeof(Workspace) + slots * (int64_t)sizeof(Slot); }
 int64_t kernel_activations_bytes(void) { return sizeof(Activations); }

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam as torch_adam
 
-from microgpt.engines.base import EPSILON_ADAM
+from microgpt.engines.contract import EPSILON_ADAM
 
 
 def adam(numbers: Tensor, gradient: Tensor, step: int, lr: float, betas: tuple[float, float]) -> None:

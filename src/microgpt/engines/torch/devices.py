@@ -7,11 +7,11 @@ from typing import Final
 
 import torch
 
-from microgpt.engines.base import EngineConfig, Precision
+from microgpt.engines.contract import EngineConfig
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.model.cost import activation_bytes
 from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 
 KINDS: Final = ("cpu", "cuda", "mps")
 DTYPES: Final[dict[Precision, torch.dtype]] = {"64": torch.float64, "32": torch.float32, "bf16": torch.float32}

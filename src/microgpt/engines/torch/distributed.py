@@ -25,7 +25,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 import microgpt
-from microgpt.engines.base import Batch, Engine, EngineConfig, Precision, Runner, Tokens
+from microgpt.engines.contract import Batch, Engine, EngineConfig, Runner, Tokens
 from microgpt.engines.ranks import RankLost, report
 from microgpt.engines.torch.engine import TorchEngine
 from microgpt.errors import STOPS, EnvironmentFault, UsageError
@@ -195,9 +195,6 @@ class LeadingRunner:
 
 class LeadingEngine:
     """The engine `torch` on all ranks, as rank 0 sees it."""
-
-    name = TorchEngine.name
-    precisions: tuple[Precision, ...] = TorchEngine.precisions
 
     def __init__(self, team: Team, config: EngineConfig) -> None:
         self._team, self.config = team, config

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
@@ -12,22 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from microgpt.engines.array.batching import Rectangle, parts, rectangle
-from microgpt.engines.base import (
+from microgpt.engines.array.batching import PaddedBatch, padded, parts
+from microgpt.engines.array.matrices import Matrices
+from microgpt.engines.contract import (
     Batch,
     EngineConfig,
-    Precision,
     Tokens,
     checked,
     checked_batch,
     checked_prefix,
     predictions,
-    require,
     reusable,
 )
 from microgpt.engines.torch.adam import adam
 from microgpt.engines.torch.devices import DTYPES, at_once, computing, device_of, require_memory
-from microgpt.engines.torch.net import Cache, Net, logits, losses, net
+from microgpt.engines.torch.net import Cache, logits, losses, net
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
@@ -61,7 +59,7 @@ class Moment(NamedTuple):
     present one: a step is whole or not done, whatever interrupts it."""
 
     numbers: Tensor  # (3, params): weights, Adam's m, Adam's v
-    weights: Net
+    weights: Matrices[Tensor]
     step: int
 
 
@@ -82,7 +80,7 @@ class TorchRunner:
             self._forget()
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        told: list[float] = []
+        losses_done: list[float] = []
         self._cached = []
         sound = [checked_batch(self._model, batch) for batch in batches]
         with self._computing():
@@ -93,8 +91,8 @@ class TorchRunner:
                 if not finite:
                     break
                 self._moments = after, self._moments[0]
-                told.append(loss)
-        return np.array(told, np.float64)
+                losses_done.append(loss)
+        return np.array(losses_done, np.float64)
 
     def state(self) -> State:
         now = self._moments[0]
@@ -114,10 +112,10 @@ class TorchRunner:
         with self._computing(), torch.no_grad():
             for part in parts(self._model, [sequences[i] for i in mine], self._passing):
                 rows = [mine[i] for i in part]
-                block = rectangle(self._model, [sequences[i] for i in rows], NUMPY[self._dtype], len(rows))
+                block = padded(self._model, [sequences[i] for i in rows], NUMPY[self._dtype], len(rows))
                 with self._narrow():
                     found = losses(self._model, self._moments[0].weights, *self._tokens(block))  # (B, T)
-                sums[rows] = np.where(block.shares > 0.0, found.cpu().numpy(), 0.0).sum(axis=1, dtype=np.float64)
+                sums[rows] = np.where(block.loss_weights > 0.0, found.cpu().numpy(), 0.0).sum(axis=1, dtype=np.float64)
             self._ranks.add_up(torch.from_numpy(sums))
         return sums, counts
 
@@ -167,15 +165,15 @@ class TorchRunner:
         self._total.zero_()
         mine = batch[self._ranks.rank :: self._ranks.count]
         for part in parts(self._model, mine, self._passing):
-            block = rectangle(self._model, [mine[i] for i in part], NUMPY[self._dtype], len(batch))
+            block = padded(self._model, [mine[i] for i in part], NUMPY[self._dtype], len(batch))
             with self._narrow():
                 found = self._losses(self._model, self._moments[0].weights, *self._tokens(block))  # (B, T)
-            loss = (found * torch.tensor(block.shares, device=self._device)).sum()
+            loss = (found * torch.tensor(block.loss_weights, device=self._device)).sum()
             loss.backward()
             self._total[-1] += loss.detach()
         self._ranks.add_up(self._total)
 
-    def _tokens(self, block: Rectangle) -> tuple[Tensor, Tensor]:
+    def _tokens(self, block: PaddedBatch) -> tuple[Tensor, Tensor]:
         """Inputs and targets on the device, (B, T) each. They are copied: a text may be memory that is read-only."""
         return torch.tensor(block.inputs, device=self._device), torch.tensor(block.targets, device=self._device)
 
@@ -204,13 +202,9 @@ class TorchEngine:
     longer to compile than most trainings last, so it is off unless asked for.
     """
 
-    name = "torch"
-    precisions: tuple[Precision, ...] = ("64", "32", "bf16")
-
     def __init__(
         self, config: EngineConfig, ranks: Ranks | None = None, passing: int | None = None, compiled: bool = False
     ) -> None:
-        require(self.name, config, self.precisions, most_threads=os.cpu_count() or 1, any_device=True)
         self.config, self._ranks = config, ranks or Alone()
         self.device = device_of(config, self._ranks.local)
         self._passing, self._compiled = passing, compiled

@@ -1,38 +1,19 @@
 """The model in PyTorch: the flat vector as leaves of autograd, tokens to logits and losses.
 
-Shapes: B documents, T positions, P positions that attention looks back on (T and those of a cache), V vocabulary,
+Shapes: B documents, T positions, P positions of keys (T and those of a cache), V vocabulary,
 H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is symmetry.py's; attention is one call
 (`scaled_dot_product_attention`), for which PyTorch has a kernel that never writes the (T, P) scores down.
 """
 
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, linear, rms_norm, scaled_dot_product_attention
 
-from microgpt.engines.base import EPSILON_NORM
-from microgpt.model.ledger import Entry, ledger
+from microgpt.engines.array.matrices import LayerMatrices, Matrices, cut
+from microgpt.engines.contract import EPSILON_NORM
 from microgpt.model.settings import ModelConfig
-
-
-class LayerNet(NamedTuple):
-    """One block of attention and MLP."""
-
-    qkv: Tensor  # (3 emb, emb) attn_wq, attn_wk and attn_wv, neighbours in the ledger: one matrix product for the three
-    wo: Tensor  # (emb, emb)
-    fc1: Tensor  # (wide, emb)
-    fc2: Tensor  # (emb, wide)
-
-
-class Net(NamedTuple):
-    """All of the model, as views: they share the memory of the flat vector."""
-
-    wte: Tensor  # (V, emb)
-    wpe: Tensor  # (ctx, emb)
-    lm_head: Tensor  # (V, emb)
-    layers: tuple[LayerNet, ...]
 
 
 class Cache(NamedTuple):
@@ -43,33 +24,22 @@ class Cache(NamedTuple):
     filled: int
 
 
-def net(model: ModelConfig, flat: Tensor, gradient: Tensor) -> Net:
+def net(model: ModelConfig, flat: Tensor, gradient: Tensor) -> Matrices[Tensor]:
     """Leaves of autograd over a flat vector (params,), whose gradients gather in another (params,).
 
     Each matrix is a leaf of its own. Slicing one large leaf instead would cost a vector of all parameters for each
     matrix in every backward pass.
     """
 
-    def leaf(first: Entry, last: Entry) -> Tensor:
-        span, shape = slice(first.offset, last.offset + last.size), (-1, first.columns)
-        matrix = flat[span].view(shape).requires_grad_()
-        matrix.grad = gradient[span].view(shape)
+    def leaf(span: slice, columns: int) -> Tensor:
+        matrix = flat[span].view(-1, columns).requires_grad_()
+        matrix.grad = gradient[span].view(-1, columns)
         return matrix
 
-    entries = iter(ledger(model))
-    wte, wpe, lm_head = (leaf(entry, entry) for entry in (next(entries), next(entries), next(entries)))
-    return Net(wte, wpe, lm_head, tuple(LayerNet(*leaves) for leaves in _layers(entries, leaf, model.layer)))
+    return cut(model, leaf)
 
 
-def _layers(
-    entries: Iterator[Entry], leaf: Callable[[Entry, Entry], Tensor], count: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    for _ in range(count):
-        query, _key, value, wo, fc1, fc2 = (next(entries) for _ in range(6))
-        yield leaf(query, value), leaf(wo, wo), leaf(fc1, fc1), leaf(fc2, fc2)
-
-
-def logits(model: ModelConfig, weights: Net, inputs: Tensor, cache: Cache | None = None) -> Tensor:
+def logits(model: ModelConfig, weights: Matrices[Tensor], inputs: Tensor, cache: Cache | None = None) -> Tensor:
     """Logits (B, T, V) of tokens (B, T); with a cache, of one document's tokens after the cached ones."""
     start, positions = cache.filled if cache else 0, inputs.shape[1]
     x = embedding(inputs, weights.wte) + weights.wpe[start : start + positions]  # (B, T, emb)
@@ -88,27 +58,29 @@ def rmsnorm(x: Tensor) -> Tensor:
     return rms_norm(x, x.shape[-1:], eps=EPSILON_NORM)
 
 
-def losses(model: ModelConfig, weights: Net, inputs: Tensor, targets: Tensor) -> Tensor:
+def losses(model: ModelConfig, weights: Matrices[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
     """-log p(target) of each token, (B, T)."""
     flat = logits(model, weights, inputs).flatten(0, 1)  # (B·T, V)
     return cross_entropy(flat, targets.flatten(), reduction="none").view(targets.shape)
 
 
-def _attention(model: ModelConfig, weights: LayerNet, x: Tensor, index: int, cache: Cache | None) -> Tensor:
-    """What the heads answer, (B, T, emb): softmax(Q Kᵀ / √S) V (Vaswani et al. 2017, eq. 1), looking only back."""
+def _attention(
+    model: ModelConfig, weights: LayerMatrices[Tensor], x: Tensor, index: int, cache: Cache | None
+) -> Tensor:
+    """The attention output, (B, T, emb): softmax(Q Kᵀ / √S) V (Vaswani et al. 2017, eq. 1), by a causal mask."""
     shape = (*x.shape[:2], 3, model.head, model.head_size)
     query, key, value = linear(x, weights.qkv).view(shape).permute(2, 0, 3, 1, 4)  # (B, H, T, S) each
     if cache is None or not cache.filled:
         if cache:
             _keep(cache, index, key, value)
-        if key.shape[-2] == 1:  # a lone token heeds itself alone: query and key get a gradient of exactly zero
+        if key.shape[-2] == 1:  # a lone token attends to itself alone: query and key get a gradient of exactly zero
             return value.transpose(1, 2).flatten(2)
-        answer = scaled_dot_product_attention(query, key, value, is_causal=True)  # (B, H, T, S)
+        output = scaled_dot_product_attention(query, key, value, is_causal=True)  # (B, H, T, S)
     else:
         key, value = _keep(cache, index, key, value)  # (1, H, P, S) each
         seen = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=x.device).tril(cache.filled)
-        answer = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (1, H, T, S)
-    return answer.transpose(1, 2).flatten(2)
+        output = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (1, H, T, S)
+    return output.transpose(1, 2).flatten(2)
 
 
 def _keep(cache: Cache, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from microgpt.engines.fused import cache, compile
-from microgpt.engines.fused.compile import build, load, reason_unavailable
+from microgpt.engines.fused import build, cache
+from microgpt.engines.fused.build import load, reason_unavailable
 from microgpt.errors import EnvironmentFault
 from tests.engines.stand_in import STAND_IN, size_of
 
@@ -26,14 +26,14 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="owners, modes and shell scripts are those of POSIX"),
 ]
 
-USUAL_STATE = ctypes.c_uint(0x1F80 if compile.platform.machine() in {"x86_64", "AMD64"} else 0).value
+USUAL_STATE = ctypes.c_uint(0x1F80 if build.platform.machine() in {"x86_64", "AMD64"} else 0).value
 
 
 def test_the_second_time_nothing_is_compiled(kernel: Path, folder: Path) -> None:
-    first = build({"SIZE": 7}, kernel=kernel, folder=folder)
+    first = build.build({"SIZE": 7}, kernel=kernel, folder=folder)
     written = first.stat().st_ino
     assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder)) == 7
-    assert build({"SIZE": 7}, kernel=kernel, folder=folder).stat().st_ino == written
+    assert build.build({"SIZE": 7}, kernel=kernel, folder=folder).stat().st_ino == written
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in folder.iterdir()} - {"zig"} == {first.name, cache.LOCKS}
 
@@ -53,7 +53,7 @@ def test_a_compiler_takes_nothing_from_the_working_folder(
 PROCESS = """
 import sys, time
 from pathlib import Path
-from microgpt.engines.fused.compile import load
+from microgpt.engines.fused.build import load
 number, size, kernel, folder, meeting = int(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:])
 (meeting / f"ready-{number}").touch()
 while not (meeting / "go").exists():
@@ -83,7 +83,7 @@ def test_many_processes_share_a_cold_cache(
     for line in log.read_text().split():
         at_once.append(at_once[-1] + (1 if line == "begin" else -1))
     assert Counter(log.read_text().split()) == {"begin": sizes, "end": sizes}
-    assert max(at_once) <= compile.cores()
+    assert max(at_once) <= build.cores()
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
@@ -102,7 +102,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.parametrize("mutations", [30, pytest.param(1000, marks=pytest.mark.long)])
 def test_a_damaged_entry_is_built_anew_before_it_is_loaded(mutations: int, kernel: Path, folder: Path) -> None:
-    path, chance = build({"SIZE": 7}, kernel=kernel, folder=folder), random.Random(mutations)
+    path, chance = build.build({"SIZE": 7}, kernel=kernel, folder=folder), random.Random(mutations)
     key, data = path.name.split(".")[0], path.read_bytes()
     for _ in range(mutations):
         path.unlink()
@@ -114,7 +114,7 @@ def test_a_damaged_entry_is_built_anew_before_it_is_loaded(mutations: int, kerne
 
 
 def test_each_part_of_the_key_counts(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = compile._job({"SIZE": 7}, "native", kernel)
+    job = build._job({"SIZE": 7}, "native", kernel)
     keys = [
         job.key,
         replace(job, text=job.text + " ").key,
@@ -126,23 +126,23 @@ def test_each_part_of_the_key_counts(kernel: Path, monkeypatch: pytest.MonkeyPat
     ]
     monkeypatch.setenv("CPATH", "another")
     keys.append(job.key)
-    monkeypatch.setattr(compile, "processor", lambda: "another")
+    monkeypatch.setattr(build, "processor", lambda: "another")
     keys.append(job.key)
     assert len(set(keys)) == len(keys)
-    assert len(compile.processor()) > 0
+    assert len(build.processor()) > 0
 
 
 def test_the_processor_is_known_by_what_it_can_do() -> None:
-    assert len(compile.processor()) > 5
-    if compile.platform.machine() == "x86_64" and sys.platform == "linux":
-        assert "sse2" in compile.processor()
-        assert "MHz" not in compile.processor()
+    assert len(build.processor()) > 5
+    if build.platform.machine() == "x86_64" and sys.platform == "linux":
+        assert "sse2" in build.processor()
+        assert "MHz" not in build.processor()
 
 
 def test_another_source_size_or_target_is_compiled(kernel: Path, folder: Path) -> None:
-    first = build({"SIZE": 7}, kernel=kernel, folder=folder)
+    first = build.build({"SIZE": 7}, kernel=kernel, folder=folder)
     assert size_of(load({"SIZE": 8}, kernel=kernel, folder=folder)) == 8
-    assert build({"SIZE": 7}, kernel=kernel, folder=folder, extra=("-g",)) != first
+    assert build.build({"SIZE": 7}, kernel=kernel, folder=folder, extra=("-g",)) != first
     kernel.write_text(STAND_IN.replace("return SIZE", "return SIZE + 1"))
     assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder)) == 8
 
@@ -175,7 +175,7 @@ def test_a_compiler_that_fails_leaves_nothing(
 def test_a_stopped_process_does_not_stop_the_others(
     kernel: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = compile._job({"SIZE": 7}, "native", kernel)
+    job = build._job({"SIZE": 7}, "native", kernel)
     with cache.one_of(folder, [f"key-{job.key[:2]}"], 1):
         one_of = cache.one_of  # with less patience for the lock, and as much as ever for the compiler
         monkeypatch.setattr(cache, "one_of", lambda place, names, seconds: one_of(place, names, min(seconds, 0.5)))
@@ -185,7 +185,7 @@ def test_a_stopped_process_does_not_stop_the_others(
 STATE = """
 import json, sys
 from pathlib import Path
-from microgpt.engines.fused.compile import load
+from microgpt.engines.fused.build import load
 kernel, folder, extra = Path(sys.argv[1]), Path(sys.argv[2]), tuple(sys.argv[3:])
 smallest = 5e-324
 before = load({"SIZE": 1}, kernel=kernel, folder=folder).state()
@@ -208,8 +208,8 @@ def test_the_floating_point_state_is_left_alone(inexact: bool, kernel: Path, fol
 
 
 def test_what_is_compiled_can_be_shown() -> None:
-    text = compile.source({"EMB": 16, "CTX": 8})
+    text = build.source({"EMB": 16, "CTX": 8})
     assert text.startswith("#define CTX 8\n#define EMB 16\n\n")
-    assert text.endswith(compile.KERNEL.read_text("utf-8"))
-    command = compile.command_line({"EMB": 16, "CTX": 8})
+    assert text.endswith(build.KERNEL.read_text("utf-8"))
+    command = build.command_line({"EMB": 16, "CTX": 8})
     assert " -DCTX=8 -DEMB=16 kernel.c -o kernel" in command

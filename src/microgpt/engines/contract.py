@@ -6,16 +6,15 @@ file or a flag. Weights cross this border only as the flat vector of the ledger.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.errors import UsageError
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import State
 
-Precision = Literal["32", "64", "bf16"]
 Tokens = NDArray[np.integer[Any]]  # (m,) token ids; they give min(m - 1, ctx) predictions
 Batch = Sequence[Tokens]  # the sequences of one step
 
@@ -70,10 +69,7 @@ class Runner(Protocol):
 
 
 class Engine(Protocol):
-    """One rung of the ladder."""
-
-    name: str
-    precisions: tuple[Precision, ...]  # float64 first: every engine has it
+    """One rung of the ladder; its facts stand in its entry of the registry."""
 
     def ready(self, model: ModelConfig) -> None:
         """Do now what opening a state of this model would do first, such as compiling. Raises `EnvironmentFault`."""
@@ -82,23 +78,6 @@ class Engine(Protocol):
     def open(self, state: State) -> Runner:
         """Take a copy of the state, from which `advance` goes on."""
         ...
-
-
-def require(
-    engine: str,
-    config: EngineConfig,
-    precisions: tuple[Precision, ...],
-    most_threads: int,
-    any_device: bool = False,
-) -> None:
-    """Raise `UsageError` where an engine can't do what the configuration asks: no setting is silently ignored."""
-    if config.precision not in precisions:
-        raise UsageError(f"--engine {engine} takes --precision {' or '.join(precisions)}, found {config.precision}.")
-    if not 1 <= config.threads <= most_threads:
-        limit = "1" if most_threads == 1 else f"1 to {most_threads}"
-        raise UsageError(f"--engine {engine} takes --threads {limit}, found {config.threads}.")
-    if config.device != "cpu" and not any_device:
-        raise UsageError(f"--engine {engine} takes --device cpu, found {config.device}.")
 
 
 def checked(model: ModelConfig, tokens: Tokens) -> Tokens:

@@ -1,6 +1,6 @@
 """From sizes to a loaded kernel: compiled on first use, kept in the cache, verified before it is loaded.
 
-`compiler.py` finds and runs the compiler, `cache.py` keeps what it makes.
+`toolchain.py` finds and runs the compiler, `cache.py` keeps what it makes.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from microgpt.engines.fused import cache
-from microgpt.engines.fused.compiler import (
+from microgpt.engines.fused.toolchain import (
     LIBRARIES,
     Compiler,
     Outcome,
@@ -54,7 +54,7 @@ class Job:
     """A kernel to be compiled, with everything that decides what comes out."""
 
     text: str
-    defines: tuple[tuple[str, int], ...]
+    defines: tuple[tuple[str, float], ...]
     compiler: Compiler
     flags: tuple[str, ...]
     seconds: float
@@ -74,7 +74,7 @@ class Job:
 
 
 def load(
-    defines: Mapping[str, int],
+    defines: Mapping[str, float],
     *,
     target: str = "native",
     folder: Path | None = None,
@@ -87,7 +87,7 @@ def load(
 
 
 def build(
-    defines: Mapping[str, int],
+    defines: Mapping[str, float],
     *,
     target: str = "native",
     folder: Path | None = None,
@@ -99,19 +99,19 @@ def build(
     return _with_fallback(_job(defines, target, kernel, extra, seconds), folder, _entry)
 
 
-def command_line(defines: Mapping[str, int], *, target: str = "native") -> str:
+def command_line(defines: Mapping[str, float], *, target: str = "native") -> str:
     """The command that compiles the kernel for these sizes."""
     return shlex.join(_job(defines, target).command(KERNEL.name, f"kernel{cache.SUFFIX}"))
 
 
-def source(defines: Mapping[str, int]) -> str:
+def source(defines: Mapping[str, float]) -> str:
     """What is compiled for these sizes: the kernel with them as its first lines."""
     sizes = "".join(f"#define {name} {value}\n" for name, value in sorted(defines.items()))
     return f"{sizes}\n{KERNEL.read_text('utf-8')}"
 
 
 def _job(
-    defines: Mapping[str, int],
+    defines: Mapping[str, float],
     target: str,
     kernel: Path = KERNEL,
     extra: tuple[str, ...] = (),
@@ -121,7 +121,7 @@ def _job(
     text = kernel.read_text("utf-8")
     return Job(
         text,
-        tuple(sorted((name, int(size)) for name, size in defines.items())),
+        tuple(sorted((name, value if isinstance(value, float) else int(value)) for name, value in defines.items())),
         compiler,
         (*flags(compiler, target), *extra),
         seconds,

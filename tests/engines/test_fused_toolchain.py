@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from microgpt.engines.fused import compiler
-from microgpt.engines.fused.compiler import Compiler, find_compiler, flags, reason_unavailable, run
+from microgpt.engines.fused import toolchain
+from microgpt.engines.fused.toolchain import Compiler, find_compiler, flags, reason_unavailable, run
 from microgpt.errors import EnvironmentFault
 from tests.waiting import until
 
-CC = compiler.shutil.which("cc")
+CC = toolchain.shutil.which("cc")
 needs_compiler = pytest.mark.skipif(CC is None, reason="this machine has no C compiler")
 posix = pytest.mark.skipif(os.name == "nt", reason="the fake compilers are shell scripts")
 GCC = Compiler(("cc",), "gcc", "gcc version 12", "x86_64-linux-gnu")
@@ -33,17 +33,17 @@ def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is all of PATH."""
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(compiler, "PROBE_SECONDS", 60.0)
-    monkeypatch.setattr(compiler, "_BUNDLED", "no_such_package")
+    monkeypatch.setattr(toolchain, "PROBE_SECONDS", 60.0)
+    monkeypatch.setattr(toolchain, "_BUNDLED", "no_such_package")
     return tmp_path
 
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the fake compiler, which may hang, an answer is waited for half a second; of a real one for a minute."""
-    asked = compiler.run
+    asked = toolchain.run
     monkeypatch.setattr(
-        compiler, "run", lambda words, seconds: asked(words, 0.5 if Path(words[0]).name == "cc" else seconds)
+        toolchain, "run", lambda words, seconds: asked(words, 0.5 if Path(words[0]).name == "cc" else seconds)
     )
 
 
@@ -69,7 +69,7 @@ def test_an_empty_path_gives_one_line_of_what_to_do(only: Path) -> None:
     ],
 )
 def test_a_compiler_that_does_not_work_counts_as_none(only: Path, body: str, told: str) -> None:
-    if told.endswith(compiler._architecture(compiler.platform.machine())):
+    if told.endswith(toolchain._architecture(toolchain.platform.machine())):
         pytest.skip("that is this machine")
     script(only, body)
     assert f"cc: it {told}" in str(reason_unavailable())
@@ -80,7 +80,7 @@ def test_what_cannot_be_run_counts_as_none(only: Path) -> None:
     path.write_text("#!/no/such/interpreter\n")
     assert "cc: it can't be run" in str(reason_unavailable())
     path.chmod(0o644)
-    compiler._find.cache_clear()
+    toolchain._find.cache_clear()
     assert "found none" in str(reason_unavailable())
 
 
@@ -118,7 +118,7 @@ def test_it_is_asked_once(only: Path) -> None:
 def test_on_macos_nothing_is_run_without_the_developer_tools(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(only, f"echo asked >> {only}/log; exit 1")
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(compiler, "DEVELOPER_TOOLS", str(script(only, "exit 2", "xcode-select")))
+    monkeypatch.setattr(toolchain, "DEVELOPER_TOOLS", str(script(only, "exit 2", "xcode-select")))
     assert "xcode-select --install" in str(reason_unavailable())
     assert not (only / "log").exists()
 
@@ -130,7 +130,7 @@ def test_an_installed_package_that_brings_one_comes_last(only: Path, monkeypatch
     (package / "__init__.py").write_text("raise AssertionError('it is found, not imported')")
     script(package, f'shift; exec {CC} "$@"', "zig")
     monkeypatch.syspath_prepend(str(only))
-    monkeypatch.setattr(compiler, "_BUNDLED", "packaged")
+    monkeypatch.setattr(toolchain, "_BUNDLED", "packaged")
     found = find_compiler()
     assert (found.command, found.kind) == ((str(package / "zig"), "cc"), "zig")
 
@@ -144,8 +144,8 @@ def test_flags_fit_the_processor_and_the_compiler() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gcc", "clang", "zig"])
-def test_flags_are_never_inexact(kind: compiler.Kind) -> None:
-    assert not compiler._INEXACT.search(" ".join(flags(replace(GCC, kind=kind))))
+def test_flags_are_never_inexact(kind: toolchain.Kind) -> None:
+    assert not toolchain._INEXACT.search(" ".join(flags(replace(GCC, kind=kind))))
 
 
 def test_what_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
