@@ -1,9 +1,10 @@
 """The report of a store as data: sections of sentences, tables, pictures and samples. page.py sets them as HTML."""
 
+import itertools
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter, methodcaller
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from microgpt.lab.audit import Finding
@@ -184,10 +185,9 @@ def _title(axis: Axis, run: RunRecord) -> str:
 def _settings(records: Sequence[RunRecord]) -> Section:
     """Every setting, with the values that the reported runs have."""
     runs = [run for run in records if run.role == "study"]
-    names = list(dict.fromkeys(name for run in runs for name in run.settings))
-    settings = [run.settings for run in runs]
-    values = {name: sorted(set(map(methodcaller("get", name), settings)), key=repr) for name in names}
-    values |= {name: sorted(set(map(attrgetter(name), runs))) for name in ("data", "engine", "precision", "machine")}
+    names = list(dict.fromkeys(itertools.chain.from_iterable(run.settings for run in runs)))
+    values = {name: sorted({run.settings.get(name) for run in runs}, key=repr) for name in names}
+    values |= {name: sorted({*map(attrgetter(name), runs)}) for name in ("data", "engine", "precision", "machine")}
     rows = [Setting(name, _listed(found)) for name, found in values.items()]
     columns = [
         Column("setting", lambda row: row.setting, number=False),

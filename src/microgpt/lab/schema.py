@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import json
-import math
 import sqlite3
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -138,12 +138,17 @@ def tables() -> set[str]:
 
 
 def misfits(table: str) -> str:
-    """A query for a row that has a value which its column can't hold: SQLite itself takes any value in any column."""
+    """A query for a row that has a value which its column can't hold: SQLite itself takes any value in any column.
+
+    A count is finite and at least 0.
+    """
     allowed = {"TEXT": ("text",), "INTEGER": ("integer",), "REAL": ("real",)}
     conditions = []
     for name, kind, needed in _declared()[table]:
         types = allowed[kind] if needed else (*allowed[kind], "null")
         conditions.append(f"typeof({quoted(name)}) NOT IN ({', '.join(map(repr, types))})")
+    if table == "runs":
+        conditions += [f"{name} NOT BETWEEN 0 AND {sys.float_info.max!r}" for name in COUNTED]
     return f"SELECT * FROM {table} WHERE {' OR '.join(conditions)} LIMIT 1"
 
 
@@ -188,8 +193,6 @@ def record_of(row: Sequence[Any], sweeps: tuple[str, ...], role: Any) -> RunReco
         settings[name] = bool(settings[name])
     facts["samples"] = tuple(_of_type(json.loads(facts["samples"]), list, str))
     facts["seconds"] = _of_type(json.loads(facts["seconds"]), dict, int, float)
-    if not math.isfinite(facts["flop"]) or any(facts[name] < 0 for name in COUNTED):
-        raise ValueError(f"run {str(row[0])[:16]!r} has a count that can't be")
     record = RunRecord.__new__(RunRecord)
     # All fields at once: a frozen dataclass sets each by a call, which takes a third of the time of reading a store.
     vars(record).update(facts, sweeps=sweeps, role=role, settings=settings)

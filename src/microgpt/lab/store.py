@@ -7,6 +7,7 @@ come every tenth of a second, since each costs syncs.
 """
 
 import contextlib
+import functools
 import json
 import shlex
 import sqlite3
@@ -74,17 +75,15 @@ class Store:
         found = []
         with told(self.path), uncollected():
             for row in rows:
-                of_run = members.get(row[0], [] if sweep else _NO_SWEEP)
-                roles = {known for _, known in of_run}
+                names, roles = _claimed(tuple(members.get(row[0], [] if sweep else _NO_SWEEP)))
                 if role in roles if role else roles:
-                    names = tuple(sorted({name for name, _ in of_run if name}))
                     found.append(record_of(row, names, role or ("study" if "study" in roles else "tuning")))
         return found
 
     def curves(self, sweep: str | None = None) -> dict[str, Curve]:
         """The training losses of the runs of a sweep, or of all, by identity."""
         with told(self.path), self._snapshot():
-            members = self._members(sweep)
+            members = self._members(sweep) if sweep else {}
             self._check_types("curves")
             rows = self._connection.execute("SELECT identity, every, losses FROM curves").fetchall()
             return {
@@ -175,7 +174,7 @@ class Store:
     def _check_types(self, table: str) -> None:
         """Raise `ValueError` where a value can't be in its column."""
         if misfit := self._connection.execute(misfits(table)).fetchone():
-            raise ValueError(f"{table} {str(misfit[0])[:16]!r} has a value of another type than its column")
+            raise ValueError(f"{table} {str(misfit[0])[:16]!r} has a value that its column can't hold")
 
     def _members(self, sweep: str | None) -> dict[str, list[tuple[str, Role]]]:
         self._check_types("members")
@@ -185,6 +184,12 @@ class Store:
         for name, identity, role in rows:
             found[identity].append((name, role))
         return found
+
+
+@functools.lru_cache  # most runs of a store are of the same sweeps
+def _claimed(members: tuple[tuple[str, Role], ...]) -> tuple[tuple[str, ...], set[Role]]:
+    """The sweeps that a run is a member of, and its roles in them."""
+    return tuple(sorted({name for name, _ in members if name})), {role for _, role in members}
 
 
 def _to_write(path: Path) -> Store:
