@@ -157,8 +157,10 @@ def _tests(line: Series) -> list[tuple[float, float, Level, Level]]:
 def _equal(before: Level, after: Level) -> bool:
     """Whether two levels have the same loss for every seed that they share."""
     first, second = before.losses, after.losses
-    shared = [seed for seed in first if seed in second]
-    return bool(shared) and all(math.isclose(first[seed], second[seed], rel_tol=EQUAL) for seed in shared)
+    shared = (seed for seed in first if seed in second)
+    return not second.keys().isdisjoint(first) and all(
+        math.isclose(first[seed], second[seed], rel_tol=EQUAL) for seed in shared
+    )
 
 
 def _one_loss(level: Level) -> bool:
