@@ -68,13 +68,11 @@ class Store:
 
         A run that one sweep studies and another only tuned with counts as studied where no sweep is named.
         """
-        with told(self.path), self._snapshot():
+        with told(self.path), self._snapshot(), uncollected():
             members = self._members(sweep)
             self._check_types("runs")
-            rows = self._connection.execute(f"SELECT {_SELECTED} FROM runs ORDER BY rowid").fetchall()
-        found = []
-        with told(self.path), uncollected():
-            for row in rows:
+            found = []
+            for row in self._connection.execute(f"SELECT {_SELECTED} FROM runs ORDER BY rowid"):
                 names, roles = _claimed(tuple(members.get(row[0], [] if sweep else _NO_SWEEP)))
                 if role in roles if role else roles:
                     found.append(record_of(row, names, role or ("study" if "study" in roles else "tuning")))
