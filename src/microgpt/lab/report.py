@@ -81,7 +81,7 @@ def report(
 ) -> Report:
     """The report of all sweeps in a store. `store` is how its file is called in the commands."""
     store = shlex.quote(store)
-    names = sorted({name for run in records for name in run.sweeps}, key=_order)
+    names = sorted({name for sweeps in {run.sweeps for run in records} for name in sweeps}, key=_order)
     parts = [part(name, [run for run in records if name in run.sweeps], varied(name)) for name in names]
     findings = list({repr(found): found for each in parts for found in each.findings}.values())
     slope = slopes(records)

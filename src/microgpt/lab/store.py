@@ -12,7 +12,6 @@ import json
 import shlex
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +26,12 @@ from microgpt.lab.record import Role, RunRecord
 from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, migrate, misfits, quoted, record_of, row_of
 
+Members = tuple[tuple[str, Role], ...]  # the sweeps of a run, and its role in each
+
 PATIENCE: Final = 5.0  # seconds to wait for another sweep
 BIRTH: Final = 1.0  # seconds in which an empty file may become a store
 COMMIT_EVERY: Final = 0.1  # seconds between commits
-_NO_SWEEP: Final[list[tuple[str, Role]]] = [("", "study")]  # a run that no sweep claims any more
+_NO_SWEEP: Final[Members] = (("", "study"),)  # a run that no sweep claims any more
 _SELECTED: Final = ", ".join(f"runs.{quoted(name)}" for name in COLUMNS)
 
 
@@ -73,7 +74,7 @@ class Store:
             self._check_types("runs")
             found = []
             for row in self._connection.execute(f"SELECT {_SELECTED} FROM runs ORDER BY rowid"):
-                names, roles = _claimed(tuple(members.get(row[0], [] if sweep else _NO_SWEEP)))
+                names, roles = _claimed(members.get(row[0], () if sweep else _NO_SWEEP))
                 if role in roles if role else roles:
                     found.append(record_of(row, names, role or ("study" if "study" in roles else "tuning")))
         return found
@@ -174,18 +175,18 @@ class Store:
         if misfit := self._connection.execute(misfits(table)).fetchone():
             raise ValueError(f"{table} {str(misfit[0])[:16]!r} has a value that its column can't hold")
 
-    def _members(self, sweep: str | None) -> dict[str, list[tuple[str, Role]]]:
+    def _members(self, sweep: str | None) -> dict[str, Members]:
         self._check_types("members")
         where, values = ("WHERE sweep = ?", (sweep,)) if sweep else ("", ())
-        found: dict[str, list[tuple[str, Role]]] = defaultdict(list)
+        found: dict[str, Members] = {}
         rows = self._connection.execute(f"SELECT sweep, identity, role FROM members {where}", values)
         for name, identity, role in rows:
-            found[identity].append((name, role))
+            found[identity] = (*found.get(identity, ()), (name, role))
         return found
 
 
 @functools.lru_cache  # most runs of a store are of the same sweeps
-def _claimed(members: tuple[tuple[str, Role], ...]) -> tuple[tuple[str, ...], set[Role]]:
+def _claimed(members: Members) -> tuple[tuple[str, ...], set[Role]]:
     """The sweeps that a run is a member of, and its roles in them."""
     return tuple(sorted({name for name, _ in members if name})), {role for _, role in members}
 
