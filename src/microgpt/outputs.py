@@ -35,9 +35,16 @@ MARKS: Final[dict[str, bytes]] = {
 
 
 def destination(
-    named: str | Path, endings: Sequence[str], *, flag: str = "", reads: Iterable[str | Path] = (), force: bool = False
+    named: str | Path,
+    endings: Sequence[str],
+    *,
+    flag: str = "",
+    reads: Iterable[str | Path] = (),
+    force: bool = False,
+    heads: Iterable[bytes] = (),
 ) -> Path:
-    """Where to write what a person named, a link followed. `reads` are the files and folders that the command reads.
+    """Where to write what a person named, a link followed. `reads` are the files and folders that the command reads,
+    `heads` the first bytes, besides the marks, by which it knows its own. Folders on the way are made on writing.
 
     Raises `UsageError` for an ending that is none of `endings`, for a file that must not be replaced or, without
     `force`, that is not this program's; `EnvironmentFault` where the file can't be written.
@@ -49,7 +56,7 @@ def destination(
             what = f"{flag} takes" if flag else f"{named}: expected"
             raise UsageError(f"{what} a file that ends in {' or '.join(endings)}, found {path.suffix or named}.")
         if path.exists() and not path.is_dir():
-            _check_replaced(path, named, reads, force)
+            _check_replaced(path, named, reads, force, tuple(heads))
         if _of_run(path):
             raise _mine(named, f"one of the run {path.parent}")
     files.probe(path)
@@ -63,7 +70,9 @@ def write(path: Path, data: bytes) -> None:
     files.replace(path, data)
 
 
-def _check_replaced(path: Path, named: str | Path, reads: Iterable[str | Path], force: bool) -> None:
+def _check_replaced(
+    path: Path, named: str | Path, reads: Iterable[str | Path], force: bool, heads: tuple[bytes, ...]
+) -> None:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{named}: expected a regular file to replace, found something else; name another.")
@@ -75,7 +84,8 @@ def _check_replaced(path: Path, named: str | Path, reads: Iterable[str | Path], 
         head = file.read(HEAD)
     if head.startswith(STORE):
         raise _mine(named, "a store")
-    if head and MARKS.get(path.suffix.lower(), STORE) not in head and not force:
+    own = MARKS.get(path.suffix.lower(), STORE) in head or head.startswith(heads)
+    if head and not own and not force:
         found_there = "expected a new file, or one that microgpt wrote before, found another"
         raise UsageError(f"{named}: {found_there}; name another, or add --force to replace it.")
 

@@ -82,6 +82,13 @@ def test_a_prediction_is_registered_and_scored(capsys: pytest.CaptureFixture[str
     assert (scores["runs"], scores["inside"]) == (2, 1)
     code, line = refused(capsys, "predict", "--score", said, "--csv", runs)
     assert (code, "the very runs that were fitted" in line) == (3, True)
+    later.write_text("params,tokens,loss\n7000000,900000000,2\n")
+    code, line = refused(capsys, "predict", "--score", said, "--csv", str(later))
+    assert (code, "N = 2,000,000, D = 200,000,000, within 5%" in line, "found none; train them" in line) == (
+        3,
+        True,
+        True,
+    )
     two = asked(capsys, "predict", "1e4", "1e6", "1e5", "1e7", "--csv", runs, *QUICK)
     assert [one["in_range"] for one in two["predictions"]] == [True, True]
 
@@ -150,6 +157,7 @@ def test_bad_data_is_one_line_and_exit_3(
         (["laws", "--csv", "x.csv", "--count", "body"], "--count is for a store"),
         (["laws", "--simulate", "2", "--design", "2x2"], "--design takes"),
         (["laws", "--simulate", "2", "--design", "2x4x1"], "3 sizes and 3 lengths"),
+        (["laws", "--csv", "x.csv", "--where", "lr=1", "--where", "lr=2"], "found lr=1 and lr=2. Leave one out"),
         (["predict", "1e5", "--csv", "x.csv"], "pairs of PARAMS TOKENS"),
         (["frontier", "soon", "--csv", "x.csv"], "BUDGET takes FLOP"),
         (["frontier", "-1e3", "--csv", "x.csv"], "Try"),
@@ -163,6 +171,16 @@ def test_wrong_use_is_one_line_and_exit_2(
     code, line = refused(capsys, *arguments)
     assert code == 2
     assert said in line
+
+
+def test_draws_are_known_again_and_replaced(capsys: pytest.CaptureFixture[str], runs: str, tmp_path: Path) -> None:
+    draws = tmp_path / "draws.csv"
+    for form in ("full", "params", "full"):
+        asked(capsys, "laws", "--csv", runs, "--form", form, "--draws", str(draws), *QUICK)
+    assert draws.read_text().startswith("E,A,B,alpha,beta,size_exponent\n")
+    draws.write_text("a,person's,own\n")
+    code, line = refused(capsys, "laws", "--csv", runs, "--draws", str(draws), *QUICK)
+    assert (code, "--force" in line) == (2, True)
 
 
 def test_a_budget_in_time_needs_runs_with_times(capsys: pytest.CaptureFixture[str], runs: str) -> None:
@@ -192,6 +210,14 @@ def test_a_law_for_each_group_and_one_that_fails_does_not_end_the_rest(
     assert "form full with E, beta shared by 2 groups" in said.out
     assert [said.out.count(f"  {name} ") for name in ("E", "beta", "alpha")] == [1, 1, 2]
     assert refused(capsys, "laws", "--csv", runs, "--shared", "E")[0] == 2
+    Path(runs).write_text("\n".join([*lines, *(f"{row},c" for row in rows[1::3])]))
+    assert run(["laws", "--csv", runs, "--group", "text", "--shared", "E,beta", *QUICK]) == 0
+    rest = capsys.readouterr()
+    assert rest.out == said.out
+    assert "warning: text = b is left out: A law needs 3 sizes" in rest.err
+    Path(runs).write_text("\n".join(lines))
+    code, line = refused(capsys, "laws", "--csv", runs, "--group", "text", "--shared", "E", *QUICK)
+    assert (code, "found 1 of 2; b: A law needs 3 sizes" in line) == (3, True)
     for verb in (
         ["laws", "--draws", "x.csv"],
         ["predict", "1", "2", "--register", "x.json"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.law_options import MARKS, column_options, conditions
+from microgpt.cli.law_options import MARKS, column_options, where_of
 from microgpt.cli.options import FORCE, JSON
 from microgpt.cli.streams import console
 from microgpt.collector import gc_disabled
@@ -103,7 +103,7 @@ def _elsewhere(csv: str, what: str | None, form: str | None, idle: str | None, c
     if chosen["vocabulary"] is not None and chosen["vocabulary"] < 2:
         raise click.UsageError(f"--vocabulary takes a number of tokens from 2, found {chosen['vocabulary']}.")
     columns = Columns(*(chosen[name] for name in ("params", "tokens", "flop", "loss", "unique")))
-    reading = Reading(MARKS[chosen["decimal"]], conditions(chosen["where"]))
+    reading = Reading(MARKS[chosen["decimal"]], where_of(chosen["where"]))
     found = look(Path(csv), columns, reading, Named(chosen["lr"], chosen["seed"], chosen["vocabulary"]))
     lines = [(axis, [line for line in found.lines if line.axis is axis and len(line.levels) > 1]) for axis in COUNTED]
     tables = [returns_table(part, axis) for axis, part in lines if part] if what else []

@@ -40,7 +40,7 @@ _CHOICE = (
     click.option(
         "--best-of", metavar="COLUMN", help="Of each size and length the run that is lowest in it: loss, say."
     ),
-    click.option("--group", metavar="COLUMN", help="A law for each value of a column."),
+    click.option("--group", metavar="COLUMN", help="A law for each value of a column, 50 at most."),
     click.option("--drop-highest", default=0, metavar="K", help="Leave out the K highest losses."),
     click.option("--weights", metavar="COLUMN", help="CSV: how much each run counts in the fit."),
     click.option("--strict", is_flag=True, help="CSV: refuse rows in which a number is missing."),
@@ -80,7 +80,7 @@ def read_table(chosen: dict[str, Any]) -> "Table":
 
 def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
     """The runs that the flags name, by the value of --group; without it one table, of the name ""."""
-    found = _tables(chosen, conditions(chosen["where"]))
+    found = _tables(chosen, where_of(chosen["where"]))
     for line in next(iter(found.values())).said:
         click.echo(f"note: {line}", err=True)
     return found
@@ -88,7 +88,7 @@ def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
 
 def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "list[Table]":
     """The runs that the flags name, one table for each value of a column that they must have besides."""
-    where = conditions(chosen["where"])
+    where = where_of(chosen["where"])
     found = [_tables(chosen, (*where, part))[""] for part in parts]
     for line in dict.fromkeys(line for table in found for line in table.said):
         click.echo(f"note: {line}", err=True)
@@ -150,12 +150,31 @@ def for_each_group(
         click.echo(json.dumps(told))
 
 
-def conditions(given: Sequence[str], flag: str = "--where") -> tuple[tuple[str, str], ...]:
-    """The columns of --where, or of another flag, and what they must have."""
+def conditions(given: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
+    """The columns that a flag names, and what they must have."""
     where = tuple((name.strip(), value.strip()) for name, _, value in (each.rpartition("=") for each in given))
     if wrong := next((each for each in given if not each.rpartition("=")[0].strip()), None):
         raise click.UsageError(f"{flag} takes COLUMN=VALUE such as lr=0.01, found {wrong!r}.")
     return where
+
+
+def where_of(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The conditions of --where, which a run must be able to meet at once."""
+    where, met = conditions(given, "--where"), dict[str, str]()
+    for name, value in where:
+        if (other := met.setdefault(name, value)) != value and not _same(value, other):
+            raise click.UsageError(
+                f"--where takes one value of a column, since a run must meet all; found {name}={other} and "
+                f"{name}={value}. Leave one out, and ask for the other by itself."
+            )
+    return where
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return one.lower() == other.lower()
 
 
 def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":

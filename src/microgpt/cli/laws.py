@@ -57,7 +57,12 @@ def command(
     asked = {"--plot": plot, "--residuals": residuals, "--draws": draws}
     places = {
         flag: outputs.destination(
-            named, (".csv",) if flag == "--draws" else PICTURES, flag=flag, reads=sources(chosen), force=force
+            named,
+            (".csv",) if flag == "--draws" else PICTURES,
+            flag=flag,
+            reads=sources(chosen),
+            force=force,
+            heads=_heads(flag),
         )
         for flag, named in asked.items()
         if named
@@ -83,6 +88,15 @@ def command(
         return found.to_dict() | ({"forms": rows} if rows else {})
 
     for_each_group(chosen, as_json, fitted, list(places))
+
+
+def _heads(flag: str) -> list[bytes]:
+    """By which an output is known as this command's, besides its mark."""
+    if flag != "--draws":
+        return []
+    from microgpt.lab.laws.summary import draws_heads
+
+    return draws_heads()
 
 
 def _write(found: "Law", flag: str, place: Path) -> None:
@@ -138,13 +152,17 @@ def _tell_shared(shared: str, chosen: dict[str, Any], as_json: bool) -> None:
     groups = {value: table.points for value, table in tables.items()}
     how = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["delta"]
     told = {"group": chosen["group"], **fit_shared(groups, asked, names, *how)}
+    for row in told["groups"]:
+        if "error" in row:
+            click.echo(f"warning: {chosen['group']} = {row['value']} is left out: {row['error']}", err=True)
     if as_json:
         click.echo(json.dumps(told))
         return
+    fitted = [row for row in told["groups"] if "error" not in row]
     click.echo(
-        f"form {told['form']} with {', '.join(names)} shared by {len(groups)} groups, {told['level']:.0%} intervals"
+        f"form {told['form']} with {', '.join(names)} shared by {len(fitted)} groups, {told['level']:.0%} intervals"
     )
-    for place, row in enumerate(told["groups"]):
+    for place, row in enumerate(fitted):
         if place == 0:
             _rows(row, names, MEANINGS)
         click.echo(f"{chosen['group']} = {row['value']}: {counted(row['points'], 'run')}")

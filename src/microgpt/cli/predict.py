@@ -83,7 +83,7 @@ def _tell(said: "list[Prediction]") -> None:
 
 
 def _score(path: Path, table: "Table", as_json: bool) -> None:
-    from microgpt.lab.laws.register import check_new, registered, score
+    from microgpt.lab.laws.register import check_any, check_new, registered, score
     from microgpt.lab.laws.table import distinct
 
     entries = registered(path)
@@ -91,6 +91,7 @@ def _score(path: Path, table: "Table", as_json: bool) -> None:
         check_new(entries, distinct(table).sha256, table.source)
     finished = [record.finished for record in table.records] or [""] * len(table.points)
     scores = score(entries, table.points, finished)
+    check_any(scores, table.source)
     for note in table.notes:
         click.echo(f"warning: {note}", err=True)
     if as_json:

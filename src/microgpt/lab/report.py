@@ -1,9 +1,10 @@
 """The report of a store as data: sections of sentences, tables, pictures and samples. page.py sets them as HTML."""
 
+import itertools
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter, methodcaller
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from microgpt.lab.audit import Finding
@@ -12,7 +13,7 @@ from microgpt.lab.plots import curves_plot, loss_plot, returns_plot
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import Column, Table
 from microgpt.lab.returns import Slope
-from microgpt.lab.series import PARAMS, STEPS, Axis, Series, size_name
+from microgpt.lab.series import PARAMS, STEPS, Axis, Series, reader, size_name
 from microgpt.lab.study import UNTUNED, Part, part, slopes, varied
 from microgpt.lab.summary import sentences, warned
 from microgpt.lab.tables import returns_table, size_table, steps_table
@@ -80,7 +81,7 @@ def report(
 ) -> Report:
     """The report of all sweeps in a store. `store` is how its file is called in the commands."""
     store = shlex.quote(store)
-    names = sorted({name for run in records for name in run.sweeps}, key=_order)
+    names = sorted({name for sweeps in {run.sweeps for run in records} for name in sweeps}, key=_order)
     parts = [part(name, [run for run in records if name in run.sweeps], varied(name)) for name in names]
     findings = list({repr(found): found for each in parts for found in each.findings}.values())
     slope = slopes(records)
@@ -184,10 +185,13 @@ def _title(axis: Axis, run: RunRecord) -> str:
 def _settings(records: Sequence[RunRecord]) -> Section:
     """Every setting, with the values that the reported runs have."""
     runs = [run for run in records if run.role == "study"]
-    names = list(dict.fromkeys(name for run in runs for name in run.settings))
-    settings = [run.settings for run in runs]
-    values = {name: sorted(set(map(methodcaller("get", name), settings)), key=repr) for name in names}
-    values |= {name: sorted(set(map(attrgetter(name), runs))) for name in ("data", "engine", "precision", "machine")}
+    names = list(dict.fromkeys(itertools.chain.from_iterable(run.settings for run in runs)))
+    around, others = ("data", "engine", "precision", "machine"), [name for name in names if name != "seed"]
+    facts, settings = attrgetter(*around), reader(others)
+    kinds = {(facts(run), settings(run)): run for run in runs}.values()  # one of each: a large store is read once
+    values = {name: sorted({run.settings.get(name) for run in kinds}, key=repr) for name in names}
+    values |= {"seed": sorted({run.seed for run in runs}, key=repr)} if runs else {}
+    values |= {name: sorted({getattr(run, name) for run in kinds}) for name in around}
     rows = [Setting(name, _listed(found)) for name, found in values.items()]
     columns = [
         Column("setting", lambda row: row.setting, number=False),
@@ -206,8 +210,7 @@ def _citing(records: Sequence[RunRecord], store: str, names: Sequence[str]) -> S
     """What to write under a table taken from here."""
     versions = sorted({f"{run.version}, commit {run.commit or 'not known'}" for run in records})
     texts = sorted({f"{run.data}, SHA-256 {run.data_sha256}" for run in records})
-    days = sorted(run.finished[:10] for run in records if run.finished)
-    year = days[-1][:4] if days else ""
+    year = max((run.finished for run in records), default="")[:4]
     cited = f"MicroGPT: The Art of Symmetry, in Python. Version {'; '.join(versions)}. {year}.".replace(" .", "")
     paragraphs = [cited, *(f"Data: {text}." for text in texts)] if records else []
     commands = [f"microgpt report --store {store}", f"microgpt analyze runs --csv --store {store}"]

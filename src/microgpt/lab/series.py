@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter, itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from microgpt.lab.record import RunRecord
 from microgpt.model.settings import counted
@@ -14,6 +15,10 @@ FOLLOWERS: Final = ("lr", "warmup")  # settings that may be chosen anew for each
 SIZE_FIELDS: Final = ("emb", "head", "layer", "ctx", "ff")
 CIRCUMSTANCES: Final = ("data_sha256", "kind", "engine", "precision")  # losses are not comparable across these
 MOST_LOSS: Final = 1e100  # nats; the squares of greater ones are no numbers any more
+
+
+Cell = tuple[RunRecord, ...]  # runs that differ in nothing but their seed, in the order of their seeds
+Member = TypeVar("Member")
 
 
 @dataclass(frozen=True)
@@ -105,14 +110,25 @@ def usable(run: RunRecord) -> bool:
 
 def series(records: Iterable[RunRecord], axis: Axis) -> list[Series]:
     """The series along an axis, each with at least one level, in a stable order."""
+    return along(cells(records), axis)
+
+
+def cells(records: Iterable[RunRecord]) -> list[Cell]:
+    """The usable runs by all that they may differ in but their seed."""
     runs = [run for run in records if usable(run)]
-    names = sorted(set().union(*(run.settings for run in runs)) - {*axis.fields, *axis.followers, "seed"})
-    around, settings = attrgetter(*CIRCUMSTANCES), _reader(names)
-    alike = _grouped(runs, lambda run: (around(run), settings(run))).values()
+    around, settings = attrgetter(*CIRCUMSTANCES), reader(sorted(settings_of(runs) - {"seed"}))
+    return list(map(_each_seed, grouped(runs, lambda run: (around(run), settings(run))).values()))
+
+
+def along(found: Sequence[Cell], axis: Axis) -> list[Series]:
+    """The series along an axis of runs that are in cells already."""
+    own = sorted(settings_of(cell[0] for cell in found) - {*axis.fields, *axis.followers, "seed"})
+    around, settings = attrgetter(*CIRCUMSTANCES), reader(own)
+    alike = grouped(found, lambda cell: (around(cell[0]), settings(cell[0]))).values()
     groups = [part for group in alike for part in _split(group, axis)]
-    labels = _labels(groups, [*names, *axis.followers])
-    found = [Series(axis, label, _levels(group, axis)) for label, group in zip(labels, groups, strict=True)]
-    return sorted(found, key=_place)
+    labels = _labels(groups, [*own, *axis.followers])
+    lines = [Series(axis, label, _levels(group, axis)) for label, group in zip(labels, groups, strict=True)]
+    return sorted(lines, key=_place)
 
 
 def _place(found: Series) -> tuple[int, int, int, list[tuple[float, str]]]:
@@ -133,29 +149,36 @@ def run_name(run: RunRecord) -> str:
     return f"{counted(run.steps, 'step')}, {size_name(run)}" if "steps" in run.settings else run.identity
 
 
-def _levels(runs: Sequence[RunRecord], axis: Axis) -> tuple[Level, ...]:
+def _each_seed(runs: Iterable[RunRecord]) -> Cell:
+    of_seed = {run.seed: run for run in sorted(runs, key=attrgetter("finished"))}  # the last one of a seed
+    return tuple(of_seed[seed] for seed in sorted(of_seed))
+
+
+def _levels(found: Sequence[Cell], axis: Axis) -> tuple[Level, ...]:
     levels = []
-    for (value, key), group in _grouped(runs, lambda run: (axis.value(run), axis.key(run))).items():
-        of_seed = {run.seed: run for run in sorted(group, key=attrgetter("finished"))}  # the last one of a seed
-        levels.append(((value, key), Level(value, tuple(of_seed[seed] for seed in sorted(of_seed)))))
+    for (value, key), same in grouped(found, lambda cell: (axis.value(cell[0]), axis.key(cell[0]))).items():
+        runs = same[0] if len(same) == 1 else _each_seed(chain.from_iterable(same))
+        levels.append(((value, key), Level(value, runs)))
     # a key is a number, numbers of a size, or a text
     levels.sort(key=lambda found: (found[0][0], natural(key) if isinstance(key := found[0][1], str) else key))
     return tuple(level for _, level in levels)
 
 
-def _split(runs: Sequence[RunRecord], axis: Axis) -> list[Sequence[RunRecord]]:
+def _split(found: Sequence[Cell], axis: Axis) -> list[Sequence[Cell]]:
     """By the followers, where these are no function of the level: then they were an axis of their own."""
-    read = _reader(axis.followers)
-    parts = _grouped(runs, read)
-    if len(parts) == 1:
-        return [runs]
-    of_level: dict[Any, set[Any]] = {}
-    for run in runs:
-        of_level.setdefault(axis.key(run), set()).add(read(run))
-    return list(parts.values()) if any(len(found) > 1 for found in of_level.values()) else [runs]
+    read = reader(axis.followers)
+    parts = grouped(found, lambda cell: read(cell[0]))
+    of_level = {(axis.key(cell[0]), read(cell[0])) for cell in found}
+    own_axis = len(of_level) > len({key for key, _ in of_level})
+    return list(parts.values()) if own_axis else [found]
 
 
-def _reader(names: Sequence[str]) -> Callable[[RunRecord], Any]:
+def settings_of(runs: Iterable[RunRecord]) -> set[str]:
+    """The settings that any of these runs has."""
+    return set().union(*(run.settings for run in runs))
+
+
+def reader(names: Sequence[str]) -> Callable[[RunRecord], Any]:
     """The values of these settings in a run, to group by; None for one that a run has not."""
     if not names:
         return lambda run: None
@@ -170,16 +193,17 @@ def _reader(names: Sequence[str]) -> Callable[[RunRecord], Any]:
     return read
 
 
-def _grouped(runs: Iterable[RunRecord], key: Callable[[RunRecord], Any]) -> dict[Any, list[RunRecord]]:
-    groups: dict[Any, list[RunRecord]] = {}
-    for run in runs:
-        groups.setdefault(key(run), []).append(run)
+def grouped(members: Iterable[Member], key: Callable[[Member], Any]) -> dict[Any, list[Member]]:
+    """The members of each key, in their order."""
+    groups: dict[Any, list[Member]] = {}
+    for member in members:
+        groups.setdefault(key(member), []).append(member)
     return groups
 
 
-def _labels(groups: Sequence[Sequence[RunRecord]], names: Sequence[str]) -> list[str]:
+def _labels(groups: Sequence[Sequence[Cell]], names: Sequence[str]) -> list[str]:
     """What tells each group from the others, as short as that can be: where sizes do, their parameters."""
-    firsts = [group[0] for group in groups]
+    firsts = [group[0][0] for group in groups]
     telling = [name for name in names if len({run.settings.get(name) for run in firsts}) > 1]
     follows = [name for name in telling if name in FOLLOWERS and all(_alike(group, name) for group in groups)]
     telling = [name for name in telling if name not in FOLLOWERS]
@@ -204,5 +228,5 @@ def _tell_sizes(runs: Sequence[RunRecord]) -> bool:
     return len({run.params for run in runs}) == len({run.size for run in runs})
 
 
-def _alike(group: Sequence[RunRecord], name: str) -> bool:
-    return len({run.settings.get(name) for run in group}) == 1
+def _alike(group: Sequence[Cell], name: str) -> bool:
+    return len({cell[0].settings.get(name) for cell in group}) == 1

@@ -7,18 +7,17 @@ come every tenth of a second, since each costs syncs.
 """
 
 import contextlib
+import functools
 import json
 import shlex
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from microgpt.collector import gc_disabled
 from microgpt.errors import StoreError
 from microgpt.lab.lock import held
 from microgpt.lab.opening import check, connect, told
@@ -26,10 +25,12 @@ from microgpt.lab.record import Role, RunRecord
 from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, columns, migrate, misfits, old_meanings, quoted, record_of, row_of
 
+Members = tuple[tuple[str, Role], ...]  # the sweeps of a run, and its role in each
+
 PATIENCE: Final = 5.0  # seconds to wait for another sweep
 BIRTH: Final = 1.0  # seconds in which an empty file may become a store
 COMMIT_EVERY: Final = 0.1  # seconds between commits
-_NO_SWEEP: Final[list[tuple[str, Role]]] = [("", "study")]  # a run that no sweep claims any more
+_NO_SWEEP: Final[Members] = (("", "study"),)  # a run that no sweep claims any more
 
 
 class Store:
@@ -66,24 +67,20 @@ class Store:
 
         A run that one sweep studies and another only tuned with counts as studied where no sweep is named.
         """
-        with told(self.path), self._snapshot():
+        with told(self.path), self._snapshot(), gc_disabled():
             members = self._members(sweep)
             self._check_types("runs")
-            rows = self._connection.execute(f"SELECT {self._selected()} FROM runs ORDER BY rowid").fetchall()
-        found = []
-        with told(self.path), gc_disabled():
-            for row in rows:
-                of_run = members.get(row[0], [] if sweep else _NO_SWEEP)
-                roles = {known for _, known in of_run}
+            found = []
+            for row in self._connection.execute(f"SELECT {self._selected()} FROM runs ORDER BY rowid"):
+                names, roles = _claimed(members.get(row[0], () if sweep else _NO_SWEEP))
                 if role in roles if role else roles:
-                    names = tuple(sorted({name for name, _ in of_run if name}))
                     found.append(record_of(row, names, role or ("study" if "study" in roles else "tuning")))
         return found
 
     def curves(self, sweep: str | None = None) -> dict[str, Curve]:
         """The training losses of the runs of a sweep, or of all, by identity."""
         with told(self.path), self._snapshot():
-            members = self._members(sweep)
+            members = self._members(sweep) if sweep else {}
             self._check_types("curves")
             rows = self._connection.execute("SELECT identity, every, losses FROM curves").fetchall()
             return {
@@ -179,16 +176,22 @@ class Store:
     def _check_types(self, table: str) -> None:
         """Raise `ValueError` where a value can't be in its column."""
         if misfit := self._connection.execute(misfits(table, columns(self._connection, table))).fetchone():
-            raise ValueError(f"{table} {str(misfit[0])[:16]!r} has a value of another type than its column")
+            raise ValueError(f"{table} {str(misfit[0])[:16]!r} has a value that its column can't hold")
 
-    def _members(self, sweep: str | None) -> dict[str, list[tuple[str, Role]]]:
+    def _members(self, sweep: str | None) -> dict[str, Members]:
         self._check_types("members")
         where, values = ("WHERE sweep = ?", (sweep,)) if sweep else ("", ())
-        found: dict[str, list[tuple[str, Role]]] = defaultdict(list)
+        found: dict[str, Members] = {}
         rows = self._connection.execute(f"SELECT sweep, identity, role FROM members {where}", values)
         for name, identity, role in rows:
-            found[identity].append((name, role))
+            found[identity] = (*found.get(identity, ()), (name, role))
         return found
+
+
+@functools.lru_cache  # most runs of a store are of the same sweeps
+def _claimed(members: Members) -> tuple[tuple[str, ...], set[Role]]:
+    """The sweeps that a run is a member of, and its roles in them."""
+    return tuple(sorted({name for name, _ in members if name})), {role for _, role in members}
 
 
 def _to_write(path: Path) -> Store:

@@ -9,7 +9,7 @@ from microgpt.lab.audit import Finding, audit
 from microgpt.lab.record import Role, RunRecord
 from microgpt.lab.render import Table, plain
 from microgpt.lab.returns import Slope
-from microgpt.lab.series import AXES, PARAMS, STEPS, Axis, Series, series, setting_axis
+from microgpt.lab.series import AXES, PARAMS, STEPS, Axis, Series, along, cells, setting_axis
 from microgpt.lab.tables import returns_table, runs_table, setting_table, size_table, steps_table
 from microgpt.training.request import AXES as AXIS_NAMES
 from microgpt.training.request import DECLARED, SCIENTIFIC
@@ -88,7 +88,8 @@ def answer(store: Source, question: str, sweep: str | None = None) -> Answer:
 
 def part(sweep: str, records: Sequence[RunRecord], axes: Sequence[Axis]) -> Part:
     """The series of a sweep along those axes on which it varies (the first, where it varies on none), audited."""
-    found = [(axis, series(records, axis)) for axis in axes]
+    alike = cells(records)
+    found = [(axis, along(alike, axis)) for axis in axes]
     varied = [(axis, lines) for axis, lines in found if any(len(line.levels) > 1 for line in lines)] or found[:1]
     varied = [(axis, [line for line in lines if len(line.levels) > 1] or lines) for axis, lines in varied]
     counted = [line for axis, lines in varied if axis in AXES for line in lines]  # a setting's values need no order

@@ -111,6 +111,29 @@ def test_rows_without_a_number_are_named_and_left_out_or_refused(tmp_path: Path)
         read(tmp_path, text, strict=True)
 
 
+def test_weights_of_zero_leave_runs_out_and_those_too_far_apart_are_refused(tmp_path: Path) -> None:
+    def weighed(*weights: str) -> Table:
+        text = "params,tokens,loss,w\n" + "".join(f"{10 * n},{1000 * n},3,{w}\n" for n, w in enumerate(weights, 1))
+        return read(tmp_path, text, Columns(tokens="tokens", weights="w"))
+
+    found = weighed("1", "0", "", "3", "0.0")
+    assert found.points.params.tolist() == [10, 40]
+    assert found.points.weights is not None
+    assert found.points.weights.tolist() == [0.5, 1.5]
+    assert found.notes == (
+        "Left out without 'w', 1 of 5 rows: row 4 (blank).",
+        "Left out with a weight of 0 in 'w', 2 of 4 rows: row 3, row 6.",
+    )
+    for weights, said in (
+        (("0", "0"), "--weights takes a column of positive numbers, found 'w' with 0 alone"),
+        (("1", "1e300"), "row 3, column 'w': expected a number from 1e-100 to 1e.100, found '1e300'"),
+        (("1", "-1"), "row 3, column 'w': expected a positive number, found '-1'"),
+        (("1", "1e50"), r"--weights takes .* up to 1e.09 times the smallest, found 1 to 1e.50 in column 'w'; give 0"),
+    ):
+        with pytest.raises(DataError, match=said):
+            weighed(*weights)
+
+
 def test_units_that_cannot_be_are_asked_about(tmp_path: Path) -> None:
     (asked,) = read(tmp_path, HEADER + "1e8,7,3\n2e8,300,2\n").notes
     assert asked.startswith("Column 'tokens' gives 7 to 300 tokens a run, which can't be: are they thousands")
@@ -143,6 +166,10 @@ def test_of_each_size_and_length_the_best_is_taken(tmp_path: Path) -> None:
     assert read(tmp_path, TUNED, where=(("text", "a"),), best_of="lr").points.loss.tolist() == [3, 3, 2, 2]
     with pytest.raises(DataError, match="expected a column 'los', found none; did you mean 'loss'"):
         read(tmp_path, TUNED, best_of="los")
+    with pytest.raises(
+        DataError, match="--best-of takes a column of positive numbers such as loss, found 'text' with 'a'"
+    ):
+        read(tmp_path, TUNED, best_of="text")
 
 
 def test_each_value_of_a_column_is_a_group(tmp_path: Path) -> None:

@@ -1,15 +1,25 @@
 """Checks of how a sweep was laid out: levels, range, seeds, epochs, learning rates. Exact, so without false alarms."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from operator import attrgetter, itemgetter
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import Final
 
 from microgpt.lab.audit.finding import Finding, Severity
 from microgpt.lab.audit.gather import by_axis, once
 from microgpt.lab.record import RunRecord
-from microgpt.lab.series import CIRCUMSTANCES, COUNTED, FOLLOWERS, Series, run_name, size_name, usable
+from microgpt.lab.series import (
+    CIRCUMSTANCES,
+    COUNTED,
+    FOLLOWERS,
+    Series,
+    grouped,
+    reader,
+    run_name,
+    settings_of,
+    size_name,
+    usable,
+)
 from microgpt.model.settings import counted
 
 ENOUGH_LEVELS: Final = 4
@@ -86,25 +96,15 @@ def learning_rates(records: Sequence[RunRecord]) -> list[Finding]:
     return found + ([Finding("learning rate at the edge", "warning", rows)] if rows else [])
 
 
-def _alike(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
+def _alike(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Runs that can share a learning rate: all is equal but seed, rate, steps and warmup, as in lab/tuning.py."""
-    groups: dict[Any, list[RunRecord]] = {}
-    around = attrgetter(*CIRCUMSTANCES)
-    for run in sorted(records, key=attrgetter("params")):
-        groups.setdefault((_own(tuple(run.settings))(run.settings), around(run)), []).append(run)
-    return list(groups.values())
-
-
-@lru_cache
-def _own(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
-    """What reads the settings that runs with a common rate must have alike."""
-    own = sorted(set(names) - set(SHARED))
-    return itemgetter(*own) if own else lambda settings: ()
+    around, settings = attrgetter(*CIRCUMSTANCES), reader(sorted(settings_of(records) - {*SHARED}))
+    return list(grouped(sorted(records, key=attrgetter("params")), lambda run: (around(run), settings(run))).values())
 
 
 def _telling(firsts: Sequence[RunRecord]) -> list[str]:
     """The settings, besides those of a size's name, that tell groups apart."""
-    names = sorted({name for run in firsts for name in run.settings} - {"emb", "head", "layer", "params", *SHARED})
+    names = sorted(settings_of(firsts) - {"emb", "head", "layer", "params", *SHARED})
     return [name for name in names if len({run.settings.get(name) for run in firsts}) > 1]
 
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from microgpt.lab.audit.finding import Finding
@@ -12,12 +12,14 @@ from microgpt.lab.audit.trend import fall, rises
 from microgpt.lab.intervals import f_above, t_above
 from microgpt.lab.record import RunRecord
 from microgpt.lab.returns import drop
-from microgpt.lab.series import AXES, COUNTED, Level, Series, run_name, series, setting_axis
+from microgpt.lab.series import AXES, COUNTED, Level, Series, along, cells, reader, run_name, setting_axis
 
 FAMILY_ERROR: Final = 0.01  # the chance that a sweep whose loss never rises is said to rise somewhere
 FLAT: Final = 0.05  # a difference that chance alone would make more often than this is none that was seen
 EQUAL: Final = 1e-9  # relative; the same training gives the same loss to the last digit, or nearly so
 NEAR: Final = 0.97  # of the logarithm of the vocabulary
+AROUND: Final = ("data_sha256", "engine", "precision", "version", "commit")  # facts and settings that may be mixed
+SPLIT: Final = ("holdout", "split_seed", "decay")
 MOST_VALUES: Final = 4  # that a sentence names
 
 
@@ -41,7 +43,8 @@ def failed(records: Iterable[RunRecord]) -> list[Finding]:
 
 def mixed(runs: Iterable[RunRecord]) -> list[Finding]:
     """Usable runs that should not stand in one table."""
-    kinds = {_circumstances(run): run for run in runs}.values()  # one of each, so that a large store is read once
+    around, settings = attrgetter(*AROUND), reader(SPLIT)
+    kinds = {(around(run), settings(run)): run for run in runs}.values()  # one of each: a large store is read once
     texts = {run.data_sha256: f"{run.data} {run.data_sha256[:8]}" for run in kinds}
     engines = {(run.engine, run.precision): f"{run.engine} {run.precision}" for run in kinds}
     versions = {(run.version, run.commit): f"{run.version} {run.commit[:8]}".strip() for run in kinds}
@@ -76,16 +79,17 @@ def dead_axes(runs: Sequence[RunRecord], every: Sequence[Series], lines: Sequenc
     own = {name for axis in (*AXES, *COUNTED) for name in axis.fields} | {"seed"}
     settings = [level.first.settings for line in every for level in line.levels]
     others = {name for each in settings for name, value in each.items() if settings[0].get(name) != value} - own
-    more = [line for name in sorted(others) for line in series(runs, setting_axis(name)) if len(line.levels) > 1]
-    found: list[Finding] = []
+    found = cells(runs) if others else []
+    more = [line for name in sorted(others) for line in along(found, setting_axis(name)) if len(line.levels) > 1]
+    told: list[Finding] = []
     for axis, alike in by_axis((*lines, *more)).items():
         dead = [line for line in alike if _dead_levels(line)]
         pairs = [_equal(*pair) for line in alike for pair in line.pairs]
         if not dead or (_elsewhere(alike) and 2 * sum(pairs) < len(pairs)):
             continue
         rows = dict.fromkeys(line.name(level) for line in dead for level in _dead_levels(line))
-        found.append(Finding("dead axis", "serious", tuple(rows), {"axis": axis, "series": len(dead)}))
-    return found + _flat_axes(lines)
+        told.append(Finding("dead axis", "serious", tuple(rows), {"axis": axis, "series": len(dead)}))
+    return told + _flat_axes(lines)
 
 
 def _elsewhere(lines: Sequence[Series]) -> bool:
@@ -153,8 +157,10 @@ def _tests(line: Series) -> list[tuple[float, float, Level, Level]]:
 def _equal(before: Level, after: Level) -> bool:
     """Whether two levels have the same loss for every seed that they share."""
     first, second = before.losses, after.losses
-    shared = [seed for seed in first if seed in second]
-    return bool(shared) and all(math.isclose(first[seed], second[seed], rel_tol=EQUAL) for seed in shared)
+    shared = (seed for seed in first if seed in second)
+    return not second.keys().isdisjoint(first) and all(
+        math.isclose(first[seed], second[seed], rel_tol=EQUAL) for seed in shared
+    )
 
 
 def _one_loss(level: Level) -> bool:
@@ -187,11 +193,6 @@ def _flatness(line: Series) -> float | None:
     between = sum(len(group) * (own - overall) ** 2 for group, own in zip(groups, means, strict=True)) / (count - 1)
     within = sum((loss - own) ** 2 for group, own in zip(groups, means, strict=True) for loss in group) / (runs - count)
     return f_above(between / within, count - 1, runs - count) if within else None
-
-
-def _circumstances(run: RunRecord) -> tuple[Any, ...]:
-    settings = (run.settings.get(name) for name in ("holdout", "split_seed", "decay"))
-    return run.data_sha256, run.engine, run.precision, run.version, run.commit, *settings
 
 
 def _mixture(kind: str, values: dict[Any, str]) -> Finding | None:

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from microgpt.lab.laws.fit import Fit, refit
+from microgpt.lab.laws.form import Form
 from microgpt.lab.laws.lbfgs import scipy_part
 from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.scatter import Scatter, draw_losses, scatter_of
@@ -149,10 +150,15 @@ def intervals(found: Ensemble, level: float = LEVEL) -> dict[str, tuple[float, f
     return spans
 
 
+def quantity_names(form: Form) -> tuple[str, ...]:
+    """What `quantities` gives of a form, in order."""
+    return (*form.names, *["size_exponent"] * ({"alpha", "beta"} <= {*form.names}))
+
+
 def quantities(fit: Fit, theta: Floats) -> dict[str, Floats]:
     """The parameters and `size_exponent` = beta / (alpha + beta): at the optimum, N grows as FLOP to that power
     (Hoffmann et al. 2022, equation 4)."""
     found: dict[str, Floats] = {name: np.asarray(value) for name, value in fit.form.natural(theta).items()}
-    if {"alpha", "beta"} <= set(found):
+    if "size_exponent" in quantity_names(fit.form):
         found["size_exponent"] = found["beta"] / (found["alpha"] + found["beta"])
     return found

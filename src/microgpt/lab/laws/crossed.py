@@ -19,8 +19,9 @@ NOTHING: Final = "there are no finished runs with a held-out loss; `microgpt swe
 
 def crossed_sweeps(records: Sequence[RunRecord]) -> tuple[dict[str, Table], str]:
     """The sweeps that carry the full law, the one of most runs first, and why the largest of the others does not."""
-    names = {name for run in records if usable(run) for name in run.sweeps}
-    runs = {name: [run for run in records if name in run.sweeps] for name in names}
+    every = {name for sweeps in {run.sweeps for run in records} for name in sweeps}
+    runs = {name: [run for run in records if name in run.sweeps] for name in every}
+    names = [name for name, members in runs.items() if any(map(usable, members))]
     found: dict[str, Table] = {}
     reason = "" if names else NOTHING
     for name in sorted(names, key=lambda name: (-len(runs[name]), name)):

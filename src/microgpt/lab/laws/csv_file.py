@@ -11,12 +11,13 @@ import numpy as np
 
 from microgpt.errors import DataError
 from microgpt.lab.laws.points import Floats, Ints, levels, points
-from microgpt.lab.laws.rows import NOTHING, fault, listed, once, part, units, values, varying, whole
+from microgpt.lab.laws.rows import NOTHING, counting, fault, listed, once, part, units, values, varying, whole
 from microgpt.lab.laws.sheet import WORDS, Decimal, Sheet, decimal_mark, number, read_sheet
 from microgpt.lab.laws.table import MOST_GROUPS, Table, best_of, kept_below
 from microgpt.model.settings import counted, shown
 
 LARGEST: Final = 1e100  # of a number, and its inverse the smallest: products of three are numbers still
+MOST_APART: Final = 1e9  # of two weights: beyond, the lighter run is lost in the rounding of the heavier one
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,10 @@ def open_csv(
     sheet = whole(once(sheet, notes), wanted, reading.strict, notes)
     if faults is not None:
         sheet = _readable(sheet, needed, columns.loss, decimal, faults)
+    if columns.weights:
+        sheet = counting(sheet, columns.weights, decimal, notes)
+    if (by := reading.best_of) and by not in columns.used:
+        _check_orders(sheet, by, decimal)
     numbers = {name: _numbers(sheet, name, decimal, faults is not None and name == columns.loss) for name in needed}
     return Opened(sheet, columns, decimal, numbers, tuple(notes), said)
 
@@ -128,7 +133,7 @@ def _table(opened: Opened, source: str, drop_highest: int, by: str | None, pair:
     columns, numbers = opened.columns, opened.numbers
     params, loss, tokens = numbers[columns.params], numbers[columns.loss], opened.tokens
     unique = numbers[columns.unique] if columns.unique else None
-    weights = numbers[columns.weights] if columns.weights else None
+    weights = _weights(opened, numbers[columns.weights]) if columns.weights else None
     found = points(params, tokens, loss, unique, opened.flop, weights)
     notes = [
         *opened.notes,
@@ -214,6 +219,28 @@ def _numbers(sheet: Sheet, name: str, decimal: Decimal, missing: bool) -> Floats
     for i, cell in enumerate(sheet.cells(name)):
         value = _positive(cell.text, decimal)
         if value is None and not missing:
-            raise DataError(fault(sheet, cell.line, name, cell.text))
+            beyond = (number(cell.text, decimal) or 0) > 0
+            expected = f"a number from {1 / LARGEST:g} to {LARGEST:g}" if beyond else "a positive number"
+            raise DataError(fault(sheet, cell.line, name, cell.text, expected))
         found[i] = math.nan if value is None else value
     return found
+
+
+def _check_orders(sheet: Sheet, name: str, decimal: Decimal) -> None:
+    """Raise `DataError` for a column that no best run can be found by."""
+    wrong = next((cell for cell in sheet.cells(name) if _positive(cell.text, decimal) is None), None)
+    if wrong:
+        raise DataError(
+            f"{sheet.path}: --best-of takes a column of positive numbers such as loss, found {name!r} with "
+            f"{shown(wrong.text)} in row {wrong.line}; name another column."
+        )
+
+
+def _weights(opened: Opened, weights: Floats) -> Floats:
+    light, heavy = weights.min(), weights.max()
+    if heavy > MOST_APART * light:
+        raise DataError(
+            f"{opened.sheet.path}: --weights takes numbers of which the largest is up to {MOST_APART:g} times the "
+            f"smallest, found {light:g} to {heavy:g} in column {opened.columns.weights!r}; give 0 to leave a run out."
+        )
+    return weights

@@ -89,6 +89,17 @@ def score(entries: Sequence[dict[str, Any]], runs: Points, finished: Sequence[st
     return [_score(entry, runs, ends) for entry in entries]
 
 
+def check_any(scores: Sequence[Score], source: str) -> None:
+    """Refuse runs of which none was predicted. Raises `DataError`."""
+    if scores and not any(one.runs for one in scores):
+        first = scores[0]
+        raise DataError(
+            f"{source}: expected runs of the predicted sizes and lengths (the first: N = {first.params:,.0f}, D = "
+            f"{first.tokens:,.0f}, within {SAME:.0%}) that came after the predictions, found none; train them, or name "
+            "their store with --store or their file with --csv."
+        )
+
+
 def _score(entry: dict[str, Any], runs: Points, ends: NDArray[np.float64]) -> Score:
     """`ends`, (2, runs), are those of `_seconds`. A run of no known time counts, and one of the same second."""
     near = np.abs(np.log(runs.params / entry["params"])) < SAME

@@ -81,9 +81,21 @@ def whole(sheet: Sheet, names: Sequence[str], strict: bool, notes: list[str]) ->
     return replace(sheet, rows=rows)
 
 
-def fault(sheet: Sheet, line: int, name: str, text: str) -> str:
+def counting(sheet: Sheet, name: str, decimal: Decimal, notes: list[str]) -> Sheet:
+    """The rows whose weight is not 0. Raises `DataError` where all are."""
+    none = {cell.line for cell in sheet.cells(name) if number(cell.text, decimal) == 0}
+    rows = tuple(row for row in sheet.rows if row.line not in none)
+    if not rows:
+        raise DataError(f"{sheet.path}: --weights takes a column of positive numbers, found {name!r} with 0 alone.")
+    if none:
+        told, of = [f"row {line}" for line in sorted(none)], counted(len(sheet.rows), "row")
+        notes.append(f"Left out with a weight of 0 in {shown(name)}, {len(told):,} of {of}: {listed(told)}.")
+    return replace(sheet, rows=rows)
+
+
+def fault(sheet: Sheet, line: int, name: str, text: str, expected: str = "a positive number") -> str:
     found = repr(text[:40]) if text else "nothing"
-    return f"{sheet.path}: row {line}, column {name!r}: expected a positive number, found {found}; mend it."
+    return f"{sheet.path}: row {line}, column {name!r}: expected {expected}, found {found}; mend it."
 
 
 def telling(sheet: Sheet, used: Collection[str | None], sizes: Ints, lengths: Ints) -> list[str]:

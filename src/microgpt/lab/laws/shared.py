@@ -18,7 +18,7 @@ import numpy as np
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.laws.bootstrap import interval
 from microgpt.lab.laws.doubts import check_design
-from microgpt.lab.laws.fit import SEARCH, THIN, fit, starts
+from microgpt.lab.laws.fit import SEARCH, THIN, Fit, fit, starts
 from microgpt.lab.laws.form import EXPONENTS, LETTERS, Form, Inputs, inputs
 from microgpt.lab.laws.points import Floats, Ints, Points
 from microgpt.lab.laws.solve import solve
@@ -82,19 +82,21 @@ def check_shared(form: Form, names: Sequence[str]) -> None:
 def fit_shared(
     groups: Mapping[str, Points], form: Form, names: Sequence[str], draws: int, level: float, seed: int, delta: float
 ) -> dict[str, Any]:
-    """The JSON of a fit with shared parameters. Raises `DataError` for a group that carries no law."""
-    for value, found in groups.items():
-        try:
-            check_design(form, found)
-        except DataError as error:
-            raise DataError(f"{value}: {error}") from None
-    parts = list(groups.values())
+    """The JSON of a fit with shared parameters. A group that carries no law has its `error` instead. Raises `DataError`
+    where none does, or one of several alone: there is nothing to share."""
+    alone, errors = _alone(groups, form, delta)
+    if len(alone) < min(2, len(groups)):
+        value, error = next(iter(errors.items()))
+        found = f"found {len(alone)} of {len(groups)}" if alone else "found none"
+        raise DataError(f"--shared takes groups that each carry a law, {found}; {value}: {error}")
+    parts = [groups[value] for value in alone]
     whole = _joined(parts)
     given, target = inputs(whole), np.log(whole.loss)[None, :]
     joint = Grouped("full", False, (), base=form, shared=tuple(names), sizes=tuple(map(len, parts)))
     centres = given.centre_params, given.centre_tokens
-    alone = [fit(form, part, delta) for part in parts]
-    own = np.array([form.moved(each.theta, -centres[0], -centres[1]) for each in alone])  # (groups, parameters)
+    own = np.array(
+        [form.moved(each.theta, -centres[0], -centres[1]) for each in alone.values()]
+    )  # (groups, parameters)
     grid = np.concatenate([own[None], np.repeat(starts(form, whole)[::THIN][:, None], len(parts), axis=1)])
     start = np.zeros((len(grid), joint.size))
     for name, place in zip(form.names, range(form.size), strict=True):
@@ -111,20 +113,32 @@ def fit_shared(
         raise DataError(
             f"{joint.size} parameters; expected {joint.size + 1} runs or more, found {len(whole)}; add runs."
         )
-    rows = []
-    for value, part, columns in zip(groups, parts, joint.columns, strict=True):
+    rows: dict[str, dict[str, Any]] = {value: {"value": value, "error": error} for value, error in errors.items()}
+    for value, part, columns in zip(alone, parts, joint.columns, strict=True):
         here, there = (_quantities(form, theta[..., columns], centres) for theta in (reached.theta[best], drawn))
         spans = {name: _span(name, float(here[name]), there[name], freedom, level) for name in here}
         values = {name: float(number) for name, number in here.items()}
-        rows.append({"value": value, "points": len(part), **values, "intervals": spans})
+        rows[value] = {"value": value, "points": len(part), **values, "intervals": spans}
     return {
         "form": form.name,
         "shared": list(names),
-        "groups": rows,
+        "groups": [rows[value] for value in groups],
         "level": level,
         "objective": float(reached.objective[best]),
-        "objective_alone": sum(each.objective for each in alone),
+        "objective_alone": sum(each.objective for each in alone.values()),
     }
+
+
+def _alone(groups: Mapping[str, Points], form: Form, delta: float) -> tuple[dict[str, Fit], dict[str, str]]:
+    """The law of each group by itself, and of those that carry none why."""
+    fits, errors = dict[str, Fit](), dict[str, str]()
+    for value, found in groups.items():
+        try:
+            check_design(form, found)
+            fits[value] = fit(form, found, delta)
+        except DataError as error:
+            errors[value] = str(error)
+    return fits, errors
 
 
 def _quantities(form: Form, theta: Floats, centres: tuple[float, float]) -> dict[str, Floats]:

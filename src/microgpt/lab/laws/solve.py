@@ -20,7 +20,7 @@ ROUNDS: Final = 300
 STILL: Final = 1e-9  # a step below this is no step any more
 LONGEST_STEP: Final = 2.0  # in any parameter
 RIDGE: Final = 1e-11  # of the largest curvature, so that a parameter without effect stays where it is
-NUMBERS: Final = 2_000_000  # of a gradient that is held at once
+NUMBERS: Final = 200_000  # of a gradient that is held at once: a cache has room for the arrays of a pass
 TINY: Final = 1e-300
 
 

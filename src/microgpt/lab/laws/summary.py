@@ -7,7 +7,16 @@ from typing import Any, Final
 import numpy as np
 
 from microgpt.lab.laws.backtest import Backtest, backtest, folds
-from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, Resample, bootstrap, intervals, quantities
+from microgpt.lab.laws.bootstrap import (
+    DRAWS,
+    LEVEL,
+    Ensemble,
+    Resample,
+    bootstrap,
+    intervals,
+    quantities,
+    quantity_names,
+)
 from microgpt.lab.laws.doubts import check_design, doubts
 from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS, Form
@@ -110,6 +119,11 @@ def draws_csv(law: Law) -> str:
     columns = quantities(law.fit, law.ensemble.theta)
     rows = zip(*(np.broadcast_to(column, len(law.ensemble.theta)).tolist() for column in columns.values()), strict=True)
     return "\n".join([",".join(columns), *(",".join(map(repr, row)) for row in rows)]) + "\n"
+
+
+def draws_heads() -> list[bytes]:
+    """The first line of the draws of each form, by which such a file is known again."""
+    return [(",".join(quantity_names(form)) + "\n").encode() for form in FORMS.values()]
 
 
 def compare(

@@ -136,7 +136,7 @@ def _is(found: Any, text: str) -> bool:
 def _number(record: RunRecord, name: str) -> float:
     found = value(record, name)
     if isinstance(found, bool) or not isinstance(found, int | float):
-        raise DataError(f"Expected a number to find the best of, found {name} = {shown(found)}; take loss.")
+        raise DataError(f"--best-of takes what is a number, such as loss; found {name} = {shown(found)}; take loss.")
     return float(found)
 
 
