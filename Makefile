@@ -1,4 +1,4 @@
-# The two commands: `make run` watches a GPT learn names, `make test` proves that it does so rightly.
+# The two commands: `make run` trains a GPT on names, `make test` proves that it is correct.
 # Each needs python3 (3.11 or newer), pip and make; it makes .venv when missing and does nothing twice.
 
 PYTHON ?= python3
@@ -30,8 +30,9 @@ format: .venv/ready-to-test  ## set the code as the house does
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/ready-to-run  ## write docs/CLI.md from the program's own help, and the notebook from docs/TUTORIAL.md
+docs: .venv/ready-to-run  ## write docs/CLI.md, the library's keywords, and the notebook of docs/TUTORIAL.md anew
 	$(BIN)/python -m microgpt.cli.reference > docs/CLI.new && mv docs/CLI.new docs/CLI.md
+	$(BIN)/python -m microgpt.cli.reference --keywords > docs/options.new && mv docs/options.new src/microgpt/library/options.py
 	$(BIN)/python docs/notebook.py
 
 build: .venv/ready-to-test  ## a wheel and an sdist in dist/

@@ -1,8 +1,15 @@
-"""`python -m microgpt.cli.reference` prints docs/CLI.md: the help of every verb, as it stands."""
+"""`python -m microgpt.cli.reference` prints docs/CLI.md: the help of every verb, as it stands. With `--keywords` it
+prints library/options.py: the settings as keywords, for editors and type checkers, which can't derive them."""
+
+import sys
+from os import PathLike
+from typing import get_type_hints
 
 import click
 
 from microgpt.cli.app import VERBS, microgpt
+from microgpt.model.settings import SETTINGS, Settings
+from microgpt.training.request import REQUESTED, Request
 
 HEAD = """# The command line
 
@@ -31,5 +38,26 @@ def _block(name: str, command: click.Command, above: click.Context | None) -> st
     return f"```text\n{command.get_help(context)}\n```\n"
 
 
+OPTIONS = '''"""The settings of a training as keywords for editors and type checkers. `make docs` writes this file."""
+
+from os import PathLike
+from typing import Literal, TypedDict
+
+
+class Options(TypedDict, total=False):
+    """The flags of `microgpt train` with underscores; `microgpt train --help` says what each does."""
+
+'''
+
+
+def keywords() -> str:
+    """The module `library/options.py`."""
+    hints = get_type_hints(Settings) | get_type_hints(Request) | {"out": str | PathLike[str]}
+    own = [name for name in (*SETTINGS, *REQUESTED) if name not in ("data", "documents")]  # which `train` declares
+    kinds = {name: hints[name].__name__ if isinstance(hints[name], type) else str(hints[name]) for name in own}
+    texts = {name: kind.replace("typing.", "").replace("os.", "").replace("'", '"') for name, kind in kinds.items()}
+    return OPTIONS + "".join(f"    {name}: {text}\n" for name, text in texts.items())
+
+
 if __name__ == "__main__":
-    print(reference(), end="")
+    print(keywords() if "--keywords" in sys.argv else reference(), end="")

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from microgpt.collector import gc_disabled
 from microgpt.errors import StoreError
 from microgpt.lab.lock import held
 from microgpt.lab.opening import check, connect, told

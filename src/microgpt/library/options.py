@@ -1,10 +1,7 @@
-"""The settings of a training as keywords for editors and type checkers; a test holds them to the flags."""
+"""The settings of a training as keywords for editors and type checkers. `make docs` writes this file."""
 
 from os import PathLike
-from typing import TypedDict
-
-from microgpt.model.settings import Decay, Initial
-from microgpt.training.request import Select
+from typing import Literal, TypedDict
 
 
 class Options(TypedDict, total=False):
@@ -16,8 +13,10 @@ class Options(TypedDict, total=False):
     beta1: float
     beta2: float
     warmup: int
-    decay: Decay
+    decay: Literal["linear", "cosine", "constant", "cooldown"]
     seed: int
+    initial: Literal["uniform", "gauss"]
+    initial_scale: float
     emb: int
     head: int
     layer: int
@@ -25,8 +24,6 @@ class Options(TypedDict, total=False):
     ff: int
     norm_embeddings: bool
     norm_head: bool
-    initial: Initial
-    initial_scale: float
     encoding: str
     normalize: str
     holdout: float
@@ -41,7 +38,7 @@ class Options(TypedDict, total=False):
     keep: str
     eval_every: int
     eval_documents: int
-    select: Select
+    select: Literal["last", "best"]
     patience: int
     samples: int
     temperature: float | None
