@@ -1,4 +1,4 @@
-"""Whether the runs that `microgpt suggest` names narrow the best size of a budget, and whether its interval still holds.
+"""Do the runs that `microgpt suggest` names narrow the best size of a budget, and does its interval still hold?
 
     python bench/suggest.py [--simulations 100] [--json]
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from microgpt.errors import DataError
+from microgpt.lab.laws.points import SAME
 from microgpt.lab.record import RunRecord
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig, Settings, flag
@@ -42,21 +43,25 @@ def recipe(records: tuple[RunRecord, ...], size: float, tokens: float) -> Recipe
     """The model nearest to a size, trained for so many tokens as the runs of a store are. Raises `DataError`."""
     if not records:
         raise DataError("Expected runs of a store, found a CSV; without their settings there is no recipe to train.")
-    vocabulary = records[0].params_head // records[0].size[0]
-    shared = {name: _most(records, name) for name in records[0].settings if name not in OWN}
-    emb, head, layer = nearest(records, vocabulary, size, int(shared.get("ctx", 16)), int(shared.get("ff", 4)))
+    settings, count = model(records, size)
     each = float(np.median([record.tokens / record.steps for record in records]))
     steps = max(1, round(tokens / each))
-    settings = {
-        "steps": steps,
-        "lr": round(rate(records, size), 6),
-        "emb": emb,
-        "head": head,
-        "layer": layer,
-        **shared,
-    }
-    model = ModelConfig(vocabulary, emb, head, layer, int(shared.get("ctx", 16)), int(shared.get("ff", 4)))
-    return Recipe(records[0].data, settings, params(model), steps * each)
+    near = min(records, key=lambda record: abs(np.log(record.steps / steps))).steps
+    if abs(np.log(near / steps)) < SAME:  # the tokens of names vary from seed to seed
+        steps = near
+    return Recipe(records[0].data, {"steps": steps, **settings}, count, steps * each)
+
+
+def model(records: tuple[RunRecord, ...], size: float) -> tuple[dict[str, Any], int]:
+    """Settings but for the steps of the model nearest to a size, and how many parameters it has; where runs have that
+    size to the last parameter, they are theirs."""
+    vocabulary = records[0].params_head // records[0].size[0]
+    shared = {name: _most(records, name) for name in records[0].settings if name not in OWN}
+    ctx, ff = int(shared.get("ctx", 16)), int(shared.get("ff", 4))
+    same = tuple(record for record in records if record.params == round(size))
+    emb, head, layer = same[0].size[:3] if same else nearest(records, vocabulary, size, ctx, ff)
+    settings = {"lr": round(rate(same or records, size), 6), "emb": emb, "head": head, "layer": layer, **shared}
+    return settings, params(ModelConfig(vocabulary, emb, head, layer, ctx, ff))
 
 
 def nearest(records: tuple[RunRecord, ...], vocabulary: int, size: float, ctx: int, ff: int) -> tuple[int, int, int]:
