@@ -144,7 +144,7 @@ def _told(law: "Law", target: "Target", made: "Suggestion", unit: str) -> dict[s
     )
     return {
         "target": target.name,
-        "value": target.natural(value),
+        "estimate": target.natural(value),
         "level": law.level,
         "interval": narrowed(1.0),
         "expected": {"times": made.narrowed, "interval": narrowed(made.narrowed)},
@@ -164,7 +164,7 @@ def _tell(told: dict[str, Any]) -> None:
         numbers = f"{cell['params']:>16,.0f} {cell['tokens']:>18,.0f} {cell['cost']:>14.3g} {cell['there']:>10.0f}"
         click.echo(f"{numbers} {told['seeds']:>5}")
     click.echo(f"{counted(told['runs'], 'run')} of {told['cost']:.4g} {told['unit']} in all")
-    click.echo(f"{told['target']}: {_number(told['value'])}, with an interval of {told['level']:.0%}")
+    click.echo(f"{told['target']}: {_number(told['estimate'])}, with an interval of {told['level']:.0%}")
     seeds = f"as much for {told['uniform']['seeds']:.2g} more of each run"
     for name, span, times in (
         ("now", told["interval"], 1.0),

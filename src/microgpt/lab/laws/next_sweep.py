@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,16 +12,20 @@ from microgpt.lab.laws.suggest import Suggestion
 from microgpt.lab.record import RunRecord
 from microgpt.outputs import BANNER
 
+LIKE: Final = 0.3  # of sizes within this share of one that is tried, the shape most like the runs is taken
+
 
 def trainable(records: tuple[RunRecord, ...], sizes: Floats) -> list[float]:
     """The sizes of the models nearest to these, each once."""
-    return sorted({float(model(records, float(size))[1]) for size in sizes})
+    return sorted({float(model(records, float(size), LIKE)[1]) for size in sizes})
 
 
 def sweep_file(records: tuple[RunRecord, ...], made: Suggestion) -> str:
     """The TOML of a sweep of suggested runs, which are like those of the store but for size, length, learning rate and
     seed: seeds are new ones."""
-    ready = [recipe(records, *cell).settings for cell in zip(made.cells.at.params, made.cells.at.tokens, strict=True)]
+    ready = [
+        recipe(records, *cell, LIKE).settings for cell in zip(made.cells.at.params, made.cells.at.tokens, strict=True)
+    ]
     varied = ("emb", "head", "layer", "steps", "lr")
     first = 1 + max(record.seed for record in records)
     base = {name: value for name, value in ready[0].items() if name not in varied}
