@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.law_options import cost, fit_law, for_each_group, law_options, law_price, sources
+from microgpt.cli.law_options import fit_law, for_each_group, law_options, law_price, sources, spending
 from microgpt.cli.options import FORCE, JSON
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bo
     from microgpt.lab.laws.doubts import of_length
     from microgpt.lab.laws.frontier import apart, frontier
 
-    amount, unit = cost(budget, "BUDGET")
+    amount, unit = spending(budget, "BUDGET")
     if chosen["count"] != "all":
         raise click.UsageError("frontier counts all parameters; --count is for laws and predict.")
     place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)

@@ -194,7 +194,7 @@ def fitting(chosen: dict[str, Any]) -> "Fitting":
     return Fitting(form(chosen["form"], chosen["fix"]), *how)
 
 
-def cost(text: str, name: str) -> tuple[float, str]:
+def spending(text: str, name: str) -> tuple[float, str]:
     """A cost and its unit, from what a flag or argument was given."""
     scale = UNITS.get(text[-1:].lower())
     try:

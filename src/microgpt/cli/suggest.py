@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.law_options import cost, fit_law, for_each_group, law_options, law_price, sources
+from microgpt.cli.law_options import fit_law, for_each_group, law_options, law_price, sources, spending
 from microgpt.cli.options import FORCE, JSON
 from microgpt.model.settings import counted
 
@@ -20,7 +20,7 @@ LARGER = 10  # times the dearest run: the budget whose best size is asked for by
 
 
 @click.command("suggest")
-@click.argument("spend", metavar="COST")
+@click.argument("cost")
 @law_options
 @click.option("--budget", metavar="BUDGET", help="The best size for it.  [default: 10 times the dearest run]")
 @click.option("--predict", "at", nargs=2, type=float, metavar="PARAMS TOKENS", help="Instead the loss of this run.")
@@ -28,18 +28,13 @@ LARGER = 10  # times the dearest run: the budget whose best size is asked for by
 @click.option("--runs", default=100, show_default=True, type=click.IntRange(1, 1000), metavar="N", help="At most.")
 @click.option("--seeds", type=click.IntRange(1, 100), metavar="N", help="Of each size and length.  [default: found]")
 @click.option(
-    "--reach",
-    default=4.0,
-    show_default=True,
-    type=click.FloatRange(1, 100),
-    metavar="X",
-    help="Times the largest size and length of the runs.",
+    "--reach", default=4.0, show_default=True, metavar="X", help="Times the largest size and length there is."
 )
 @click.option("--write", metavar="FILE", help="Write them as a sweep, to a file that ends in .toml.")
 @FORCE
 @JSON
 def command(
-    spend: str,
+    cost: str,
     budget: str | None,
     at: tuple[float, float] | None,
     target: str | None,
@@ -62,7 +57,9 @@ def command(
     from microgpt.lab.laws.optimal import Limits
     from microgpt.lab.laws.suggest import candidates, grid, suggest
 
-    amount, unit = cost(spend, "COST")
+    if not 1 <= reach <= 100:
+        raise click.UsageError(f"--reach takes 1 to 100, found {reach:g}.")
+    amount, unit = spending(cost, "COST")
     limits = Limits(amount, runs, seeds, reach)
     _check(budget, at, target, unit, chosen)
     place = write and outputs.destination(write, (".toml",), flag="--write", reads=sources(chosen), force=force)
@@ -89,7 +86,7 @@ def command(
         _tell(told)
         if place:
             click.echo(f"ready to run:\n  microgpt sweep {write} --store {chosen['store']}")
-        for warning in law.warnings:
+        for warning in told["warnings"]:
             click.echo(f"warning: {warning}", err=True)
         return {}
 
@@ -100,12 +97,14 @@ def _check(
     budget: str | None, at: tuple[float, float] | None, target: str | None, unit: str, chosen: dict[str, Any]
 ) -> None:
     """Refuse flags that don't go together."""
-    asked = [flag for flag, value in (("--budget", budget), ("--predict", at), ("--target", target)) if value]
+    asked = [
+        flag for flag, value in (("--budget", budget), ("--predict", at), ("--target", target)) if value is not None
+    ]
     if len(asked) > 1:
         raise click.UsageError(f"suggest takes one of --budget, --predict and --target, found {' and '.join(asked)}.")
-    if budget and cost(budget, "--budget")[1] != unit:
+    if budget is not None and spending(budget, "--budget")[1] != unit:
         raise click.UsageError(f"--budget is in the unit of COST, found {budget} beside {unit}.")
-    if at and not all(0 < number < math.inf for number in at):
+    if at is not None and not all(0 < number < math.inf for number in at):
         raise click.UsageError(f"--predict takes PARAMS and TOKENS above 0, found {at[0]:g} {at[1]:g}.")
     if chosen["count"] != "all":
         raise click.UsageError("suggest counts all parameters; --count is for laws and predict.")
@@ -119,7 +118,7 @@ def _target(
     from microgpt.lab.laws.targets import best_size, loss_at, number
 
     known = law.fit.points
-    if name:
+    if name is not None:
         return number(law.ensemble, name)
     if at:
         return loss_at(law.ensemble, points([at[0]], [at[1]], [1.0], [float(known.unique.max())]))
@@ -128,7 +127,7 @@ def _target(
             f"a best size needs a law of size and length, found --form {law.fit.form.name}; try full."
         )
     dearest = float((known.tokens * paid.token(known.params)).max())
-    return best_size(law.ensemble, paid, cost(budget, "--budget")[0] if budget else LARGER * dearest)
+    return best_size(law.ensemble, paid, spending(budget, "--budget")[0] if budget is not None else LARGER * dearest)
 
 
 def _told(law: "Law", target: "Target", made: "Suggestion", unit: str) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def _told(law: "Law", target: "Target", made: "Suggestion", unit: str) -> dict[s
         "runs": made.runs,
         "seeds": made.seeds,
         "cells": [dict(zip(("params", "tokens", "cost", "there"), row, strict=True)) for row in rows],
-        "warnings": list(law.warnings),
+        "warnings": [*made.doubts(), *law.warnings],
     }
 
 

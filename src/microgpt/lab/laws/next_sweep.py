@@ -29,7 +29,10 @@ def sweep_file(records: tuple[RunRecord, ...], made: Suggestion) -> str:
     varied = ("emb", "head", "layer", "steps", "lr")
     first = 1 + max(record.seed for record in records)
     base = {name: value for name, value in ready[0].items() if name not in varied}
-    facts = {name: Counter(getattr(run, name) for run in records).most_common(1)[0][0] for name in ("data", "engine")}
+    facts = {
+        name: Counter(getattr(run, name) for run in records).most_common(1)[0][0]
+        for name in ("data", "engine", "precision")
+    }
     lines = [f"seeds = {list(range(first, first + made.seeds))}", "", "[base]"]
     lines += [f"{name} = {_literal(value)}" for name, value in (facts | base).items()]
     for settings in ready:

@@ -15,7 +15,7 @@ from microgpt.lab.laws.backtest import Backtest
 from microgpt.lab.laws.bootstrap import LEVEL, Ensemble, stretch
 from microgpt.lab.laws.doubts import MOST_EPOCHS
 from microgpt.lab.laws.optimal import Cells, Judge, Limits, best_cells
-from microgpt.lab.laws.points import Floats, Points, levels, points
+from microgpt.lab.laws.points import Floats, Points, count_levels, levels, points
 from microgpt.lab.laws.predict import NEAR
 from microgpt.lab.laws.price import Price, price
 from microgpt.lab.laws.targets import Target
@@ -44,6 +44,15 @@ class Suggestion:
     @property
     def runs(self) -> int:
         return len(self.cells.costs) * self.seeds
+
+    def doubts(self) -> list[str]:
+        """A warning where all lies on one line of the design."""
+        sides = {"size": self.cells.at.params, "length": self.cells.at.tokens}
+        alone = [name for name, column in sides.items() if count_levels(column) == 1 and len(column) > 1]
+        return [
+            f"All of these runs have one {name}: which is best only if the law is right; heed its warnings first."
+            for name in alone
+        ]
 
 
 def grid(column: Floats, reach: float) -> Floats:

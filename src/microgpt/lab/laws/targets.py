@@ -66,8 +66,8 @@ def best_size(found: Ensemble, price: Price, budget: float) -> Target:
     inside = (values > low) & (values < high)
     if not inside[0]:
         raise DataError(
-            f"The law has no best size for {budget:g} {price.unit}: its loss falls on towards the "
-            f"{'smallest' if values[0] <= low else 'largest'} size; take --target size_exponent, or another --form."
+            f"The law has no best size for {budget:g} {price.unit} within 10,000 times the sizes of the runs; take a "
+            "--budget nearer to their cost, --target size_exponent, or another --form."
         )
     theta = judged(found)
     logs = values[: len(theta)]
