@@ -25,10 +25,14 @@ LARGER = 10  # times the dearest run: the budget whose best size is asked for by
 @click.option("--budget", metavar="BUDGET", help="The best size for it.  [default: 10 times the dearest run]")
 @click.option("--predict", "at", nargs=2, type=float, metavar="PARAMS TOKENS", help="Instead the loss of this run.")
 @click.option("--target", metavar="NAME", help="Instead a number of the law: E, alpha, size_exponent.")
-@click.option("--runs", default=100, show_default=True, type=click.IntRange(1, 1000), metavar="N", help="At most.")
-@click.option("--seeds", type=click.IntRange(1, 100), metavar="N", help="Of each size and length.  [default: found]")
 @click.option(
-    "--reach", default=4.0, show_default=True, metavar="X", help="Times the largest size and length there is."
+    "--runs", default=100, show_default=True, type=click.IntRange(1, 1000), metavar="N", help="Add so many at most."
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), metavar="N", help="Of each new size and length.  [default: found]"
+)
+@click.option(
+    "--reach", default=4.0, show_default=True, metavar="X", help="Go beyond the largest size and length so many times."
 )
 @click.option("--write", metavar="FILE", help="Write them as a sweep, to a file that ends in .toml.")
 @FORCE

@@ -152,10 +152,8 @@ def _exchanged(
             gains = judge.gains(without, worth)
             gains[[*others, *np.flatnonzero(costs > limits.cost - costs[others].sum())]] = 0
             new = int(np.argmin(gains))
-            if (
-                new != old
-                and (lower := judge.value(tried := judge.with_cell(without, new, worth[new]))) < value - LEAST
-            ):
+            tried = judge.with_cell(without, new, worth[new])
+            if new != old and (lower := judge.value(tried)) < value - LEAST:
                 chosen[place], inverse, value = new, tried, lower
         if value > before - LEAST:
             break

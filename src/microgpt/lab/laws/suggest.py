@@ -22,6 +22,7 @@ from microgpt.lab.laws.targets import Target
 
 STEP: Final = 2.0  # about so many times a size, or a length, is the one before
 MOST_LEVELS: Final = 24  # of sizes, and of lengths
+PARTS: Final = (1, 2, 4, 8)  # fewer runs are tried too, for they may be dearer
 SEEDS: Final = (1, 2, 3, 4, 6, 8)  # tried where their number is left open
 
 
@@ -107,9 +108,10 @@ def suggest(found: Ensemble, tested: Backtest, cost: Price, target: Target, limi
     if limits.seeds and limits.seeds > limits.runs:
         raise UsageError(f"--seeds is at most --runs, found {limits.seeds} of {limits.runs}.")
     made = [
-        (*best_cells(judge, limits, seeds), seeds)
+        (*best_cells(judge, replace(limits, runs=runs), seeds), seeds)
         for seeds in ([limits.seeds] if limits.seeds else SEEDS)
-        if seeds <= limits.runs
+        for runs in sorted({limits.runs // part for part in PARTS}, reverse=True)
+        if seeds <= runs
     ]
     value, chosen, seeds = min(made, key=lambda each: each[0])
     if not chosen:
