@@ -1,6 +1,7 @@
 """`microgpt suggest`"""
 
 import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -89,7 +90,9 @@ def command(
             click.echo(table.source)
         _tell(told)
         if place:
-            click.echo(f"ready to run:\n  microgpt sweep {write} --store {chosen['store']}")
+            click.echo(
+                f"ready to run:\n  microgpt sweep {shlex.quote(str(write))} --store {shlex.quote(chosen['store'])}"
+            )
         for warning in told["warnings"]:
             click.echo(f"warning: {warning}", err=True)
         return {}
