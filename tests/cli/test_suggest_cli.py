@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from microgpt.cli.app import run
+from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.simulate import Plan
 from microgpt.lab.simulate import Design, Law, Noise, simulate
 from microgpt.outputs import BANNER
@@ -41,6 +43,16 @@ def test_a_csv_tells_the_runs_and_what_they_and_as_many_seeds_would_give(
     said = capsys.readouterr().out
     assert "the loss at N = 4,000,000, D = 100,000,000: 2." in said
     assert "times as wide" in said
+
+
+def test_a_form_that_is_doubted_comes_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    design = Plan(5, 5, 1).design
+    loss = FORMS["joint"].loss(np.append(Plan().theta, np.log(0.8)), design)
+    rows = zip(design.params.tolist(), design.tokens.tolist(), loss.tolist(), strict=True)
+    (tmp_path / "joint.csv").write_text("params,tokens,loss\n" + "".join(f"{n!r},{d!r},{x!r}\n" for n, d, x in rows))
+    told = asked(capsys, "suggest", "1e14", "--csv", str(tmp_path / "joint.csv"), "--target", "alpha", *QUICK)
+    assert "only if this form is right, which is doubted below" in told["warnings"][0]
+    assert any("--compare tries others" in warning for warning in told["warnings"])
 
 
 def test_a_store_writes_a_sweep_that_can_be_run(

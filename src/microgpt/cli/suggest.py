@@ -139,6 +139,8 @@ def _target(
 
 def _told(law: "Law", target: "Target", made: "Suggestion", unit: str) -> dict[str, Any]:
     """The JSON of a suggestion."""
+    from microgpt.lab.laws.doubts import of_form
+
     value, span = float(target.values[0]), target.span(law.ensemble.scatter.freedom, law.level)
 
     def narrowed(times: float) -> list[float]:
@@ -160,7 +162,7 @@ def _told(law: "Law", target: "Target", made: "Suggestion", unit: str) -> dict[s
         "runs": made.runs,
         "seeds": made.seeds,
         "cells": [dict(zip(("params", "tokens", "cost", "there"), row, strict=True)) for row in rows],
-        "warnings": [*made.doubts(), *law.warnings],
+        "warnings": [*made.doubts(of_form(law.ensemble, law.backtest)), *law.warnings],
     }
 
 

@@ -46,11 +46,13 @@ class Suggestion:
     def runs(self) -> int:
         return len(self.cells.costs) * self.seeds
 
-    def doubts(self) -> list[str]:
-        """A warning where all lies on one line of the design."""
+    def doubts(self, of_form: Sequence[str] = ()) -> list[str]:
+        """Warnings where the form of the law is doubted, by what is said of it, or all lies on one line of the design:
+        such runs narrow the interval about a value that may be wrong."""
         sides = {"size": self.cells.at.params, "length": self.cells.at.tokens}
         alone = [name for name, column in sides.items() if count_levels(column) == 1 and len(column) > 1]
-        return [
+        doubted = ["These runs are the best only if this form is right, which is doubted below: settle that first."]
+        return doubted * bool(of_form) + [
             f"All of these runs have one {name}: which is best only if the law is right; heed its warnings first."
             for name in alone
         ]
