@@ -53,7 +53,7 @@ class Suggestion:
         alone = [name for name, column in sides.items() if count_levels(column) == 1 and len(column) > 1]
         doubted = ["These runs are the best only if this form is right, which is doubted below: settle that first."]
         return doubted * bool(of_form) + [
-            f"All of these runs have one {name}: which is best only if the law is right; heed its warnings first."
+            f"All of these runs have one {name}, which is best only if the law is right; heed its warnings first."
             for name in alone
         ]
 
