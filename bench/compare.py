@@ -15,8 +15,8 @@ import numpy as np
 
 import machine
 from microgpt.lab.laws.compare import both, keys, ratio
-from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.summary import Fitting
 from microgpt.lab.laws.table import Table
 
 RATIO = 2.0
@@ -51,7 +51,7 @@ def held(case: str, simulations: int, draws: int = 300) -> tuple[int, float]:
     for number in range(simulations):
         found, labels = tables(case, number)
         named = keys(found[0].points, found[1].points, labels)
-        laws, together = both(found, named, FORMS["full"], draws, seed=number)
+        laws, together = both(found, named, Fitting(draws=draws, seed=number))
         assert together == (case == CASES[0])
         low, high = ratio(laws[0].ensemble, laws[1].ensemble, 3.0, 0.9)[1]
         inside += low <= RATIO <= high

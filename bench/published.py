@@ -16,7 +16,7 @@ from microgpt.lab.laws.asked import form
 from microgpt.lab.laws.csv_file import Columns, read_csv
 from microgpt.lab.laws.frontier import frontier
 from microgpt.lab.laws.price import price
-from microgpt.lab.laws.summary import law
+from microgpt.lab.laws.summary import Fitting, law
 
 FOLDER = Path(__file__).parents[1] / "tests" / "fixtures"
 
@@ -53,7 +53,7 @@ TABLES = (
 def rows(table: Published, draws: int) -> list[dict[str, Any]]:
     """Each published figure beside ours, with its interval at 90%."""
     found = read_csv(FOLDER / table.name, Columns(flop="flop" if table.flop else None), table.drop_highest)
-    fitted = law(found, form("full", table.held), draws)
+    fitted = law(found, Fitting(form("full", table.held), draws))
     told = fitted.to_dict()
     said: list[dict[str, Any]] = []
     for name, value in table.values.items():

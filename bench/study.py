@@ -38,7 +38,7 @@ from microgpt.lab.laws.predict import predict
 from microgpt.lab.laws.price import price
 from microgpt.lab.laws.recipe import Recipe, recipe
 from microgpt.lab.laws.register import Score, register, registered, score
-from microgpt.lab.laws.summary import Law, compare, law
+from microgpt.lab.laws.summary import Fitting, Law, compare, law
 from microgpt.lab.laws.table import table
 from microgpt.lab.plan import plan
 from microgpt.lab.store import Store
@@ -84,7 +84,7 @@ def carry_out(text: str, sizes: int, jobs: int, out: Path) -> Study:
         train(design, store, jobs)
         fitted = store.records(design.name)
         runs = table(fitted)
-        laws = {name: law(runs, FORMS[name]) for name in TRIED}
+        laws = {name: law(runs, Fitting(FORMS[name])) for name in TRIED}
         errors = {row["form"]: float(row["backtest_error"]) for row in compare(runs, forms=TRIED)}
         asked = [recipe(runs.records, size, tokens) for size, tokens in ahead(text, runs.points)]
         files = {name: out / f"predictions-{text}-{name}-{runs.sha256[:8]}.json" for name in TRIED}

@@ -78,6 +78,7 @@ READS: Final = (
     ("predict", "--csv", "points.csv", "--score", "closed.json"),
     ("frontier", "1e12", "--csv", "closed.csv"),
     ("frontier", "1e12", "--store", "hidden/lab.db"),
+    ("suggest", "1e12", "--store", "hidden/lab.db"),
     ("studio", "hidden/run", "--no-browser"),
 )
 ALLOWED: Final = (  # what only reads must work in a folder where nothing can be written

@@ -19,7 +19,7 @@ VALUES: Final = ("0", "-1", "1e18", LARGE, "nan", "inf", "-inf", "many", "")
 BEYOND_MEMORY: Final = "1000000000"  # of sizes, which no machine has room for
 SIZES: Final = ("emb", "layer", "ctx", "ff", "batch")
 NO_NUMBERS: Final = ("nan", "inf", "-inf", "many", "")  # which no flag takes
-IN_WORDS: Final = ("budget", "keep", "design")  # numbers within a word: 60s, every:100, 6x5x3
+IN_WORDS: Final = ("budget", "cost", "keep", "design")  # numbers within a word: 60s, every:100, 6x5x3
 MAY_DIVERGE: Final = ("lr", "initial_scale")  # an absurd one is no wrong use: the run ends with exit 6, or finite
 ROWS: Final = [(n, d, 1.7 + 400 / n**0.34 + 410 / d**0.28) for n in (1e3, 4e3, 2e4, 1e5) for d in (1e5, 6e5, 4e6, 3e7)]
 LAW: Final = "--csv runs.csv --bootstrap 100"
@@ -36,6 +36,7 @@ USUAL: Final = {  # a use of each verb that is over in no time, to which the fla
     "predict": f"2e4 1e6 {LAW}",
     "frontier": f"1e12 {LAW}",
     "compare": "kind=a kind=b --csv two.csv --bootstrap 100",
+    "suggest": f"1e12 {LAW}",
 }
 
 

@@ -12,7 +12,7 @@ Words = tuple[str, ...]
 WEIGHTS: Final = {
     "train": 30, "sample": 18, "prepare": 6, "runs": 8, "eval": 10, "export": 10, "studio": 3, "verify": 0.3,
     "bench": 0.2, "engines": 4, "plan": 10, "sweep": 3, "analyze": 8, "report": 2,
-    "laws": 5, "predict": 4, "frontier": 4, "compare": 2,
+    "laws": 5, "predict": 4, "frontier": 4, "compare": 2, "suggest": 2,
 }  # fmt: skip
 ALWAYS: Final = {  # what keeps a command short; a flag that comes later overrides it
     "train": ("--data", "few.txt", "--steps", "3", "--emb", "4", "--head", "2", "--ctx", "8", "--engine", "array"),
@@ -22,6 +22,7 @@ ALWAYS: Final = {  # what keeps a command short; a flag that comes later overrid
     "predict": ("--csv", "runs.csv", "--bootstrap", "100"),
     "frontier": ("--csv", "runs.csv", "--bootstrap", "100"),
     "compare": ("--csv", "runs.csv", "--bootstrap", "100"),
+    "suggest": ("--csv", "runs.csv", "--bootstrap", "100"),
     "studio": ("--no-browser", "--port", "-1"),  # it would serve for ever
     "verify": ("--engine", "array"),
     "bench": ("--engine", "array"),
@@ -45,6 +46,7 @@ ARGUMENTS: Final = {  # of verbs that have some; the first ones are right
     "analyze": ("steps --sweep few", "returns --sweep few", "params --sweep few", "steps", "stepz", ""),
     "predict": ("1e6 1e8", "1e7 1e9", "1e6", "x y", "-1 5", "nan 1e8", ""),
     "frontier": ("1e15", "1e16", "", "x", "-1", "inf"),
+    "suggest": ("1e15", "1e12", "", "x", "-1", "inf", "5m"),
     "compare": ("seed=0 seed=1", "lr=0.01 lr=0.02", "x=1 x=1", "seed=0", "", "a b"),
 }
 RIGHT: Final = {

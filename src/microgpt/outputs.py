@@ -30,6 +30,7 @@ MARKS: Final[dict[str, bytes]] = {
     ".png": b"Software\0" + PRODUCER.encode(),
     ".py": BANNER.encode().partition(b" " + __version__.encode())[0],
     ".safetensors": b'\\"training\\": null',  # what was exported; the state of a training is worth more
+    ".toml": BANNER.encode().partition(b" " + __version__.encode())[0],
     ".svg": f"<dc:title>{PRODUCER}</dc:title>".encode(),
 }
 

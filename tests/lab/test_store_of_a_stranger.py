@@ -26,6 +26,7 @@ VERBS = (
     "predict 1e4 1e6",
     "frontier 1e9",
     "compare lr=0.1 lr=0.2",
+    "suggest 1e9",
 )
 MAGIC = bytes.fromhex("d9d505f920a163d7")
 

@@ -52,6 +52,7 @@ VERBS = {
     "predict": Verb("predict", "Study", "Tell the loss that a law expects of a size and a length."),
     "frontier": Verb("frontier", "Study", "Find the best size and length for a compute budget."),
     "compare": Verb("compare", "Study", "Tell how many times less compute one recipe needs than another."),
+    "suggest": Verb("suggest", "Study", "Name the next runs, within a cost, that make a law surest of a number."),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from microgpt.cli.law_options import conditions, law_form, law_options, read_parts
+from microgpt.cli.law_options import conditions, fitting, law_options, read_parts
 from microgpt.cli.options import JSON
 from microgpt.errors import DataError, UsageError
 from microgpt.model.settings import counted
@@ -42,7 +42,7 @@ def command(a: str, b: str, at_loss: float | None, as_json: bool, **chosen: Any)
         raise click.UsageError(f"compare takes two groups, found --group; name them: {chosen['group']}=VALUE, twice.")
     if at_loss is not None and not 0 < at_loss < math.inf:
         raise click.UsageError(f"--at-loss takes nats per token above 0, found {at_loss:g}.")
-    shape = law_form(chosen)
+    shape = fitting(chosen).form
     if set(shape.axes) not in ({"params", "tokens"}, {"flop"}):
         raise click.UsageError(f"compute takes a law of size and length, found --form {shape.name}; try full.")
     from microgpt.lab.laws.compare import keys, paired
@@ -123,11 +123,10 @@ def _ratio(
     from microgpt.lab.laws.compare import SIDES, best, both, check_designs, ratio
     from microgpt.lab.laws.summary import finite
 
-    how = (chosen[name] for name in ("bootstrap", "level", "seed", "count", "resample", "delta"))
-    form = law_form(chosen)
-    check_designs(tables, form)
+    how = fitting(chosen)
+    check_designs(tables, how.form)
     loss = _loss(tables, at_loss, warnings)
-    laws, together = both(tables, named, form, *how)
+    laws, together = both(tables, named, how)
     told: dict[str, Any] = {"at_loss": loss, "draws": "the same runs of both" if together else "independent"}
     for side, law in zip(SIDES, laws, strict=True):
         told[side.lower()] = found = best(law.fit, loss)

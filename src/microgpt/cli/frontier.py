@@ -1,11 +1,10 @@
 """`microgpt frontier`"""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microgpt.cli.law_options import fit_law, for_each_group, law_options, sources
+from microgpt.cli.law_options import fit_law, for_each_group, law_options, law_price, sources, spending
 from microgpt.cli.options import FORCE, JSON
 
 if TYPE_CHECKING:
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from microgpt.lab.laws.recipe import Recipe
     from microgpt.lab.laws.summary import Law
     from microgpt.lab.laws.table import Table
-
-UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @click.command("frontier")
@@ -32,13 +29,11 @@ def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bo
     Runs of a store also give a recipe that is ready to train.
     """
     from microgpt import outputs
-    from microgpt.errors import DataError
     from microgpt.lab.canvas import PICTURES, save
     from microgpt.lab.laws.doubts import of_length
     from microgpt.lab.laws.frontier import apart, frontier
-    from microgpt.lab.laws.price import price
 
-    amount, unit = _budget(budget)
+    amount, unit = spending(budget, "BUDGET")
     if chosen["count"] != "all":
         raise click.UsageError("frontier counts all parameters; --count is for laws and predict.")
     place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
@@ -49,16 +44,13 @@ def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bo
             raise click.UsageError(
                 f"a frontier needs a law of size and length, found --form {chosen['form']}; try full."
             )
-        seconds = law.table.seconds
-        if unit == "seconds" and seconds is None:
-            raise DataError("A budget in time needs the seconds of the runs, found a CSV; give FLOP, or take a store.")
-        cost = price(law.fit.points, seconds if unit == "seconds" else None, unit)
-        rows = frontier(law.ensemble, cost, amount, law.level)
+        paid = law_price(law, unit)
+        rows = frontier(law.ensemble, paid, amount, law.level)
         warnings = [*apart(rows), *of_length(law.fit, rows[0].tokens or 0.0), *law.warnings]
         if place:
             from microgpt.lab.laws.frontier_plot import frontier_plot
 
-            save(frontier_plot(law.ensemble, cost, amount, rows, law.level), place)
+            save(frontier_plot(law.ensemble, paid, amount, rows, law.level), place)
         ready = _recipe(law, rows[0])
         trained = _train(law, ready) if train else None
         if as_json:
@@ -79,18 +71,6 @@ def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bo
         return {}
 
     for_each_group(chosen, as_json, best, [*["--train"] * train, *["--plot"] * bool(plot)])
-
-
-def _budget(text: str) -> tuple[float, str]:
-    """A budget and its unit."""
-    scale = UNITS.get(text[-1:].lower())
-    try:
-        amount = float(text[:-1] if scale else text) * (scale or 1)
-    except ValueError:
-        amount = math.nan
-    if not (math.isfinite(amount) and amount > 0):
-        raise click.UsageError(f"BUDGET takes FLOP such as 1e12 or a time such as 90s, 5m, 2h; found {text!r}.")
-    return amount, "seconds" if scale else "FLOP"
 
 
 def _recipe(law: "Law", best: "Optimum") -> "Recipe | None":

@@ -1,6 +1,7 @@
 """The flags that the verbs of a law share: where the runs are from, and how the law is fitted."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from microgpt.lab.laws.form import Form
-    from microgpt.lab.laws.summary import Law
+    from microgpt.lab.laws.price import Price
+    from microgpt.lab.laws.summary import Fitting, Law
     from microgpt.lab.laws.table import Table
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -19,6 +20,7 @@ FORMS = ("full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-f
 MARKS: Any = {"point": ".", "comma": ",", None: None}
 RESAMPLES = ("runs", "residuals")
 COUNTINGS = ("all", "no-embedding", "body")
+UNITS = {"s": 1, "m": 60, "h": 3600}
 
 _STORE = (
     click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs."),
@@ -196,19 +198,42 @@ def fit_law(chosen: dict[str, Any], table: "Table") -> "Law":
     """The law that the flags ask for."""
     from microgpt.lab.laws.summary import law
 
-    shape = law_form(chosen)
-    how = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["count"]
-    return law(table, shape, *how, chosen["resample"], chosen["delta"])
+    return law(table, fitting(chosen))
 
 
-def law_form(chosen: dict[str, Any]) -> "Form":
-    """The form that the flags ask for, when those of the fit are checked."""
+def fitting(chosen: dict[str, Any]) -> "Fitting":
+    """How the flags ask for it to be fitted, when they are checked."""
     from microgpt.lab.laws.asked import form
+    from microgpt.lab.laws.summary import Fitting
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
     if not 1e-9 <= chosen["delta"] <= 1e9:
         raise click.UsageError(f"--delta takes 1e-9 to 1e9, found {chosen['delta']:g}.")
-    return form(chosen["form"], chosen["fix"])
+    how = (chosen[name] for name in ("bootstrap", "level", "seed", "count", "resample", "delta"))
+    return Fitting(form(chosen["form"], chosen["fix"]), *how)
+
+
+def spending(text: str, name: str) -> tuple[float, str]:
+    """A cost and its unit, from what a flag or argument was given."""
+    scale = UNITS.get(text[-1:].lower())
+    try:
+        amount = float(text[:-1] if scale else text) * (scale or 1)
+    except ValueError:
+        amount = math.nan
+    if not (math.isfinite(amount) and amount > 0):
+        raise click.UsageError(f"{name} takes FLOP such as 1e12 or a time such as 90s, 5m, 2h; found {text!r}.")
+    return amount, "seconds" if scale else "FLOP"
+
+
+def law_price(law: "Law", unit: str) -> "Price":
+    """What a token costs in the runs of a law. Raises `DataError` where they don't tell."""
+    from microgpt.errors import DataError
+    from microgpt.lab.laws.price import price
+
+    seconds = law.table.seconds
+    if unit == "seconds" and seconds is None:
+        raise DataError("A budget in time needs the seconds of the runs, found a CSV; give FLOP, or take a store.")
+    return price(law.fit.points, seconds if unit == "seconds" else None, unit)
 
 
 def check_draws(draws: int, level: float, seed: int) -> None:

@@ -12,7 +12,7 @@ from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.frontier import Optimum, frontier
 from microgpt.lab.laws.points import Points, count_levels, points
 from microgpt.lab.laws.price import price
-from microgpt.lab.laws.summary import MEANINGS, Law, in_words, law
+from microgpt.lab.laws.summary import MEANINGS, Fitting, Law, in_words, law
 from microgpt.lab.laws.table import Table, table
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import MISSING
@@ -52,8 +52,9 @@ def _fitted(records: Sequence[RunRecord]) -> Law:
     """The full law where sizes and lengths are crossed, else that of the one axis that varies. Raises `DataError`."""
     crossed, reason = crossed_sweeps(records)
     for found in crossed.values():
-        return law(found, FORMS["full"])
-    return law(*_along_one(records, reason))
+        return law(found, Fitting())
+    found, form = _along_one(records, reason)
+    return law(found, Fitting(form))
 
 
 def _along_one(records: Sequence[RunRecord], reason: str) -> tuple[Table, Any]:

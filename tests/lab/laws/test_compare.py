@@ -16,6 +16,7 @@ from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import Points, points
 from microgpt.lab.laws.scatter import scatter_of
 from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.summary import Fitting
 from microgpt.lab.laws.table import Table
 from tests.lab.laws.planted import drawn
 
@@ -97,15 +98,15 @@ def test_designs_that_are_the_same_are_drawn_together_whatever_the_order_of_thei
     labels = [str(k % 2) for k in range(len(one))]
     back = np.arange(len(one))[::-1]
     named = keys(one, other.take(back), [labels, labels[::-1]])
-    laws, together = both([table(one), table(other.take(back))], named, FULL, 100)
-    straight = both([table(one), table(other)], keys(one, other, [labels, labels]), FULL, 100)[0]
+    laws, together = both([table(one), table(other.take(back))], named, Fitting(draws=100))
+    straight = both([table(one), table(other)], keys(one, other, [labels, labels]), Fitting(draws=100))[0]
     assert together
     found, same = (ratio(each[0].ensemble, each[1].ensemble, 3.0, 0.9) for each in (laws, straight))
     assert found[0] == pytest.approx(same[0])
     assert found[1] == pytest.approx(same[1])
     for unlike in ([labels, ["2"] * len(one)], [labels, [""] * len(one)], [[""] * len(one)] * 2):
         assert same_design(keys(one, other, unlike)) is None
-    assert not both([table(one), table(other)], named, FULL, 100, resample="residuals")[1]
+    assert not both([table(one), table(other)], named, Fitting(draws=100, resample="residuals"))[1]
 
 
 @pytest.mark.long
@@ -116,7 +117,7 @@ def test_the_same_noise_in_both_is_no_difference_when_draws_are_together() -> No
     labels = [str(k % 2) for k in range(len(one))]
     spans = []
     for given in (labels, [""] * len(one)):
-        laws, together = both(tables, keys(one, other, [given, given]), FULL, 200)
+        laws, together = both(tables, keys(one, other, [given, given]), Fitting(draws=200))
         assert together == (given is labels)
         low, high = ratio(laws[0].ensemble, laws[1].ensemble, 3.0, 0.9)[1]
         spans.append(high - low)
@@ -130,7 +131,7 @@ def test_where_one_of_the_laws_misses_cells_whole_cells_are_drawn_of_both(monkey
     given = []
     monkeypatch.setattr(compare, "law", lambda *how: given.append(how[-1]))
     labels = [str(k % 2) for k in range(len(one))]
-    assert both([table(one), table(other)], keys(one, other, [labels, labels]), FULL, 100)[1]
+    assert both([table(one), table(other)], keys(one, other, [labels, labels]), Fitting(draws=100))[1]
     assert given[0] is given[1]
     assert (given[0][:, ::2] == given[0][:, 1::2]).all()
     found = bootstrap(fit(FULL, one), 100, given=given[0])
@@ -141,7 +142,7 @@ def test_a_design_that_carries_no_law_is_named() -> None:
     one = drawn(Plan(4, 4, 1))
     few = one.take([0, 1])
     with pytest.raises(DataError, match="B: A law needs 3 sizes or more"):
-        both([table(one), table(few)], keys(one, few, [[""] * 16, [""] * 2]), FULL, 100)
+        both([table(one), table(few)], keys(one, few, [[""] * 16, [""] * 2]), Fitting(draws=100))
 
 
 def test_runs_are_paired_by_size_length_and_label_with_students_interval() -> None:

@@ -12,7 +12,7 @@ from microgpt.lab.laws.doubts import check_design, of_length
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import Points, points
 from microgpt.lab.laws.simulate import Plan
-from microgpt.lab.laws.summary import Law, compare, law
+from microgpt.lab.laws.summary import Fitting, Law, compare, law
 from microgpt.lab.laws.table import Table
 from tests.lab.laws.planted import drawn
 
@@ -21,7 +21,7 @@ FULL = FORMS["full"]
 
 
 def fitted(found: Points, form: str = "full", **counts: np.ndarray) -> Law:
-    return law(Table(found, "planted", counts), FORMS[form], draws=100)
+    return law(Table(found, "planted", counts), Fitting(FORMS[form], 100))
 
 
 def warned(found: Points, **counts: np.ndarray) -> str:
@@ -90,7 +90,7 @@ def test_a_length_that_repeats_its_text_too_often_is_told() -> None:
 def test_an_outlier_that_moves_an_exponent_is_named() -> None:
     """The five highest losses of the published points, which Besiroglu et al. 2024 leave out."""
     path = Path(__file__).parents[2] / "fixtures" / "chinchilla_points.csv"
-    said = ["\n".join(law(read_csv(path, Columns(flop="flop"), drop), FULL, draws=100).warnings) for drop in (0, 5)]
+    said = ["\n".join(law(read_csv(path, Columns(flop="flop"), drop), Fitting(FULL, 100)).warnings) for drop in (0, 5)]
     assert "One run moves beta" in said[0]
     assert "One run moves" not in said[1]
 

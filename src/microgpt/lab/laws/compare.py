@@ -7,15 +7,15 @@ is then no difference between them. Otherwise their draws are independent.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from microgpt.errors import DataError
 from microgpt.lab.intervals import mean, t_quantile
-from microgpt.lab.laws.bootstrap import DRAWS, LEVEL, Ensemble, Resample, draw_runs, interval
 from microgpt.lab.laws.bootstrap import FAR as FAR_TIMES
+from microgpt.lab.laws.bootstrap import Ensemble, draw_runs, interval
 from microgpt.lab.laws.doubts import check_design
 from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import MOST, Form
@@ -25,8 +25,7 @@ from microgpt.lab.laws.predict import in_range
 from microgpt.lab.laws.price import price
 from microgpt.lab.laws.rows import NOTHING
 from microgpt.lab.laws.scatter import scatter_of
-from microgpt.lab.laws.solve import DELTA
-from microgpt.lab.laws.summary import Law, law
+from microgpt.lab.laws.summary import Fitting, Law, law
 from microgpt.lab.laws.table import Table, taken
 
 Span = tuple[float, float]
@@ -137,29 +136,18 @@ def check_designs(tables: Sequence[Table], form: Form) -> None:
             raise DataError(f"{side}: {error}") from None
 
 
-def both(
-    tables: Sequence[Table],
-    named: Sequence[Sequence[Key]],
-    form: Form,
-    draws: int = DRAWS,
-    level: float = LEVEL,
-    seed: int = 0,
-    counting: str = "all",
-    resample: Resample = "runs",
-    delta: float = DELTA,
-) -> tuple[list[Law], bool]:
+def both(tables: Sequence[Table], named: Sequence[Sequence[Key]], how: Fitting) -> tuple[list[Law], bool]:
     """The laws of two tables, each run of which is there once, and whether each draw takes the same runs of both: whole
     cells, where one of the laws misses these. `named` are the `keys` of the runs. Raises `DataError`."""
-    check_designs(tables, form)
-    orders = same_design(named) if resample == "runs" else None
+    check_designs(tables, how.form)
+    orders = same_design(named) if how.resample == "runs" else None
     if orders is None:
-        how = counting, resample, delta
-        return [law(table, form, draws, level, seed + place, *how) for place, table in enumerate(tables)], False
+        return [law(table, replace(how, seed=how.seed + place)) for place, table in enumerate(tables)], False
     same = [taken(table, order) for table, order in zip(tables, orders, strict=True)]
-    fits = [fit(form, table.points, delta) for table in same]
+    fits = [fit(how.form, table.points, how.delta) for table in same]
     cells = any(scatter_of(each).miss > 0 for each in fits)
-    given = draw_runs(fits[0], draws, np.random.default_rng(seed), cells=cells)
-    return [law(table, form, draws, level, seed, counting, resample, delta, given) for table in same], True
+    given = draw_runs(fits[0], how.draws, np.random.default_rng(how.seed), cells=cells)
+    return [law(table, how, given) for table in same], True
 
 
 def paired(losses: Sequence[Floats], named: Sequence[Sequence[Key]], level: float) -> Paired | None:

@@ -70,7 +70,7 @@ def doubts(
         *table.notes,
         *_of_design(law.form, law.points),
         *_of_search(law),
-        *(_of_scatter(found) or _of_misfit(found, tested)),
+        *of_form(found, tested),
         *_of_spans(law, spans),
         *_of_outliers(law, spans),
         *_of_counting(table, law, counting),
@@ -116,6 +116,11 @@ def _of_search(law: Fit) -> list[str]:
     if law.form.floor and (lowest := float(law.points.loss.min())) < law.values["E"]:
         said.append(f"A loss of {lowest:.4g} is below the fitted floor E = {law.values['E']:.4g}: the floor is wrong.")
     return said
+
+
+def of_form(found: Ensemble, tested: Backtest) -> list[str]:
+    """What tells that a form is wrong."""
+    return _of_scatter(found) or _of_misfit(found, tested)
 
 
 def _of_scatter(found: Ensemble) -> list[str]:

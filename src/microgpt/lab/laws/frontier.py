@@ -78,7 +78,7 @@ def law_best(found: Ensemble, price: Price, budgets: Floats) -> Floats:
     sizes = np.linspace(np.log(points.params.min()) - FAR, np.log(points.params.max()) + FAR, GRID)
     best = np.empty((len(theta), len(budgets)))
     for column, budget in enumerate(budgets):
-        losses = np.log(found.fit.form.loss(theta, _at(found, price, budget, np.exp(sizes))))  # (fits, GRID)
+        losses = np.log(found.fit.form.loss(theta, run_at(found, price, budget, np.exp(sizes))))  # (fits, GRID)
         best[:, column] = lowest(sizes, losses)[0]
     return best
 
@@ -114,7 +114,7 @@ def apart(rows: Sequence[Optimum]) -> list[str]:
     return told
 
 
-def _at(found: Ensemble, price: Price, budget: float, params: Floats) -> Points:
+def run_at(found: Ensemble, price: Price, budget: float, params: Floats) -> Points:
     """Runs of some sizes that spend the budget on the text of the design; their losses are not known."""
     same = np.ones(len(params))
     return Points(params, price.tokens(params, budget), same, same * found.fit.points.unique.max(), same * budget)
@@ -125,7 +125,7 @@ def _optimum(method: str, logs: Floats, found: Ensemble, price: Price, asked: Fl
     first row is that of the runs themselves."""
     if not np.isfinite(logs[0]).all():
         return Optimum(method)
-    best = _at(found, price, float(np.exp(asked[0])), np.exp(logs[0, :1]))
+    best = run_at(found, price, float(np.exp(asked[0])), np.exp(logs[0, :1]))
     params, tokens = float(best.params[0]), float(best.tokens[0])
     loss = float(found.fit.form.loss(found.fit.theta, best)[0])
     sizes = (logs[:, 2] - logs[:, 1]) / (asked[2] - asked[1])

@@ -1,5 +1,6 @@
 """What a law is fitted to: one number of parameters, of tokens and of nats per token for each run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -73,6 +74,16 @@ def points(params: Any, tokens: Any, loss: Any, unique: Any = None, flop: Any = 
     work = 6 * n * d if flop is None else np.array(flop, dtype=np.float64)
     counts = None if weights is None else np.array(weights, dtype=np.float64)
     return Points(n, d, measured, seen, work, None if counts is None else counts / counts.mean())
+
+
+def joined(parts: Sequence[Points]) -> Points:
+    """The points of several designs, one after the other; with weights where the first has some."""
+
+    def column(name: str) -> Floats:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    weights = column("weights") if parts[0].weights is not None else None
+    return Points(column("params"), column("tokens"), column("loss"), column("unique"), column("flop"), weights)
 
 
 def levels(column: Floats) -> Ints:

@@ -8,9 +8,8 @@ from typing import Final
 from microgpt.errors import DataError
 from microgpt.lab.canvas import embed, write_svg
 from microgpt.lab.laws.crossed import crossed_sweeps
-from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.plot import law_plot
-from microgpt.lab.laws.summary import MEANINGS, Law, in_words, law
+from microgpt.lab.laws.summary import MEANINGS, Fitting, Law, in_words, law
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import Column, Table
 from microgpt.lab.report import Picture, Section
@@ -36,7 +35,7 @@ def section(records: Sequence[RunRecord], store: str) -> Section:
     laws: dict[str, Law] = {}
     for name, found in list(sweeps.items())[:MOST]:
         try:
-            laws[name] = law(found, FORMS["full"])
+            laws[name] = law(found, Fitting())
         except DataError as error:
             reason = reason or f"{name}: {error}"
     if not laws:

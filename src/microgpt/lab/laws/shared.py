@@ -20,7 +20,7 @@ from microgpt.lab.laws.bootstrap import interval
 from microgpt.lab.laws.doubts import check_design
 from microgpt.lab.laws.fit import SEARCH, THIN, Fit, fit, starts
 from microgpt.lab.laws.form import EXPONENTS, LETTERS, Form, Inputs, inputs
-from microgpt.lab.laws.points import Floats, Ints, Points
+from microgpt.lab.laws.points import Floats, Ints, Points, joined
 from microgpt.lab.laws.solve import solve
 
 
@@ -90,7 +90,7 @@ def fit_shared(
         found = f"found {len(alone)} of {len(groups)}" if alone else "found none"
         raise DataError(f"--shared takes groups that each carry a law, {found}; {value}: {error}")
     parts = [groups[value] for value in alone]
-    whole = _joined(parts)
+    whole = joined(parts)
     given, target = inputs(whole), np.log(whole.loss)[None, :]
     joint = Grouped("full", False, (), base=form, shared=tuple(names), sizes=tuple(map(len, parts)))
     centres = given.centre_params, given.centre_tokens
@@ -159,11 +159,3 @@ def _span(name: str, value: float, drawn: Floats, freedom: int, level: float) ->
 def _counts(sizes: Sequence[int], draws: int, stream: np.random.Generator) -> Floats:
     """How often each run is drawn: as many of each group as it has. (draws, points)"""
     return np.concatenate([stream.multinomial(n, np.full(n, 1 / n), size=draws) for n in sizes], axis=1).astype(float)
-
-
-def _joined(parts: Sequence[Points]) -> Points:
-    def column(name: str) -> Floats:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    weights = column("weights") if parts[0].weights is not None else None
-    return Points(column("params"), column("tokens"), column("loss"), column("unique"), column("flop"), weights)

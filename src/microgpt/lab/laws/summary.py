@@ -38,6 +38,20 @@ MEANINGS: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """How a law is fitted: its form, the draws of its intervals, their level and seed, how parameters are counted, what
+    is drawn, and Huber's threshold."""
+
+    form: Form = FORMS["full"]
+    draws: int = DRAWS
+    level: float = LEVEL
+    seed: int = 0
+    counting: str = "all"
+    resample: Resample = "runs"
+    delta: float = DELTA
+
+
 @dataclass(frozen=True, eq=False)
 class Law:
     """A fitted law, its draws, its backtest, its intervals and its warnings."""
@@ -91,26 +105,16 @@ def in_words(span: tuple[float, float], digits: int = 4) -> str:
     return "not determined" if low == high == "not determined" else f"{low} to {high}"
 
 
-def law(
-    table: Table,
-    form: Form,
-    draws: int = DRAWS,
-    level: float = LEVEL,
-    seed: int = 0,
-    counting: str = "all",
-    resample: Resample = "runs",
-    delta: float = DELTA,
-    given: Floats | None = None,
-) -> Law:
+def law(table: Table, how: Fitting, given: Floats | None = None) -> Law:
     """Check the design, fit, draw, test on the larger runs, and say what is doubtful. `given` are draws of the runs
     from elsewhere (see `bootstrap`). Raises `DataError`."""
     table = distinct(table)
-    check_design(form, table.points)
-    found = bootstrap(fit(form, table.points, delta), draws, seed, resample, given)
-    spans = intervals(found, level)
+    check_design(how.form, table.points)
+    found = bootstrap(fit(how.form, table.points, how.delta), how.draws, how.seed, how.resample, given)
+    spans = intervals(found, how.level)
     tested = backtest(found.fit)
-    said = tuple(doubts(table, found, spans, tested, counting))
-    return Law(table, found, tested, spans, level, counting, said)
+    said = tuple(doubts(table, found, spans, tested, how.counting))
+    return Law(table, found, tested, spans, how.level, how.counting, said)
 
 
 def draws_csv(law: Law) -> str:
