@@ -1,14 +1,15 @@
 """The table of docs/RELIABILITY.md: every line is a fault that can be carried out again, with what came of it."""
 
 import pytest
-from bench.faults import table
+
+from trials import table
 
 pytest.importorskip("uvicorn", reason="needs the extra studio")
 pytest.importorskip("torch", reason="needs the extra torch")
 
 
 def test_the_table_has_a_line_for_each_fault_and_says_what_is_kept() -> None:
-    from bench.faults.__main__ import collected
+    from trials.__main__ import collected
 
     faults, results = collected(), table.load()
     assert {fault.name for fault in faults} == set(results)

@@ -14,7 +14,7 @@ from microgpt.library import run as run_module
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.records import Progress, Record
 from microgpt.training.sample import Sampling
-from tests.training.small import text
+from trials.small import text
 
 
 def test_the_examples_of_the_documentation_run() -> None:

@@ -25,7 +25,7 @@ from microgpt.training.evaluate import t_quantile
 from microgpt.training.records import Finished, Progress, Record
 from microgpt.training.request import Request
 from microgpt.training.sample import Sampling, tempered
-from tests.training.small import NAMES, text
+from trials.small import NAMES, text
 
 PROSE = "the cat sat on the mat and the dog sat on the log. " * 8
 

@@ -12,7 +12,7 @@ import pytest
 
 from microgpt.cli.app import run
 from tests.command import SMALL, Done, microgpt, refused, spawned, succeeded
-from tests.waiting import PATIENCE
+from trials.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")

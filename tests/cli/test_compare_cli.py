@@ -9,7 +9,7 @@ from microgpt.cli.app import run
 from microgpt.lab.laws.simulate import Plan
 from microgpt.lab.store import Store
 from tests.cli.test_laws_cli import asked, refused
-from tests.lab.test_store import SETTINGS, trained
+from trials.stores import SETTINGS, trained
 
 pytest.importorskip("scipy")
 QUICK = ["--bootstrap", "100"]

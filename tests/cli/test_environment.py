@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.faults import full
-from bench.faults.denied import FAULTS as DENIED
-from bench.faults.denied import denied
+
+from trials import full
+from trials.denied import FAULTS as DENIED
+from trials.denied import denied
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions of another kind")
 full_disks = pytest.mark.skipif(bool(full.lacking()), reason=full.lacking() or "it can be mounted")

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from bench.faults import flags
-from bench.faults.child import command
-from bench.faults.flags import Trial
+
+from trials import flags
+from trials.child import command
+from trials.flags import Trial
 
 ONCE_WRONG = [  # what each did is in the comment
     Trial("train", "budget", "--for", ""),  # it was taken for no --for at all

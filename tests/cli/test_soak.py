@@ -5,9 +5,9 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
-from bench.faults import soak, soak_studio
 
 from microgpt.cli.app import run
+from trials import soak, soak_studio
 
 
 @pytest.mark.long

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from bench.faults import stops, streams
-from bench.faults.fault import Outcome
 
 from microgpt.cli import app
-from tests.waiting import PATIENCE, until
+from trials import stops, streams
+from trials.fault import Outcome
+from trials.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 SMALL = ("--emb", "4", "--head", "2", "--ctx", "8", "--samples", "0", "--engine", "fused")

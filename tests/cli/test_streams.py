@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bench.faults.fault import as_by_itself
-from bench.faults.lanes import waited
 
 from microgpt.cli import app
 from microgpt.library import load, train
 from microgpt.untrusted import visible
+from trials.fault import as_by_itself
+from trials.lanes import waited
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
 TRAIN = (

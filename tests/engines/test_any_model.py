@@ -1,9 +1,10 @@
 """One function in all engines, whatever valid sizes, norms and text hypothesis draws."""
 
 import pytest
-from bench.faults.agreement import FEW, LARGE, SMALL, Case, cases, disagreement, models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from trials.agreement import FEW, LARGE, SMALL, Case, cases, disagreement, models
 
 
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -15,7 +15,7 @@ from microgpt import files
 from microgpt.engines.fused import cache
 from microgpt.engines.fused.compile import CacheWarning, build, load, reason_unavailable
 from microgpt.errors import EnvironmentFault
-from tests.engines.stand_in import size_of
+from trials.stand_in import size_of
 
 pytestmark = [
     pytest.mark.skipif(reason_unavailable() is not None, reason=str(reason_unavailable())),

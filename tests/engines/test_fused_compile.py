@@ -19,7 +19,7 @@ import pytest
 from microgpt.engines.fused import cache, compile
 from microgpt.engines.fused.compile import build, load, reason_unavailable
 from microgpt.errors import EnvironmentFault
-from tests.engines.stand_in import STAND_IN, size_of
+from trials.stand_in import STAND_IN, size_of
 
 pytestmark = [
     pytest.mark.skipif(reason_unavailable() is not None, reason=str(reason_unavailable())),

@@ -9,8 +9,8 @@ import pytest
 if not all(map(find_spec, ("starlette", "uvicorn", "httpx"))):
     pytest.skip("needs the extra studio, and httpx", allow_module_level=True)
 
-from tests.hostile.http_reader import asked, filled_studio, port_of, raw, sent
-from tests.studio.serving import listening, visit
+from trials.readers.of_requests import asked, filled_studio, port_of, raw, sent
+from trials.serving import listening, visit
 
 
 def _asked(place: Path, count: int) -> None:

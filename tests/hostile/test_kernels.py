@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.engines.fused.compile import reason_unavailable
-from tests.hostile.kernels import Cache
+from trials.readers.kernels import Cache
 
 pytestmark = pytest.mark.skipif(reason_unavailable() is not None, reason=str(reason_unavailable()))
 

@@ -32,8 +32,8 @@ from microgpt.training import prepare, resume
 from microgpt.training.description import Description, to_json
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.tables import EVALUATIONS, LOSSES
-from tests.hostile.training_readers import closed, opened
-from tests.training.small import finish, request, resumed
+from trials.readers.of_training import closed, opened
+from trials.small import finish, request, resumed
 
 GIGABYTE = 1 << 30
 MEGABYTES = 200  # that a file may take beyond what the program itself has

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.cli.app import run
-from tests.training.small import NAMES, fingerprint, finish, request
+from trials.small import NAMES, fingerprint, finish, request
 
 TEXT = "\n".join([*NAMES, "zoë", "añil"]) + "\n"
 COMMANDS = (("train", "--steps", "1", "--quiet", "--data"), ("prepare",))

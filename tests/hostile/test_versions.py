@@ -16,8 +16,8 @@ from microgpt.lab.store import Store
 from microgpt.library import load
 from microgpt.training.find import listing
 from tests.conftest import FIXTURES
-from tests.hostile.training_readers import closed, opened
-from tests.training.small import resumed
+from trials.readers.of_training import closed, opened
+from trials.small import resumed
 
 OLD = FIXTURES / "schema_1"
 

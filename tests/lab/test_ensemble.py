@@ -12,8 +12,8 @@ from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
 from microgpt.lab.sweep import Done, Finished, Retried, Status
 from microgpt.lab.texts import Texts
-from tests.lab import few
 from tests.lab.test_sweep import place, start
+from trials import few
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'microgpt-symmetry[torch]'")
 

@@ -6,11 +6,10 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from bench.faults import sharing, workers
-from bench.faults.fault import Outcome
 
 from microgpt.lab.run import Workshop
-from tests.lab import few
+from trials import few, sharing, workers
+from trials.fault import Outcome
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -18,7 +18,7 @@ from microgpt.training.loop import train
 from microgpt.training.prepare import prepare
 from microgpt.training.records import Finished
 from microgpt.training.request import COMPUTING, FREE, Request
-from tests.lab import few
+from trials import few
 
 
 def spec(folder: Path, recipe: str = "default", **changes: Any) -> Spec:

@@ -22,49 +22,12 @@ from microgpt.lab import store as rooms
 from microgpt.lab.lock import held
 from microgpt.lab.opening import connect, told
 from microgpt.lab.record import RunRecord
-from microgpt.lab.run import Curve, Trained
+from microgpt.lab.run import Curve
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
 from microgpt.lab.spec import SCIENTIFIC
 from microgpt.lab.store import Store
-from tests.waiting import PATIENCE, until
-
-SETTINGS = {
-    "steps": 30, "batch": 1, "lr": 0.01, "beta1": 0.85, "beta2": 0.99, "warmup": 0, "decay": "linear", "seed": 0,
-    "emb": 4, "head": 2, "layer": 1, "ctx": 8, "ff": 4, "norm_embeddings": True, "norm_head": False, "golden": False,
-    "initial": "gauss", "initial_scale": 0.08, "documents": "lines", "encoding": "utf-8", "normalize": "nfc",
-    "holdout": 0.2, "split_seed": 0, "order": "shuffled",
-}  # fmt: skip
-
-
-def trained(number: int = 0, **changes: object) -> Trained:
-    facts = {"data": "few", "data_sha256": "00", "kind": "lines", "engine": "array", "precision": "64"}
-    counts = {"params": 400, "params_embedding": 100, "params_head": 100, "params_body": 200, "holdout_documents": 3}
-    sums = {"tokens": 210, "unique_tokens": 100, "epochs": 2.1, "flop": 1e6, "unigram": 2.8, "uniform": 3.3}
-    record = RunRecord(
-        identity=f"{number:064x}",
-        sweeps=(),
-        role="study",
-        status="done",
-        settings=SETTINGS | {"seed": number},
-        loss=0.1 + 0.2,
-        loss_se=None,
-        training_loss=2.5,
-        samples=("añ", "", "<b>\n'\""),
-        seconds={"total": 0.25},
-        **facts,
-        **counts,
-        **sums,
-    )
-    return Trained(replace(record, **changes), Curve(2, (3.25, 2.5)))
-
-
-def filled(path: Path, runs: int = 3) -> Path:
-    with Store.open(path, create=True) as store:
-        store.begin("few", {"levels": 1, "seeds": [0]})
-        store.enroll("few", [(trained(number).record.identity, "study") for number in range(runs)])
-        for number in range(runs):
-            store.add(trained(number))
-    return path
+from trials.stores import SETTINGS, filled, trained
+from trials.waiting import PATIENCE, until
 
 
 def digest(path: Path) -> str:

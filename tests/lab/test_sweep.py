@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench.faults.kills_sweep import kills
 
 from microgpt.errors import DataError
 from microgpt.lab.executors import LocalProcesses
@@ -27,8 +26,9 @@ from microgpt.lab.sweep import (
     in_order,
     work,
 )
-from tests.lab import few
-from tests.waiting import PATIENCE, until
+from trials import few
+from trials.kills_sweep import kills
+from trials.waiting import PATIENCE, until
 
 SLOW = 1500  # steps that take some tenths of a second
 

@@ -12,8 +12,8 @@ from microgpt.cli.sweeping import note
 from microgpt.lab.sweep import Tuned
 from microgpt.lab.tuning import Choice
 from tests.command import Done, microgpt, spawned, succeeded
-from tests.lab import few
 from tests.lab.test_sweep import place
+from trials import few
 
 
 def refused(done: Done, code: int) -> str:

@@ -25,10 +25,10 @@ from microgpt.lab.texts import Texts
 from microgpt.lab.trunk import carry_out_branches, shares, trunk
 from microgpt.lab.tuning import trials
 from tests.command import microgpt, succeeded
-from tests.lab import few
 from tests.lab.test_sweep import counts, kill, place, start
 from tests.lab.test_sweep_cli import refused
-from tests.waiting import until
+from trials import few
+from trials.waiting import until
 
 TIMES = ("seconds", "finished")
 LENGTHS = (10, 25, 60)

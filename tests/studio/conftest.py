@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.studio.serving import Visit
+    from trials.serving import Visit
 
 NEEDED = {"starlette": "the extra studio", "uvicorn": "the extra studio", "httpx": "the package httpx"}
 
@@ -34,7 +34,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def here(tmp_path: Path) -> Iterator["Visit"]:
     """A visit to a studio without runs."""
     from microgpt.studio.studio import Studio
-    from tests.studio.serving import visit
+    from trials.serving import visit
 
     with visit(Studio(tmp_path / "runs")) as visiting:
         yield visiting

@@ -15,9 +15,9 @@ import pytest
 
 from microgpt.training import checkpoint as checkpoints
 from tests.browser import Watched, browser, browser_page
-from tests.studio.serving import behind_a_proxy, listening
-from tests.training.small import finish, request
-from tests.waiting import until
+from trials.serving import behind_a_proxy, listening
+from trials.small import finish, request
+from trials.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 READY = ".page[data-ready]"

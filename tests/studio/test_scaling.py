@@ -16,7 +16,7 @@ from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
 from microgpt.lab.store import Store
 from microgpt.studio.scaling import Scaling
 from microgpt.studio.studio import Studio
-from tests.studio.serving import Visit, visit
+from trials.serving import Visit, visit
 
 NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)
 LENGTHS = (1000, 2000, 4000, 8000, 16000)

@@ -10,9 +10,9 @@ import pytest
 from microgpt.lab.simulate import SIZES, Design, Noise, simulate
 from microgpt.studio.scaling import EMPTY, Scaling
 from tests.browser import Watched, browser, browser_page
-from tests.lab.few import carry_out, planned
-from tests.studio.serving import listening
 from tests.studio.test_scaling import NAMES, filled
+from trials.few import carry_out, planned
+from trials.serving import listening
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 AXES = {"steps": (10, 20, 40, 80), "emb": (4, 8, 16)}

@@ -25,7 +25,7 @@ from microgpt.studio.kept import Kept
 from microgpt.studio.parameters import whole
 from microgpt.studio.xray import Reading
 from microgpt.training.checkpoint import Checkpoint
-from tests.training.small import finish, request
+from trials.small import finish, request
 
 LETTERS = Tokenizer.of("abcdefgh é\n")
 

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from bench.faults import power
-from bench.faults.disk import recorded, replay, survives
-from bench.faults.recording import Call, lacking, mark, record
-from bench.faults.scenes import SCENES, Scene
+
+from trials import power
+from trials.disk import recorded, replay, survives
+from trials.recording import Call, lacking, mark, record
+from trials.scenes import SCENES, Scene
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "it can be recorded")
 EVERYDAY = ("run",)

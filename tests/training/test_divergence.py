@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench.faults import divergence
 
 from microgpt.errors import DivergedError, UsageError
 from microgpt.library import load
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.loop import train
 from microgpt.training.run_folder import RunFolder
-from tests.training.small import finish, request, stopped_at
+from trials import divergence
+from trials.small import finish, request, stopped_at
 
 
 def reopened(folder: Path) -> int:

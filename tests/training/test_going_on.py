@@ -1,7 +1,8 @@
-"""A run that goes on: at any step, on any engine, with any number of threads. The bench's trials, a few of them."""
+"""A run that goes on: at any step, on any engine, with any number of threads. The trials, a few of them."""
 
 import pytest
-from bench.faults import going_on
+
+from trials import going_on
 
 
 def test_resumed_at_some_steps_each_engine_ends_bit_by_bit_the_same() -> None:

@@ -14,9 +14,9 @@ from microgpt.errors import CheckpointError
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.find import listing
 from microgpt.training.run_folder import RunFolder
-from tests.hostile.training_readers import closed, opened
-from tests.hostile.watch import audited, bounded, punctual
-from tests.training.small import fingerprint, finish, request
+from trials.readers.of_training import closed, opened
+from trials.readers.watch import audited, bounded, punctual
+from trials.small import fingerprint, finish, request
 
 
 @pytest.fixture(scope="module")

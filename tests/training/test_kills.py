@@ -1,9 +1,9 @@
 """kill -9 at random moments of a training that saves at every step."""
 
 import pytest
-from bench.faults.kills import Count, kills
 
 from microgpt.engines import available
+from trials.kills import Count, kills
 
 
 def check(count: Count) -> None:

@@ -15,7 +15,7 @@ from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Pr
 from microgpt.training.resume import resume
 from microgpt.training.run_folder import RunFolder
 from tests.conftest import golden
-from tests.training.small import NAMES, fingerprint, finish, last, request, stopped_at, text
+from trials.small import NAMES, fingerprint, finish, last, request, stopped_at, text
 
 
 @pytest.mark.parametrize("name", ["karpathy_1000", "karpathy_e32h4l2_60", "artistic_200"])

@@ -1,10 +1,11 @@
-"""The smallest texts, documents beyond ctx, and characters that a model does not know: the bench's trials, a few."""
+"""The smallest texts, documents beyond ctx, and characters that a model does not know: the trials, a few."""
 
 from pathlib import Path
 
 import pytest
-from bench.faults import odd_texts
-from bench.faults.divergence import kinds
+
+from trials import odd_texts
+from trials.divergence import kinds
 
 
 @pytest.mark.parametrize("text", odd_texts.SMALLEST)

@@ -19,7 +19,7 @@ from microgpt.training.prepare import engine_config
 from microgpt.training.records import Note, Progress, Saved
 from microgpt.training.resume import resume
 from microgpt.training.run_folder import RunFolder
-from tests.training.small import NAMES, fingerprint, finish, request, resumed, stopped_at, text
+from trials.small import NAMES, fingerprint, finish, request, resumed, stopped_at, text
 
 STEPS = 50
 
