@@ -11,7 +11,6 @@ and compiled.
 take turns, and the medians of the rounds count.
 """
 
-import argparse
 import itertools
 import json
 import multiprocessing
@@ -30,7 +29,7 @@ from microgpt.engines import create
 from microgpt.engines import device as settled_device
 from microgpt.engines.base import Batch, Engine, EngineConfig
 from microgpt.engines.ranks import joined
-from microgpt.lab.executors import cores
+from microgpt.machine import cores
 from microgpt.model.cost import step_cost
 from microgpt.model.devices import DEVICES
 from microgpt.model.ledger import params
@@ -208,12 +207,8 @@ def fused_run(seed: int, steps: int) -> Callable[[], object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("ranks", "sizes", "card", "ensemble", "rank"))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--models", type=int, default=64)
-    parser.add_argument("--device", default="cpu")
-    chosen = parser.parse_args()
+    works = ("ranks", "sizes", "card", "ensemble", "rank")
+    chosen = machine.asked(__doc__, works, rounds=3, models=64, device="cpu")
     if chosen.what == "rank":
         rank()
         return
