@@ -8,7 +8,8 @@
 - floor: a planted floor of 1.40 with alpha 0.138, 81 runs: of the fits whose floor ran to zero, 85 % or more must hold
   it all the same.
 
-`--resample residuals` draws residuals instead of runs, `--short` does 10 simulations: does it work at all? Set OMP_NUM_THREADS=1 for one core.
+`--resample residuals` draws residuals instead of runs, `--short` does 10 simulations: does it work at all? Set
+OMP_NUM_THREADS=1 for one core.
 """
 
 import sys
