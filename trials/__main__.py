@@ -15,6 +15,7 @@ import pkgutil
 import subprocess
 import sys
 import time
+from functools import cache
 
 import trials as package
 from bench.machine import line
@@ -22,12 +23,18 @@ from trials import table
 from trials.fault import Fault, Outcome
 
 
+@cache
 def collected() -> list[Fault]:
-    """The faults of all modules beside this one, by number."""
+    """The faults of all modules beside this one, by number; without those whose packages are not installed here."""
     found: list[Fault] = []
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name != "__main__":
+        if module.name in ("__main__", "serving"):
+            continue
+        try:
             found += getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "FAULTS", ())
+        except ModuleNotFoundError as missing:
+            if str(missing.name).startswith(("microgpt", package.__name__)):
+                raise
     names = [fault.name for fault in found]
     assert len(set(names)) == len(names), "two faults have one name"
     return sorted(found, key=lambda fault: (fault.number, fault.name))
@@ -57,6 +64,9 @@ def main() -> None:
             print(f"{fault.number:3}  {fault.name:24} {fault.trials:8,}  {fault.title}")
             continue
         print(f"{fault.number:3}  {fault.name:24} {trials:8,} trials ", end="", flush=True)
+        if reason := fault.lacking():
+            print(f"can't be tried here: {reason}")
+            continue
         began = time.perf_counter()
         outcome = carry_out(fault, trials, arguments.seed)
         seconds = time.perf_counter() - began

@@ -188,7 +188,7 @@ def agreements(strategy: st.SearchStrategy[Case]) -> Callable[[int, int], Outcom
             wrong = list(pool.map(disagreement, found))
         kinds = ", ".join(f"{name} {precision}" for name, precision in usable())
         problems = [f"{case}: {told}" for case, told in zip(found, wrong, strict=True) if told]
-        return Outcome(len(found), len(found) - len(problems), "; ".join([kinds, *problems[:5]]))
+        return Outcome.told(len(found), problems, kinds)
 
     return try_it
 

@@ -15,8 +15,8 @@ from typing import Final
 from microgpt.cli.app import run
 from trials import few
 from trials.fault import ROOT, Fault, Outcome
+from trials.forked import NOBODY, command, common_ground, warm
 from trials.small import finish, request, stopped_at
-from trials.verbs import NOBODY, carry_out, common_ground, warm
 
 TEXT: Final = ("--data", "few.txt")
 TINY: Final = (*TEXT, "--steps", "5", "--emb", "4", "--head", "2", "--ctx", "8", "--engine", "array", "--quiet")
@@ -134,11 +134,11 @@ def denied(trials: int, seed: int) -> Outcome:
     with common_ground() as place:
         lay_out(place, [case for case, _ in cases])
         try:
-            wrong = [told for case, code in cases if (told := carry_out(*case, folder=place, user=NOBODY).wrong(code))]
+            wrong = [command(case, place, user=NOBODY).wrong(code) for case, code in cases]
         finally:
             (place / "shut").chmod(0o755)
             (place / "hidden").chmod(0o755)
-    return Outcome(len(cases), len(cases) - len(wrong), "; ".join(wrong))
+    return Outcome.told(len(cases), wrong)
 
 
 FAULTS = (

@@ -80,15 +80,12 @@ def survives(scene: Scene, image: Image, marks: int, place: Path) -> str:
 
 def replay(scene: Scene, made: States, trials: int, seed: int) -> Outcome:
     """Record a scene and open so many of the states that it may leave."""
-    if reason := lacking():
-        return Outcome(1, 0, reason)
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         place = Path(folder)
         calls, root = recorded(scene, place)
         tried = states(calls, root, made, trials, seed)
         faults = _in_parallel(scene, tried, place)
-    told = f"{len(calls)} calls recorded"
-    return Outcome(len(tried), len(tried) - len(faults), "; ".join([told, *sorted(set(faults))[:3]]))
+    return Outcome.told(len(tried), faults, f"{len(calls)} calls recorded")
 
 
 def _in_parallel(scene: Scene, tried: list[State], place: Path) -> list[str]:
@@ -132,6 +129,7 @@ def _faults(scene: Scene) -> tuple[Fault, Fault]:
             f"{DEATH}: the old state or the new",
             deaths,
             partial(replay, scene, power.deaths),
+            lacking,
         ),
         Fault(
             3,
@@ -140,6 +138,7 @@ def _faults(scene: Scene) -> tuple[Fault, Fault]:
             f"{POWER}: the old state or the new, and all that was acknowledged",
             losses,
             partial(replay, scene, power.losses),
+            lacking,
         ),
     )
 

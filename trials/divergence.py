@@ -124,9 +124,8 @@ def divergences(count: int, seed: int) -> Outcome:
         trial = drawn(stream)
         engines.add(f"{trial.engine} {trial.precision}")
         with tempfile.TemporaryDirectory() as folder:
-            if told := problem(trial, Path(folder)):
-                problems.append(told)
-    return Outcome(count, count - len(problems), "; ".join([", ".join(sorted(engines)), *problems[:5]]))
+            problems.append(problem(trial, Path(folder)))
+    return Outcome.told(count, problems, ", ".join(sorted(engines)))
 
 
 FAULTS = (

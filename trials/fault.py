@@ -1,13 +1,10 @@
 """What a fault is here: something that is done to the program, so many times, and what survived it."""
 
 import itertools
-import os
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +18,12 @@ class Outcome:
     trials: int
     survived: int
     figures: str = ""
+
+    @staticmethod
+    def told(trials: int, wrong: Iterable[str], figures: str = "") -> "Outcome":
+        """The outcome of trials that tell what went wrong: of one that went well, nothing. Five are told."""
+        problems = list(filter(None, wrong))
+        return Outcome(trials, trials - len(problems), "; ".join(filter(None, [figures, *problems[:5]])))
 
     @property
     def lost(self) -> int:
@@ -39,18 +42,12 @@ class Fault:
     proof: str
     trials: int  # of the full form
     try_it: Callable[[int, int], Outcome]
+    lacking: Callable[[], str] = str  # why it can't be tried here; empty where it can
 
 
-def as_by_itself() -> None:
-    """Be as a process that was started by itself, for a fork that carries out a command: where tests are run, warnings
-    may be errors, and the parent may have a resource tracker, which ends with the parent and not with its fork."""
-    tracker = resource_tracker._resource_tracker
-    if tracker._fd is not None:  # type: ignore[attr-defined]
-        os.close(tracker._fd)  # type: ignore[attr-defined]
-    tracker._fd = tracker._pid = None  # type: ignore[attr-defined]
-    warnings.resetwarnings()
-    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
-        warnings.simplefilter("ignore", kind)
+def no_linux() -> str:
+    """Why what looks into /proc can't be tried here."""
+    return "" if sys.platform == "linux" else "it looks into /proc, which is Linux's"
 
 
 def by_tests(number: int, name: str, title: str, proof: str, *tests: str) -> Fault:

@@ -10,8 +10,8 @@ from typing import Final
 import click
 
 from microgpt.cli.app import VERBS, microgpt
-from trials.child import Ended, command
 from trials.fault import Fault, Outcome
+from trials.forked import Ended, command
 from trials.small import finish, request
 
 LARGE: Final = str(10**18)
@@ -130,10 +130,10 @@ def numbers_of_flags(count: int, seed: int) -> Outcome:
     chosen = every if count >= len(every) else random.Random(seed).sample(every, count)
     with tempfile.TemporaryDirectory() as folder:
         place = home(Path(folder))
-        problems = list(filter(None, (problem(trial, place) for trial in chosen)))
+        problems = [problem(trial, place) for trial in chosen]
     flags = len({(trial.verb, trial.name) for trial in chosen})
     verbs = len({trial.verb for trial in chosen})
-    return Outcome(len(chosen), len(chosen) - len(problems), "; ".join([f"{flags} flags of {verbs} verbs", *problems]))
+    return Outcome.told(len(chosen), problems, f"{flags} flags of {verbs} verbs")
 
 
 FAULTS = (

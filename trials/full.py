@@ -27,9 +27,9 @@ from microgpt.lab.store import Store
 from microgpt.training.find import folders
 from trials import few
 from trials.fault import Fault, Outcome
+from trials.forked import Ended, command, warm
 from trials.side_by_side import side_by_side
 from trials.small import fingerprint, finish, request, resumed, stopped_at
-from trials.verbs import Told, carry_out, warm
 
 SIZE, PAGE = 8 << 20, 4096
 STEPS: Final = 40
@@ -115,14 +115,12 @@ def _small(folder: Path) -> Iterator[None]:
 
 def tried(group: str, trials: int, seed: int) -> Outcome:
     """Commands of a group on disks of random room."""
-    if reason := lacking():
-        return Outcome(1, 0, reason)
     warm()
     counts = side_by_side(partial(fill_up, GROUPS[group]), trials, seed)
     wrong = [told for count in counts for told in count.wrong]
     refused = sum(count.refused for count in counts)
     told = f"{refused} found it full, {trials - refused} had room enough or did without"
-    return Outcome(trials, trials - len(wrong), "; ".join([told, *wrong[:3]]))
+    return Outcome.told(trials, wrong, told)
 
 
 def fill_up(cases: tuple[Case, ...], trials: int, seed: int) -> Count:
@@ -145,7 +143,7 @@ def fill_up(cases: tuple[Case, ...], trials: int, seed: int) -> Count:
     return count
 
 
-def _trial(place: Path, case: Case, pages: int) -> Told:
+def _trial(place: Path, case: Case, pages: int) -> Ended:
     """Leave so many pages, carry out the command, make room again, and look. Raises AssertionError."""
     small = place / "small"
     shutil.copytree(place / "old", small, dirs_exist_ok=True)
@@ -154,7 +152,7 @@ def _trial(place: Path, case: Case, pages: int) -> Told:
             while True:
                 os.write(file.fileno(), bytes(PAGE))
         os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - pages * PAGE)
-    told = carry_out(*case.arguments, folder=place, set_to=dict(case.set_to))
+    told = command(case.arguments, place, set_to=dict(case.set_to))
     (small / "fill").unlink()
     assert told.code in ((0,) if case.fits else (0, 5)), f"exit code {told.code}: {told.err[-200:]}"
     assert not (wrong := told.wrong(told.code)), wrong
@@ -163,7 +161,7 @@ def _trial(place: Path, case: Case, pages: int) -> Told:
     return told
 
 
-def _look(place: Path, told: Told) -> None:
+def _look(place: Path, told: Ended) -> None:
     small = place / "small"
     for name in OLD:
         same = (small / name).read_bytes() == (place / "old" / name).read_bytes()
@@ -221,6 +219,7 @@ FAULTS = tuple(
         "without; what was there before is intact, and nothing half made is left",
         trials,
         partial(tried, group),
+        lacking,
     )
     for group, what, trials in (
         ("run", "a training", 150),

@@ -14,9 +14,9 @@ from microgpt.engines.parity import TOLERANCES, tensor_errors
 from microgpt.training.records import Interrupted, Note, Progress
 from microgpt.training.request import Request
 from microgpt.training.resume import resume
-from trials.child import command
 from trials.divergence import kinds
 from trials.fault import Fault, Outcome, by_tests
+from trials.forked import command
 from trials.small import fingerprint, finish, request, resumed, stopped_at
 
 Kind = tuple[str, Precision]
@@ -48,7 +48,7 @@ def every_step(count: int, seed: int) -> Outcome:
             begun = asked(Path(name), kind, recipe)
             whole = fingerprint(finish(replace(begun, out="")).checkpoint)
             wrong += [resumed_at(step, begun, whole, Path(name)) for _, _, step in trials]
-    return _outcome(len(chosen), wrong)
+    return Outcome.told(len(chosen), wrong)
 
 
 def elsewhere(first: Kind, second: Kind, step: int, folder: Path) -> str:
@@ -92,7 +92,7 @@ def every_pair(count: int, seed: int) -> Outcome:
     for first, second in itertools.islice(itertools.cycle(every), count):
         with tempfile.TemporaryDirectory() as name:
             wrong.append(elsewhere(first, second, stream.randrange(1, STEPS - 2), Path(name)))
-    return _outcome(count, wrong, f"{min(count, len(every))} pairs")
+    return Outcome.told(count, wrong, f"{min(count, len(every))} pairs")
 
 
 def other_threads(kind: Kind, batch: int, folder: Path) -> str:
@@ -126,12 +126,7 @@ def every_thread(count: int, seed: int) -> Outcome:
     with tempfile.TemporaryDirectory() as name:
         asked(Path(name), ("array", "64"))  # which writes the text
         wrong = [trial(Path(name)) for trial in chosen]
-    return _outcome(len(chosen), wrong)
-
-
-def _outcome(count: int, told: list[str], figures: str = "") -> Outcome:
-    wrong = list(filter(None, told))
-    return Outcome(count, count - len(wrong), "; ".join(filter(None, [figures, *wrong[:5]])))
+    return Outcome.told(len(chosen), wrong)
 
 
 ALL: Final = 10_000  # more than there are

@@ -9,12 +9,14 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
+from microgpt.engines.fused.compile import reason_unavailable
 from trials.fault import Fault, Outcome, by_tests
 from trials.readers.every import EVERY
 from trials.readers.reader import Bench
+from trials.side_by_side import side_by_side
 
 Part = tuple[int, int, float]
 NUMBERS = {"text": 16, "encodings": 16, "store": 28}  # rows of their own; the others are of 14
@@ -40,7 +42,7 @@ TITLES = {
 
 def _tried(name: str) -> Callable[[int, int], Outcome]:
     def try_it(trials: int, seed: int) -> Outcome:
-        parts = _halves(_part, name, trials, seed)
+        parts = side_by_side(partial(_part, name), trials, seed)
         refused, lost = sum(part[0] for part in parts), sum(part[1] for part in parts)
         slowest = max(part[2] for part in parts)
         return Outcome(trials, trials - lost, f"{refused:,} refused, the others read; slowest {slowest:.2f} s")
@@ -48,19 +50,12 @@ def _tried(name: str) -> Callable[[int, int], Outcome]:
     return try_it
 
 
-def _halves(work: Callable[[str, range], Part], name: str, trials: int, seed: int) -> list[Part]:
-    """The trials in two processes, one for each core of a small machine."""
-    halves = [range(seed, seed + trials // 2), range(seed + trials // 2, seed + trials)]
-    with ProcessPoolExecutor(2) as pool:
-        return [each.result() for each in [pool.submit(work, name, half) for half in halves]]
-
-
-def _part(name: str, seeds: range) -> Part:
+def _part(name: str, trials: int, seed: int) -> Part:
     """How many were refused, how many lost, and the seconds of the slowest."""
     refused, lost, slowest = 0, 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(EVERY[name], Path(folder))
-        for number in seeds:
+        for number in range(seed, seed + trials):
             data, began = bench.mutated(number), time.thread_time()
             try:
                 refused += bench.refuses(data)
@@ -72,16 +67,15 @@ def _part(name: str, seeds: range) -> Part:
 
 
 def _kernels(trials: int, seed: int) -> Outcome:
-    lost = sum(part[1] for part in _halves(_damaged_kernels, "", trials, seed))
-    return Outcome(trials, trials - lost)
+    return Outcome(trials, sum(side_by_side(_damaged_kernels, trials, seed)))
 
 
-def _damaged_kernels(_: str, seeds: range) -> Part:
+def _damaged_kernels(trials: int, seed: int) -> int:
     from trials.readers.kernels import Cache
 
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(Path(folder))
-        return 0, sum(not cache.survives(number) for number in seeds), 0.0
+        return sum(cache.survives(number) for number in range(seed, seed + trials))
 
 
 def _requests(trials: int, seed: int) -> Outcome:
@@ -119,7 +113,13 @@ READERS = tuple(
     for name, reader in EVERY.items()
 )
 KERNEL = Fault(
-    12, "kernels", "a truncated or flipped kernel in the cache", "compiled anew before it is loaded", 1_000, _kernels
+    12,
+    "kernels",
+    "a truncated or flipped kernel in the cache",
+    "compiled anew before it is loaded",
+    1_000,
+    _kernels,
+    lambda: reason_unavailable() or "",
 )
 REQUESTS = Fault(
     30,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from microgpt import files
+from microgpt.engines import available
 from microgpt.errors import MicrogptError
 from microgpt.files import Operation
 from microgpt.recipes import resolve
@@ -148,10 +149,14 @@ def tried(engine: str, trials: int, seed: int) -> Outcome:
     counts = side_by_side(partial(kills, engine=engine), trials, seed)
     names = ("kills", "lost", "inside_a_save", "resumed", "finished_runs", "finished_runs_lost")
     total = {name: sum(getattr(count, name) for count in counts) for name in names}
-    told = (
-        f"{total['inside_a_save']} inside a save, {total['resumed']} resumed, {total['finished_runs']} runs finished, "
-    )
-    return Outcome(total["kills"], total["kills"] - total["lost"], f"{told}{total['finished_runs_lost']} of them lost")
+    told = f"{total['inside_a_save']} inside a save, {total['resumed']} resumed, "
+    told += f"{total['finished_runs']} runs finished, {total['finished_runs_lost']} of them lost"
+    aimed = total["inside_a_save"] > 0  # or nothing was tried
+    return Outcome(total["kills"], total["kills"] - total["lost"] if aimed else 0, told)
+
+
+def _missing(engine: str) -> str:
+    return {found.name: found.reason or "" for found in available()}[engine]
 
 
 FAULTS = tuple(
@@ -162,6 +167,7 @@ FAULTS = tuple(
         "it saves at every step; afterwards every run opens at a saved step, and finished runs are unchanged",
         trials,
         partial(tried, engine),
+        partial(_missing, engine),
     )
     for engine, trials in (("atomic", 200), ("array", 300), ("fused", 200))
 )

@@ -23,7 +23,7 @@ from microgpt.errors import MicrogptError
 from microgpt.lab.record import RunRecord
 from microgpt.lab.store import Store
 from trials import few
-from trials.fault import Fault, Outcome
+from trials.fault import Fault, Outcome, no_linux
 from trials.side_by_side import side_by_side
 
 COMMITS: Final = (1, 6)  # of a start before the kill: the first are of the plan, then come those of runs
@@ -190,7 +190,8 @@ def tried(trials: int, seed: int) -> Outcome:
     total = {name: sum(getattr(count, name) for count in counts) for name in COUNTED}
     told = ", ".join(f"{total[name]} {words}" for name, words in COUNTED.items() if words)
     wrong = [line for count in counts for line in count.wrong]
-    return Outcome(total["kills"], total["kills"] - total["lost"], "; ".join([told, *wrong[:2]]))
+    aimed = total["sweeps_finished"] > 0  # or no table was held against the calm one's
+    return Outcome(total["kills"], total["kills"] - total["lost"] if aimed else 0, "; ".join([told, *wrong[:2]]))
 
 
 FAULTS = (
@@ -201,5 +202,6 @@ FAULTS = (
         "the store opens and is sound, its runs are as they were, no worker is left, the next start goes on",
         300,
         tried,
+        no_linux,
     ),
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from microgpt.errors import STOPS
-from trials.fault import as_by_itself
+from trials.forked import as_by_itself
 
 LANES: Final = 2
 ORPHANED: Final = 5.0  # seconds in which what a command has started must have ended too
@@ -48,18 +48,6 @@ def lanes(trials: int, run: Callable[[range], dict[str, Any]]) -> Iterator[dict[
             text = told.read()
         yield json.loads(text) if text else None
         os.wait()
-
-
-def waited(pid: int, seconds: float) -> int | None:
-    """The status in which a child has ended, or None where it goes on for so long."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return status
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(0.002)
 
 
 def orphans() -> list[str]:

@@ -69,8 +69,7 @@ def numbers(
             drawn = draw(stream, stream.choice(SIZES))
             if told := look(name, precision, drawn):
                 wrong.append(f"{name} {precision} {drawn}: {told}")
-        told = ", ".join(f"{name} {precision}" for name, precision in every)
-        return Outcome(count, count - len(wrong), "; ".join([told, *wrong[:5]]))
+        return Outcome.told(count, wrong, ", ".join(f"{name} {precision}" for name, precision in every))
 
     return try_it
 

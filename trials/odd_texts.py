@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from trials.child import command
 from trials.divergence import kinds
-from trials.fault import Fault, Outcome
+from trials.fault import Fault, Outcome, no_linux
+from trials.forked import command
 from trials.small import finish, request
 
 SMALLEST: Final = {  # what each is, and its text
@@ -66,7 +66,7 @@ def smallest(count: int, seed: int) -> Outcome:
                 trained(SMALLEST[name], Path(folder), **settings)
             except Exception as error:
                 wrong.append(f"{name} as {documents} on {engine} {precision}: {type(error).__name__}: {error}")
-    return _outcome(len(chosen), wrong)
+    return Outcome.told(len(chosen), wrong)
 
 
 def cropped(count: int, seed: int) -> Outcome:
@@ -84,7 +84,7 @@ def cropped(count: int, seed: int) -> Outcome:
             )  # BOS at its end is predicted too
             if told["cropped_tokens"] != expected or told["documents"] != len(documents):
                 wrong.append(f"{lengths} with ctx {ctx}: {told['cropped_tokens']}, expected {expected}")
-    return _outcome(count, wrong)
+    return Outcome.told(count, wrong)
 
 
 def long_line(megabytes: int, seed: int) -> Outcome:
@@ -116,7 +116,7 @@ def long_line(megabytes: int, seed: int) -> Outcome:
                 wrong.append(f"{verb[0]}: exit {code}, expected {expected}")
         limit = MOST_BYTES * size / MEGABYTE + 60
         wrong += [f"a peak of {peak:.0f} MB" for peak in peaks if peak > limit]
-    return _outcome(len(peaks), wrong, f"at most {max(peaks):.0f} MB for a line of {size / MEGABYTE:.0f} MB")
+    return Outcome.told(len(peaks), wrong, f"at most {max(peaks):.0f} MB for a line of {size / MEGABYTE:.0f} MB")
 
 
 def _written(path: Path, part: str, times: int = 1) -> str:
@@ -150,7 +150,7 @@ def unknown(count: int, seed: int) -> Outcome:
             strange &= set(text)
             if strange and (told := _met(trial, text, strange, folder)):
                 wrong.append(f"{text!r}: {told}")
-    return _outcome(count, wrong)
+    return Outcome.told(count, wrong)
 
 
 def _met(trial: int, text: str, strange: set[str], folder: Path) -> str:
@@ -179,10 +179,6 @@ def _character(stream: random.Random, known: set[str]) -> str:
             return found
 
 
-def _outcome(count: int, wrong: list[str], figures: str = "") -> Outcome:
-    return Outcome(count, count - len(wrong), "; ".join(filter(None, [figures, *wrong[:5]])))
-
-
 FAULTS = (
     Fault(
         18,
@@ -208,6 +204,7 @@ FAULTS = (
         "memory is below 4.5 bytes for each of the text",
         100,  # megabytes
         long_line,
+        no_linux,
     ),
     Fault(
         20,

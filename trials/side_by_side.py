@@ -9,7 +9,7 @@ Count = TypeVar("Count")
 
 
 def side_by_side(work: Callable[[int, int], Count], trials: int, seed: int) -> list[Count]:
-    """`work(trials, seed)` in a process for each core, none of which may end badly."""
+    """`work(trials, seed)` in a process for each core, none of which may end badly. Seeds are apart by the trials."""
     jobs = min(trials, len(os.sched_getaffinity(0)))
     parts = [trials // jobs + (number < trials % jobs) for number in range(jobs)]
     context = multiprocessing.get_context("fork")
@@ -17,7 +17,7 @@ def side_by_side(work: Callable[[int, int], Count], trials: int, seed: int) -> l
     for number, part in enumerate(parts):
         here, there = context.Pipe(duplex=False)
         # Not a daemon, as those of a pool are: it may have children of its own.
-        process = context.Process(target=_send, args=(there, work, part, seed * 1000 + number))
+        process = context.Process(target=_send, args=(there, work, part, seed * 1_000_000 + sum(parts[:number])))
         process.start()
         there.close()
         heard.append((process, here))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trials import soak_grammar
-from trials.fault import Fault, Outcome
+from trials.fault import Fault, Outcome, no_linux
 from trials.lanes import lanes, orphans
 from trials.stops_works import furnish
 
@@ -248,5 +248,6 @@ FAULTS = (
         "a command; no traceback, an exit code of the contract with one line, nothing left behind",
         2000,
         commands,
+        no_linux,
     ),
 )

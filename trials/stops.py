@@ -17,12 +17,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from microgpt.errors import MicrogptError
-from trials.fault import Fault, Outcome
-from trials.lanes import lanes, orphans, waited
+from trials.fault import Fault, Outcome, no_linux
+from trials.forked import waited
+from trials.lanes import lanes, orphans
 from trials.stops_works import PATIENCE, WORKS, Work, furnish
 
 KINDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -204,10 +206,8 @@ def starting(trials: int, seed: int) -> Outcome:
 
 
 def _line(name: str, title: str) -> Fault:
-    def try_it(trials: int, seed: int) -> Outcome:
-        return stops(name, trials, seed)
-
-    return Fault(25, f"stops-{name}", f"Ctrl-C, SIGTERM or SIGHUP, once or twice: {title}", PROOF, 200, try_it)
+    told = f"Ctrl-C, SIGTERM or SIGHUP, once or twice: {title}"
+    return Fault(25, f"stops-{name}", told, PROOF, 200, partial(stops, name), no_linux)
 
 
 PROOF: Final = (
@@ -228,5 +228,6 @@ FAULTS: Final = (
         "in the first half second of a process; it ends without a traceback",
         200,
         starting,
+        no_linux,
     ),
 )

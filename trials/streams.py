@@ -21,8 +21,9 @@ from typing import Any, Final
 from microgpt.cli import app
 from microgpt.engines.fused import compiler
 from microgpt.training.run_folder import WEIGHTS, RunFolder
-from trials.fault import Fault, Outcome
-from trials.lanes import orphans, waited
+from trials.fault import Fault, Outcome, no_linux
+from trials.forked import waited
+from trials.lanes import orphans
 from trials.stops import KINDS, Count, counted, forked, stop, stopped
 from trials.stops_works import PATIENCE, SMALL, WORKS, furnish
 
@@ -158,6 +159,7 @@ FAULTS: Final = (
         "a signal, or a closed standard output or error and then SIGTERM, at random moments; at most 3 s are lost",
         200,
         going,
+        no_linux,
     ),
     Fault(
         25,
@@ -166,5 +168,6 @@ FAULTS: Final = (
         "at a random moment; no compiler outlives the command",
         500,
         compiling,
+        no_linux,
     ),
 )

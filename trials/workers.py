@@ -13,7 +13,7 @@ from typing import Any, Final
 from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.sweep import Done, Retried, Status
 from trials import few
-from trials.fault import Fault, Outcome
+from trials.fault import Fault, Outcome, no_linux
 
 JOBS: Final = 2
 RUNS_A_KILL: Final = 2
@@ -95,5 +95,6 @@ FAULTS = (
         "a sweep of four runs, two of them too large for the limit; those are marked, the others done",
         4,
         memory,
+        no_linux,
     ),
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from trials import flags
-from trials.child import command
 from trials.flags import Trial
+from trials.forked import command
 
 ONCE_WRONG = [  # what each did is in the comment
     Trial("train", "budget", "--for", ""),  # it was taken for no --for at all
@@ -40,11 +40,3 @@ def test_what_was_once_accepted_is_refused(place: Path, trial: Trial) -> None:
     pytest.importorskip("scipy")
     assert flags.problem(trial, place) == ""
     assert command(trial.arguments, place).code == 2
-
-
-@pytest.mark.long
-def test_every_value_for_every_flag() -> None:
-    pytest.importorskip("scipy")
-    pytest.importorskip("uvicorn")
-    found = flags.numbers_of_flags(1_000_000, seed=0)
-    assert found.lost == 0, found.figures

@@ -1,28 +1,12 @@
 """Random commands and requests in short, and what they once found."""
 
 import json
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
 
 from microgpt.cli.app import run
-from trials import soak, soak_studio
-
-
-@pytest.mark.long
-def test_random_commands_end_as_the_contract_says_and_leave_nothing() -> None:
-    resource_tracker.ensure_running()  # as a test before this one may have left it
-    outcome = soak.commands(60, seed=7)
-    assert (outcome.trials, outcome.lost) == (60, 0), outcome.figures
-
-
-@pytest.mark.long
-def test_a_studio_under_load_answers_and_says_nothing_on_the_terminal() -> None:
-    pytest.importorskip("uvicorn", reason="needs the extra studio")
-    outcome = soak_studio.requests(1000, seed=7)
-    assert outcome.trials > 800
-    assert outcome.lost == 0, outcome.figures
+from trials import soak
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02])

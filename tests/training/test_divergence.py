@@ -77,14 +77,3 @@ def test_nothing_that_is_not_finite_is_written(tmp_path: Path, part: str, poison
 
 def test_weights_alone_of_a_finite_run_are_written(tmp_path: Path) -> None:
     assert checkpoints.to_bytes(checkpoints.shared(finish(request(tmp_path)).checkpoint))
-
-
-def test_some_divergences_of_every_kind() -> None:
-    found = divergence.divergences(20, seed=1)
-    assert found.lost == 0, found.figures
-
-
-@pytest.mark.long
-def test_many_divergences_of_every_kind() -> None:
-    found = divergence.divergences(200, seed=2)
-    assert found.lost == 0, found.figures
