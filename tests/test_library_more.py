@@ -356,5 +356,6 @@ def test_a_shared_file_can_not_tell_what_is_new(tmp_path: Path) -> None:
 def test_a_listener_hears_of_the_end() -> None:
     told: list[Record] = []
     run = train(documents=NAMES, steps=3, progress=told.append)
+    assert any(isinstance(record, Progress) for record in told)
     assert isinstance(told[-1], Finished)
     assert told[-1].result == run.result

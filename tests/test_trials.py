@@ -9,12 +9,13 @@ from trials.__main__ import collected
 
 ALL = 1_000_000
 EVERY_DAY = {  # how many, and a seed
-    "resume": (6, 1), "resume-elsewhere": (4, 1), "threads": (6, 1), "divergence": (20, 1), "smallest-texts": (20, 3),
+    "resume": (16, 1), "resume-elsewhere": (4, 1), "threads": (6, 1), "divergence": (20, 1), "smallest-texts": (20, 3),
     "long-documents": (10, 1), "unknown-characters": (20, 1), "kills-array": (10, 0), "death-run": (10, 0),
-    "power-run": (10, 0), "full-run": (4, 2), "stops-compiling": (24, 3), "kernels": (8, 0), "requests": (200, 0),
+    "power-run": (10, 0), "full-run": (4, 2), "stops-compiling": (24, 3), "kernels": (30, 0), "requests": (200, 0),
     "raw-requests": (100, 0),
 }  # fmt: skip
 NOW_AND_THEN = {
+    "kernels": (1000, 0), "any-model": (30, 0), "any-larger-model": (15, 0),
     "resume": (ALL, 0), "resume-elsewhere": (42, 0), "threads": (ALL, 0), "divergence": (200, 2), "flags": (ALL, 0),
     "smallest-texts": (ALL, 0), "long-line": (100, 0), "kills-array": (50, 1), "kills-atomic": (20, 2),
     "kills-fused": (20, 2), "kills-sweep": (25, 0), "killed-workers": (5, 1), "workers-without-memory": (1, 1),

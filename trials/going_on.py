@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from microgpt.engines.base import Precision
 from microgpt.engines.parity import TOLERANCES, tensor_errors
-from microgpt.training.records import Interrupted, Note, Progress
+from microgpt.training.records import Finished, Interrupted, Note, Progress
 from microgpt.training.request import Request
 from microgpt.training.resume import resume
 from trials.divergence import kinds
@@ -31,11 +31,17 @@ def asked(folder: Path, kind: Kind, recipe: str = "default", **settings: Any) ->
     return request(folder, recipe, **usual | settings)
 
 
-def resumed_at(step: int, begun: Request, whole: str, folder: Path) -> str:
+def resumed_at(step: int, begun: Request, whole: Finished, folder: Path) -> str:
     """What differs where a run stops at a step and goes on; nothing where it ends bit by bit as the whole did."""
     stopped_at(replace(begun, name=f"at{step}", save_every=step), step)
-    again = fingerprint(resumed(folder / "runs" / f"at{step}").checkpoint)
-    return "" if again == whole else f"{begun.engine} {begun.precision} {begun.recipe} at step {step}: {again}"
+    one, other = (_end(end) for end in (whole, resumed(folder / "runs" / f"at{step}")))
+    wrong = [name for name, value in one.items() if other[name] != value]
+    return f"{begun.engine} {begun.precision} {begun.recipe} at step {step}: {wrong}" if wrong else ""
+
+
+def _end(end: Finished) -> dict[str, object]:
+    losses, result = end.losses.tobytes(), end.result
+    return {"state": fingerprint(end.checkpoint), "losses": losses, "samples": result.samples, "loss": result.loss}
 
 
 def every_step(count: int, seed: int) -> Outcome:
@@ -46,7 +52,7 @@ def every_step(count: int, seed: int) -> Outcome:
     for (kind, recipe), trials in itertools.groupby(sorted(chosen), lambda trial: trial[:2]):
         with tempfile.TemporaryDirectory() as name:
             begun = asked(Path(name), kind, recipe)
-            whole = fingerprint(finish(replace(begun, out="")).checkpoint)
+            whole = finish(replace(begun, out=""))
             wrong += [resumed_at(step, begun, whole, Path(name)) for _, _, step in trials]
     return Outcome.told(len(chosen), wrong)
 

@@ -3,9 +3,6 @@
 import itertools
 import json
 import random
-import re
-import subprocess
-import sys
 import tempfile
 import unicodedata
 from dataclasses import replace
@@ -17,6 +14,7 @@ import numpy as np
 from trials.divergence import kinds
 from trials.fault import Fault, Outcome, no_linux
 from trials.forked import command
+from trials.measured import measured
 from trials.small import finish, request
 
 SMALLEST: Final = {  # what each is, and its text
@@ -32,14 +30,6 @@ MEGABYTE: Final = 1_000_000
 MOST_BYTES: Final = 4.5  # of memory for a byte of text, with 60 MB for Python and NumPy
 LETTERS: Final = "abcdé漢"  # of every long document, so that a kernel is compiled for one vocabulary
 SHORT: Final = "--steps 3 --emb 4 --head 2 --ctx 8 --samples 0 --engine array --holdout 0 --json --quiet"
-MEASURED: Final = """
-import sys
-from microgpt.cli.app import run
-code = run(sys.argv[1:])
-told = dict(line.split(":") for line in open("/proc/self/status"))  # ru_maxrss would be that of the parent before exec
-print("peak", told["VmHWM"].split()[0], file=sys.stderr)
-sys.exit(code)
-"""
 
 
 def trained(text: str, folder: Path, **settings: Any) -> dict[str, Any]:
@@ -100,20 +90,20 @@ def long_line(megabytes: int, seed: int) -> Outcome:
         wanted = {"lines": (out, 4), "paragraphs": (whole, 1), "windows": (0, None), "auto": (0, None)}
         wrong, peaks = [], []
         for kind, (left_out, documents) in wanted.items():
-            told, code, peak = _measured(folder, "train", "--data", "big.txt", *SHORT.split(), "--documents", kind)
-            peaks.append(peak)
-            found = json.loads(told) if code == 0 else {}
+            ended = measured(folder, "train", "--data", "big.txt", *SHORT.split(), "--documents", kind)
+            peaks.append(ended.peak)
+            found = json.loads(ended.out) if ended.code == 0 else {}
             if found.get("cropped_tokens") != left_out or documents not in (None, found.get("documents")):
-                wrong.append(f"{kind}: exit {code}, {found.get('cropped_tokens')} cropped, expected {left_out}")
+                wrong.append(f"{kind}: exit {ended.code}, {found.get('cropped_tokens')} cropped, expected {left_out}")
         for verb, expected in (
             (["eval", "run", "--data", "big.txt", "--json"], 0),
             (["sample", "run", "--prompt-file", "big.txt"], 3),
             (["prepare", "big.txt", "--out", "tokens"], 0),
         ):
-            told, code, peak = _measured(folder, *verb)
-            peaks.append(peak)
-            if code != expected:
-                wrong.append(f"{verb[0]}: exit {code}, expected {expected}")
+            ended = measured(folder, *verb)
+            peaks.append(ended.peak)
+            if ended.code != expected:
+                wrong.append(f"{verb[0]}: exit {ended.code}, expected {expected}")
         limit = MOST_BYTES * size / MEGABYTE + 60
         wrong += [f"a peak of {peak:.0f} MB" for peak in peaks if peak > limit]
     return Outcome.told(len(peaks), wrong, f"at most {max(peaks):.0f} MB for a line of {size / MEGABYTE:.0f} MB")
@@ -126,14 +116,6 @@ def _written(path: Path, part: str, times: int = 1) -> str:
             file.write(part)
         file.write("\ncarla\n")
     return str(path)
-
-
-def _measured(folder: Path, *arguments: str) -> tuple[str, int, float]:
-    """What a command prints, its exit code, and the peak of its memory in MB."""
-    called = [sys.executable, "-c", MEASURED, *arguments]
-    done = subprocess.run(called, cwd=folder, capture_output=True, text=True)
-    found = re.search(r"peak (\d+)", done.stderr)
-    return done.stdout, done.returncode, int(found[1]) / 1e3 if found else 0.0
 
 
 def unknown(count: int, seed: int) -> Outcome:

@@ -204,12 +204,6 @@ def test_an_unknown_encoding_is_a_usage_error(encoding: str) -> None:
         read(["names"], encoding=encoding)
 
 
-@pytest.mark.parametrize("data", [b"", b"\n\n", b" \t\r\n", b"\xef\xbb\xbf"])
-def test_text_without_ink_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(DataError, match="blank"):
-        read([write(tmp_path / "blank", data)])
-
-
 def test_what_is_no_text_is_named_and_never_read(tmp_path: Path) -> None:
     book = io.BytesIO()
     with zipfile.ZipFile(book, "w") as archive:
