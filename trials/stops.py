@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -43,9 +43,8 @@ class Count:
     saved: int = 0
 
 
-def stopped(work: Work, number: int, home: Path, stream: random.Random, count: Count) -> str:
+def stopped(work: Work, home: Path, number: int, stream: random.Random, count: Count) -> str:
     """One trial; what was wrong, or nothing."""
-    furnish(home)
     if "long.txt" in work.commands[0]:
         (home / "long.txt").symlink_to(home.parent / "long.txt")
     cache = home / "cache" if work.cold and number % work.cold == 0 else home.parent / "cache"
@@ -121,40 +120,53 @@ def stop(pid: int, kind: signal.Signals) -> None:
         (os.kill if kind == signal.SIGTERM else os.killpg)(pid, kind)
 
 
-def lane(work: Work, numbers: range, seed: int, place: Path) -> dict[str, Any]:
-    """Trials one after another in this process."""
-    count = Count()
-    for number in numbers:
-        home = place / f"{number}"
-        wrong = stopped(work, number, home, random.Random(seed * 1_000_003 + number), count)
-        count.trials += 1
-        count.survived += not wrong
-        if wrong:
-            print(f"trial {number}: {wrong}", file=sys.stderr)
-        shutil.rmtree(home, ignore_errors=True)
-    return asdict(count)
+Trial = Callable[[Path, int, random.Random, Count], str]  # in a furnished home, by its number: what was wrong, or ""
+
+
+def counted(
+    trials: int,
+    seed: int,
+    trial: Trial,
+    modules: Sequence[str] = (),
+    ready: Callable[[Path], None] = lambda place: None,
+) -> list[Count]:
+    """What each lane counted of its trials; one that died is a trial lost."""
+    for module in ("microgpt.cli.app", *modules):
+        importlib.import_module(module)
+
+    def lane(numbers: range) -> dict[str, Any]:
+        count = Count()
+        for number in numbers:
+            furnish(home := place / f"{number}")
+            wrong = trial(home, number, random.Random(seed * 1_000_003 + number), count)
+            count.trials += 1
+            count.survived += not wrong
+            if wrong:
+                print(f"trial {number}: {wrong}", file=sys.stderr)
+            shutil.rmtree(home, ignore_errors=True)
+        return asdict(count)
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        ready(place)
+        return [Count(**told) if told else Count(trials=1) for told in lanes(trials, lane)]
+
+
+def outcome(counts: Sequence[Count], figures: str) -> Outcome:
+    """The sum of what lanes have counted."""
+    return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
 
 
 def stops(name: str, trials: int, seed: int) -> Outcome:
     """So many trials of one kind of work."""
     work = WORKS[name]
-    for module in ("microgpt.cli.app", *work.modules):
-        importlib.import_module(module)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        _ready(name, place)
-        counts = counted(trials, lambda numbers: lane(work, numbers, seed, place))
+    counts = counted(trials, seed, partial(stopped, work), work.modules, partial(_ready, name))
     twice, slowest = sum(count.twice for count in counts), max(count.slowest_second for count in counts)
     figures = (
         f"{sum(count.orphans for count in counts)} orphans, {sum(count.saved for count in counts)} said they saved"
     )
     figures += f"; {twice} got a second signal, gone at most {slowest * 1e3:.0f} ms later" if twice else ""
-    return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
-
-
-def counted(trials: int, run: Callable[[range], dict[str, Any]]) -> list[Count]:
-    """What each lane counted; one that died is a trial lost."""
-    return [Count(**told) if told else Count(trials=1) for told in lanes(trials, run)]
+    return outcome(counts, figures)
 
 
 def _ready(name: str, place: Path) -> None:
@@ -172,37 +184,29 @@ def _ready(name: str, place: Path) -> None:
             shutil.rmtree(home)
 
 
+STARTING: Final = (("--steps", "20"), ("sweep", "few.toml", "--dry-run"), ("laws", "--csv", "runs.csv"), ("--help",))
+
+
+def _started(home: Path, number: int, stream: random.Random, count: Count) -> str:
+    command = [sys.executable, "-m", "microgpt", *STARTING[number % len(STARTING)]]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=home, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    time.sleep(stream.uniform(0.03, 0.5))
+    stop(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=PATIENCE)
+    early = "Traceback" in told and "cli/app.py" not in told
+    count.saved += early
+    wrong = process.returncode not in (0, 130, -signal.SIGINT) or "Traceback" in told
+    return f"exit code {process.returncode}: {told[-1500:]}" if wrong and not early else ""
+
+
 def starting(trials: int, seed: int) -> Outcome:
     """Ctrl-C in the first half second of a true process, before it hears it, while it imports, and while it leaves."""
-    commands = (("--steps", "20"), ("sweep", "few.toml", "--dry-run"), ("laws", "--csv", "runs.csv"), ("--help",))
-
-    def run(numbers: range) -> dict[str, Any]:
-        count = Count()
-        for number in numbers:
-            stream = random.Random(seed * 1_000_003 + number)
-            furnish(home := place / f"{number}")
-            command = [sys.executable, "-m", "microgpt", *commands[number % len(commands)]]
-            pipe = subprocess.PIPE
-            process = subprocess.Popen(command, cwd=home, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
-            time.sleep(stream.uniform(0.03, 0.5))
-            stop(process.pid, signal.SIGINT)
-            _, told = process.communicate(timeout=PATIENCE)
-            early = "Traceback" in told and "cli/app.py" not in told
-            count.trials += 1
-            count.saved += early
-            wrong = process.returncode not in (0, 130, -signal.SIGINT) or "Traceback" in told
-            count.survived += early or not wrong
-            if wrong and not early:
-                print(f"trial {number}: exit code {process.returncode}: {told[-1500:]}", file=sys.stderr)
-            shutil.rmtree(home)
-        return asdict(count)
-
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        counts = counted(trials, run)
+    counts = counted(trials, seed, _started)
     early = sum(count.saved for count in counts)
-    figures = f"{early} before the first line of the command line, where Python says so itself" if early else ""
-    return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
+    return outcome(
+        counts, f"{early} before the first line of the command line, where Python says so itself" * (early > 0)
+    )
 
 
 def _line(name: str, title: str) -> Fault:

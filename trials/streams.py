@@ -5,18 +5,13 @@ After each trial the folder is read. What is lost is the time between the last s
 """
 
 import contextlib
-import importlib
 import os
 import random
-import shutil
 import signal
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from microgpt.cli import app
 from microgpt.engines.fused import compiler
@@ -24,8 +19,8 @@ from microgpt.training.run_folder import WEIGHTS, RunFolder
 from trials.fault import Fault, Outcome, no_linux
 from trials.forked import waited
 from trials.lanes import orphans
-from trials.stops import KINDS, Count, counted, forked, stop, stopped
-from trials.stops_works import PATIENCE, SMALL, WORKS, furnish
+from trials.stops import KINDS, Count, counted, forked, outcome, stop, stopped
+from trials.stops_works import PATIENCE, SMALL, WORKS
 
 MOST_LOST: Final = 3.0  # seconds of steps
 LONGEST: Final = 4.0  # seconds until the trial's moment
@@ -34,30 +29,13 @@ GOING: Final = (*KINDS, "standard output", "standard error")  # signals, or whos
 
 def going(trials: int, seed: int) -> Outcome:
     """A training whose person, terminal or reader goes at a random moment."""
-    work = WORKS["array"]
-    for module in ("microgpt.cli.app", *work.modules):
-        importlib.import_module(module)
-
-    def run(numbers: range) -> dict[str, Any]:
-        count = Count()
-        for number in numbers:
-            with _home(place, number) as home:
-                wrong, lost = _gone(home, number, random.Random(seed * 1_000_003 + number))
-            count.trials, count.survived = count.trials + 1, count.survived + (not wrong)
-            count.slowest_second = max(count.slowest_second, lost)
-            if wrong:
-                print(f"trial {number}: {wrong}", file=sys.stderr)
-        return asdict(count)
-
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        counts = counted(trials, run)
+    counts = counted(trials, seed, _gone, WORKS["array"].modules)
     most = max(count.slowest_second for count in counts)
-    return _outcome(counts, f"at most {most:.1f} s of steps were lost, and no run")
+    return outcome(counts, f"at most {most:.1f} s of steps were lost, and no run")
 
 
-def _gone(home: Path, number: int, stream: random.Random) -> tuple[str, float]:
-    """One trial: what was wrong, or nothing; and the seconds of steps that were lost."""
+def _gone(home: Path, number: int, stream: random.Random, count: Count) -> str:
+    """One trial: what was wrong, or nothing. The seconds of steps that were lost are counted."""
     kind = GOING[number % len(GOING)]
     pipes = {descriptor: os.pipe() for descriptor in (1, 2)}
     pid = forked((*SMALL, "--engine", "array"), home, home / "cache", pipes)
@@ -81,42 +59,27 @@ def _gone(home: Path, number: int, stream: random.Random) -> tuple[str, float]:
     if status is None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        return f"{kind}: it went on", 0.0
+        return f"{kind}: it went on"
     code = os.waitstatus_to_exitcode(status)
     if (128 - code if code < 0 else code) != 128 + ended:
-        return f"{kind}: ended with {code}", 0.0
+        return f"{kind}: ended with {code}"
     checkpoint, rows, _ = RunFolder(weights.parent).reopen()
     if checkpoint.state.step != len(rows):
-        return f"{kind}: saved step {checkpoint.state.step} and {len(rows)} losses", 0.0
+        return f"{kind}: saved step {checkpoint.state.step} and {len(rows)} losses"
     lost = moment - weights.stat().st_mtime
-    return ("" if lost <= MOST_LOST else f"{kind}: {lost:.1f} s of steps are lost"), lost
+    count.slowest_second = max(count.slowest_second, lost)
+    return "" if lost <= MOST_LOST else f"{kind}: {lost:.1f} s of steps are lost"
 
 
 def compiling(trials: int, seed: int) -> Outcome:
     """A signal at a random moment of a compiler's life: compilers started one after another, or a training's own."""
     work = replace(WORKS["fused"], longest=1.0, cold=1)
-    for module in ("microgpt.cli.app", *work.modules):
-        importlib.import_module(module)
 
-    def run(numbers: range) -> dict[str, Any]:
-        count = Count()
-        for number in numbers:
-            stream = random.Random(seed * 1_000_003 + number)
-            with _home(place, number) as home:
-                wrong = (
-                    _started(home, number, stream)
-                    if number % 4
-                    else stopped(work, number // 4, home / "home", stream, count)
-                )
-            count.trials, count.survived = count.trials + 1, count.survived + (not wrong)
-            if wrong:
-                print(f"trial {number}: {wrong}", file=sys.stderr)
-        return asdict(count)
+    def trial(home: Path, number: int, stream: random.Random, count: Count) -> str:
+        return _started(home, number, stream) if number % 4 else stopped(work, home, number // 4, stream, count)
 
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        counts = counted(trials, run)
-    return _outcome(counts, f"{sum(count.orphans for count in counts)} compilers outlived their command")
+    counts = counted(trials, seed, trial, work.modules)
+    return outcome(counts, f"{sum(count.orphans for count in counts)} compilers outlived their command")
 
 
 def _started(home: Path, number: int, stream: random.Random) -> str:
@@ -137,18 +100,6 @@ def _started(home: Path, number: int, stream: random.Random) -> str:
         os.kill(pid, signal.SIGKILL)
         return "it went on"
     return f"left processes: {left}" if (left := orphans()) else ""
-
-
-@contextlib.contextmanager
-def _home(place: Path, number: int) -> Iterator[Path]:
-    home = place / f"{number}"
-    furnish(home)
-    yield home
-    shutil.rmtree(home, ignore_errors=True)
-
-
-def _outcome(counts: list[Count], figures: str) -> Outcome:
-    return Outcome(sum(count.trials for count in counts), sum(count.survived for count in counts), figures)
 
 
 FAULTS: Final = (
