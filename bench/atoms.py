@@ -44,10 +44,7 @@ UNDONE = {
         ("lost = 1.0, loss.a is False\n", "lost = 1.0, False\n"),
     ],
     "a tape, not a sort": [
-        (
-            "    for atom in reversed(TAPE):\n",
-            "    for atom in _sorted(loss):\n",
-        ),
+        ("    for atom in reversed(TAPE):\n", "    for atom in _sorted(loss):\n"),
         (
             "# ── II.",
             "def _sorted(loss):\n"

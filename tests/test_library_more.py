@@ -30,12 +30,6 @@ from trials.small import NAMES, text
 PROSE = "the cat sat on the mat and the dog sat on the log. " * 8
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def train(*given: Any, **settings: Any) -> library.Run:
     """A training without compiling."""
     return library.train(*given, **{"engine": "array", "samples": 0, **settings})
@@ -130,11 +124,7 @@ def test_what_a_run_can_not_be_asked_is_told() -> None:
 
 def test_a_text_in_memory_is_a_text(here: Path) -> None:
     joined = "\n".join(NAMES)
-    runs = [
-        train(text(here), steps=9),
-        train(text=joined, steps=9),
-        train(documents=NAMES, steps=9),
-    ]
+    runs = [train(text(here), steps=9), train(text=joined, steps=9), train(documents=NAMES, steps=9)]
     assert len({tuple(run.losses) for run in runs}) == 1
     assert len({run.evaluate() for run in runs}) == 1
     assert not set(runs[1].sample(count=9, new=True, temperature=2, seed=1)) & set(NAMES)

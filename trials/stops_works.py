@@ -139,11 +139,7 @@ WORKS: Final = {
         ("microgpt.cli.prepare", "microgpt.data.token_writing"),
     ),
     "laws": Work(
-        (
-            ("laws", "--simulate", "1000"),
-            ("verify", "--full", "--engine", "array"),
-            ("bench", "--engine", "array"),
-        ),
+        (("laws", "--simulate", "1000"), ("verify", "--full", "--engine", "array"), ("bench", "--engine", "array")),
         0.5,
         nothing,
         ("microgpt.cli.laws", "microgpt.lab.laws.summary", "microgpt.lab.laws.simulate", "microgpt.engines.parity"),

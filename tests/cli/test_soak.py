@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.cli.app import run
+from tests.command import microgpt, refused
 from trials import soak
 
 
@@ -27,18 +28,9 @@ def test_growth_is_the_slope_of_the_second_half(share: float) -> None:
         (["train", "--data", "few.txt", "--steps", "1", "--out", "x" * 3000], 5, "File name too long"),
     ],
 )
-def test_what_random_commands_have_found_is_one_line(
-    arguments: list[str],
-    code: int,
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "few.txt").write_text("emma\nolivia\nava\n")
-    assert run(arguments) == code
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("microgpt: ")]
+def test_what_random_commands_have_found_is_one_line(arguments: list[str], code: int, said: str, here: Path) -> None:
+    (here / "few.txt").write_text("emma\nolivia\nava\n")
+    line = refused(microgpt(*arguments, cwd=here), code)
     assert said in line
     assert "unexpected" not in line
 

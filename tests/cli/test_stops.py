@@ -106,10 +106,7 @@ def hanging(folder: Path) -> "dict[str, str]":
 
 @pytest.mark.parametrize(
     ("arguments", "stop", "times"),
-    [
-        (("train", "--steps", "5", *SMALL), signal.SIGINT, 2),
-        (("bench", "--engine", "fused"), signal.SIGTERM, 1),
-    ],
+    [(("train", "--steps", "5", *SMALL), signal.SIGINT, 2), (("bench", "--engine", "fused"), signal.SIGTERM, 1)],
 )
 def test_a_compiler_that_hangs_ends_with_the_process(
     arguments: tuple[str, ...], stop: signal.Signals, times: int, tmp_path: Path

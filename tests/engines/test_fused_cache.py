@@ -152,8 +152,7 @@ def test_a_file_in_its_place_gives_a_private_folder(kernel: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
-    [("ro", "Read-only"), ("noexec", "code can be loaded"), ("size=4k", "No space left")],
+    ("options", "told"), [("ro", "Read-only"), ("noexec", "code can be loaded"), ("size=4k", "No space left")]
 )
 def test_a_file_system_that_will_not_do_gives_a_private_folder(
     options: str, told: str, kernel: Path, mounted: Callable[[str], Path]

@@ -231,10 +231,9 @@ def test_a_name_without_an_ending_or_with_a_slash_is_a_folder(name: str, tmp_pat
     assert (tmp_path / name / "config.json").is_file()
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_empty_folder_is_filled(here: Path) -> None:
     export(checkpoint_of("lines"), ".")
-    assert {path.name for path in tmp_path.iterdir()} == set(contents(checkpoint_of("lines")))
+    assert {path.name for path in here.iterdir()} == set(contents(checkpoint_of("lines")))
 
 
 def make_full(path: Path) -> None:

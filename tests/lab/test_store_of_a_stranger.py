@@ -18,15 +18,7 @@ from microgpt.lab import opening
 from microgpt.lab.store import Store
 from trials.stores import filled
 
-VERBS = (
-    "analyze runs",
-    "analyze steps",
-    "report",
-    "laws",
-    "predict 1e4 1e6",
-    "frontier 1e9",
-    "compare lr=0.1 lr=0.2",
-)
+VERBS = ("analyze runs", "analyze steps", "report", "laws", "predict 1e4 1e6", "frontier 1e9", "compare lr=0.1 lr=0.2")
 MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 

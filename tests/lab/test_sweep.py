@@ -14,18 +14,7 @@ from microgpt.errors import DataError
 from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.spec import Spec
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import (
-    Done,
-    Finished,
-    Interrupted,
-    Planned,
-    Record,
-    Retried,
-    Status,
-    Tuned,
-    in_order,
-    work,
-)
+from microgpt.lab.sweep import Done, Finished, Interrupted, Planned, Record, Retried, Status, Tuned, in_order, work
 from trials import few
 from trials.waiting import PATIENCE, until
 

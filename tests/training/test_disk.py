@@ -90,8 +90,7 @@ def faults(scene: Scene, place: Path) -> set[str]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("act", "lost_after"),
-    [(in_place, {1}), (without_sync, {1, 2}), (without_sync_of_the_folder, {2})],
+    ("act", "lost_after"), [(in_place, {1}), (without_sync, {1, 2}), (without_sync_of_the_folder, {2})]
 )
 def test_the_replay_finds_a_program_that_forgets_something(act, lost_after, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert faults(Scene("it", "", act, check), tmp_path) == {f"after {marks} marks)"[-13:] for marks in lost_after}
