@@ -58,7 +58,7 @@ def golden(name: str) -> Golden:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in which the test stands."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -21,15 +21,15 @@ def test_the_examples_of_the_documentation_run() -> None:
         assert doctest.testmod(module, extraglobs={"train": library.train}).failed == 0
 
 
-def test_training_is_silent_and_writes_nothing_unless_asked(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_training_is_silent_and_writes_nothing_unless_asked(cwd: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = library.train(steps=5)
     assert run.path is None
-    assert list(here.iterdir()) == []
+    assert list(cwd.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("place", [{"name": "mine"}, {"out": "there"}, {"out": Path("there"), "name": "mine"}])
-def test_a_name_or_a_place_asks_for_a_run_folder(here: Path, place: dict[str, Any]) -> None:
+def test_a_name_or_a_place_asks_for_a_run_folder(cwd: Path, place: dict[str, Any]) -> None:
     run = library.train(steps=5, **place)
     assert run.path is not None
     assert run.path.parent == Path(place.get("out", "runs"))

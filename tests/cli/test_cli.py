@@ -242,7 +242,7 @@ def test_bench_measures_an_engine_beside_the_peak(home: Path) -> None:
 
 
 def test_several_files_after_one_data_are_taken_and_found_again_where_they_were_moved(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    cwd: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(*arguments: str, code: int = 0) -> str:
         assert run(arguments) == code
@@ -250,12 +250,12 @@ def test_several_files_after_one_data_are_taken_and_found_again_where_they_were_
         return said.err if code else said.out
 
     for name in "abc":
-        (here / f"{name}.txt").write_text("".join(f"{name}{number}\n" for number in range(40)))
+        (cwd / f"{name}.txt").write_text("".join(f"{name}{number}\n" for number in range(40)))
     small = ("--engine", "array", "--emb", "8", "--samples", "0", "--quiet")
     told("train", *small, "--steps", "3", "--name", "k", "--data", "a.txt", "b.txt", "c.txt", "--holdout", "0.2")
     own = told("eval", "k", "--json")
     assert "c0" in told("sample", "k", "--prompt", "c0", "--data", "a.txt", "b.txt", "c.txt")
-    (here / "c.txt").rename(here / "moved.txt")
+    (cwd / "c.txt").rename(cwd / "moved.txt")
     moved = ("--data", "a.txt", "b.txt", "moved.txt")
     for verb in (("eval", "k"), ("sample", "k", "--new"), ("--resume", "k", "--steps", "5")):
         line = told(*verb, code=3)

@@ -156,7 +156,7 @@ def test_bad_data_is_one_line_and_exit_3(
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, here: Path
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, cwd: Path
 ) -> None:
     Path("x.csv").write_text("params,tokens,loss\n1,2,3\n")
     code, line = refused(capsys, *arguments)

@@ -28,9 +28,9 @@ def test_growth_is_the_slope_of_the_second_half(share: float) -> None:
         (["train", "--data", "few.txt", "--steps", "1", "--out", "x" * 3000], 5, "File name too long"),
     ],
 )
-def test_what_random_commands_have_found_is_one_line(arguments: list[str], code: int, said: str, here: Path) -> None:
-    (here / "few.txt").write_text("emma\nolivia\nava\n")
-    line = refused(microgpt(*arguments, cwd=here), code)
+def test_what_random_commands_have_found_is_one_line(arguments: list[str], code: int, said: str, cwd: Path) -> None:
+    (cwd / "few.txt").write_text("emma\nolivia\nava\n")
+    line = refused(microgpt(*arguments, cwd=cwd), code)
     assert said in line
     assert "unexpected" not in line
 

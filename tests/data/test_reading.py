@@ -44,8 +44,8 @@ def test_built_in_texts_have_the_hash_that_code_and_readme_state(name: str) -> N
     assert text.notes == ()
 
 
-def test_a_path_means_a_file_even_where_it_has_the_name_of_a_built_in_text(here: Path) -> None:
-    write(here / "names", "my own\n")
+def test_a_path_means_a_file_even_where_it_has_the_name_of_a_built_in_text(cwd: Path) -> None:
+    write(cwd / "names", "my own\n")
     assert str(read(["./names"])) == "my own\n"
     assert len(read(["names"])) > 200_000
 
@@ -273,9 +273,9 @@ def test_a_file_of_a_folder_that_becomes_a_pipe_or_a_link_is_not_read(tmp_path: 
         write(path, "a\n")
 
 
-def test_where_a_file_has_the_name_of_a_built_in_text_a_note_says_which_was_taken(here: Path) -> None:
-    (here / "shakespeare").mkdir()
-    write(here / "markov:50", "mine")
+def test_where_a_file_has_the_name_of_a_built_in_text_a_note_says_which_was_taken(cwd: Path) -> None:
+    (cwd / "shakespeare").mkdir()
+    write(cwd / "markov:50", "mine")
     for name in ("shakespeare", "markov:50"):
         assert read([name]).notes[0].startswith(f"{name}: took the built-in text; ./{name} means")
     assert str(read(["./markov:50"])) == "mine"
