@@ -1,5 +1,6 @@
 """A store of runs that nobody trained."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def trained(number: int = 0, **changes: object) -> Trained:
         **sums,
     )
     return Trained(replace(record, **changes), Curve(2, (3.25, 2.5)))
+
+
+def keep(path: Path, records: Sequence[RunRecord]) -> Path:
+    """A store of these records, without curves, and of the sweeps that they name."""
+    with Store.open(path, create=True) as store:
+        for name in dict.fromkeys(name for run in records for name in run.sweeps):
+            store.begin(name, {"name": name})
+            store.enroll(name, [(run.identity, run.role) for run in records if name in run.sweeps])
+        for record in records:
+            store.add(Trained(record))
+    return path
 
 
 def filled(path: Path, runs: int = 3) -> Path:
