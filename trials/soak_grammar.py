@@ -7,8 +7,6 @@ import click
 
 from microgpt.cli.app import VERBS, microgpt
 
-Words = tuple[str, ...]
-
 WEIGHTS: Final = {
     "train": 30, "sample": 18, "prepare": 6, "runs": 8, "eval": 10, "export": 10, "studio": 3, "verify": 0.3,
     "bench": 0.2, "engines": 4, "plan": 10, "sweep": 3, "analyze": 8, "report": 2,

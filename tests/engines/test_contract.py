@@ -27,12 +27,7 @@ every_shape = pytest.mark.parametrize(
     ("name", "precision", "model", "most"),
     [
         *((name, precision, MODEL, 3) for name, precision in KINDS),
-        *(
-            (name, precision, *shape)
-            for name, precision in KINDS
-            if name == "fused"
-            for shape in ((MODEL, 70), (LONG, 9))
-        ),
+        *(("fused", precision, *shape) for precision in ("64", "32") for shape in ((MODEL, 70), (LONG, 9)) if FUSED),
     ],
 )
 
