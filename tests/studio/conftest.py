@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,15 @@ def missing() -> str:
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
     return Skipped.from_parent(parent, path=module_path) if missing() else None
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Any]:
+    """A real browser (playwright's Browser)."""
+    from tests.browser import browser
+
+    with browser() as found:
+        yield found
 
 
 @pytest.fixture

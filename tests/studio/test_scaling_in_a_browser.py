@@ -9,12 +9,13 @@ import pytest
 
 from microgpt.lab.simulate import SIZES, Design, Noise, simulate
 from microgpt.studio.scaling import EMPTY, Scaling
-from tests.browser import Watched, browser, browser_page
+from tests.browser import Watched, browser_page
 from tests.studio.test_scaling import NAMES
 from trials.few import carry_out, planned
 from trials.serving import listening
 from trials.stores import keep
 
+pytest.importorskip("scipy", reason="needs the extra lab")
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 AXES = {"steps": (10, 20, 40, 80), "emb": (4, 8, 16)}
 DOTS = "#main .chart svg circle:not(.ring)"
@@ -30,13 +31,6 @@ FRAMES = """() => new Promise((done) => {
   };
   requestAnimationFrame(step);
 })"""
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[Any]:
-    pytest.importorskip("scipy", reason="needs the extra lab")
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture
