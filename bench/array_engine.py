@@ -6,7 +6,6 @@ padded batches of neighbours by length. Run it with OPENBLAS_NUM_THREADS=1: BLAS
 small.
 """
 
-import argparse
 import statistics
 import time
 from collections import defaultdict
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import machine
 import microgpt
 from microgpt.engines import create
 from microgpt.engines.array.backward import backward
@@ -98,10 +98,7 @@ def compare(documents: list[NDArray[np.int64]], repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=15)
-    chosen = parser.parse_args()
+    chosen = machine.asked(__doc__, steps=1000, repeats=15)
     documents = names()
     precisions: tuple[Precision, ...] = ("64", "32")
     times = microseconds([steps(documents, precision, chosen.steps) for precision in precisions], chosen.repeats)

@@ -1,6 +1,6 @@
 """The speed of symmetry.py against the textbook formulation, and what each of its ideas gives.
 
-    python bench/atoms.py [--steps 40] [--rounds 3] [--json]
+    python bench/atoms.py [--steps 40] [--rounds 3]
 
 Every row trains the same model on the same documents, and its losses are checked against the golden run. An idea's row
 is symmetry.py with that idea undone, or with an idea that was tried and dropped for the little it gave. Each row has a
@@ -8,7 +8,6 @@ process of its own, and rows take turns, so that noise falls on all alike; given
 quartiles.
 """
 
-import argparse
 import gc
 import itertools
 import json
@@ -20,7 +19,6 @@ import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import machine
 import textbook
@@ -46,10 +44,7 @@ UNDONE = {
         ("lost = 1.0, loss.a is False\n", "lost = 1.0, False\n"),
     ],
     "a tape, not a sort": [
-        (
-            "    for atom in reversed(TAPE):\n",
-            "    for atom in _sorted(loss):\n",
-        ),
+        ("    for atom in reversed(TAPE):\n", "    for atom in _sorted(loss):\n"),
         (
             "# ── II.",
             "def _sorted(loss):\n"
@@ -153,39 +148,25 @@ def in_turns(rounds: int, steps: int) -> dict[str, dict[str, list[float]]]:
     return taken
 
 
-def report(taken: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
+def report(taken: dict[str, dict[str, list[float]]]) -> None:
+    """A line for each row."""
     golden = json.loads(GOLDEN.read_text())["losses"][1:]
-    own = statistics.median(taken["symmetry.py"]["seconds"])
-    rows = []
+    own = 1e3 * statistics.median(taken["symmetry.py"]["seconds"])
     for name, row in taken.items():
-        low, middle, high = statistics.quantiles(row["seconds"], n=4)
+        low, middle, high = (1e3 * seconds for seconds in statistics.quantiles(row["seconds"], n=4))
         error = max(abs(a - b) for a, b in zip(row["losses"], golden, strict=False))
-        rows.append(
-            {"name": name, "ms_per_step": middle * 1e3, "quartiles_ms": [low * 1e3, high * 1e3], "ratio": middle / own,
-             "loss_error": error}
-        )  # fmt: skip
-    return rows
+        spread = f"{middle:6.1f} ({low:.1f} to {high:.1f})"
+        print(f"{name:52} {spread:25} {middle / own:5.2f}   {error:.0e}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = machine.asked(__doc__, steps=40, rounds=3, row="")  # the row of the process that measures it
     if arguments.row:
         print(json.dumps(measure(arguments.row, arguments.steps)))
         return
-    rows = report(in_turns(arguments.rounds, arguments.steps))
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), "rows": rows}, indent=1))
-        return
     print(machine.line())
     print(f"{'':52} ms a step (quartiles)     times   largest error of a loss")
-    for row in rows:
-        spread = f"{row['ms_per_step']:6.1f} ({row['quartiles_ms'][0]:.1f} to {row['quartiles_ms'][1]:.1f})"
-        print(f"{row['name']:52} {spread:25} {row['ratio']:5.2f}   {row['loss_error']:.0e}")
+    report(in_turns(arguments.rounds, arguments.steps))
 
 
 if __name__ == "__main__":

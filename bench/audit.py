@@ -1,6 +1,6 @@
 """Whether the audit stays silent on clean sweeps, and finds every planted fault.
 
-    python bench/audit.py [--sweeps 100] [--json]
+    python bench/audit.py [--sweeps 100]
 
 Clean sweeps are drawn from planted laws, with noise that is alike at all levels and noise that is greater in short
 runs. Then each fault is planted in each sweep, one at a time. Goals: 5 or fewer false alarms in 100, all faults found.
@@ -8,8 +8,6 @@ Last come sweeps of one seed, where the curves alone tell how noisy a run is: ho
 move, is said to rise, and how often a level that is a fifth of a nat too high is found.
 """
 
-import argparse
-import json
 from dataclasses import dataclass
 
 import machine
@@ -81,20 +79,13 @@ def without_seeds(sweeps: int) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sweeps", type=int, default=100)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    outcome = measure(arguments.sweeps)
-    alone = without_seeds(arguments.sweeps)
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), **vars(outcome), "without_seeds": alone}, indent=1))
-        return
+    sweeps = machine.asked(__doc__, sweeps=100).sweeps
+    outcome = measure(sweeps)
     print(machine.line())
     print(f"false alarms: {outcome.alarms} of {outcome.sweeps} clean sweeps {outcome.kinds or ''}")
     for kind in FAULTS:
         print(f"{kind:28} found {outcome.found[kind]:4} of {outcome.planted[kind]:4}")
-    print(f"one seed, sweeps of {arguments.sweeps} in which the loss is said to rise: {alone}")
+    print(f"one seed, sweeps of {sweeps} in which the loss is said to rise: {without_seeds(sweeps)}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ clock: of each text, the held-out loss that each size reaches with 1e10, 1e11, â
 they are measured; what stands there is not measured again. `--table` prints, for each text and amount, the best rows.
 """
 
-import argparse
 import csv
 import math
 from collections.abc import Callable, Iterator
@@ -146,11 +145,7 @@ def dull(flop: float, emb: int, batch: int, rate: float) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--most", type=float, default=1e12)
-    parser.add_argument("--texts", nargs="+", default=list(TEXTS))
-    parser.add_argument("--table", action="store_true")
-    arguments = parser.parse_args()
+    arguments = machine.asked(__doc__, most=1e12, texts=list(TEXTS), table=False)
     rows = known()
     if not arguments.table:
         done = {row.asked for row in rows}

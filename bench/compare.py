@@ -1,15 +1,12 @@
 """Whether the interval of `microgpt compare` holds the true ratio of compute, and how wide it is.
 
-    python bench/compare.py [--simulations 100] [--json]
+    python bench/compare.py [--simulations 100]
 
 B needs twice the tokens of A for every loss, so that the true ratio is 2. A run scatters by 0.0057 nats. Three cases:
 both recipes ran one design (5 sizes x 5 lengths x 2 seeds), where half of the variance is what the two runs of a pair
 have in common, and draws take the same runs of both; such runs, drawn independently; and two designs of other sizes and
 lengths, where nothing is in common.
 """
-
-import argparse
-import json
 
 import numpy as np
 
@@ -60,17 +57,11 @@ def held(case: str, simulations: int, draws: int = 300) -> tuple[int, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=100)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    told = {case: held(case, arguments.simulations) for case in CASES}
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), "simulations": arguments.simulations, "held": told}))
-        return
+    simulations = machine.asked(__doc__, simulations=100).simulations
     print(machine.line())
-    for case, (inside, width) in told.items():
-        print(f"{case}: {inside} of {arguments.simulations}, the upper end {width:.3f} times the lower")
+    for case in CASES:
+        inside, width = held(case, simulations)
+        print(f"{case}: {inside} of {simulations}, the upper end {width:.3f} times the lower")
 
 
 if __name__ == "__main__":

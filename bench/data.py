@@ -1,12 +1,10 @@
-"""Times of the data room: `python bench/data.py [--json] [--megabytes 100]`.
+"""Times of the data room: `python bench/data.py [--megabytes 100]`.
 
 Reading and tokenizing the built-in names (split and shuffle apart), and generated texts read, tokenized and split in
 a process of their own, with the peak of its memory. Numpy is loaded beforehand.
 """
 
-import argparse
 import json
-import platform
 import random
 import resource
 import statistics
@@ -17,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import machine
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import read
@@ -108,22 +107,14 @@ def large(megabytes: int) -> dict[str, dict[str, float | str | int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--megabytes", type=int, default=100)
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = machine.asked(__doc__, megabytes=100, measure="")
     if arguments.measure:
         print(json.dumps(measure(arguments.measure)))
         return
-    stages, texts = names(), large(arguments.megabytes)
-    if arguments.json:
-        machine = f"{platform.machine()}, Python {platform.python_version()}"
-        print(json.dumps({"machine": machine, "names_milliseconds": stages, f"{arguments.megabytes} MB": texts}))
-        return
-    for stage, times in stages.items():
+    print(machine.line())
+    for stage, times in names().items():
         print(f"names, {stage}: {times['median']:.2f} ms (5% {times['p5']:.2f}, 95% {times['p95']:.2f})")
-    for shape, row in texts.items():
+    for shape, row in large(arguments.megabytes).items():
         print(
             f"{arguments.megabytes} MB {shape} as {row['kind']}, {row['documents']:,} documents: "
             f"read {row['read_seconds']:.2f} s, tokenize {row['tokenize_seconds']:.2f} s, "

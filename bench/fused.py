@@ -1,4 +1,4 @@
-"""Speed of the engine `fused` against the machine's peak: `python bench/fused.py [--threads N] [--target T] [--json]`.
+"""Speed of the engine `fused` against the machine's peak: `python bench/fused.py [--threads N] [--target T]`.
 
 Peak is what independent chains of multiply-adds reach on one core, measured between the kernels of the same run.
 Useful work is that of model/cost.py, without what padding adds and without Adam. Each figure is the median of several
@@ -6,20 +6,17 @@ calls of `advance`, names (for ctx 64 windows of random tokens) already in memor
 90th percentile.
 """
 
-import argparse
 import ctypes
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 import machine
-import microgpt
+from array_engine import names
 from microgpt.engines.contract import Batch, EngineConfig, predictions
 from microgpt.engines.fused.build import find_compiler, load
 from microgpt.engines.fused.engine import FusedEngine, declared
@@ -60,22 +57,6 @@ SHAPES = [
 ]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table."""
-
-    shape: str
-    precision: str
-    threads: int
-    microseconds: float
-    low: float
-    high: float
-    gigaflops: float
-    peak_share: float
-    goal: str
-    reached: bool | None
-
-
 class Targeted(FusedEngine):
     """The engine with a kernel for a target that is given, such as x86-64-v3 for AVX2."""
 
@@ -92,13 +73,11 @@ def documents(shape: Shape) -> list[NDArray[np.uint8]]:
     stream, count = np.random.default_rng(0), shape.batch * shape.steps
     if shape.windows:
         return [stream.integers(0, shape.model.vocabulary, shape.model.ctx + 1).astype(np.uint8) for _ in range(count)]
-    lines = (Path(microgpt.__file__).parent / "data" / "builtin" / "names.txt").read_text("utf-8").split()
-    order = stream.permutation(len(lines))[:count]
-    return [np.array([26, *(ord(letter) - ord("a") for letter in lines[i]), 26], np.uint8) for i in order]
+    return [tokens.astype(np.uint8) for tokens in names()[:count]]
 
 
-def figure(shape: Shape, engine: FusedEngine, repeats: int, peak: Callable[[], float]) -> Figure:
-    """Median time of a step, with the peak measured before each repeat."""
+def line(shape: Shape, engine: FusedEngine, repeats: int, peak: Callable[[], float]) -> str:
+    """The median time of a step, with the peak measured before each repeat, and whether the goal is reached."""
     precision, threads = engine.config.precision, engine.config.threads
     model, sequences = shape.model, documents(shape)
     batches: list[Batch] = [sequences[i : i + shape.batch] for i in range(0, len(sequences), shape.batch)]
@@ -118,43 +97,26 @@ def figure(shape: Shape, engine: FusedEngine, repeats: int, peak: Callable[[], f
     spread = statistics.quantiles(taken, n=10)
     gigaflops = work / middle / 1e9
     share = gigaflops / highest / threads
-    goal, reached = "", None
+    goal, reached = "", True
     if precision == "32" and threads == 1 and shape.most_microseconds:
         goal, reached = f"at most {shape.most_microseconds:g} µs", middle * 1e6 <= shape.most_microseconds
     if precision == "32" and threads == 1 and shape.least_share:
         goal, reached = f"{shape.least_share:.0%} of peak", share >= shape.least_share
-    low, high = spread[0] * 1e6, spread[-1] * 1e6
-    return Figure(shape.title, precision, threads, middle * 1e6, low, high, gigaflops, share, goal, reached)
+    told = f"{goal} {'reached' if reached else 'missed'}" if goal else ""
+    span = f"{spread[0] * 1e6:.1f} to {spread[-1] * 1e6:.1f}"
+    return f"{shape.title} {middle * 1e6:12.1f}   {span:18} {gigaflops:6.1f} {share:8.1%}  {told}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", choices=["32", "64"], default="32")
-    parser.add_argument("--target", default="native", help="what -march names; the peak is always the machine's")
-    parser.add_argument("--json", action="store_true", help="figures as JSON")
-    chosen = parser.parse_args()
+    chosen = machine.asked(__doc__, repeats=30, threads=1, precision="32", target="native")
     peak, engine = chains("32"), Targeted(EngineConfig(chosen.precision, chosen.threads), chosen.target)
     peaks = [peak() for _ in range(30)]
-    if not chosen.json:
-        print(machine.line())
-        print(find_compiler().version.splitlines()[-1])
-        print(f"peak of one core, float32: {statistics.median(peaks):.0f} GFLOP/s (best {max(peaks):.0f})\n")
-        print("shape                                      µs a step   10 % to 90 %      GFLOP/s  of peak  goal")
-    figures = []
+    print(machine.line())
+    print(find_compiler().version.splitlines()[-1])
+    print(f"peak of one core, float32: {statistics.median(peaks):.0f} GFLOP/s (best {max(peaks):.0f})\n")
+    print("shape                                      µs a step   10 % to 90 %      GFLOP/s  of peak  goal")
     for shape in SHAPES:
-        one = figure(shape, engine, chosen.repeats, peak)
-        figures.append(one)
-        if not chosen.json:
-            told = "" if one.reached is None else "reached" if one.reached else "missed"
-            span = f"{one.low:.1f} to {one.high:.1f}"
-            print(f"{one.shape} {one.microseconds:12.1f}   {span:18} {one.gigaflops:6.1f} {one.peak_share:8.1%}  "
-                  f"{one.goal} {told}", flush=True)  # fmt: skip
-    if chosen.json:
-        known = {"machine": machine.machine(), "compiler": find_compiler().version, "target": chosen.target}
-        known["peak"] = f"{statistics.median(peaks):.1f}"
-        print(json.dumps({**known, "figures": [asdict(one) for one in figures]}, indent=1))
+        print(line(shape, engine, chosen.repeats, peak), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,9 @@ error of the last two, to see a bias. Parabolas and cubics through the same log 
 with fixed seeds, whatever the others are. Set OMP_NUM_THREADS=1 for one core.
 """
 
-import argparse
-import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -131,72 +128,46 @@ def trial(case: Case, k: int, seed: int = 0) -> dict[str, dict[str, list[tuple[f
         value = float(values[0])
         return [(value, *interval(value, known if law else known - np.median(known) + value, freedom, LEVEL), true)]
 
-    told = {}
+    answers = {}
     for name, method in METHODS.items():
         bottoms = method(found, cost) if method else None
         logs = bottoms.line(asked) if bottoms else law_best(found, cost, np.exp(asked))
         reach = asked[2] - asked[1]
-        told[name] = {
+        answers[name] = {
             "far": span(logs[:, 0], truth[0], bottoms is None),
             "exponent": span((logs[:, 2] - logs[:, 1]) / reach, (truth[2] - truth[1]) / reach, bottoms is None),
             "bottoms": [],
         }
         for at, size in zip(bottoms.costs.T, bottoms.sizes.T, strict=True) if bottoms else ():
-            told[name]["bottoms"] += span(size - case.best(at) + case.best(at[:1]), case.best(at[:1])[0])
-    return told
+            answers[name]["bottoms"] += span(size - case.best(at) + case.best(at[:1]), case.best(at[:1])[0])
+    return answers
 
 
-def summary(case: Case, count: int) -> dict[str, Any]:
-    """Coverage and median error of each method and quantity, over so many simulations."""
+def told(case: Case, count: int) -> Iterator[str]:
+    """Coverage, median width and median error of each method and quantity, over so many simulations."""
     trials = [trial(case, k) for k in range(count)]
-    rows = []
+    yield f"{case.name}, {case.scatter:g} nats, {count} simulations"
     for name in METHODS:
-        row: dict[str, Any] = {"method": name}
+        cells = [f"  {name:9}"]
         for quantity in ("bottoms", "exponent", "far"):
             found = np.array([each for one in trials for each in one[name][quantity]]).reshape(-1, 4)
             if len(found):
                 value, low, high, truth = found.T
-                row[quantity] = {
-                    "covered": int(np.sum((low <= truth) & (truth <= high))),
-                    "of": len(found),
-                    "median_width": float(np.median(high - low)),
-                    "median_error": float(np.median(value - truth)),
-                }
-        rows.append(row)
-    return {"design": case.name, "scatter": case.scatter, "simulations": count, "rows": rows}
+                share = f"{np.mean((low <= truth) & (truth <= high)):.0%} of {len(found)}"
+                width, error = np.median(high - low), np.median(value - truth)
+                cells.append(f"{quantity} {share}, width {width:.2g}, error {error:+.2g}")
+        yield "; ".join(cells)
 
 
-def tell(told: dict[str, Any]) -> None:
-    print(f"{told['design']}, {told['scatter']:g} nats, {told['simulations']} simulations")
-    for row in told["rows"]:
-        cells = [f"  {row['method']:9}"]
-        for quantity in ("bottoms", "exponent", "far"):
-            if one := row.get(quantity):
-                share = f"{one['covered'] / one['of']:.0%} of {one['of']}"
-                cells.append(f"{quantity} {share}, width {one['median_width']:.2g}, error {one['median_error']:+.2g}")
-        print("; ".join(cells), flush=True)
-
-
-def main() -> int:
+def main() -> None:
     import machine
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=100)
-    parser.add_argument("--only", metavar="NAME", default="", help="designs whose name has this")
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    if not chosen.json:
-        print(machine.line())
-    rows = []
+    chosen = machine.asked(__doc__, simulations=100, only="")  # the designs whose name has this
+    print(machine.line())
     for case in CASES:
         if chosen.only in case.name:
-            rows.append(summary(case, chosen.simulations))
-            if not chosen.json:
-                tell(rows[-1])
-    if chosen.json:
-        print(json.dumps({"machine": machine.machine(), "rows": rows}))
-    return 0
+            print(*told(case, chosen.simulations), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,18 +1,17 @@
 """The lab's figures: the original's two sweeps, what a run costs besides its work, two jobs against one, a large store.
 
-    python bench/lab.py [--seeds 8] [--jobs 2] [--store-runs 100000] [--json]
+    python bench/lab.py [--only large_store …] [--seeds 8] [--jobs 2] [--store-runs 100000] [--repeats 3]
 
 The sweeps are those of `microgpt sweep steps` and `microgpt sweep params` at 8 seeds: 88 runs, and those that tune the
 learning rate of each size. Kernels are in the cache (a first start compiles each size, a second or so). Overhead is
 what a run of the default recipe takes beyond drawing weights, training and evaluation, in a worker that keeps its data.
-The large store has runs that are copies of one under other names.
+The large store has simulated runs of four sizes and eight lengths; goal: 5 s or less for each question.
+Its times are medians of the repeats, of the clock and, after "cpu", of the processor, which other work disturbs less.
 """
 
-import argparse
-import json
-import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,18 +21,22 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from microgpt.lab.design import Design
+from microgpt.lab.design import Design as Asked
 from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.plan import BUILT_IN, plan
-from microgpt.lab.run import Workshop
+from microgpt.lab.run import Trained, Workshop
+from microgpt.lab.simulate import SIZES, STEPS, Design, Law, Noise, simulate
 from microgpt.lab.store import Store
 from microgpt.lab.sweep import Finished, sweep
 from microgpt.lab.texts import Texts
 from microgpt.model.state import draw_weights
 from microgpt.recipes import resolve
 
+NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)  # close to what the built-in names give
+QUESTIONS = (*(f"analyze {what} --sweep laws" for what in ("steps", "params", "returns", "runs --csv")), "report")
 
-def carry_out(design: Design, store: Path, jobs: int) -> Finished:
+
+def carry_out(design: Asked, store: Path, jobs: int) -> Finished:
     """A sweep as the command line does it, from plan to finished store."""
     texts = Texts()
     planned = plan(design, texts)
@@ -86,7 +89,7 @@ def scaling(folder: Path, runs: int = 96) -> dict[str, float]:
     seconds = {}
     for jobs in (1, 2):
         store = folder / f"jobs{jobs}.db"
-        design = Design("scaling", base={"steps": 5000}, seeds=tuple(range(runs)), tuned=False)
+        design = Asked("scaling", base={"steps": 5000}, seeds=tuple(range(runs)), tuned=False)
         texts = Texts()
         with Store.open(store, create=True) as opened:
             executor = LocalProcesses(jobs)
@@ -100,28 +103,41 @@ def scaling(folder: Path, runs: int = 96) -> dict[str, float]:
     return {"one": seconds[1], "two": seconds[2], "times": seconds[1] / seconds[2]}
 
 
-def large_store(folder: Path, runs: int) -> dict[str, float]:
-    """Seconds to fill, to open and to load a store of so many runs, and its size."""
-    path, texts = folder / "large.db", Texts()
-    trained = Workshop(texts).carry_out(texts.spec(resolve("default", {"steps": 100})))
-    settings = trained.record.settings
-    copies = [
-        replace(trained, record=replace(trained.record, identity=f"{n:064x}", settings={**settings, "seed": n}))
-        for n in range(runs)
-    ]
-    start = time.perf_counter()
-    with Store.open(path, create=True) as store:
-        for copy in copies:
-            store.add(copy)
-        store.enroll("large", [(copy.record.identity, "study") for copy in copies])
-    filled = time.perf_counter() - start
-    del copies
+def large_store(folder: Path, runs: int, repeats: int) -> dict[str, float]:
+    """Seconds to fill and to load a store of so many simulated runs, its size, and seconds of each question as a person
+    asks it, start of Python and all."""
+    path, seeds = folder / "large.db", -(-runs // (len(SIZES) * len(STEPS)))
+    records = simulate(NAMES, Design(sizes=SIZES, steps=STEPS, seeds=seeds, sweep="laws"), Noise(), seed=0)[:runs]
+    trained = [Trained(replace(record, samples=record.samples[:2])) for record in records]
+
+    def fill() -> None:
+        with Store.open(path, create=True) as store:
+            store.begin("laws", {"name": "laws"})
+            store.enroll("laws", [(record.identity, record.role) for record in records])
+            for one in trained:
+                store.add(one)
 
     def load() -> None:
         with Store.open(path) as store:
-            assert len(store.records("large")) == runs
+            assert len(store.records("laws")) == runs
 
-    return {"runs": runs, "fill": filled, "load": timed(load), "megabytes": path.stat().st_size / 1e6}
+    def ask(question: str) -> None:
+        command = [sys.executable, "-m", "microgpt", *question.split(), "--store", str(path)]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+    taken = {"runs": runs, "fill": timed(fill), "load": timed(load), "megabytes": path.stat().st_size / 1e6}
+    for question in QUESTIONS:
+        clock, processor = zip(*(both_times(lambda: ask(question)) for _ in range(repeats)), strict=True)  # noqa: B023
+        taken |= {question: statistics.median(clock), f"cpu {question}": statistics.median(processor)}
+    return taken
+
+
+def both_times(action: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of the clock, and of the processor in the processes that it begins."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = timed(action)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def timed(action: Callable[[], Any]) -> float:
@@ -131,27 +147,19 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--store-runs", type=int, default=100_000)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    figures = ["overhead", "scaling", "two_sweeps", "large_store"]
+    arguments = machine.asked(__doc__, only=figures, seeds=8, jobs=2, store_runs=100_000, repeats=3)
+    print(f"{machine.line()}; {machine.load()} before")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = {
-            "overhead": overhead(),
-            "scaling": scaling(folder),
-            "two_sweeps": two_sweeps(folder, arguments.seeds, arguments.jobs),
-            "large_store": large_store(folder, arguments.store_runs),
+        measures: dict[str, Callable[[], dict[str, float]]] = {
+            "overhead": overhead,
+            "scaling": lambda: scaling(folder),
+            "two_sweeps": lambda: two_sweeps(folder, arguments.seeds, arguments.jobs),
+            "large_store": lambda: large_store(folder, arguments.store_runs, arguments.repeats),
         }
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), "load_before": load, **found}, indent=1))
-        return
-    print(f"{machine.line()}; load before {load:.1f}", file=sys.stdout)
-    for what, figures in found.items():
-        print(f"{what:12} " + "  ".join(f"{name} {value:,.2f}" for name, value in figures.items()))
+        for what in arguments.only:
+            print(f"{what:12} " + "  ".join(f"{name} {value:,.2f}" for name, value in measures[what]().items()))
 
 
 if __name__ == "__main__":

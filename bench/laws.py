@@ -7,13 +7,13 @@
   zero, where all draws are searched from several floors.
 - published: the points of Besiroglu et al. 2024, the optimum of their objective, and L-BFGS as a second witness.
 
-With --progress FILE each simulation is noted as it ends, and the same command goes on where it was stopped. Set
-OMP_NUM_THREADS=1 for one core.
+With --progress FILE each simulation is noted as it ends, and the same command goes on where it was stopped. `--short`
+does 10 simulations with few draws: does it work at all? Set OMP_NUM_THREADS=1 for one core.
 """
 
-import argparse
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -39,17 +39,16 @@ POINTS = Path(__file__).parent.parent / "tests" / "fixtures" / "chinchilla_point
 PUBLISHED = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
 
 
-def coverage(name: str, count: int, draws: int, progress: Path | None) -> dict[str, Any]:
+def coverage(name: str, count: int, draws: int, progress: Path) -> dict[str, Any]:
     """Simulations of one design, those noted in `progress` not done again."""
     plan = Plan(*DESIGNS[name])
-    noted = dict(_noted(progress, name, draws)) if progress else {}
+    noted = dict(_noted(progress, name, draws))
     found = []
     for k in range(count):
         if k not in noted:
             noted[k] = trial_of(plan, k, draws, LEVEL, SEED)
-            if progress:
-                with progress.open("a") as file:
-                    file.write(json.dumps({"design": name, "draws": draws, "k": k, **noted[k].__dict__}) + "\n")
+            with progress.open("a") as file:
+                file.write(json.dumps({"design": name, "draws": draws, "k": k, **noted[k].__dict__}) + "\n")
         found.append(noted[k])
     told = summary(found, plan, LEVEL)
     rows = {row["quantity"]: row for row in told["rows"]}
@@ -129,30 +128,21 @@ def tell(row: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=200)
-    parser.add_argument("--draws", type=int, default=1000, help="bootstraps of a simulation")
-    parser.add_argument("--only", choices=["coverage", "speed", "published"])
-    parser.add_argument("--short", action="store_true", help="10 simulations, few draws: does it work at all?")
-    parser.add_argument("--progress", type=Path, help="where each simulation is noted, to go on from")
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
+    checks = ["published", "speed", "coverage"]
+    chosen = machine.asked(__doc__, simulations=200, draws=1000, only=checks, short=False, progress="")
     count, draws = (10, 200) if chosen.short else (chosen.simulations, chosen.draws)
     rows = []
-    if chosen.only in (None, "published"):
+    if "published" in chosen.only:
         rows.append(published(24 if chosen.short else 4))
-    if chosen.only in (None, "speed"):
+    if "speed" in chosen.only:
         repeats = 1 if chosen.short else 5
         rows.append(speed("speed", read_csv(POINTS, Columns(flop="flop"), 5).points, repeats))
         rows.append(speed("speed without a floor", without_floor(), repeats))
-    if chosen.only in (None, "coverage"):
-        rows += [coverage(name, count, draws, chosen.progress) for name in DESIGNS]
-    if chosen.json:
-        print(json.dumps({"machine": machine.machine(), "rows": rows}))
-    else:
-        print(machine.line())
-        for row in rows:
-            tell(row)
+    if "coverage" in chosen.only:
+        rows += [coverage(name, count, draws, Path(chosen.progress or os.devnull)) for name in DESIGNS]
+    print(machine.line())
+    for row in rows:
+        tell(row)
     return 0 if all(row["ok"] for row in rows) else 1
 
 

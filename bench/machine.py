@@ -1,30 +1,44 @@
-"""What a figure is worth nothing without: the machine, the date, the commit."""
+"""What the programs share: their flags, and what a figure is worth nothing without: machine, date, commit."""
 
+import argparse
 import os
 import platform
 import subprocess
-import sys
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 
-def machine() -> dict[str, str]:
-    """The machine and the state of the code, as a document states them beside a figure."""
-    return {
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.machine()}",
-        "date": date.today().isoformat(),
-        "commit": _commit(),
-        "command": " ".join([f"python {Path(sys.argv[0]).parent.name}/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-    }
+def asked(description: str | None, what: Sequence[str] = (), **flags: Any) -> Any:
+    """What the command line says: flags by name, of the type of their usual value; one that is False is a switch.
+
+    `what` are the words that it may begin with, where it must begin with one.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if what:
+        parser.add_argument("what", choices=what)
+    for name, usual in flags.items():
+        flag = f"--{name.replace('_', '-')}"
+        if usual is False:
+            parser.add_argument(flag, action="store_true")
+        elif isinstance(usual, list):
+            parser.add_argument(flag, nargs="+", type=type(usual[0]), default=usual)
+        else:
+            parser.add_argument(flag, type=type(usual), default=usual)
+    return parser.parse_args()
 
 
 def line() -> str:
-    """The same in one line."""
-    known = machine()
-    return "{processor}, {cores} cores, {python}, {system}, {date}, commit {commit}".format(**known)
+    """The machine and the state of the code in one line, as a document states them beside a figure."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{_processor()}, {os.cpu_count()} cores, {python}, {system}, {date.today()}, commit {_commit()}"
+
+
+def load() -> str:
+    """How busy the machine is, where it says so."""
+    return f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
 
 
 def _processor() -> str:

@@ -1,16 +1,13 @@
 """What a run of a sweep costs besides its work: on Ray, beside this machine's own processes.
 
     pip install 'microgpt-symmetry[ray]'
-    python bench/on_ray.py [--runs 200] [--jobs 2] [--json]
+    python bench/on_ray.py [--runs 200] [--jobs 2]
 
 The runs are those of a tiny model, 20 steps on the built-in names, on the engine array. Both executors are warmed up by
 a few others, so that starting Ray, which is told too, and reading the text are not counted. Overhead of a run is the
 time of the sweep, in all jobs, less what the runs themselves took by their own clocks, divided by the runs.
 """
 
-import argparse
-import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -59,24 +56,16 @@ def carry_out(executor: Executor, store: Path, name: str, seeds: tuple[int, ...]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    arguments = machine.asked(__doc__, runs=200, jobs=2)
+    print(f"{machine.line()}; {machine.load()} before")
     executors: dict[str, Callable[[], Executor]] = {
         "local": lambda: LocalProcesses(arguments.jobs),
         "ray": lambda: RayCluster(Asked(jobs=arguments.jobs)),
     }
     with tempfile.TemporaryDirectory() as name:
-        found = {kind: measured(begin, Path(name) / f"{kind}.db", arguments.runs) for kind, begin in executors.items()}
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), "load_before": load, **found}, indent=1))
-        return
-    print(f"{machine.line()}; load before {load:.1f}")
-    for kind, figures in found.items():
-        print(f"{kind:6} " + "  ".join(f"{figure} {value:,.2f}" for figure, value in figures.items()))
+        for kind, begin in executors.items():
+            figures = measured(begin, Path(name) / f"{kind}.db", arguments.runs)
+            print(f"{kind:6} " + "  ".join(f"{figure} {value:,.2f}" for figure, value in figures.items()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The engines `fused` and `array` beside peers in JAX and torch: `python bench/peers.py [--rounds N] [--json]`.
+"""The engines `fused` and `array` beside peers in JAX and torch.
+
+    python bench/peers.py [--rounds N] [--only NAME …] [--shape N …]
 
 The peers are written here with their own libraries (`pip install torch jax`) and compute the same function in float32:
 the model of symmetry.py from the same first weights, on the same documents, with the same Adam and learning rates.
@@ -13,17 +15,14 @@ training is not counted: what it took beyond the median one, import of the libra
 `fused` over the first 20 steps; beyond 1e-4 the command fails.
 """
 
-import argparse
 import importlib.metadata
-import json
 import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -41,7 +40,7 @@ from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights, fresh
 
 COMPARED = 20  # steps over which losses must agree
-TOLERANCE = 1e-4
+TOLERANCE, DIFFERS = 1e-4, " DIFFERS"
 LIBRARIES = ("numpy", "jax", "jaxlib", "torch")
 
 
@@ -94,16 +93,19 @@ class Task:
                 found.append((entry.name.replace("attn_", "").replace("mlp_", ""), _rows(flat, entry, 1)))
         return found
 
-    def rectangle(self, step: int, to_ctx: bool) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Inputs, targets and the share of each prediction in the loss, each (batch, places); filled up with 0."""
-        batch = self.batches[step]
-        counts = [predictions(self.model, tokens) for tokens in batch]
-        size = len(batch), self.model.ctx if to_ctx else max(counts)
-        inputs, targets, shares = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.float32)
-        for row, (tokens, count) in enumerate(zip(batch, counts, strict=True)):
-            inputs[row, :count], targets[row, :count] = tokens[:count], tokens[1 : count + 1]
-            shares[row, :count] = 1 / (count * len(batch))
-        return inputs, targets, shares
+
+Rectangle = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+
+
+def rectangle(model: ModelConfig, batch: Batch, to_ctx: bool = False) -> Rectangle:
+    """Inputs, targets and the share of each prediction in the loss, each (batch, places); filled up with 0."""
+    counts = [predictions(model, tokens) for tokens in batch]
+    size = len(batch), model.ctx if to_ctx else max(counts)
+    inputs, targets, shares = np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(size, np.float32)
+    for row, (tokens, count) in enumerate(zip(batch, counts, strict=True)):
+        inputs[row, :count], targets[row, :count] = tokens[:count], tokens[1 : count + 1]
+        shares[row, :count] = 1 / (count * len(batch))
+    return inputs, targets, shares
 
 
 def _rows(flat: NDArray[np.float32], first: Entry, matrices: int) -> NDArray[np.float32]:
@@ -150,7 +152,7 @@ class Jax:
         import jax
 
         self.jax, self.task = jax, task
-        rectangles = [task.rectangle(step, to_ctx=True) for step in range(len(task.batches))]
+        rectangles = [rectangle(task.model, batch, to_ctx=True) for batch in task.batches]
         inputs, targets, shares = (np.stack(part) for part in zip(*rectangles, strict=True))
         steps = np.arange(1, len(task.batches) + 1, dtype=np.float32)
         rates = task.rates.astype(np.float32)
@@ -230,8 +232,11 @@ class Torch:
 
         self.torch, self.functional, self.task = torch, torch.nn.functional, task
         torch.set_num_threads(task.shape.threads)
-        rectangles = [task.rectangle(step, to_ctx) for step in range(len(task.batches))]
-        self.steps = [[torch.from_numpy(part) for part in rectangle] for rectangle in rectangles]
+        self.steps = [self.given(batch, to_ctx) for batch in task.batches]
+
+    def given(self, batch: Batch, to_ctx: bool = False) -> list[Any]:
+        """A batch as the loss takes it."""
+        return [self.torch.from_numpy(part) for part in rectangle(self.task.model, batch, to_ctx)]
 
     def begin(self) -> None:
         settings, torch = self.task.shape.settings, self.torch
@@ -242,13 +247,17 @@ class Torch:
     def train(self) -> NDArray[Any]:
         losses = []
         for given, lr in zip(self.steps, self.task.rates.tolist(), strict=True):
-            loss = self.loss(self.weights, *given)
-            self.adam.zero_grad()
-            loss.backward()
-            self.adam.param_groups[0]["lr"] = lr
-            self.adam.step()
-            losses.append(loss.detach())
+            losses.append(self.update(given, lr))
         return self.torch.stack(losses).numpy()
+
+    def update(self, given: list[Any], lr: float) -> Any:
+        """One step of Adam; the loss before it."""
+        loss = self.loss(self.weights, *given)
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.param_groups[0]["lr"] = lr
+        self.adam.step()
+        return loss.detach()
 
     def loss(self, weights: Any, inputs: Any, targets: Any, shares: Any) -> Any:
         model, functional = self.task.model, self.functional
@@ -397,40 +406,11 @@ class Player:
 
 
 # ── Figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table: microseconds a step as median and quartiles, `ratio` to those of fused; or why not."""
-
-    shape: str
-    contestant: str
-    reason: str = ""
-    microseconds: float | None = None
-    low: float | None = None
-    high: float | None = None
-    ratio: float | None = None
-    cores: float | None = None  # processor time over time
-    compile_seconds: float | None = None
-    error: float | None = None
-
-    @property
-    def agrees(self) -> bool:
-        return self.error is None or self.error <= TOLERANCE
-
-    def line(self) -> str:
-        if self.microseconds is None:
-            return f"  {self.contestant:14} not measured: {self.reason}"
-        span = f"{self.low:.1f} to {self.high:.1f}"
-        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
-        error = "" if self.error is None else f"{self.error:.1e}{'' if self.agrees else ' DIFFERS'}"
-        numbers = f"{self.microseconds:11.1f}   {span:20} {ratio:>9} {self.cores:7.2f} {self.compile_seconds:10.2f} s"
-        return f"  {self.contestant:14} {numbers}   {error}"
-
-
 HEADER = "  contestant       µs a step   quartiles             to fused   cores      compile   error"
 
 
-def figures(shape: Shape, names: list[str], rounds: int) -> Iterator[Figure]:
-    """All contestants at one shape, taking turns."""
+def table(shape: Shape, names: list[str], rounds: int) -> Iterator[str]:
+    """A line for each contestant at one shape, once all have taken their turns."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(environment(shape.threads, folder))
         players = [Player(name, shape) for name in names]
@@ -440,62 +420,52 @@ def figures(shape: Shape, names: list[str], rounds: int) -> Iterator[Figure]:
         for player in players:
             player.leave()
     fused = next((player for player in players if player.name == "fused" and not player.reason), None)
-    for player in players:
-        yield figure(shape, player, fused)
+    yield from (line(shape, player, fused) for player in players)
 
 
-def figure(shape: Shape, player: Player, fused: Player | None) -> Figure:
+def line(shape: Shape, player: Player, fused: Player | None) -> str:
+    """Microseconds a step as median and quartiles, their ratio to those of fused, cores, compile, error; or why not."""
     if player.reason:
-        return Figure(shape.title, player.name, player.reason)
-    low, middle, high = quartiles(player)
-    scale = 1e6 / shape.settings.steps
-    compiling = max(0.0, player.turns[0].seconds - middle)
+        return f"  {player.name:14} not measured: {player.reason}"
+    low, middle, high = (seconds * 1e6 / shape.settings.steps for seconds in quartiles(player))
+    compiling = max(0.0, player.turns[0].seconds - quartiles(player)[1])
     cores = statistics.median(turn.busy / turn.seconds for turn in player.turns[1:])
-    base = Figure(shape.title, player.name, "", middle * scale, low * scale, high * scale, None, cores, compiling)
-    if fused is None:
-        return base
-    pairs = zip(player.turns[0].losses[:COMPARED], fused.turns[0].losses[:COMPARED], strict=True)
-    error = max(abs(one - other) for one, other in pairs)
-    known = asdict(base) | {"ratio": middle / quartiles(fused)[1], "error": error}
-    return Figure(**known)
+    ratio, error = "", ""
+    if fused:
+        ratio = f"{quartiles(player)[1] / quartiles(fused)[1]:.2f}"
+        pairs = zip(player.turns[0].losses[:COMPARED], fused.turns[0].losses[:COMPARED], strict=True)
+        largest = max(abs(one - other) for one, other in pairs)
+        error = f"{largest:.1e}{'' if largest <= TOLERANCE else DIFFERS}"
+    span = f"{low:.1f} to {high:.1f}"
+    numbers = f"{middle:11.1f}   {span:20} {ratio:>9} {cores:7.2f} {compiling:10.2f} s"
+    return f"  {player.name:14} {numbers}   {error}"
 
 
 def quartiles(player: Player) -> list[float]:
     return statistics.quantiles([turn.seconds for turn in player.turns[1:]], n=4, method="inclusive")
 
 
-@cache
-def versions() -> dict[str, str]:
+def versions() -> str:
     """Versions of the libraries, or that they are missing."""
-    found = {}
+    found = []
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            found.append(f"{name} missing")
+    return ", ".join(found)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contestant, 2 or more")
-    parser.add_argument("--only", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
-    parser.add_argument("--shape", nargs="+", type=int, default=range(len(SHAPES)), help="which shapes, from 0")
-    parser.add_argument("--json", action="store_true", help="figures as JSON")
-    chosen = parser.parse_args()
-    found: list[Figure] = []
-    if not chosen.json:
-        print(machine.line())
-        print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    chosen = machine.asked(__doc__, rounds=7, only=list(CONTESTANTS), shape=list(range(len(SHAPES))))
+    print(f"{machine.line()}\n{versions()}")
+    lines = []
     for shape in (SHAPES[i] for i in chosen.shape):
-        table = list(figures(shape, chosen.only, max(2, chosen.rounds)))
-        found += table
-        if not chosen.json:
-            print(f"\n{shape.title}\n{HEADER}", *(one.line() for one in table), sep="\n", flush=True)
-    if chosen.json:
-        known = {"machine": machine.machine(), "libraries": versions(), "rounds": chosen.rounds}
-        print(json.dumps({**known, "figures": [asdict(one) for one in found]}, indent=1))
-    if not all(one.agrees for one in found):
+        print(f"\n{shape.title}\n{HEADER}")
+        for one in table(shape, chosen.only, max(2, chosen.rounds)):
+            lines.append(one)
+            print(one, flush=True)
+    if any(one.endswith(DIFFERS) for one in lines):
         raise SystemExit("Losses differ by more than they may.")
 
 

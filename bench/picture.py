@@ -3,7 +3,6 @@
 python bench/picture.py [--out FILE.svg]
 """
 
-import argparse
 import copy
 import gc
 import math
@@ -11,13 +10,16 @@ import random
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import machine
 import microgpt
 from microgpt import symmetry
 
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 LOOKS = (0, 30, 100, 300, 1000)  # steps after which the model writes
 ROWS = 7  # names in a column
 WIDTH, HEIGHT = 960, 520
@@ -37,6 +39,8 @@ STYLE = """
     .known { stroke: #d29922; } .mean { stroke: #58a6ff; } .look { stroke: #a371f7; }
   }
 """
+
+Axis = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -104,27 +108,36 @@ def draw(story: Story) -> str:
 
     parts = [f'<text class="title" x="{LEFT}" y="30">A GPT of 4,192 atoms learns names</text>']
     taken = ", ".join(f"{second:.2g} s in {name}" for name, second in story.seconds.items())
-    parts.append(f'<text class="quiet" x="{WIDTH - RIGHT}" y="30" text-anchor="end">these steps took {taken}</text>')
+    parts.append(quiet(f"these steps took {taken}", WIDTH - RIGHT, 30, "end"))
     for tick in (1.5, 2.0, 2.5, 3.0, 3.5, 4.0):
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(f'<text class="quiet" x="{LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.1f}</text>')
-    parts.append(f'<text class="quiet" x="{LEFT}" y="{TOP - 12}">training loss, nats per token</text>')
+        parts += [level("grid", y(tick)), quiet(f"{tick:.1f}", LEFT - 8, y(tick) + 4, "end")]
+    parts.append(quiet("training loss, nats per token", LEFT, TOP - 12))
     for text, loss in (("knows nothing", story.uniform), ("knows letter frequencies", story.unigram)):
-        parts.append(f'<line class="known" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(loss):.1f}" y2="{y(loss):.1f}"/>')
-        parts.append(f'<text class="quiet" x="{WIDTH - RIGHT}" y="{y(loss) - 5:.1f}" text-anchor="end">{text}</text>')
+        parts += [level("known", y(loss)), quiet(text, WIDTH - RIGHT, y(loss) - 5, "end")]
     for step, loss in enumerate(story.losses, 1):
         parts.append(f'<circle class="each" cx="{x(step):.1f}" cy="{y(loss):.1f}" r="1.6"/>')
     parts.append(f'<polyline class="mean" points="{_means(story.losses, x, y)}"/>')
-    parts += _columns(story, x)
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="Training loss over {steps} steps, with names written along the way">\n'
-        f"<style>{STYLE}</style>\n{body}\n</svg>\n"
-    )
+    title = f"Training loss over {steps} steps, with names written along the way"
+    return framed(parts + _columns(story, x), HEIGHT, title)
 
 
-def _means(losses, x, y) -> str:  # noqa: ANN001
+def framed(parts: Sequence[str], height: int, title: str, style: str = "") -> str:
+    """Parts as a whole SVG, with its title for whoever can't see it."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">'
+    return "\n".join([head, f"<style>{STYLE}{style}</style>", *parts, "</svg>\n"])
+
+
+def quiet(text: str, x: float, y: float, anchor: str = "start") -> str:
+    """A small text."""
+    return f'<text class="quiet" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def level(kind: str, y: float) -> str:
+    """A line across the curve."""
+    return f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+
+
+def _means(losses: list[float], x: Axis, y: Axis) -> str:
     """Points of the running mean over the last tenth of the steps so far, at least 10."""
     points = []
     for step in range(1, len(losses) + 1):
@@ -133,7 +146,7 @@ def _means(losses, x, y) -> str:  # noqa: ANN001
     return " ".join(points)
 
 
-def _columns(story: Story, x) -> list[str]:  # noqa: ANN001
+def _columns(story: Story, x: Axis) -> list[str]:
     """What was written, in columns under the curve, each tied to its step."""
     parts = []
     wide = (WIDTH - LEFT - RIGHT) / len(story.written)
@@ -144,7 +157,7 @@ def _columns(story: Story, x) -> list[str]:  # noqa: ANN001
             f'{middle:.1f},{BOTTOM + 28}"/>'
         )
         label = "before the first step" if step == 0 else f"after {step:,} steps"
-        parts.append(f'<text class="quiet" x="{middle:.1f}" y="{BOTTOM + 44}" text-anchor="middle">{label}</text>')
+        parts.append(quiet(label, middle, BOTTOM + 44, "middle"))
         for row, name in enumerate(names):
             place = f'x="{middle:.1f}" y="{BOTTOM + 68 + 18 * row}"'
             parts.append(f'<text class="name" {place} text-anchor="middle">{escape(name) or "·"}</text>')
@@ -152,10 +165,7 @@ def _columns(story: Story, x) -> list[str]:  # noqa: ANN001
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parent.parent / "docs" / "pictures" / "learning.svg"
-    parser.add_argument("--out", type=Path, default=default)
-    out: Path = parser.parse_args().out
+    out: Path = machine.asked(__doc__, out=PICTURES / "learning.svg").out
     out.write_text(draw(tell(symmetry.Config())), encoding="utf-8")
     print(f"wrote {out}")
 

@@ -6,7 +6,6 @@ The run is trained from the page itself, by the default recipe. It needs the ext
 Chromium.
 """
 
-import argparse
 import io
 import shutil
 import tempfile
@@ -17,9 +16,10 @@ from typing import Any, Final
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+import machine
+from picture import PICTURES as OUT
 from studio import CHROMIUM, studio
 
-OUT: Final = Path(__file__).parents[1] / "docs" / "pictures"
 LIMIT: Final = 150_000  # bytes of a picture
 WIDTH: Final = 1200
 COLOURS: Final = 256  # enough for flat colours and their edges
@@ -76,9 +76,7 @@ def shoot(browser: Any, address: str, name: str) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=OUT)
-    out = parser.parse_args().out
+    out = machine.asked(__doc__, out=OUT).out
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     with tempfile.TemporaryDirectory() as folder, studio(Path(folder)) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])

@@ -6,20 +6,19 @@ The training is that of `microgpt --data shakespeare --for 60s`, which keeps its
 them write afterwards, so that writing takes no time from learning.
 """
 
-import argparse
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
+import machine
 import microgpt
 from microgpt.recipes.budget import fit
 from microgpt.training.loop import train
 from microgpt.training.records import Evaluated, Finished, Started
-from picture import BOTTOM, LEFT, RIGHT, STYLE, TOP, WIDTH
+from picture import BOTTOM, LEFT, PICTURES, RIGHT, TOP, WIDTH, Axis, framed, level, quiet
 
 SHARES = (0, 0.2, 1)  # of the held-out losses, after which the model writes
 PROMPT = "ROMEO:\n"
@@ -32,8 +31,6 @@ OWN = """
   .point { fill: #0969da; }
   @media (prefers-color-scheme: dark) { .point { fill: #58a6ff; } }
 """
-
-Axis = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -99,37 +96,25 @@ def draw(story: Story) -> str:
         return TOP + (BOTTOM - TOP) * (HIGH - min(max(loss, LOW), HIGH)) / (HIGH - LOW)
 
     parts = [f'<text class="title" x="{LEFT}" y="30">One minute with plays of Shakespeare</text>']
-    parts.append(_quiet(f"{story.params:,} parameters", WIDTH - RIGHT, 30, "end"))
-    parts.append(_quiet("held-out loss: how surprising a character of unseen text is, in nats", LEFT, TOP - 12))
-    parts.append(_level("grid", BOTTOM))
+    parts.append(quiet(f"{story.params:,} parameters", WIDTH - RIGHT, 30, "end"))
+    parts.append(quiet("held-out loss: how surprising a character of unseen text is, in nats", LEFT, TOP - 12))
+    parts.append(level("grid", BOTTOM))
     for tick in (2, 3, 4):
-        parts += [_level("grid", y(tick)), _quiet(f"{tick}", LEFT - 8, y(tick) + 4, "end")]
+        parts += [level("grid", y(tick)), quiet(f"{tick}", LEFT - 8, y(tick) + 4, "end")]
     for text, loss in (("knows nothing", story.uniform), ("knows letter frequencies", story.unigram)):
-        parts += [_level("known", y(loss)), _quiet(f"{text}: {loss:.2f}", WIDTH - RIGHT, y(loss) - 5, "end")]
+        parts += [level("known", y(loss)), quiet(f"{text}: {loss:.2f}", WIDTH - RIGHT, y(loss) - 5, "end")]
     for second in range(0, int(last.seconds) + 1, 10):
         parts.append(
-            _quiet(f"{second} s" if second else "start", x(second), BOTTOM - 6, "middle" if second else "start")
+            quiet(f"{second} s" if second else "start", x(second), BOTTOM - 6, "middle" if second else "start")
         )
     points = " ".join(f"{x(look.seconds):.1f},{y(look.loss):.1f}" for look in story.looks)
     parts.append(f'<polyline class="mean" points="{points}"/>')
     for look in story.looks:
         parts.append(f'<circle class="point" cx="{x(look.seconds):.1f}" cy="{y(look.loss):.1f}" r="3"/>')
     kept = f"the weights that it keeps: {story.final:.2f} on all unseen text"
-    parts.append(_quiet(kept, WIDTH - RIGHT, min(y(2), y(last.loss) - 5) - 5, "end"))
-    body = "\n".join(parts + _columns(story, x, y))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        'aria-label="Held-out loss over a minute of training, with samples written along the way">\n'
-        f"<style>{STYLE}{OWN}</style>\n{body}\n</svg>\n"
-    )
-
-
-def _quiet(text: str, x: float, y: float, anchor: str = "start") -> str:
-    return f'<text class="quiet" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _level(kind: str, y: float) -> str:
-    return f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    parts.append(quiet(kept, WIDTH - RIGHT, min(y(2), y(last.loss) - 5) - 5, "end"))
+    title = "Held-out loss over a minute of training, with samples written along the way"
+    return framed(parts + _columns(story, x, y), HEIGHT, title, OWN)
 
 
 def _columns(story: Story, x: Axis, y: Axis) -> list[str]:
@@ -142,7 +127,7 @@ def _columns(story: Story, x: Axis, y: Axis) -> list[str]:
             f'<polyline class="look" fill="none" points="{x(look.seconds):.1f},{y(look.loss):.1f} '
             f'{x(look.seconds):.1f},{BOTTOM} {left + 60:.1f},{BOTTOM + MARGIN - 14}"/>'
         )
-        parts.append(_quiet(f"after {look.seconds:.0f} s, {look.step:,} steps", left, BOTTOM + MARGIN))
+        parts.append(quiet(f"after {look.seconds:.0f} s, {look.step:,} steps", left, BOTTOM + MARGIN))
         for row, line in enumerate(look.lines):
             place = f'xml:space="preserve" x="{left:.1f}" y="{BOTTOM + MARGIN + 24 + LINE * row}"'
             parts.append(f'<text class="name" {place}>{escape(line)}</text>')
@@ -150,11 +135,7 @@ def _columns(story: Story, x: Axis, y: Axis) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parent.parent / "docs" / "pictures" / "your_text.svg"
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--out", type=Path, default=default)
-    asked = parser.parse_args()
+    asked = machine.asked(__doc__, seconds=60.0, out=PICTURES / "your_text.svg")
     asked.out.write_text(draw(tell(asked.seconds)), encoding="utf-8")
     print(f"wrote {asked.out}")
 

@@ -1,12 +1,10 @@
 """Published tables, from CSV to exponents with intervals, beside the published figures.
 
-    python bench/published.py [--draws 1000] [--json]
+    python bench/published.py [--draws 1000]
 
 Each table is a file of tests/fixtures, with its source beside it. The same comes from the commands that are printed.
 """
 
-import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,18 +68,11 @@ def rows(table: Published, draws: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    told = {table.command: rows(table, arguments.draws) for table in TABLES}
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), "tables": told}, indent=1))
-        return
+    draws = machine.asked(__doc__, draws=1000).draws
     print(machine.line())
-    for command, figures in told.items():
-        print(command)
-        for row in figures:
+    for table in TABLES:
+        print(table.command)
+        for row in rows(table, draws):
             span = "no interval" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
             ours = "none" if row["ours"] is None else f"{row['ours']:.5g}"
             print(f"  {row['figure']:22} published {row['published']:<9.5g} ours {ours:<10} {span}")

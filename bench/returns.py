@@ -1,13 +1,11 @@
 """Whether the return tables mean what they say: how often the true drop lies inside its 90% interval.
 
-    python bench/returns.py [--simulations 200] [--json]
+    python bench/returns.py [--simulations 200]
 
 Sweeps are drawn from a planted law whose drops are known, with seeds paired and unpaired, and with noise that is alike
 at all levels or greater in short runs. Goal: every row of every table covers the truth in 166 to 194 of 200.
 """
 
-import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,15 +29,6 @@ class Case:
     law: Law = NAMES
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """In how many simulations each row's interval held the truth, from the first pair of levels to the last."""
-
-    case: str
-    simulations: int
-    inside: tuple[int, ...]
-
-
 STUDY = Design(sizes=SIZES, steps=(5000,), sweep="params")
 CASES = (
     Case("steps, 3 seeds", Design(), Noise()),
@@ -52,10 +41,11 @@ CASES = (
 )
 
 
-def coverage(case: Case, simulations: int = SIMULATIONS) -> Coverage:
-    """Draw the case so often, with fixed seeds, and count."""
+def coverage(case: Case, simulations: int = SIMULATIONS) -> tuple[int, ...]:
+    """Draw the case so often, with fixed seeds, and count how often each row's interval held the truth, from the first
+    pair of levels to the last."""
     tables = [list(_inside(case, number)) for number in range(simulations)]
-    return Coverage(case.name, simulations, tuple(map(sum, zip(*tables, strict=True))))
+    return tuple(map(sum, zip(*tables, strict=True)))
 
 
 def _inside(case: Case, number: int) -> Iterator[bool]:
@@ -70,17 +60,11 @@ def _inside(case: Case, number: int) -> Iterator[bool]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=SIMULATIONS)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    found = [coverage(case, arguments.simulations) for case in CASES]
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), "rows": [vars(each) for each in found]}, indent=1))
-        return
+    simulations = machine.asked(__doc__, simulations=SIMULATIONS).simulations
     print(machine.line())
-    for each in found:
-        print(f"{each.case:46} {' '.join(f'{count:4}' for count in each.inside)}  of {each.simulations}")
+    for case in CASES:
+        counts = " ".join(f"{count:4}" for count in coverage(case, simulations))
+        print(f"{case.name:46} {counts}  of {simulations}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ come out to the last digit; on another one float32 rounds differently, and --wit
 is 1 where one differs. About two minutes on two cores; what a store holds already is not swept again.
 """
 
-import argparse
 import re
 import subprocess
 import sys
@@ -73,14 +72,12 @@ def stale(part: Part, page: str, found: Sequence[tuple[float, float]], within: f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--store", type=Path)
-    parser.add_argument("--within", type=float, default=0.00005)
-    asked = parser.parse_args()
+    import machine
+
+    asked = machine.asked(__doc__, only=list(PARTS), store="", within=0.00005)
     page = (ROOT / "docs" / "SCALING.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        store = asked.store or Path(folder) / "page.db"
+        store = Path(asked.store or f"{folder}/page.db")
         wrong = {name: stale(PARTS[name], page, swept(PARTS[name], store), asked.within) for name in asked.only}
     for name, lines in wrong.items():
         print(f"{name}: {len(lines)} of {len(told(PARTS[name], page))} losses differ", *lines, sep="\n  ")

@@ -1,13 +1,11 @@
 """Whether the intervals of a fit with shared parameters hold the truth.
 
-    python bench/shared_law.py [--simulations 100] [--json]
+    python bench/shared_law.py [--simulations 100]
 
 Three groups of 5 sizes x 5 lengths, one run each, which scatters by 0.005 nats, from planted laws with one floor and
 one beta. Counts how often each 90% interval holds the planted value.
 """
 
-import argparse
-import json
 from collections import Counter
 
 import numpy as np
@@ -42,16 +40,9 @@ def held(simulations: int, draws: int = 300) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=100)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    told = held(arguments.simulations)
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), "simulations": arguments.simulations, "held": told}))
-        return
+    simulations = machine.asked(__doc__, simulations=100).simulations
     print(machine.line())
-    print(f"of {arguments.simulations}: " + ", ".join(f"{name} {count}" for name, count in told.items()))
+    print(f"of {simulations}: " + ", ".join(f"{name} {count}" for name, count in held(simulations).items()))
 
 
 if __name__ == "__main__":

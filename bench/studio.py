@@ -1,6 +1,6 @@
 """The studio's figures: how soon it is there, how small it is, and what an open page costs the training it shows.
 
-    python bench/studio.py [--engine atomic --engine array --engine fused] [--repeats 3] [--json]
+    python bench/studio.py [--engine atomic array fused] [--repeats 3]
 
 A training from the page, watched in a headless Chromium, takes turns with the same training from the command line; told
 is the ratio of the medians of the seconds that run.json gives for training. Goals: the first page within 1 s of the
@@ -8,9 +8,7 @@ command, the page itself in 300 ms, assets of 300 kB or less, 90% of the command
 studio and browser, and a Chromium.
 """
 
-import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -112,17 +110,9 @@ def measured(engines: list[str], repeats: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", action="append", choices=list(STEPS), dest="engines")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    load = os.getloadavg()[0]
-    found = measured(chosen.engines or list(STEPS), chosen.repeats)
-    if chosen.json:
-        print(json.dumps({"machine": machine.machine(), "load": load, **found}, indent=1))
-        return
-    print(f"{machine.line()}; load {load:.1f} at the start")
+    chosen = machine.asked(__doc__, engine=list(STEPS), repeats=3)
+    print(f"{machine.line()}; {machine.load()} at the start")
+    found = measured(chosen.engine, chosen.repeats)
     print(
         f"first page {found['first_page_s']:.2f} s after the command, complete in {1000 * found['page_ready_s']:.0f} ms"
     )

@@ -13,14 +13,12 @@ needs no run that was predicted. All six sizes are 6.6e14 FLOP, a good two hours
 largest; --sizes 5 is a fifth of that.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -243,13 +241,9 @@ def draw(studies: Sequence[Study], folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", nargs="+", choices=list(LENGTHS), default=list(LENGTHS))
-    parser.add_argument("--sizes", type=int, default=6, help="how many of the smallest sizes, 3 to 6")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/study"), help="stores, predictions and tables")
-    parser.add_argument("--pictures", type=Path, default=ROOT / "docs" / "pictures")
-    chosen: Any = parser.parse_args()
+    chosen = machine.asked(
+        __doc__, texts=list(LENGTHS), sizes=6, jobs=1, out=Path("runs/study"), pictures=ROOT / "docs" / "pictures"
+    )
     start = time.perf_counter()
     chosen.out.mkdir(parents=True, exist_ok=True)
     studies = [carry_out(text, chosen.sizes, chosen.jobs, chosen.out) for text in chosen.texts]

@@ -8,7 +8,6 @@ is told too, which other work hardly touches.
 and compiled.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -127,10 +126,7 @@ def card(rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("ranks", "sizes", "card", "rank"))
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args()
+    chosen = machine.asked(__doc__, ("ranks", "sizes", "card", "rank"), rounds=3)
     if chosen.what == "rank":
         rank()
         return

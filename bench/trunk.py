@@ -1,7 +1,7 @@
 """Lengths from one trunk (`sweep laws --schedule trunk`): what they cost, and whether they come to the same losses.
 
-    python bench/trunk.py price [--repeats 3] [--sizes 3] [--seeds 2] [--jobs 2] [--json]
-    python bench/trunk.py agreement [--seeds 8] [--batch 1] [--jobs 2] [--store FILE] [--json]
+    python bench/trunk.py price [--repeats 3] [--sizes 3] [--seeds 2] [--jobs 2]
+    python bench/trunk.py agreement [--seeds 8] [--batch 1] [--jobs 2] [--store FILE]
 
 `price` carries out sizes of the built-in `laws` without tuning, by single runs and from trunks, with the same schedule
 and so the same runs. Medians over repeats of the seconds by the clock and of the workers' processors, and how many
@@ -15,12 +15,9 @@ how far the seeds' deviations at one length and the next are correlated. A large
 steps: the same documents. With a store it goes on where it was stopped.
 """
 
-import argparse
 import itertools
-import json
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -123,27 +120,13 @@ def neighbours(runs: dict[tuple[int, int, int], RunRecord], seeds: int) -> float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["price", "agreement"])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--sizes", type=int, default=3)
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--store", type=Path)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    asked = machine.asked(__doc__, ["price", "agreement"], repeats=3, sizes=3, seeds=0, batch=1, jobs=2, store="")
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.what == "price":
-            rows = price(arguments.repeats, arguments.sizes, arguments.seeds or 2, arguments.jobs)
+        if asked.what == "price":
+            rows = price(asked.repeats, asked.sizes, asked.seeds or 2, asked.jobs)
         else:
-            rows = agreement(
-                arguments.store or Path(folder) / "lab.db", arguments.seeds or 8, arguments.batch, arguments.jobs
-            )
-    if arguments.json:
-        print(json.dumps({"machine": machine.machine(), "rows": rows}, indent=1))
-        return
-    print(machine.line(), file=sys.stdout)
+            rows = agreement(Path(asked.store or f"{folder}/lab.db"), asked.seeds or 8, asked.batch, asked.jobs)
+    print(machine.line())
     for row in rows:
         print("  ".join(f"{name} {_short(value)}" for name, value in row.items()))
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from microgpt.cli.app import run
-from tests.waiting import PATIENCE
+from trials.waiting import PATIENCE
 
 Done = subprocess.CompletedProcess[str]
 SMALL = ("--steps", "20", "--emb", "8", "--head", "2", "--samples", "3")

@@ -58,6 +58,13 @@ def golden(name: str) -> Golden:
 
 
 @pytest.fixture
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the test stands."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def no_collector() -> object:
     """Atoms are many and have no cycles: without the collector a test takes a quarter of the time."""
     import gc

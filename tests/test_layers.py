@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Collection
 
 import pytest
 
@@ -40,18 +41,16 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
-def imported(path: str) -> set[str]:
-    """The package's modules that a file imports, anywhere in it."""
+def imported(source: str, packages: Collection[str] = ("microgpt",)) -> set[str]:
+    """The modules of some packages that a file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path)):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports name the whole path"
-            found |= {
-                f"{node.module}.{alias.name}" if node.module == "microgpt" else str(node.module) for alias in node.names
-            }
-    return {name for name in found if name.split(".")[0] == "microgpt"}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] in packages}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
@@ -66,6 +65,17 @@ def test_a_room_imports_only_rooms_above_it(file) -> None:  # noqa: ANN001
             assert ROOMS.index(other) <= ROOMS.index(own), f"{own} imports {module}, which is below it"
 
 
+ROOT = SOURCE.parents[1]
+FORBIDDEN = {"src": {"tests", "trials", "bench"}, "bench": {"tests", "trials"}, "trials": {"tests"}}
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_the_product_imports_no_trials_and_trials_no_tests(folder: str) -> None:
+    """Tests use trials and trials the product, never the other way; figures are made without either."""
+    for file in FILES if folder == "src" else (ROOT / folder).rglob("*.py"):
+        assert not imported(file.read_text(), FORBIDDEN[folder]), f"{file} imports what stands beside it or on it"
+
+
 def loaded_by(statement: str) -> set[str]:
     """The top-level modules that a fresh interpreter has after a statement."""
     code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
@@ -75,7 +85,7 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_importing_the_package_is_light() -> None:
     heavy = {"numpy", "rich", "click", "safetensors", "scipy", "matplotlib", "torch", "ray", "starlette"}
-    assert not loaded_by("import microgpt") & heavy
+    assert not loaded_by("import microgpt, microgpt.recipes, microgpt.data.choices") & heavy  # what help pages need
 
 
 def test_the_reference_pulls_in_nothing_at_all() -> None:

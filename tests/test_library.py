@@ -12,9 +12,8 @@ from microgpt import library
 from microgpt.errors import DataError, UsageError
 from microgpt.library import run as run_module
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training.records import Progress, Record
 from microgpt.training.sample import Sampling
-from tests.training.small import text
+from trials.small import text
 
 
 def test_the_examples_of_the_documentation_run() -> None:
@@ -22,21 +21,15 @@ def test_the_examples_of_the_documentation_run() -> None:
         assert doctest.testmod(module, extraglobs={"train": library.train}).failed == 0
 
 
-def test_training_is_silent_and_writes_nothing_unless_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_training_is_silent_and_writes_nothing_unless_asked(cwd: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = library.train(steps=5)
     assert run.path is None
-    assert list(tmp_path.iterdir()) == []
+    assert list(cwd.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("place", [{"name": "mine"}, {"out": "there"}, {"out": Path("there"), "name": "mine"}])
-def test_a_name_or_a_place_asks_for_a_run_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: dict[str, Any]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_name_or_a_place_asks_for_a_run_folder(cwd: Path, place: dict[str, Any]) -> None:
     run = library.train(steps=5, **place)
     assert run.path is not None
     assert run.path.parent == Path(place.get("out", "runs"))
@@ -45,12 +38,6 @@ def test_a_name_or_a_place_asks_for_a_run_folder(
     assert np.array_equal(again.losses, run.losses)
     assert again.sample(seed=1) == run.sample(seed=1)
     assert again.evaluate() == run.evaluate()
-
-
-def test_progress_is_told_to_whoever_asks() -> None:
-    told: list[Record] = []
-    library.train(steps=5, progress=told.append)
-    assert any(isinstance(record, Progress) for record in told)
 
 
 def test_a_file_a_path_or_several_are_texts(tmp_path: Path) -> None:
@@ -107,12 +94,6 @@ def test_a_text_that_changed_is_not_evaluated(tmp_path: Path) -> None:
         library.load(run.path).evaluate()
 
 
-def test_new_samples_are_not_in_the_training_text(tmp_path: Path) -> None:
-    path = text(tmp_path, ["ab", "ba", "aa", "bb", "abab"])
-    run = library.train(path, steps=60, holdout=0.0)
-    assert not set(run.sample(count=5, new=True, temperature=2.0, seed=0)) & {"ab", "ba", "aa", "bb", "abab"}
-
-
 def test_a_string_is_no_list_of_texts() -> None:
     run = library.train(
         documents=["anna", "bob", "hannah", "otto"] * 9, steps=3, emb=4, head=1, holdout=0.3, engine="array"
@@ -133,8 +114,3 @@ def test_copies_are_counted_where_the_text_is_at_hand(tmp_path: Path) -> None:
     assert run.write(Sampling(count=20), seed=0).copied is None
     with pytest.raises(DataError):
         run.write(Sampling(count=20), new=True)
-
-
-def test_an_unknown_setting_suggests_the_nearest() -> None:
-    with pytest.raises(UsageError, match="Did you mean --steps"):
-        library.train(stepz=5)

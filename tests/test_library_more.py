@@ -24,15 +24,9 @@ from microgpt.model.settings import ModelConfig, Settings
 from microgpt.training.evaluate import t_quantile
 from microgpt.training.records import Finished, Progress, Record
 from microgpt.training.sample import Sampling, tempered
-from tests.training.small import NAMES, text
+from trials.small import NAMES, text
 
 PROSE = "the cat sat on the mat and the dog sat on the log. " * 8
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def train(*given: Any, **settings: Any) -> library.Run:
@@ -54,9 +48,9 @@ def test_what_the_package_has_is_listed() -> None:
 # ── What is given ────────────────────────────────────────
 
 
-def test_numbers_of_any_kind_are_stored_as_pythons_own(here: Path) -> None:
+def test_numbers_of_any_kind_are_stored_as_pythons_own(cwd: Path) -> None:
     run = train(
-        text(here), steps=np.int64(5), lr=np.float32(0.25), beta1=Fraction(1, 2), holdout=0, emb=np.int8(8),
+        text(cwd), steps=np.int64(5), lr=np.float32(0.25), beta1=Fraction(1, 2), holdout=0, emb=np.int8(8),
         norm_head=np.bool_(True), temperature=np.float64(0.5), decay=np.str_("cosine"), name=np.str_("mine"),
     )  # fmt: skip
     assert run.settings == Settings(5, 1, 0.25, 0.5, decay="cosine", emb=8, norm_head=True)
@@ -127,13 +121,9 @@ def test_what_a_run_can_not_be_asked_is_told() -> None:
             ask()
 
 
-def test_a_text_in_memory_is_a_text(here: Path) -> None:
+def test_a_text_in_memory_is_a_text(cwd: Path) -> None:
     joined = "\n".join(NAMES)
-    runs = [
-        train(text(here), steps=9),
-        train(text=joined, steps=9),
-        train(documents=NAMES, steps=9),
-    ]
+    runs = [train(text(cwd), steps=9), train(text=joined, steps=9), train(documents=NAMES, steps=9)]
     assert len({tuple(run.losses) for run in runs}) == 1
     assert len({run.evaluate() for run in runs}) == 1
     assert not set(runs[1].sample(count=9, new=True, temperature=2, seed=1)) & set(NAMES)
@@ -150,7 +140,7 @@ def test_documents_are_kept_as_they_are_given() -> None:
         "--normalize none keeps them", "2 blank documents were left out")  # fmt: skip
 
 
-def test_a_run_on_a_text_in_memory_asks_for_it_again(here: Path) -> None:
+def test_a_run_on_a_text_in_memory_asks_for_it_again(cwd: Path) -> None:
     run = train(text=PROSE, documents="windows", steps=20, name="mine", stop=iter([False, True]).__next__)
     assert 0 < run.step < 20
     for ask in (library.load("mine").evaluate, lambda: library.resume("mine")):
@@ -159,7 +149,7 @@ def test_a_run_on_a_text_in_memory_asks_for_it_again(here: Path) -> None:
     with pytest.raises(DataError, match="found another"):
         library.load("mine", text=PROSE + "x")
     assert library.load("mine", text=PROSE).evaluate() == run.evaluate()
-    (here / "prose.txt").write_text(PROSE, encoding="utf-8")
+    (cwd / "prose.txt").write_text(PROSE, encoding="utf-8")
     assert library.load("mine", data="prose.txt").evaluate() == run.evaluate()
     whole = train(text=PROSE, documents="windows", steps=20)
     assert np.array_equal(library.resume(run).losses, whole.losses)  # it still has its text
@@ -201,26 +191,26 @@ def test_progress_is_printed_where_that_is_asked(capfd: pytest.CaptureFixture[st
     assert "step 30/30  loss " in err
 
 
-def test_ctrl_c_saves_the_run_and_load_finds_it(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    train(text(here), steps=3, out="runs")
+def test_ctrl_c_saves_the_run_and_load_finds_it(cwd: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train(text(cwd), steps=3, out="runs")
     with pytest.raises(KeyboardInterrupt):
-        train(text(here), steps=500, progress=interrupt)
+        train(text(cwd), steps=500, progress=interrupt)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     run, err = library.load(), capfd.readouterr().err
     assert 0 < run.step < 500
     assert len(run.losses) == run.step
     assert f"interrupted after step {run.step} of 500, and saved: microgpt.load() finds it" in err
     assert run.result is None
-    assert np.array_equal(library.resume(run).losses, train(text(here), steps=500).losses)
+    assert np.array_equal(library.resume(run).losses, train(text(cwd), steps=500).losses)
 
 
-def test_ctrl_c_in_a_run_folder_saves_there(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_in_a_run_folder_saves_there(cwd: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(documents=NAMES, steps=500, out="there", name="mine", progress=interrupt)
     assert (
         "microgpt.load('there/mine') finds it, microgpt.resume('there/mine', text=…) goes on" in capfd.readouterr().err
     )
-    assert not (here / "runs").exists()
+    assert not (cwd / "runs").exists()
     assert 0 < library.load("there/mine").step < 500
 
 
@@ -253,20 +243,20 @@ def test_temperature_0_takes_the_likeliest() -> None:
     )
 
 
-def test_a_loaded_run_is_the_run_that_was_trained(here: Path) -> None:
-    run = train(text(here), steps=30, name="mine")
+def test_a_loaded_run_is_the_run_that_was_trained(cwd: Path) -> None:
+    run = train(text(cwd), steps=30, name="mine")
     again = library.load("mine")
     assert again.result == run.result
     assert again.result is not None
     assert [summary.name for summary in library.runs()] == ["mine"]
-    report = json.loads((here / "runs" / "mine" / "run.json").read_text())
+    report = json.loads((cwd / "runs" / "mine" / "run.json").read_text())
     for wrong in (
         report | {"params": "many"},
         report | {"loss": None},
         report | {"samples": [1]},
         {"status": "finished"},
     ):
-        (here / "runs" / "mine" / "run.json").write_text(json.dumps(wrong))
+        (cwd / "runs" / "mine" / "run.json").write_text(json.dumps(wrong))
         assert library.load("mine").result is None
     expected = run.sample(seed=1), run.evaluate()
     twin = pickle.loads(pickle.dumps(run))
@@ -351,5 +341,6 @@ def test_a_shared_file_can_not_tell_what_is_new(tmp_path: Path) -> None:
 def test_a_listener_hears_of_the_end() -> None:
     told: list[Record] = []
     run = train(documents=NAMES, steps=3, progress=told.append)
+    assert any(isinstance(record, Progress) for record in told)
     assert isinstance(told[-1], Finished)
     assert told[-1].result == run.result

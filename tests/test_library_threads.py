@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 from microgpt import library
 from microgpt.library import Run
-from tests.training.small import NAMES
+from trials.small import NAMES
 
 THREADS = 8
 

@@ -11,10 +11,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from trials.command import Done, microgpt, refused, succeeded
 
-from tests.command import Done, microgpt, refused, succeeded
 from tests.conftest import FIXTURES
-from tests.waiting import PATIENCE
+from trials.waiting import PATIENCE
 
 SOURCE = Path(__file__).parent.parent / "src" / "microgpt"
 OLD = (

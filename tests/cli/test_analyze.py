@@ -13,9 +13,8 @@ from click.testing import CliRunner, Result
 from microgpt.cli import analyze, report
 from microgpt.cli.app import run
 from microgpt.errors import StoreError, UsageError
-from microgpt.lab.run import Trained
 from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
-from microgpt.lab.store import Store
+from trials.stores import keep
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
 RUNS = 24 + 12 + 40 - 3  # both sweeps have the default size at 5,000 steps
@@ -23,13 +22,7 @@ NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)
 
 
 def fill(path: Path, *designs: Design) -> None:
-    with Store.open(path, create=True) as store:
-        for number, design in enumerate(designs):
-            records = simulate(NAMES, design, Noise(), number)
-            store.begin(design.sweep, {"name": design.sweep})
-            store.enroll(design.sweep, [(record.identity, record.role) for record in records])
-            for record in records:
-                store.add(Trained(record))
+    keep(path, [run for number, design in enumerate(designs) for run in simulate(NAMES, design, Noise(), number)])
 
 
 @pytest.fixture(scope="module")

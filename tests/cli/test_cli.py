@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from trials.command import SMALL, microgpt, refused, spawned, succeeded
 
 from microgpt.cli.app import run
-from tests.command import SMALL, Done, microgpt, refused, spawned, succeeded
-from tests.waiting import PATIENCE
+from trials.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +42,9 @@ def test_the_originals_flags_and_short_forms_work_unchanged(tmp_path: Path) -> N
     assert "training for 3 steps (lr=0.02, emb=12, head=3, layer=2, ctx=8, ff=2)" in succeeded(short).stdout
 
 
-def test_json_is_one_object_with_the_keys_of_the_contract(tmp_path: Path) -> None:
+def test_json_is_one_object_of_the_result(tmp_path: Path) -> None:
     told = json.loads(succeeded(microgpt(*SMALL, "--json", cwd=tmp_path)).stdout)
-    assert set(told) == {
-        "run", "recipe", "engine", "precision", "threads", "ranks", "params", "steps", "steps_taken", "selected_step",
-        "batch", "tokens", "documents", "cropped_tokens", "vocabulary", "seconds", "loss", "holdout_unseen_characters",
-        "samples", "samples_copied",
-        "resumed_from",
-    }  # fmt: skip
-    assert set(told["seconds"]) == {"total", "data", "compile", "train", "evaluate", "sample"}
-    assert set(told["loss"]) == {
-        "first", "last", "mean_last_100", "holdout", "holdout_se", "holdout_documents", "holdout_bits_per_character",
-        "unigram", "uniform",
-    }  # fmt: skip
+    assert {"run", "recipe", "seconds", "loss", "resumed_from"} < set(told)  # tests/training has them all
     assert (told["params"], told["documents"], told["vocabulary"], len(told["samples"])) == (1328, 26919, 27, 3)
 
 
@@ -252,21 +242,20 @@ def test_bench_measures_an_engine_beside_the_peak(home: Path) -> None:
 
 
 def test_several_files_after_one_data_are_taken_and_found_again_where_they_were_moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cwd: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(*arguments: str, code: int = 0) -> str:
         assert run(arguments) == code
         said = capsys.readouterr()
         return said.err if code else said.out
 
-    monkeypatch.chdir(tmp_path)
     for name in "abc":
-        (tmp_path / f"{name}.txt").write_text("".join(f"{name}{number}\n" for number in range(40)))
+        (cwd / f"{name}.txt").write_text("".join(f"{name}{number}\n" for number in range(40)))
     small = ("--engine", "array", "--emb", "8", "--samples", "0", "--quiet")
     told("train", *small, "--steps", "3", "--name", "k", "--data", "a.txt", "b.txt", "c.txt", "--holdout", "0.2")
     own = told("eval", "k", "--json")
     assert "c0" in told("sample", "k", "--prompt", "c0", "--data", "a.txt", "b.txt", "c.txt")
-    (tmp_path / "c.txt").rename(tmp_path / "moved.txt")
+    (cwd / "c.txt").rename(cwd / "moved.txt")
     moved = ("--data", "a.txt", "b.txt", "moved.txt")
     for verb in (("eval", "k"), ("sample", "k", "--new"), ("--resume", "k", "--steps", "5")):
         line = told(*verb, code=3)
@@ -299,6 +288,7 @@ def test_several_files_after_one_data_are_taken_and_found_again_where_they_were_
         (["--temperature", "-1"], 2, "--temperature"),
         (["--keep", "each:3"], 2, "every:N"),
         (["--name", "../away"], 2, "--name"),
+        (["--name", "first"], 2, "first"),
         (["--data", "nowhere.txt"], 3, "nowhere.txt"),
         (["--data", "name"], 3, "names"),
         (["--data", "empty.txt"], 3, "empty.txt"),
@@ -313,22 +303,11 @@ def test_several_files_after_one_data_are_taken_and_found_again_where_they_were_
         (["--lr", "1e300"], 6, "step"),
     ],
 )
-def test_what_can_not_be_is_refused_in_one_line(
-    home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    arguments: list[str],
-    code: int,
-    said: str,
-) -> None:
-    from microgpt.cli.app import run
-
+def test_what_can_not_be_is_refused_in_one_line(home: Path, arguments: list[str], code: int, said: str) -> None:
     (home / "empty.txt").write_text("")
     (home / "one.txt").write_text("alone\n")
     (home / "latin.txt").write_bytes("café\n".encode("latin-1"))
-    monkeypatch.chdir(home)
-    done = Done(arguments, run(arguments), *capfd.readouterr())
-    line = refused(done, code)
+    line = refused(microgpt(*arguments, cwd=home), code)
     assert said in line
     assert len(line) < 400
 
@@ -341,30 +320,17 @@ def test_without_a_compiler_auto_takes_the_next_engine_and_says_so(tmp_path: Pat
     assert "install" in refused(spawned(*SMALL, "--engine", "fused", cwd=tmp_path, **nowhere), 5)
 
 
-def test_a_name_that_is_taken_is_refused(home: Path) -> None:
-    assert "first" in refused(microgpt(*SMALL, "--name", "first", cwd=home), 2)
-
-
 # Helping
 
 
-def test_help_needs_neither_numpy_nor_rich() -> None:
+def test_help_and_a_usage_error_need_neither_numpy_nor_rich() -> None:
     code = (
-        "import sys\nfrom microgpt.cli.app import run\nrun(['--help'])\nrun(['train', '--help'])\n"
+        "import sys\nfrom microgpt.cli.app import run\n"
+        "for arguments in (['--help'], ['train', '--help'], ['trian'], ['--stepz']): run(arguments)\n"
         "unwanted = {'numpy', 'rich', 'safetensors', 'charset_normalizer'}\n"
-        "print(*{name.split('.')[0] for name in sys.modules} & unwanted, file=sys.stderr)"
+        "sys.exit(bool({name.split('.')[0] for name in sys.modules} & unwanted))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == ""
-
-
-def test_a_usage_error_needs_them_no_more() -> None:
-    code = (
-        "import sys\nfrom microgpt.cli.app import run\nrun(['trian'])\nrun(['--stepz'])\n"
-        "print(*{name.split('.')[0] for name in sys.modules} & {'numpy', 'rich', 'safetensors', 'charset_normalizer'})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
 
 def test_version_and_help(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ import pytest
 
 from microgpt.cli.app import run
 from microgpt.lab.laws.simulate import Plan
-from microgpt.lab.store import Store
 from tests.cli.test_laws_cli import asked, refused
-from tests.lab.test_store import SETTINGS, trained
+from trials.stores import SETTINGS, keep, trained
 
 pytest.importorskip("scipy")
 QUICK = ["--bootstrap", "100"]
@@ -83,12 +82,9 @@ def test_a_store_pairs_by_seed_and_warns_of_two_texts(capsys: pytest.CaptureFixt
         text = {"data": decay, "data_sha256": f"{len(decay) + (decay == 'linear'):02x}"}
         sizes = {"params": round(params), "params_embedding": 0, "params_head": 0, "params_body": round(params)}
         own = {"settings": SETTINGS | {"seed": seed, "decay": decay}, "unique_tokens": 10**9, "epochs": tokens / 1e9}
-        runs.append(trained(k, **text, **sizes, **own, tokens=round(tokens), flop=8 * params * tokens, loss=loss))
-    with Store.open(path, create=True) as store:
-        store.begin("few", {"levels": 1, "seeds": [0]})
-        store.enroll("few", [(each.record.identity, "study") for each in runs])
-        for each in runs:
-            store.add(each)
+        more = {"sweeps": ("few",), "tokens": round(tokens), "flop": 8 * params * tokens, "loss": loss}
+        runs.append(trained(k, **text, **sizes, **own, **more).record)
+    keep(path, runs)
     told = asked(capsys, "compare", *AB, "--store", str(path), *QUICK)
     assert told["ratio"] == pytest.approx(3, rel=0.1)
     assert told["a"]["flop"] == pytest.approx(8 * told["a"]["params"] * told["a"]["tokens"])  # the price of its runs

@@ -164,9 +164,8 @@ def test_bad_data_is_one_line_and_exit_3(
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str, cwd: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     Path("x.csv").write_text("params,tokens,loss\n1,2,3\n")
     code, line = refused(capsys, *arguments)
     assert code == 2

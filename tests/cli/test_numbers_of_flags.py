@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from bench.faults import flags
-from bench.faults.child import command
-from bench.faults.flags import Trial
+
+from trials import flags
+from trials.flags import Trial
+from trials.forked import command
 
 ONCE_WRONG = [  # what each did is in the comment
     Trial("train", "budget", "--for", ""),  # it was taken for no --for at all
@@ -39,11 +40,3 @@ def test_what_was_once_accepted_is_refused(place: Path, trial: Trial) -> None:
     pytest.importorskip("scipy")
     assert flags.problem(trial, place) == ""
     assert command(trial.arguments, place).code == 2
-
-
-@pytest.mark.long
-def test_every_value_for_every_flag() -> None:
-    pytest.importorskip("scipy")
-    pytest.importorskip("uvicorn")
-    found = flags.numbers_of_flags(1_000_000, seed=0)
-    assert found.lost == 0, found.figures

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import shutil
 import signal
 import subprocess
@@ -11,21 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from trials.command import SMALL, microgpt, refused, spawned, succeeded
 
-from tests.command import SMALL, microgpt, refused, spawned, succeeded
+from trials.measured import measured
 
 MEGABYTE = 1_000_000
 PREPARED = 120  # MB at the most, of which Python and numpy are 40
 TRAINED = 120
-
-_MEASURED = """
-import sys
-from microgpt.cli.app import run
-code = run(sys.argv[1:])
-told = dict(line.split(":") for line in open("/proc/self/status"))  # ru_maxrss would be that of the parent before exec
-print(f"peak {told['VmHWM'].split()[0]} anonymous {told['RssAnon'].split()[0]}", file=sys.stderr)
-sys.exit(code)
-"""
 
 
 def test_a_text_is_prepared_trained_on_and_refused_once_it_changed(tmp_path: Path) -> None:
@@ -45,16 +36,6 @@ def test_standard_input_is_prepared_as_bytes(tmp_path: Path) -> None:
     assert "4 bytes, a vocabulary of 257" in succeeded(done).stdout
 
 
-def _measured(*arguments: str, cwd: Path) -> dict[str, float]:
-    """Peak of the memory, and anonymous memory at the end, which no other process shares, in MB."""
-    command = [sys.executable, "-c", _MEASURED, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
-    assert done.returncode == 0, done.stderr
-    found = re.search(r"peak (\d+) anonymous (\d+)", done.stderr)
-    assert found
-    return {"peak": int(found[1]) / 1e3, "anonymous": int(found[2]) / 1e3}
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(("unit", "megabytes"), [("characters", 250), ("bytes", 1000)])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")
@@ -66,9 +47,11 @@ def test_a_gigabyte_is_prepared_and_trained_on_in_bounded_memory(tmp_path: Path,
     with (tmp_path / "text.txt").open("wb") as file:
         for _ in range(megabytes * MEGABYTE // len(part)):
             file.write(part)
-    assert _measured("prepare", "text.txt", "--out", "tokens", "--tokens", unit, cwd=tmp_path)["peak"] < PREPARED
-    training = _measured("--data", "tokens", *SMALL, "--holdout", "0.0001", "--engine", "array", cwd=tmp_path)
-    assert training["anonymous"] < TRAINED
+    preparing = measured(tmp_path, "prepare", "text.txt", "--out", "tokens", "--tokens", unit)
+    training = measured(tmp_path, "--data", "tokens", *SMALL, "--holdout", "0.0001", "--engine", "array")
+    assert (preparing.code, training.code) == (0, 0), preparing.err + training.err
+    assert preparing.peak < PREPARED
+    assert training.anonymous < TRAINED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

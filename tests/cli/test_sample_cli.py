@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from trials.command import microgpt, refused, spawned, succeeded
 
-from microgpt.cli.app import run
 from microgpt.library import load, train
-from tests.command import microgpt, refused, spawned, succeeded
 
 PROSE = "it was the best of times,\nit was the worst of times,\n\n" * 30
 SIZES = {"steps": 20, "emb": 8, "head": 2, "engine": "array"}
@@ -105,23 +104,12 @@ def test_a_prompt_longer_than_the_model_is_told(home: Path) -> None:
         (["lines", "--prompt", "a" * 16, "--stream"], 2, "at most 15 characters"),
     ],
 )
-def test_what_can_not_be_is_refused_in_one_line(
-    home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    arguments: list[str],
-    code: int,
-    said: str,
-) -> None:
+def test_what_can_not_be_is_refused_in_one_line(home: Path, arguments: list[str], code: int, said: str) -> None:
     (home / "latin.txt").write_bytes("café\n".encode("latin-1"))
     (home / "huge.txt").write_bytes(b"a" * ((1 << 20) + 1))
-    monkeypatch.chdir(home)
-    assert run(["sample", *arguments, "--seed", "1"]) == code
-    written, told = capfd.readouterr()
-    assert written == ""
-    assert said in told
-    assert told.startswith("microgpt: ")
-    assert told.count("\n") == 1
+    done = microgpt("sample", *arguments, "--seed", "1", cwd=home)
+    assert said in refused(done, code)
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
 
 
 def test_an_evaluation_text_with_unknown_characters_is_refused_with_the_nearest_ones(home: Path) -> None:

@@ -1,28 +1,13 @@
 """Random commands and requests in short, and what they once found."""
 
 import json
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
-from bench.faults import soak, soak_studio
+from trials.command import microgpt, refused
 
 from microgpt.cli.app import run
-
-
-@pytest.mark.long
-def test_random_commands_end_as_the_contract_says_and_leave_nothing() -> None:
-    resource_tracker.ensure_running()  # as a test before this one may have left it
-    outcome = soak.commands(60, seed=7)
-    assert (outcome.trials, outcome.lost) == (60, 0), outcome.figures
-
-
-@pytest.mark.long
-def test_a_studio_under_load_answers_and_says_nothing_on_the_terminal() -> None:
-    pytest.importorskip("uvicorn", reason="needs the extra studio")
-    outcome = soak_studio.requests(1000, seed=7)
-    assert outcome.trials > 800
-    assert outcome.lost == 0, outcome.figures
+from trials import soak
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02])
@@ -43,18 +28,9 @@ def test_growth_is_the_slope_of_the_second_half(share: float) -> None:
         (["train", "--data", "few.txt", "--steps", "1", "--out", "x" * 3000], 5, "File name too long"),
     ],
 )
-def test_what_random_commands_have_found_is_one_line(
-    arguments: list[str],
-    code: int,
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "few.txt").write_text("emma\nolivia\nava\n")
-    assert run(arguments) == code
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("microgpt: ")]
+def test_what_random_commands_have_found_is_one_line(arguments: list[str], code: int, said: str, cwd: Path) -> None:
+    (cwd / "few.txt").write_text("emma\nolivia\nava\n")
+    line = refused(microgpt(*arguments, cwd=cwd), code)
     assert said in line
     assert "unexpected" not in line
 

@@ -9,34 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from bench.faults import stops, streams
-from bench.faults.fault import Outcome
 
 from microgpt.cli import app
-from tests.waiting import PATIENCE, until
+from trials import stops
+from trials.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 SMALL = ("--emb", "4", "--head", "2", "--ctx", "8", "--samples", "0", "--engine", "fused")
-
-
-def check(outcome: Outcome) -> None:
-    assert outcome.lost == 0, outcome.figures
-    assert outcome.trials > 0
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", stops.WORKS)
-def test_a_stop_at_a_random_moment_loses_nothing_and_leaves_nothing(name: str) -> None:
-    check(stops.stops(name, 8, seed=3))
-
-
-def test_no_compiler_outlives_a_command_that_is_stopped_while_it_starts() -> None:
-    check(streams.compiling(24, seed=3))
-
-
-@pytest.mark.long
-def test_a_person_or_a_reader_that_goes_costs_no_steps() -> None:
-    check(streams.going(10, seed=3))
 
 
 def test_the_first_stop_ends_any_reading(tmp_path: Path) -> None:
@@ -51,11 +30,6 @@ def test_the_first_stop_ends_any_reading(tmp_path: Path) -> None:
         assert status is not None
         assert os.waitstatus_to_exitcode(status) == 128 + number
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.long
-def test_ctrl_c_while_a_command_begins_or_ends_gives_no_traceback() -> None:
-    check(stops.starting(40, seed=3))
 
 
 def test_ctrl_c_in_the_midst_of_importing_gives_no_traceback(tmp_path: Path) -> None:
@@ -132,10 +106,7 @@ def hanging(folder: Path) -> "dict[str, str]":
 
 @pytest.mark.parametrize(
     ("arguments", "stop", "times"),
-    [
-        (("train", "--steps", "5", *SMALL), signal.SIGINT, 2),
-        (("bench", "--engine", "fused"), signal.SIGTERM, 1),
-    ],
+    [(("train", "--steps", "5", *SMALL), signal.SIGINT, 2), (("bench", "--engine", "fused"), signal.SIGTERM, 1)],
 )
 def test_a_compiler_that_hangs_ends_with_the_process(
     arguments: tuple[str, ...], stop: signal.Signals, times: int, tmp_path: Path

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bench.faults.fault import as_by_itself
-from bench.faults.lanes import waited
 
 from microgpt.cli import app
 from microgpt.library import load, train
 from microgpt.untrusted import visible
+from trials.forked import as_by_itself, waited
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
 TRAIN = (
@@ -196,6 +195,16 @@ def test_into_a_file_samples_go_as_they_are(home: Path) -> None:
     assert code_of(("sample", "odd", "--seed", "1", "--temperature", "9"), home, into(str(home / "written"), 1)) == 0
     expected = load(home / "runs" / "odd").sample(seed=1, temperature=9.0)
     assert (home / "written").read_text().split("\n")[:-1] == expected
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_standard_output_that_is_full_is_one_line() -> None:
+    with Path("/dev/full").open("w") as out:
+        command = [sys.executable, "-m", "microgpt", "runs", "--json"]
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 5
+    assert done.stderr.startswith("microgpt: standard output: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:

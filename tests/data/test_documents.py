@@ -1,7 +1,5 @@
 """Documents and corpora: how texts are cut, which kind is chosen and why, and what becomes a token."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,8 +138,3 @@ def test_what_is_asked_goes_before_what_is_declared_and_that_before_what_is_seen
 def test_a_text_that_begins_with_blanks_for_longer_than_auto_looks_is_still_cut() -> None:
     corpus = Corpus.of(text_from("\n" * (1 << 22) + "a"))
     assert corpus.kind == "windows"
-
-
-def test_choices_for_help_pages_import_no_numpy() -> None:
-    code = "import sys, microgpt.data.choices; sys.exit('numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

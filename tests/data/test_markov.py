@@ -134,10 +134,9 @@ def test_a_mistyped_name_is_told_the_right_one() -> None:
         read(["markow"])
 
 
-def test_a_run_on_it_is_resumed_and_evaluated_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_it_is_resumed_and_evaluated_from_any_folder(cwd: Path) -> None:
     asked = {"data": "markov:20000", "emb": 4, "head": 2, "ctx": 8, "engine": "array", "samples": 0}
-    microgpt.train(steps=20, out=str(tmp_path / "runs"), name="run", **asked)
-    monkeypatch.chdir(tmp_path)
+    microgpt.train(steps=20, out=str(cwd / "runs"), name="run", **asked)
     found = microgpt.load("runs/run").evaluate()
     assert found.loss > ENDLESS.floor(8)
     longer = microgpt.resume("runs/run", steps=40)

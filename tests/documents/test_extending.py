@@ -12,7 +12,7 @@ import pytest
 
 from tests.documents import pages
 from tests.documents.pages import ROOT
-from tests.waiting import PATIENCE
+from trials.waiting import PATIENCE
 
 PAGE = (ROOT / "docs" / "EXTENDING.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (An? \w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))

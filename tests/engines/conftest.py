@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.stand_in import STAND_IN
+from trials.stand_in import STAND_IN
 
 
 @pytest.fixture

@@ -18,13 +18,7 @@ from microgpt.model.state import draw_weights_golden, fresh
 ROOT = Path(__file__).parents[2]
 RECIPES: dict[str, dict[str, Any]] = {
     "karpathy": {},
-    "artistic": {
-        "norm_embeddings": False,
-        "norm_head": True,
-        "lr": 0.005,
-        "initial": "uniform",
-        "initial_scale": 0.1,
-    },
+    "artistic": {"norm_embeddings": False, "norm_head": True, "lr": 0.005, "initial": "uniform", "initial_scale": 0.1},
 }
 
 

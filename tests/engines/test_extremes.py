@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from bench.faults import numbers
-from bench.faults.divergence import kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -13,6 +11,8 @@ from microgpt.engines.contract import EngineConfig
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import fresh
+from trials import numbers
+from trials.divergence import kinds
 
 every_kind = pytest.mark.parametrize(("name", "precision"), list(kinds()))
 SCORES = st.floats(-numbers.MOST, numbers.MOST) | st.sampled_from((-numbers.MOST, 0.0, 5e-324, 700.0, numbers.MOST))

@@ -18,12 +18,9 @@ from microgpt.engines import create, parity
 from microgpt.engines.contract import Batch, EngineConfig
 from microgpt.engines.fused.build import load, reason_unavailable
 from microgpt.engines.fused.engine import FusedEngine, FusedRunner, declared, flattened
-from microgpt.errors import UsageError
 from microgpt.model.ledger import params, tensors
-from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import State, fresh
-from tests.engines.golden import golden
 
 pytestmark = pytest.mark.skipif(reason_unavailable() is not None, reason=str(reason_unavailable()))
 
@@ -151,33 +148,6 @@ def test_targets(target: str, precision: Precision) -> None:
         check(replace(case, weights=case.weights * 0.4), precision, engine, with_atoms=False)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("64", 1e-10), ("32", 1e-5)])
-@pytest.mark.parametrize("run", ["karpathy_1000", "karpathy_e32h4l2_60", "artistic_200"])
-def test_it_repeats_the_golden_runs(run: str, precision: Precision, tolerance: float) -> None:
-    record = golden(run)
-    runner = FusedEngine(EngineConfig(precision)).open(fresh(record.model, record.weights))
-    rates = learning_rates(record.settings, 0, record.settings.steps)
-    losses = runner.advance(record.batches, rates)
-    assert len(losses) == record.settings.steps
-    assert np.abs(losses - record.losses).max() < tolerance
-
-
-@every_precision
-@pytest.mark.parametrize(("model", "size"), [(MODEL, 1), (MODEL, 70), (LONG, 9)])
-def test_division_into_calls_changes_nothing(model: ModelConfig, size: int, precision: Precision) -> None:
-    steps, rates = batches(model, size), np.linspace(0.05, 0.01, STEPS)
-    whole = opened(model, precision)
-    losses = whole.advance(steps, rates)
-    for cut in range(STEPS + 1):
-        parted = opened(model, precision)
-        first = parted.advance(steps[:cut], rates[:cut])
-        parted.next([1]), parted.gradient(steps[0]), parted.evaluate(documents(model, 3))
-        again = FusedEngine(EngineConfig(precision)).open(parted.state())
-        rest = again.advance(steps[cut:], rates[cut:])
-        assert np.array_equal(losses, np.concatenate([first, rest]))
-        assert same(whole.state(), again.state())
-
-
 @every_precision
 @pytest.mark.parametrize(("model", "size"), [(MODEL, 300), (LONG, 41)])
 def test_threads_change_nothing(model: ModelConfig, size: int, precision: Precision) -> None:
@@ -190,53 +160,6 @@ def test_threads_change_nothing(model: ModelConfig, size: int, precision: Precis
         assert np.array_equal(shared.evaluate(others)[0], expected[1])
         assert np.array_equal(shared.advance(steps, rates), expected[2])
         assert same(shared.state(), alone.state())
-
-
-@every_precision
-@pytest.mark.parametrize("model", [MODEL, LONG])
-def test_next_and_evaluate_are_the_loss(model: ModelConfig, precision: Precision) -> None:
-    runner, tolerance = opened(model, precision), TOLERANCES[precision]
-    sequences = documents(model, model.ctx + 4)
-    sums, counts = runner.evaluate(sequences)
-    assert counts.tolist() == [min(len(tokens) - 1, model.ctx) for tokens in sequences]
-    for tokens, mean in zip(sequences, sums / counts, strict=True):
-        assert mean == pytest.approx(runner.gradient([tokens])[0], rel=tolerance)
-    alone = [runner.evaluate([tokens])[0][0] for tokens in sequences]
-    assert np.array_equal(alone, sums), "what a document is packed with does not matter"
-    tokens = max(sequences, key=len)
-    heard = 0.0
-    for length in range(1, model.ctx + 1):
-        probabilities = runner.next(tokens[:length].tolist())
-        assert probabilities.sum() == pytest.approx(1.0, abs=1e-12)
-        heard -= math.log(probabilities[tokens[length]])
-    assert heard == pytest.approx(runner.evaluate([tokens])[0][0], rel=tolerance)
-
-
-@every_precision
-@pytest.mark.parametrize("model", [MODEL, LONG])
-def test_the_cache_changes_no_probability(model: ModelConfig, precision: Precision) -> None:
-    cached = opened(model, precision)
-    for prefix in ([8], [8, 1], [8, 1, 2, 3], [8, 1, 2, 3], [8, 1, 5], [3], [3, 3, 3, 3, 3], [3, 3]):
-        assert np.array_equal(cached.next(prefix), opened(model, precision).next(prefix))
-    cached.advance(batches(model, 1), np.full(STEPS, 0.05))
-    again = FusedEngine(EngineConfig(precision)).open(cached.state())
-    assert np.array_equal(cached.next([3, 3]), again.next([3, 3])), "training empties the cache"
-
-
-@every_precision
-@pytest.mark.parametrize("lr", [1e25, 1e39, 1e300, 1e308])
-@pytest.mark.parametrize("model", [MODEL, LONG])
-def test_it_stops_before_an_update_that_is_not_finite(model: ModelConfig, lr: float, precision: Precision) -> None:
-    runner, reference = opened(model, precision), opened(model, precision)
-    steps, array = batches(model, 70), create("array", EngineConfig(precision)).open(runner.state())
-    losses = runner.advance(steps, np.array([0.01, 0.01, lr, lr, lr, lr]))
-    assert len(losses) == len(array.advance(steps, np.array([0.01, 0.01, lr, lr, lr, lr]))) >= 2
-    assert np.isfinite(losses).all()
-    assert runner.state().finite
-    assert runner.state().step == len(losses)
-    reference.advance(steps[: len(losses)], np.array([0.01, 0.01, lr, lr, lr, lr])[: len(losses)])
-    assert same(runner.state(), reference.state()), "as of the last whole step"
-    assert np.array_equal(runner.advance(steps[:1], np.zeros(1)), reference.advance(steps[:1], np.zeros(1)))
 
 
 @every_precision
@@ -309,16 +232,6 @@ def test_runners_do_not_disturb_one_another(precision: Precision) -> None:
         assert np.array_equal(together[index], losses[index])
 
 
-@every_precision
-@pytest.mark.parametrize("size", [1, 2])
-def test_a_vocabulary_of_one_or_two(size: int, precision: Precision) -> None:
-    runner = opened(ModelConfig(size, 4, 4, 2, 7, 3, False, True), precision)
-    bos = size - 1
-    losses = runner.advance([[np.array([bos, 0, bos])]] * 5, np.full(5, 0.01))
-    assert np.isfinite(losses).all()
-    assert losses[-1] < losses[0] if size == 2 else (losses == 0.0).all()
-
-
 def test_the_floating_point_environment_is_left_alone() -> None:
     opened(precision="32").advance(batches(MODEL, 2), np.full(STEPS, 0.01))
     tiny = np.array([1e-40], np.float32)
@@ -334,32 +247,3 @@ def test_tokens_of_every_width(dtype: type) -> None:
     assert tokens.dtype == np.int32
     assert np.array_equal(tokens, np.concatenate(sequences))
     assert np.diff(starts).tolist() == [len(one) for one in sequences]
-
-
-@pytest.mark.parametrize("tokens", [[8], [], [8, 27], [-1, 3], [8, 2**32]])
-def test_sequences_that_can_not_be(tokens: list[int]) -> None:
-    runner, sequence = opened(), np.array(tokens, np.int64)
-    for ask in (
-        lambda: runner.advance([documents(MODEL, 1), [sequence]], np.full(2, 0.01)),
-        lambda: runner.gradient([sequence]),
-        lambda: runner.evaluate([documents(MODEL, 1)[0], sequence]),
-    ):
-        with pytest.raises(UsageError, match="found"):
-            ask()
-    assert runner.state().step == 0
-    with pytest.raises(UsageError, match="one document or more"):
-        runner.advance([[]], np.array([0.01]))
-
-
-@pytest.mark.parametrize(
-    ("config", "named"),
-    [
-        (EngineConfig("bf16"), "--precision 64 or 32"),
-        (EngineConfig(threads=0), "--threads"),
-        (EngineConfig(threads=65), "--threads"),
-        (EngineConfig(device="cuda"), "--device cpu"),
-    ],
-)
-def test_what_it_can_not_use_is_refused(config: EngineConfig, named: str) -> None:
-    with pytest.raises(UsageError, match=named):
-        create("fused", config)

@@ -6,7 +6,6 @@ A small stand-in is compiled in place of the kernel: it returns its size, and re
 import ctypes
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ import pytest
 from microgpt.engines.fused import build, cache
 from microgpt.engines.fused.build import load, reason_unavailable
 from microgpt.errors import EnvironmentFault
-from tests.engines.stand_in import STAND_IN, size_of
+from trials.stand_in import STAND_IN, size_of
 
 pytestmark = [
     pytest.mark.skipif(reason_unavailable() is not None, reason=str(reason_unavailable())),
@@ -84,33 +83,6 @@ def test_many_processes_share_a_cold_cache(
         at_once.append(at_once[-1] + (1 if line == "begin" else -1))
     assert Counter(log.read_text().split()) == {"begin": sizes, "end": sizes}
     assert max(at_once) <= build.cores()
-
-
-def damaged(data: bytes, chance: random.Random) -> bytes:
-    """The bytes with something wrong: cut, flipped, cleared or longer."""
-    where = chance.randrange(len(data))
-    length = chance.randrange(1, 4096)
-    return chance.choice(
-        [
-            data[:where],
-            data[:where] + bytes([data[where] ^ 1 << chance.randrange(8)]) + data[where + 1 :],
-            data[:where] + b"\0" * length + data[where + length :] + b"\0",
-            data + b"\0" * length,
-        ]
-    )
-
-
-@pytest.mark.parametrize("mutations", [30, pytest.param(1000, marks=pytest.mark.long)])
-def test_a_damaged_entry_is_built_anew_before_it_is_loaded(mutations: int, kernel: Path, folder: Path) -> None:
-    path, chance = build.build({"SIZE": 7}, kernel=kernel, folder=folder), random.Random(mutations)
-    key, data = path.name.split(".")[0], path.read_bytes()
-    for _ in range(mutations):
-        path.unlink()
-        path.write_bytes(damaged(data, chance))
-        assert cache.find(folder, key) is None
-        assert size_of(load({"SIZE": 7}, kernel=kernel, folder=folder)) == 7
-        assert cache.find(folder, key) == path
-        assert path.read_bytes() == data
 
 
 def test_each_part_of_the_key_counts(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from microgpt import files
 from microgpt.engines.fused import cache
 from microgpt.engines.fused.build import CacheWarning, build, load, reason_unavailable
 from microgpt.errors import EnvironmentFault
-from tests.engines.stand_in import size_of
+from trials.stand_in import size_of
 
 pytestmark = [
     pytest.mark.skipif(reason_unavailable() is not None, reason=str(reason_unavailable())),
@@ -152,8 +152,7 @@ def test_a_file_in_its_place_gives_a_private_folder(kernel: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
-    [("ro", "Read-only"), ("noexec", "code can be loaded"), ("size=4k", "No space left")],
+    ("options", "told"), [("ro", "Read-only"), ("noexec", "code can be loaded"), ("size=4k", "No space left")]
 )
 def test_a_file_system_that_will_not_do_gives_a_private_folder(
     options: str, told: str, kernel: Path, mounted: Callable[[str], Path]

@@ -10,7 +10,7 @@ import pytest
 from microgpt.engines.fused import toolchain
 from microgpt.engines.fused.toolchain import Compiler, find_compiler, flags, reason_unavailable, run
 from microgpt.errors import EnvironmentFault
-from tests.waiting import until
+from trials.waiting import until
 
 CC = toolchain.shutil.which("cc")
 needs_compiler = pytest.mark.skipif(CC is None, reason="this machine has no C compiler")

@@ -23,7 +23,6 @@ from microgpt.model.state import State, fresh  # noqa: E402
 from microgpt.training import checkpoint as checkpoints  # noqa: E402
 from microgpt.training.prepare import settled  # noqa: E402
 from microgpt.training.request import Request  # noqa: E402
-from tests.engines.golden import golden  # noqa: E402
 
 MODEL = ModelConfig(9, 8, 2, 2, 5, 2, norm_head=True)
 CPU = torch.device("cpu")
@@ -69,16 +68,6 @@ def test_rows_that_no_document_uses_may_hold_anything() -> None:
     assert np.isfinite(gradient).all()
 
 
-def test_a_lone_prediction_teaches_attention_nothing() -> None:
-    """One token looks at itself alone: the gradient is exactly zero, or Adam would make a step of a rounding error."""
-    for precision in ("64", "32"):
-        _, gradient = create("torch", EngineConfig(precision)).open(state()).gradient([np.array([8, 3])])
-        named = tensors(MODEL, gradient)
-        assert not named["layer0.attn_wq"].any()
-        assert not named["layer1.attn_wk"].any()
-        assert named["layer0.attn_wv"].any()
-
-
 def test_tokens_may_be_memory_that_can_not_be_written() -> None:
     tokens = np.array([8, 1, 2, 3, 8], np.int64)
     tokens.setflags(write=False)
@@ -100,21 +89,6 @@ def test_threads_are_pinned_and_given_back() -> None:
     assert torch.get_num_threads() == before
     with computing(CPU, 1):
         assert torch.get_num_threads() == 1
-
-
-@pytest.mark.parametrize(("precision", "tolerance"), [("64", 1e-10), ("32", 1e-5)])
-@pytest.mark.parametrize("run", ["karpathy_e32h4l2_60", "artistic_200"])
-def test_it_repeats_a_short_golden_run(run: str, precision: Precision, tolerance: float) -> None:
-    record = golden(run)
-    assert record.errors("torch", precision, record.settings.steps).max() < tolerance
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("precision", "tolerance"), [("64", 1e-10), ("32", 1e-5)])
-def test_it_repeats_the_golden_run(precision: Precision, tolerance: float) -> None:
-    errors = golden("karpathy_1000").errors("torch", precision, 1000)
-    assert len(errors) == 1000
-    assert errors.max() < tolerance, f"step {np.argmax(errors)}"
 
 
 @pytest.mark.long
@@ -194,17 +168,3 @@ def test_a_pass_follows_the_memory_and_takes_one_document_at_least() -> None:
     assert at_once(MODEL, CPU, "64") >= 1024
     huge = ModelConfig(50_257, 1 << 14, 128, 1000, 8192)
     assert at_once(huge, CPU, "64") == huge.ctx
-
-
-def test_a_state_moves_between_engines() -> None:
-    batches, rates = [documents(4)] * 3, np.full(3, 0.02)
-    whole = create("array", EngineConfig()).open(state())
-    whole.advance([*batches, *batches], np.full(6, 0.02))
-    first = create("array", EngineConfig()).open(state())
-    first.advance(batches, rates)
-    second = create("torch", EngineConfig()).open(first.state())
-    second.advance(batches, rates)
-    found, expected = second.state(), whole.state()
-    assert found.step == expected.step == 6
-    for part in ("weights", "adam_m", "adam_v"):
-        assert error(getattr(expected, part), getattr(found, part)) < 1e-11

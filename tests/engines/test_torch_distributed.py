@@ -192,9 +192,8 @@ STEPS = 100
 
 
 @pytest.mark.long
-def test_one_run_folder_passes_through_all_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_run_folder_passes_through_all_engines(cwd: Path) -> None:
     """atomic, array, fused, torch, torch on two ranks: as if one engine had done it all."""
-    monkeypatch.chdir(tmp_path)
     sizes = {"emb": 8, "head": 2, "batch": 3, "steps": STEPS, "seed": 7}
     asked = {"precision": "64", "save_every": 10, "samples": 1, "out": "runs"}
     whole = follow(lambda stop: train(request(sizes, asked | {"engine": "array", "name": "whole"}), stop=stop), STEPS)
@@ -204,11 +203,11 @@ def test_one_run_folder_passes_through_all_engines(tmp_path: Path, monkeypatch: 
         else:
             changes = {"engine": engine}
             follow(lambda stop, changes=changes: resume(find("chain", "runs"), changes, stop=stop), until)
-        assert len(losses(tmp_path, "chain")) == until
-    out, _ = finished(torchrun(tmp_path, "train", "--resume", "chain", "--engine", "torch", "--json"))
+        assert len(losses(cwd, "chain")) == until
+    out, _ = finished(torchrun(cwd, "train", "--resume", "chain", "--engine", "torch", "--json"))
     told = json.loads(out)
     assert isinstance(whole, Finished)
-    assert apart(losses(tmp_path, "whole"), losses(tmp_path, "chain")) < 1e-10
+    assert apart(losses(cwd, "whole"), losses(cwd, "chain")) < 1e-10
     assert told["engine"] == "torch"
     assert told["loss"]["holdout"] == pytest.approx(whole.result.loss.holdout, rel=1e-10)
     assert told["samples"] == list(whole.result.samples)

@@ -207,14 +207,6 @@ def test_a_folder_has_what_transformers_looks_for(tmp_path: Path) -> None:
     assert "repeat its training text" in (folder / "README.md").read_text()
 
 
-def test_a_folder_tells_nothing_of_the_machine(tmp_path: Path) -> None:
-    (tmp_path / "private.txt").write_text("anna\nbob\ncleo\n" * 3)
-    run = train(tmp_path / "private.txt", steps=5, holdout=0)
-    for data in contents(run.checkpoint).values():
-        assert b"private" not in data
-        assert str(tmp_path).encode() not in data
-
-
 def test_writing_a_folder_needs_neither_torch_nor_transformers(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules |= dict.fromkeys(['torch', 'transformers', 'onnx', 'huggingface_hub'])\n"
@@ -231,10 +223,9 @@ def test_a_name_without_an_ending_or_with_a_slash_is_a_folder(name: str, tmp_pat
     assert (tmp_path / name / "config.json").is_file()
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_empty_folder_is_filled(cwd: Path) -> None:
     export(checkpoint_of("lines"), ".")
-    assert {path.name for path in tmp_path.iterdir()} == set(contents(checkpoint_of("lines")))
+    assert {path.name for path in cwd.iterdir()} == set(contents(checkpoint_of("lines")))
 
 
 def make_full(path: Path) -> None:

@@ -17,11 +17,9 @@ from microgpt.engines.contract import EngineConfig
 from microgpt.errors import EnvironmentFault, MicrogptError
 from microgpt.export import export
 from microgpt.export.onnx import _verify, graph
-from microgpt.library import train
-from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
-from microgpt.model.state import fresh
 from microgpt.training.checkpoint import Checkpoint
+from tests.models import model_of
 
 CHARACTERS = "\n \"'\\abcé\u0301\u2028…日\ud83d\ude00🙂"  # two halves of a pair among them, which JSON would join
 
@@ -32,11 +30,9 @@ MODELS = [
 ]
 
 
-def random_model(model: ModelConfig, characters: str = "", seed: int = 0) -> Checkpoint:
-    """A model whose weights are large enough for every part of it to matter."""
-    weights = np.random.default_rng(seed).normal(0, 0.5, params(model))
-    known = characters or "abcdefghijklmnopqrstuvwxyz"[: model.vocabulary - 1]
-    return Checkpoint(fresh(model, weights), Tokenizer(known), "lines", None)
+def random_model(model: ModelConfig, characters: str = "abcdefghijklmnopqrstuvwxyz", seed: int = 0) -> Checkpoint:
+    sizes = {name: value for name, value in vars(model).items() if name != "vocabulary"}
+    return model_of(Tokenizer(characters[: model.vocabulary - 1]), seed=seed, **sizes)
 
 
 def answer(data: bytes, tokens: list[list[int]]) -> NDArray[Any]:
@@ -103,18 +99,6 @@ def test_a_graph_names_its_characters_and_its_kind() -> None:
     told = {entry.key: entry.value for entry in onnx.load_from_string(written(checkpoint)).metadata_props}
     assert json.loads(told.pop("characters")) == list(known)
     assert told == {"ctx": "3", "bos": str(len(known)), "kind": "lines", "normalize": "none"}
-
-
-def test_a_trained_run_is_exported_and_tells_nothing_of_the_machine(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
-    (tmp_path / "private.txt").write_text("anna\nbob\ncleo\n" * 3)
-    run = train(tmp_path / "private.txt", steps=50, holdout=0)
-    export(run.checkpoint, tmp_path / "model.onnx")
-    data = (tmp_path / "model.onnx").read_bytes()
-    assert b"private" not in data
-    assert str(tmp_path).encode() not in data
-    bos = run.checkpoint.tokenizer.bos
-    np.testing.assert_allclose(answer(data, [[bos, 0]])[0, -1], run.runner.next([bos, 0]), atol=1e-5)
 
 
 def test_a_graph_of_other_weights_is_found_out() -> None:

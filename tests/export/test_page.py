@@ -22,24 +22,13 @@ from microgpt.engines.contract import EngineConfig, Runner
 from microgpt.errors import DivergedError
 from microgpt.export import export
 from microgpt.export.page import page
-from microgpt.library import train
-from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
-from microgpt.model.state import fresh
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import Sampling, Writer
 from tests.browser import Watched, browser, browser_page
+from tests.models import LETTERS, model_of
 
-LETTERS = Tokenizer.of("abcdefgh é\n")
 Visit = Callable[[Checkpoint], Any]
 HOSTILE = Tokenizer.of("</script><img src=x onerror=alert(1)>&quot;<!--{{weights}}\\\u2028\u0301\u0000😀é")
-
-
-def model_of(tokenizer: Tokenizer = LETTERS, kind: Kind = "lines", seed: int = 1, **sizes: Any) -> Checkpoint:
-    """A model whose weights, all of them exact in float32, tell every character from every other."""
-    model = ModelConfig(tokenizer.vocabulary, **sizes)
-    weights = np.random.default_rng(seed).normal(0, 0.4, params(model)).astype("f4").astype("f8")
-    return Checkpoint(fresh(model, weights), tokenizer, kind, None, has_moments=False)
 
 
 def engine(checkpoint: Checkpoint) -> Runner:
@@ -97,14 +86,6 @@ def test_weights_that_float32_can_not_hold_are_refused() -> None:
     large = replace(checkpoint, state=replace(checkpoint.state, weights=checkpoint.state.weights * 1e300))
     with pytest.raises(DivergedError, match="float32"):
         page(large)
-
-
-def test_the_page_tells_nothing_of_the_text_or_the_machine(tmp_path: Path) -> None:
-    (tmp_path / "private.txt").write_text("anna\nbob\ncleo\n" * 3)
-    export(train(tmp_path / "private.txt", steps=2, holdout=0).checkpoint, tmp_path / "model.html")
-    data = (tmp_path / "model.html").read_bytes()
-    assert b"private" not in data
-    assert str(tmp_path).encode() not in data
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])

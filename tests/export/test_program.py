@@ -60,15 +60,20 @@ def test_shared_weights_write_as_the_run_does(names: Run, tmp_path: Path) -> Non
     assert load(tmp_path / "model.safetensors").sample(count=5, seed=1) == names.sample(count=5, seed=1)
 
 
-def test_shared_weights_tell_nothing_of_the_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "model.py", "model.html", "model.onnx", "model"])
+def test_what_is_exported_tells_nothing_of_the_text_or_the_machine(tmp_path: Path, name: str) -> None:
+    if name == "model.onnx":
+        pytest.importorskip("onnx")
     (tmp_path / "private.txt").write_text("anna\nbob\ncleo\n" * 3)
     run = train(tmp_path / "private.txt", steps=5, holdout=0)
-    for name in ("model.safetensors", "model.py"):
-        export(run.checkpoint, tmp_path / name)
-        assert b"private" not in (tmp_path / name).read_bytes()
-    data = (tmp_path / "model.safetensors").read_bytes()
-    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
-    assert not [name for name in header if name.startswith("adam")]
+    export(run.checkpoint, tmp_path / name)
+    for file in (tmp_path / name, *(tmp_path / name).glob("*")):
+        data = file.read_bytes() if file.is_file() else b""
+        assert b"private" not in data
+        assert str(tmp_path).encode() not in data
+    if name == "model.safetensors":
+        header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+        assert not [entry for entry in header if entry.startswith("adam")]
 
 
 def test_another_ending_is_refused(names: Run, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The studio answers whatever it is sent with a sentence, and is still there afterwards."""
 
-import random
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,31 +8,14 @@ import pytest
 if not all(map(find_spec, ("starlette", "uvicorn", "httpx"))):
     pytest.skip("needs the extra studio, and httpx", allow_module_level=True)
 
-from tests.hostile.http_reader import asked, filled_studio, port_of, raw, sent
-from tests.studio.serving import listening, visit
-
-
-def _asked(place: Path, count: int) -> None:
-    with visit(filled_studio(place)) as there:
-        for seed in range(count):
-            asked(there, random.Random(seed))
-
-
-def test_parameters_and_bodies_of_any_value_are_answered_with_a_sentence(tmp_path: Path) -> None:
-    _asked(tmp_path, 200)
-
-
-@pytest.mark.long
-def test_many_parameters_and_bodies_of_any_value_are_answered_with_a_sentence(tmp_path: Path) -> None:
-    _asked(tmp_path, 3_000)
+from trials.readers.of_requests import port_of, sent
+from trials.serving import listening
 
 
 def test_malformed_requests_are_refused_and_the_next_one_is_answered(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     with listening(tmp_path / "runs") as address:
         port = port_of(address)
-        for seed in range(100):
-            raw(port, seed)
         for request in (
             b"",
             b"\0" * 3000,

@@ -3,10 +3,7 @@ line that says why."""
 
 import json
 import os
-import re
 import struct
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,13 +29,14 @@ from microgpt.training import prepare, resume
 from microgpt.training.description import Description, to_json
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.tables import EVALUATIONS, LOSSES
-from tests.hostile.training_readers import closed, opened
-from tests.training.small import finish, request, resumed
+from trials.measured import measured
+from trials.readers.of_training import closed, opened
+from trials.small import finish, request, resumed
 
 GIGABYTE = 1 << 30
 MEGABYTES = 200  # that a file may take beyond what the program itself has
 holes = pytest.mark.skipif(not hasattr(os, "SEEK_HOLE"), reason="the system has no holes, and would write the zeros")
-measured = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")
+linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured as Linux tells it")
 
 
 @contextmanager
@@ -274,25 +272,6 @@ def test_what_is_remembered_of_models_is_bounded() -> None:
     assert (ledger.cache_info().maxsize or 1000) <= 16
 
 
-_MEASURED = """
-import sys
-from microgpt.cli.app import run
-code = run(sys.argv[1:])
-told = dict(line.split(":") for line in open("/proc/self/status"))  # ru_maxrss would be that of the parent before exec
-print(f"peak {told['VmHWM'].split()[0]} code {code}", file=sys.stderr)
-"""
-
-
-def _peak(folder: Path, *arguments: str) -> tuple[float, str]:
-    """Memory that a command took at most, in MB, and all that it said."""
-    command = [sys.executable, "-c", _MEASURED, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
-    assert "Traceback" not in done.stderr
-    found = re.search(r"peak (\d+) code", done.stderr)
-    assert found
-    return int(found[1]) / 1e3, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
     """The same in the sizes that cost gigabytes once; a folder `runs` with two runs."""
@@ -315,7 +294,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
 
 
 @pytest.mark.long
-@measured
+@linux
 @pytest.mark.parametrize(
     ("arguments", "like", "said"),
     [
@@ -330,6 +309,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
 )
 def test_what_cost_gigabytes_takes_little(files: Path, arguments: str, like: str, said: str) -> None:
     """Beyond what the verb takes by itself."""
-    peak, text = _peak(files, *arguments.split())
-    assert said in text
-    assert peak < _peak(files, *like.split())[0] + MEGABYTES
+    costly, usual = (measured(files, *words.split()) for words in (arguments, like))
+    assert said in costly.out + costly.err
+    assert "Traceback" not in costly.err
+    assert costly.peak < usual.peak + MEGABYTES

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.every import EVERY
-from tests.hostile.reader import CORPUS, Bench
+from trials.readers.every import EVERY
+from trials.readers.reader import CORPUS, Bench
 
 QUICK, MANY = 60, 1_500  # damaged inputs of each reader, every day and now and then
 

@@ -4,45 +4,27 @@ import re
 from pathlib import Path
 
 import pytest
+from trials.command import microgpt, refused
 
-from microgpt.cli.app import run
-from tests.training.small import NAMES, fingerprint, finish, request
+from trials.small import NAMES, fingerprint, finish, request
 
 TEXT = "\n".join([*NAMES, "zoë", "añil"]) + "\n"
 COMMANDS = (("train", "--steps", "1", "--quiet", "--data"), ("prepare",))
 
 
-def _refused(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
-    assert run(arguments) == 3
-    said = capsys.readouterr().err.strip()
-    assert "\n" not in said
-    assert "Traceback" not in said
-    return said
-
-
 @pytest.mark.parametrize("data", [b"", b"\n\n \t\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"], ids=repr)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_a_text_without_ink_is_refused_by_name(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    command: tuple[str, ...],
-    data: bytes,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "it.txt").write_bytes(data)
+def test_a_text_without_ink_is_refused_by_name(cwd: Path, command: tuple[str, ...], data: bytes) -> None:
+    (cwd / "it.txt").write_bytes(data)
     out = ("--out", "tokens") if command[0] == "prepare" else ()
-    assert "it.txt: expected text" in _refused((*command, "it.txt", *out), capsys)
-    assert [path.name for path in tmp_path.iterdir()] == ["it.txt"]
+    assert "it.txt: expected text" in refused(microgpt(*command, "it.txt", *out, cwd=cwd), 3)
+    assert [path.name for path in cwd.iterdir()] == ["it.txt"]
 
 
 @pytest.mark.parametrize("data", [b"anna\n", b"anna\nanna\nanna\n"], ids=repr)
-def test_fewer_documents_than_the_split_needs_are_refused_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: bytes
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "it.txt").write_bytes(data)
-    assert "it.txt: expected at least 2 different lines" in _refused((*COMMANDS[0], "it.txt"), capsys)
+def test_fewer_documents_than_the_split_needs_are_refused_by_name(cwd: Path, data: bytes) -> None:
+    (cwd / "it.txt").write_bytes(data)
+    assert "it.txt: expected at least 2 different lines" in refused(microgpt(*COMMANDS[0], "it.txt", cwd=cwd), 3)
 
 
 DAMAGED = {
@@ -55,19 +37,12 @@ DAMAGED = {
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_is_no_utf_8_is_refused_with_its_byte(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    command: tuple[str, ...],
-    name: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_what_is_no_utf_8_is_refused_with_its_byte(cwd: Path, command: tuple[str, ...], name: str) -> None:
     out = ("--out", "tokens") if command[0] == "prepare" else ()
     for place in (0, 1, 17, 60):
         data, found = DAMAGED[name](place)
-        (tmp_path / "it.txt").write_bytes(data)
-        said = _refused((*command, "it.txt", *out), capsys)
+        (cwd / "it.txt").write_bytes(data)
+        said = refused(microgpt(*command, "it.txt", *out, cwd=cwd), 3)
         assert re.search(rf"it\.txt: .* at byte {found};", said), said
 
 

@@ -9,15 +9,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from trials.command import microgpt, refused
 
-from microgpt.cli.app import run
 from microgpt.data.reading import read
 from microgpt.lab.store import Store
 from microgpt.library import load
 from microgpt.training.find import listing
 from tests.conftest import FIXTURES
-from tests.hostile.training_readers import closed, opened
-from tests.training.small import resumed
+from trials.readers.of_training import closed, opened
+from trials.small import resumed
 
 OLD = FIXTURES / "schema_1"
 
@@ -83,21 +83,11 @@ def _newer_store(place: Path) -> None:
     ],
 )
 def test_what_a_newer_version_wrote_is_refused_and_left_alone(
-    old: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    change: Callable[[Path], None],
-    arguments: tuple[str, ...],
-    code: int,
-    told: str,
+    old: Path, change: Callable[[Path], None], arguments: tuple[str, ...], code: int, told: str
 ) -> None:
     change(old)
-    monkeypatch.chdir(old)
     before = _hashes(old)
-    assert run(arguments) == code
-    said = capsys.readouterr().err.strip()
-    assert told in said
-    assert "\n" not in said
+    assert told in refused(microgpt(*arguments, cwd=old), code)
     assert _hashes(old) == before
 
 

@@ -17,7 +17,7 @@ from microgpt.lab.plan import BUILT_IN, Plan, original, plan
 from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Texts
 from microgpt.lab.tuning import SEEDS, choice, middle, trials
-from tests.lab import few
+from trials import few
 
 TEXTS = Texts()
 

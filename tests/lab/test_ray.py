@@ -26,8 +26,8 @@ from microgpt.lab.store import Store
 from microgpt.lab.sweep import Record, Retried, Status, sweep
 from microgpt.lab.texts import Texts
 from tests.conftest import SOURCE
-from tests.lab import few
 from tests.lab.test_sweep import alive, counts, gone, place, workers
+from trials import few
 
 pytestmark = [
     pytest.mark.long,

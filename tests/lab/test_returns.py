@@ -150,4 +150,4 @@ def test_the_true_drop_lies_inside_the_interval_as_often_as_it_says(
     monkeypatch.syspath_prepend(BENCH.parent)
     bench = runpy.run_path(str(BENCH))
     found = bench["coverage"](bench["CASES"][number])
-    assert all(166 <= inside <= 194 for inside in found.inside), found
+    assert all(166 <= inside <= 194 for inside in found), found

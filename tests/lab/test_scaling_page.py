@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench import scaling_page
 
+from bench import scaling_page
 from microgpt.lab.audit.finding import SENTENCES
 from microgpt.lab.design_file import KEYS, read_design
 from microgpt.lab.plan import plan
 from microgpt.lab.schema import migrate
 from microgpt.lab.texts import Texts
 from microgpt.lab.tuning import Tuning
-from tests.lab import few
+from trials import few
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "SCALING.md").read_text(encoding="utf-8")

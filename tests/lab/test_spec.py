@@ -1,5 +1,6 @@
 """A run's identity, and that a sweep computes what a training computes."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from microgpt.training.loop import train
 from microgpt.training.prepare import prepare
 from microgpt.training.records import Finished
 from microgpt.training.request import AXES, COMPUTING, FREE, SCIENTIFIC, having
-from tests.lab import few
+from trials import few
 
 
 def spec(folder: Path, recipe: str = "default", **changes: Any) -> Spec:
@@ -137,3 +138,16 @@ def test_a_curve_has_the_mean_of_each_stretch() -> None:
 def test_standard_input_is_refused() -> None:
     with pytest.raises(UsageError, match="write it to a file"):
         Texts().spec(resolve("default", {"data": ("-",)}))
+
+
+def test_marking_a_run_as_lost_takes_no_memory_for_its_weights(tmp_path: Path) -> None:
+    """75 million weights would be 1.8 GB with their moments, in the worker that has just run out of memory."""
+    sizes = {"emb": 1024, "layer": 6, "steps": 5}
+    asked = few.planned(tmp_path, base=sizes, axes={"steps": (5,)}, seeds=(0,))
+    (spec,) = [member.spec for member in asked.members(asked.groups[0], {})]
+    tracemalloc.start()
+    record = Workshop().lost(spec, "there was not enough memory").record
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (record.status, record.params > 70e6) == ("failed", True)
+    assert most < 50e6

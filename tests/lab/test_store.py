@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import multiprocessing
 import os
-import random
 import shutil
 import sqlite3
 import sys
@@ -22,49 +21,12 @@ from microgpt.lab import store as rooms
 from microgpt.lab.lock import held
 from microgpt.lab.opening import connect, told
 from microgpt.lab.record import RunRecord
-from microgpt.lab.run import Curve, Trained
+from microgpt.lab.run import Curve
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
 from microgpt.lab.store import Store
 from microgpt.training.request import SCIENTIFIC
-from tests.waiting import PATIENCE, until
-
-SETTINGS = {
-    "steps": 30, "batch": 1, "lr": 0.01, "beta1": 0.85, "beta2": 0.99, "warmup": 0, "decay": "linear", "seed": 0,
-    "emb": 4, "head": 2, "layer": 1, "ctx": 8, "ff": 4, "norm_embeddings": True, "norm_head": False, "golden": False,
-    "initial": "gauss", "initial_scale": 0.08, "documents": "lines", "encoding": "utf-8", "normalize": "nfc",
-    "holdout": 0.2, "split_seed": 0, "order": "shuffled",
-}  # fmt: skip
-
-
-def trained(number: int = 0, **changes: object) -> Trained:
-    facts = {"data": "few", "data_sha256": "00", "kind": "lines", "engine": "array", "precision": "64"}
-    counts = {"params": 400, "params_embedding": 100, "params_head": 100, "params_body": 200, "holdout_documents": 3}
-    sums = {"tokens": 210, "unique_tokens": 100, "epochs": 2.1, "flop": 1e6, "unigram": 2.8, "uniform": 3.3}
-    record = RunRecord(
-        identity=f"{number:064x}",
-        sweeps=(),
-        role="study",
-        status="done",
-        settings=SETTINGS | {"seed": number},
-        loss=0.1 + 0.2,
-        loss_se=None,
-        training_loss=2.5,
-        samples=("añ", "", "<b>\n'\""),
-        seconds={"total": 0.25},
-        **facts,
-        **counts,
-        **sums,
-    )
-    return Trained(replace(record, **changes), Curve(2, (3.25, 2.5)))
-
-
-def filled(path: Path, runs: int = 3) -> Path:
-    with Store.open(path, create=True) as store:
-        store.begin("few", {"levels": 1, "seeds": [0]})
-        store.enroll("few", [(trained(number).record.identity, "study") for number in range(runs)])
-        for number in range(runs):
-            store.add(trained(number))
-    return path
+from trials.stores import SETTINGS, filled, trained
+from trials.waiting import PATIENCE, until
 
 
 def digest(path: Path) -> str:
@@ -145,14 +107,6 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> No
         assert len(store.records()) == 3
 
 
-def test_a_store_of_a_newer_schema_is_left_as_it_is(tmp_path: Path) -> None:
-    path = filled(tmp_path / "lab.db")
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    connection.close()
-    check_refused(path, "newer microgpt")
-
-
 def check_refused(path: Path, told: str = "") -> None:
     before = digest(path)
     for create in (False, True):
@@ -193,16 +147,6 @@ def test_values_that_no_store_has_are_refused(tmp_path: Path, change: str) -> No
     connection.close()
     with pytest.raises(StoreError), Store.open(path) as store:
         store.records()
-
-
-def test_a_view_in_the_place_of_a_table_is_not_read(tmp_path: Path) -> None:
-    path = filled(tmp_path / "lab.db")
-    with sqlite3.connect(path) as connection:
-        connection.execute("ALTER TABLE runs RENAME TO moved")
-        endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
-        connection.execute(f"CREATE VIEW runs AS {endless}")
-    connection.close()
-    check_refused(path, "found another at")
 
 
 def test_no_store_is_told_with_the_command_that_makes_one(tmp_path: Path) -> None:
@@ -263,28 +207,6 @@ def test_a_store_that_is_just_being_made_is_waited_for(tmp_path: Path) -> None:
     with Store.open(path) as store:
         assert len(store.records()) <= 3
     writer.join()
-
-
-def test_a_damaged_store_is_read_rightly_or_refused(tmp_path: Path) -> None:
-    sound = filled(tmp_path / "lab.db", 40).read_bytes()
-    with Store.open(tmp_path / "lab.db") as store:
-        whole = len(store.records())
-    stream, refused = random.Random(0), 0
-    for number in range(150):
-        path = tmp_path / f"{number}" / "lab.db"
-        path.parent.mkdir()
-        data = bytearray(sound)
-        for _ in range(1 + number % 8):
-            data[stream.randrange(len(data))] ^= 1 << stream.randrange(8)
-        path.write_bytes(data if number % 5 else data[: stream.randrange(1, len(data))])
-        before = digest(path)
-        try:
-            with Store.open(path) as store:
-                assert len(store.records()) <= whole
-        except StoreError as error:
-            refused += "\n" not in str(error)
-        assert digest(path) == before
-    assert refused > 20
 
 
 def _write(path: Path, enough: threading.Event) -> None:

@@ -16,7 +16,7 @@ from microgpt.cli.app import microgpt
 from microgpt.errors import StoreError
 from microgpt.lab import opening
 from microgpt.lab.store import Store
-from tests.lab.test_store import filled
+from trials.stores import filled
 
 VERBS = (
     "analyze runs",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.lab import origin
-from tests.lab.few import text
+from trials.few import text
 
 DESIGN = """
 name = "two"

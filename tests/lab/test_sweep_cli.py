@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from trials.command import Done, microgpt, spawned, succeeded
 
 from microgpt.cli.sweeping import note
 from microgpt.lab.sweep import Tuned
 from microgpt.lab.tuning import Choice
-from tests.command import Done, microgpt, spawned, succeeded
-from tests.lab import few
 from tests.lab.test_sweep import place
+from trials import few
 
 
 def refused(done: Done, code: int) -> str:
@@ -104,26 +104,17 @@ def test_what_can_not_be_is_refused_in_one_line(home: Path, arguments: list[str]
     assert told in refused(microgpt("sweep", *arguments, cwd=home), code)
 
 
-def test_sweeps_on_one_store_at_once_do_every_run_once(tmp_path: Path) -> None:
-    several(tmp_path, 2)
-
-
-@pytest.mark.long
-def test_many_sweeps_on_one_store_lose_and_repeat_nothing(tmp_path: Path) -> None:
-    several(tmp_path, 8)
-
-
-def several(folder: Path, count: int) -> None:
-    """So many at once: each waits or is told that the store is in use, and in the end all runs are there once."""
-    home = place(folder / "home")
+def test_two_sweeps_on_one_store_at_once_do_every_run_once(tmp_path: Path) -> None:
+    """Each waits or is told that the store is in use; trials/sharing.py has eight of them, some stopped or killed."""
+    home = place(tmp_path / "home")
     command = [sys.executable, "-m", "microgpt", "sweep", "few.toml", "--jobs", "1", "--json"]
     pipe = subprocess.PIPE
-    processes = [subprocess.Popen(command, cwd=home, stdout=pipe, stderr=pipe, text=True) for _ in range(count)]
+    processes = [subprocess.Popen(command, cwd=home, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
     ends = [(process.communicate(timeout=120), process.returncode) for process in processes]
     assert {code for _, code in ends} <= {0, 7}
     told = [json.loads(out) for (out, _), code in ends if code == 0]
     assert sum(end["done"] for end in told) == len(few.table(home / "lab.db")) == told[0]["planned"]
-    alone = place(folder / "alone")
+    alone = place(tmp_path / "alone")
     shutil.copy(home / "few.toml", alone)
     assert spawned("sweep", "few.toml", "--jobs", "1", cwd=alone).returncode == 0
     assert few.table(alone / "lab.db") == few.table(home / "lab.db")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials.command import microgpt, succeeded
 
 from microgpt.engines import why_not_fastest
 from microgpt.engines.array.engine import ArrayRunner
@@ -24,11 +25,10 @@ from microgpt.lab.sweep import Interrupted, Retried, Status
 from microgpt.lab.texts import Texts
 from microgpt.lab.trunk import carry_out_branches, shares, trunk
 from microgpt.lab.tuning import trials
-from tests.command import microgpt, succeeded
-from tests.lab import few
 from tests.lab.test_sweep import counts, kill, place, start
 from tests.lab.test_sweep_cli import refused
-from tests.waiting import until
+from trials import few
+from trials.waiting import until
 
 TIMES = ("seconds", "finished")
 LENGTHS = (10, 25, 60)

@@ -14,7 +14,7 @@ from microgpt.lab.cluster.driver import jobs_of
 from microgpt.lab.cluster.worker import Worker
 from microgpt.lab.run import Trained
 from microgpt.lab.texts import Texts
-from tests.lab import few
+from trials import few
 
 
 def test_without_ray_a_sweep_on_it_leaves_with_5_and_names_the_extra(

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from tests.studio.serving import Visit
+    from trials.serving import Visit
 
 NEEDED = {"starlette": "the extra studio", "uvicorn": "the extra studio", "httpx": "the package httpx"}
 
@@ -30,11 +30,20 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return Skipped.from_parent(parent, path=module_path) if missing() else None
 
 
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Any]:
+    """A real browser (playwright's Browser)."""
+    from tests.browser import browser
+
+    with browser() as found:
+        yield found
+
+
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator["Visit"]:
     """A visit to a studio without runs."""
     from microgpt.studio.studio import Studio
-    from tests.studio.serving import visit
+    from trials.serving import visit
 
     with visit(Studio(tmp_path / "runs")) as visiting:
         yield visiting

@@ -21,8 +21,8 @@ from microgpt.studio.kept import Kept
 from microgpt.studio.security import CODE_SECONDS, STRANGER_LIMIT, Keys
 from microgpt.studio.studio import Studio
 from tests.browser import browser, browser_page
-from tests.studio.serving import Visit
-from tests.waiting import PATIENCE, until
+from trials.serving import Visit
+from trials.waiting import PATIENCE, until
 
 HALF = b"GET / HTTP/1.1\r\nHost: 127"
 MOST = 6

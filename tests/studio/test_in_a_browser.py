@@ -14,22 +14,16 @@ from typing import Any
 import pytest
 
 from microgpt.training import checkpoint as checkpoints
-from tests.browser import Watched, browser, browser_page
-from tests.studio.serving import behind_a_proxy, listening
-from tests.training.small import finish, request
-from tests.waiting import until
+from tests.browser import Watched, browser_page
+from trials.serving import behind_a_proxy, listening
+from trials.small import finish, request
+from trials.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 READY = ".page[data-ready]"
 PAGES = ("train", "xray", "atoms", "compare", "scaling")
 HTML = "<img src=x onerror=alert(1)>"
 SLOW = {"engine": "array", "steps": "400000"}  # minutes, if nobody stops it
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[Any]:
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture
@@ -44,27 +38,16 @@ def address(out: Path) -> Iterator[str]:
         yield found
 
 
-def visited(opened: Any, address: str, **options: Any) -> Any:
+@contextlib.contextmanager
+def visited(opened: Any, address: str, **options: Any) -> Iterator[Watched]:
     """A fresh browser's first visit, without the tour; it may ask the studio alone."""
     root = address.split("#")[0]
     options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options
-    context = browser_page(opened, lambda url: url.startswith(root), **options)
-    return _Visit(context, address)
-
-
-class _Visit:
-    def __init__(self, context: Any, address: str) -> None:
-        self._context, self._address = context, address
-
-    def __enter__(self) -> Watched:
-        watched: Watched = self._context.__enter__()
-        watched.tab.goto(self._address)
+    with browser_page(opened, lambda url: url.startswith(root), **options) as watched:
+        watched.tab.goto(address)
         watched.tab.wait_for_selector(READY)
         watched.tab.click("#tour-skip")
-        return watched
-
-    def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)
+        yield watched
 
 
 def go(watched: Watched, address: str, **state: str) -> None:

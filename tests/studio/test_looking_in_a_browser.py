@@ -15,8 +15,8 @@ from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import tempered
 from tests.browser import Watched, browser, browser_page
-from tests.studio.serving import listening
-from tests.training.small import finish, request
+from trials.serving import listening
+from trials.small import finish, request
 
 pytestmark = pytest.mark.long
 NAME = "isabella"

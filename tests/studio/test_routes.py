@@ -14,8 +14,8 @@ from microgpt.studio.server import STATIC
 from microgpt.studio.studio import Studio
 from microgpt.studio.texts import Texts
 from microgpt.training.run_folder import REPORT, SAMPLES
-from tests.studio.serving import REFUSED, Visit, visit
-from tests.training.small import finish, request
+from trials.serving import REFUSED, Visit, visit
+from trials.small import finish, request
 
 HTML = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 

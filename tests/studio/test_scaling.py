@@ -10,33 +10,23 @@ from typing import Any
 
 import pytest
 
-from microgpt.lab.record import RunRecord
 from microgpt.lab.run import Trained
 from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
 from microgpt.lab.store import Store
 from microgpt.studio.scaling import Scaling
 from microgpt.studio.studio import Studio
-from tests.studio.serving import Visit, visit
+from trials.serving import Visit, visit
+from trials.stores import keep
 
 NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)
 LENGTHS = (1000, 2000, 4000, 8000, 16000)
 CROSSED = Design(sizes=SIZES, steps=LENGTHS, seeds=3, sweep="laws")
 
 
-def filled(path: Path, records: list[RunRecord]) -> Path:
-    with Store.open(path, create=True) as store:
-        for name in dict.fromkeys(name for run in records for name in run.sweeps):
-            store.begin(name, {"name": name})
-            store.enroll(name, [(run.identity, run.role) for run in records if name in run.sweeps])
-        for record in records:
-            store.add(Trained(record))
-    return path
-
-
 @pytest.fixture(scope="module")
 def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("scipy", reason="needs the extra lab")
-    return filled(tmp_path_factory.mktemp("scaling") / "lab.db", simulate(NAMES, CROSSED, Noise(), seed=1))
+    return keep(tmp_path_factory.mktemp("scaling") / "lab.db", simulate(NAMES, CROSSED, Noise(), seed=1))
 
 
 def test_no_store_says_how_to_make_one(here: Visit, tmp_path: Path) -> None:
@@ -100,7 +90,7 @@ def test_the_frontier_grows_with_the_budget(law: dict[str, Any]) -> None:
 
 def test_a_sweep_along_one_axis_has_a_law_of_that_axis_and_no_frontier(tmp_path: Path) -> None:
     pytest.importorskip("scipy", reason="needs the extra lab")
-    found = Scaling(filled(tmp_path / "lab.db", simulate(NAMES, Design(steps=LENGTHS), Noise(), seed=2))).law()
+    found = Scaling(keep(tmp_path / "lab.db", simulate(NAMES, Design(steps=LENGTHS), Noise(), seed=2))).law()
     assert {row[0] for row in found["numbers"]["rows"]} >= {"E", "B", "beta"}
     assert [curve["axis"] for curve in found["curves"]] == ["steps"]
     assert found["frontier"] is None
@@ -109,7 +99,7 @@ def test_a_sweep_along_one_axis_has_a_law_of_that_axis_and_no_frontier(tmp_path:
 
 def test_a_law_that_can_not_be_fitted_is_a_sentence(tmp_path: Path) -> None:
     pytest.importorskip("scipy", reason="needs the extra lab")
-    few = filled(tmp_path / "lab.db", simulate(NAMES, Design(steps=(1000, 2000)), Noise(), seed=2))
+    few = keep(tmp_path / "lab.db", simulate(NAMES, Design(steps=(1000, 2000)), Noise(), seed=2))
     found = Scaling(few).law()
     assert found["reason"].startswith("No law was fitted.")
     assert "expected" in found["reason"].lower() or "needs" in found["reason"]
@@ -118,12 +108,12 @@ def test_a_law_that_can_not_be_fitted_is_a_sentence(tmp_path: Path) -> None:
 def test_the_store_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
     pytest.importorskip("scipy", reason="needs the extra lab")
     records = simulate(NAMES, Design(steps=LENGTHS), Noise(), seed=3)
-    scaling = Scaling(filled(tmp_path / "lab.db", records[:6]))
+    scaling = Scaling(keep(tmp_path / "lab.db", records[:6]))
     os.utime(tmp_path / "lab.db", (time.time() - 60,) * 2)  # long settled
     first = scaling.show()
     assert scaling.show(seen=first["stamp"]) == {"stamp": first["stamp"]}
     assert scaling.show() is first
-    filled(tmp_path / "lab.db", records)
+    keep(tmp_path / "lab.db", records)
     second = scaling.show(seen=first["stamp"])
     assert (first["runs"], second["runs"]) == (6, len(records))
 
@@ -131,7 +121,7 @@ def test_the_store_is_read_again_only_when_it_has_changed(tmp_path: Path) -> Non
 def test_a_look_leaves_a_sweep_free_to_write(tmp_path: Path) -> None:
     pytest.importorskip("scipy", reason="needs the extra lab")
     records = simulate(NAMES, Design(steps=LENGTHS), Noise(), seed=3)
-    path = filled(tmp_path / "lab.db", records[:6])
+    path = keep(tmp_path / "lab.db", records[:6])
     scaling = Scaling(path)
     with Store.open(path, create=True) as store:
         store.enroll("steps", [(run.identity, run.role) for run in records])
@@ -146,7 +136,7 @@ def test_the_sweep_that_is_asked_for_is_shown_else_the_newest(tmp_path: Path) ->
     pytest.importorskip("scipy", reason="needs the extra lab")
     steps = simulate(NAMES, Design(steps=LENGTHS), Noise(), seed=3)
     sizes = simulate(NAMES, Design(sizes=SIZES, steps=(3000,), sweep="params"), Noise(), seed=4)
-    scaling = Scaling(filled(tmp_path / "lab.db", steps + sizes))
+    scaling = Scaling(keep(tmp_path / "lab.db", steps + sizes))
     assert (scaling.show()["sweep"], scaling.show()["sweeps"]) == ("params", ["params", "steps"])
     assert {line["axis"] for line in scaling.show("steps")["lines"]} == {"steps"}
     assert scaling.show("gone")["sweep"] == "params"
@@ -155,7 +145,7 @@ def test_the_sweep_that_is_asked_for_is_shown_else_the_newest(tmp_path: Path) ->
 def test_a_sweep_without_finished_runs_says_so(tmp_path: Path) -> None:
     [record, *_] = simulate(NAMES, Design(steps=LENGTHS), Noise(), seed=3)
     failed = replace(record, status="failed", loss=None, error="it broke")
-    found = Scaling(filled(tmp_path / "lab.db", [failed])).show()
+    found = Scaling(keep(tmp_path / "lab.db", [failed])).show()
     assert (found["points"], "no finished runs" in found["sentence"]) == ([], True)
 
 

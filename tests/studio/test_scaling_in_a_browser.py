@@ -9,11 +9,13 @@ import pytest
 
 from microgpt.lab.simulate import SIZES, Design, Noise, simulate
 from microgpt.studio.scaling import EMPTY, Scaling
-from tests.browser import Watched, browser, browser_page
-from tests.lab.few import carry_out, planned
-from tests.studio.serving import listening
-from tests.studio.test_scaling import NAMES, filled
+from tests.browser import Watched, browser_page
+from tests.studio.test_scaling import NAMES
+from trials.few import carry_out, planned
+from trials.serving import listening
+from trials.stores import keep
 
+pytest.importorskip("scipy", reason="needs the extra lab")
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 AXES = {"steps": (10, 20, 40, 80), "emb": (4, 8, 16)}
 DOTS = "#main .chart svg circle:not(.ring)"
@@ -29,13 +31,6 @@ FRAMES = """() => new Promise((done) => {
   };
   requestAnimationFrame(step);
 })"""
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[Any]:
-    pytest.importorskip("scipy", reason="needs the extra lab")
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture
@@ -105,7 +100,7 @@ def test_a_sweep_that_runs_fills_the_page(visit: Any, tmp_path: Path) -> None:
 def test_two_thousand_points_are_drawn_and_answer_the_pointer(visit: Any, tmp_path: Path) -> None:
     lengths = tuple(range(1000, 26000, 50))
     records = simulate(NAMES, Design(sizes=SIZES, steps=lengths, seeds=1, sweep="laws"), Noise(), seed=1)
-    tab = visit(filled(tmp_path / "lab.db", [replace(run, samples=("anna",)) for run in records])).tab
+    tab = visit(keep(tmp_path / "lab.db", [replace(run, samples=("anna",)) for run in records])).tab
     assert tab.locator(DOTS).count() == len(records) == 2000
     tab.evaluate(FRAMES)
     assert tab.locator(".hover-card").inner_text()

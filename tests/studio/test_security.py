@@ -13,7 +13,7 @@ import pytest
 from microgpt.studio.security import BODY_LIMIT, ENTER, TEXT_LIMIT, Keys
 from microgpt.studio.server import create
 from microgpt.studio.studio import Studio
-from tests.studio.serving import HOST, PORT, TestClient, Visit, visit
+from trials.serving import HOST, PORT, TestClient, Visit, visit
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 HOSTS = ("evil.example", "127.0.0.1", f"127.0.0.1:{PORT + 1}", f"evil.example:{PORT}", f"127.0.0.1.evil:{PORT}", "")

@@ -12,7 +12,7 @@ import pytest
 
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.studio.server import PORTS_TRIED, STATIC, Place, listen
-from tests.studio.serving import behind_a_proxy, listening
+from trials.serving import behind_a_proxy, listening
 
 
 def test_a_port_that_is_taken_gives_way_to_the_next_or_is_a_fault() -> None:

@@ -19,9 +19,9 @@ from microgpt.studio.worker import Curve
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.tables import LOSSES
-from tests.studio.serving import REFUSED, Visit, visit
-from tests.training.small import finish
-from tests.waiting import until
+from trials.serving import REFUSED, Visit, visit
+from trials.small import finish
+from trials.waiting import until
 
 SMALL = {"engine": "array", "emb": 8, "head": 2, "ctx": 8, "samples": 3, "holdout": 0.005}
 

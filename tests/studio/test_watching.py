@@ -24,8 +24,8 @@ from microgpt.training.records import Finished
 from microgpt.training.request import Request
 from microgpt.training.run_folder import HISTORY, RunFolder
 from microgpt.training.session import Session
-from tests.training.small import request
-from tests.waiting import until
+from trials.small import request
+from trials.waiting import until
 
 
 def checkpoint(step: int = 0) -> Checkpoint:

@@ -13,27 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgpt.data.choices import Kind
-from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
 from microgpt.engines.contract import EngineConfig
 from microgpt.errors import CheckpointError, DataError, DivergedError, MicrogptError
-from microgpt.model.ledger import ledger, params, tensors
-from microgpt.model.settings import ModelConfig
-from microgpt.model.state import fresh
+from microgpt.model.ledger import ledger, tensors
 from microgpt.studio import pictures, xray
 from microgpt.studio.kept import Kept
 from microgpt.studio.parameters import whole
 from microgpt.studio.xray import Reading
 from microgpt.training.checkpoint import Checkpoint
-from tests.training.small import finish, request
+from tests import models
+from trials.small import finish, request
 
-LETTERS = Tokenizer.of("abcdefgh é\n")
 
-
-def model_of(tokenizer: Tokenizer = LETTERS, kind: Kind = "lines", seed: int = 1, **sizes: Any) -> Checkpoint:
-    model = ModelConfig(tokenizer.vocabulary, **({"emb": 8, "head": 2, "ctx": 8} | sizes))
-    weights = np.random.default_rng(seed).normal(0, 0.4, params(model))
-    return Checkpoint(fresh(model, weights), tokenizer, kind, None, has_moments=False)
+def model_of(*arguments: Any, **sizes: Any) -> Checkpoint:
+    """A small one."""
+    return models.model_of(*arguments, **{"emb": 8, "head": 2, "ctx": 8} | sizes)
 
 
 def reading_of(checkpoint: Checkpoint, prompt: str) -> Reading:
@@ -111,7 +106,7 @@ def sentence(act: Callable[[], object]) -> str | None:
 def test_whatever_is_typed_gives_a_reading_or_one_sentence(prompt: str) -> None:
     checkpoint = model_of()
     said = sentence(lambda: reading_of(checkpoint, prompt))
-    if set(prompt) <= set(LETTERS.characters) - {"\n"}:
+    if set(prompt) <= set(models.LETTERS.characters) - {"\n"}:
         assert said is None
     else:
         assert said

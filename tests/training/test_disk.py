@@ -5,37 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
-from bench.faults import power
-from bench.faults.disk import recorded, replay, survives
-from bench.faults.recording import Call, lacking, mark, record
-from bench.faults.scenes import SCENES, Scene
+
+from trials import power
+from trials.disk import recorded, survives
+from trials.recording import Call, lacking, mark, record
+from trials.scenes import SCENES, Scene
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "it can be recorded")
-EVERYDAY = ("run",)
-everyday = pytest.mark.parametrize(
-    "scene",
-    [pytest.param(scene, id=scene.name, marks=() if scene.name in EVERYDAY else pytest.mark.long) for scene in SCENES],
-)
-
-
-@everyday
-def test_death_at_any_call_leaves_the_old_state_or_the_new(scene: Scene) -> None:
-    outcome = replay(scene, power.deaths, 10, seed=0)
-    assert outcome.lost == 0, outcome.figures
-    assert outcome.trials == 10
-
-
-@everyday
-def test_a_loss_of_power_leaves_what_was_acknowledged_whole(scene: Scene) -> None:
-    outcome = replay(scene, power.losses, 10, seed=0)
-    assert outcome.lost == 0, outcome.figures
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("scene", SCENES, ids=[scene.name for scene in SCENES])
-def test_a_thousand_losses_of_power_leave_what_was_acknowledged_whole(scene: Scene) -> None:
-    outcome = replay(scene, power.losses, 1000, seed=1)
-    assert outcome.lost == 0, outcome.figures
 
 
 def test_a_commit_of_the_store_is_told_when_its_journal_can_not_come_back(tmp_path: Path) -> None:
@@ -114,8 +90,7 @@ def faults(scene: Scene, place: Path) -> set[str]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("act", "lost_after"),
-    [(in_place, {1}), (without_sync, {1, 2}), (without_sync_of_the_folder, {2})],
+    ("act", "lost_after"), [(in_place, {1}), (without_sync, {1, 2}), (without_sync_of_the_folder, {2})]
 )
 def test_the_replay_finds_a_program_that_forgets_something(act, lost_after, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert faults(Scene("it", "", act, check), tmp_path) == {f"after {marks} marks)"[-13:] for marks in lost_after}

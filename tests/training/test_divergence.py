@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench.faults import divergence
 
 from microgpt.errors import DivergedError, UsageError
 from microgpt.library import load
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.loop import train
 from microgpt.training.run_folder import RunFolder
-from tests.training.small import finish, request, stopped_at
+from trials import divergence
+from trials.small import finish, request, stopped_at
 
 
 def reopened(folder: Path) -> int:
@@ -77,14 +77,3 @@ def test_nothing_that_is_not_finite_is_written(tmp_path: Path, part: str, poison
 
 def test_weights_alone_of_a_finite_run_are_written(tmp_path: Path) -> None:
     assert checkpoints.to_bytes(checkpoints.shared(finish(request(tmp_path)).checkpoint))
-
-
-def test_some_divergences_of_every_kind() -> None:
-    found = divergence.divergences(20, seed=1)
-    assert found.lost == 0, found.figures
-
-
-@pytest.mark.long
-def test_many_divergences_of_every_kind() -> None:
-    found = divergence.divergences(200, seed=2)
-    assert found.lost == 0, found.figures

@@ -8,7 +8,7 @@ import pytest
 from microgpt.model.cost import step_cost
 from microgpt.training.estimate import estimate, flop
 from microgpt.training.prepare import prepare
-from tests.training.small import request
+from trials.small import request
 
 
 def test_the_operations_are_those_of_all_steps(tmp_path: Path) -> None:

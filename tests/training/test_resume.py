@@ -1,6 +1,5 @@
 """Going on with a run: bit by bit the same, refused where it would be another, extended in a new folder."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,38 +18,9 @@ from microgpt.training.prepare import engine_config
 from microgpt.training.records import Note, Progress, Saved
 from microgpt.training.resume import resume
 from microgpt.training.run_folder import RunFolder
-from tests.training.small import NAMES, fingerprint, finish, request, resumed, stopped_at, text
+from trials.small import NAMES, fingerprint, finish, request, resumed, stopped_at, text
 
 STEPS = 50
-
-
-SOME, EVERY = (1, 2, 17, STEPS - 1), range(1, STEPS)
-
-
-@pytest.mark.parametrize("steps", [SOME, pytest.param(EVERY, marks=pytest.mark.long)], ids=["some", "every"])
-@pytest.mark.parametrize(
-    ("engine", "precision", "recipe"),
-    [
-        ("array", "64", "default"),
-        ("array", "32", "default"),
-        ("array", "64", "karpathy"),
-        ("atomic", "64", "default"),
-        pytest.param("atomic", "64", "karpathy", marks=pytest.mark.long),
-    ],
-)
-def test_resumed_at_any_step_a_run_ends_bit_by_bit_the_same(
-    tmp_path: Path, engine: str, precision: str, recipe: str, steps: Sequence[int]
-) -> None:
-    sizes = {"emb": 2, "head": 1, "ctx": 4} if engine == "atomic" else {"batch": 2}
-    asked = request(tmp_path, recipe, engine=engine, precision=precision, steps=STEPS, **sizes)
-    whole = finish(asked)
-    for step in steps:
-        stopped_at(replace(asked, name=f"at{step}", save_every=step), step)
-        again = resumed(tmp_path / "runs" / f"at{step}")
-        assert fingerprint(again.checkpoint) == fingerprint(whole.checkpoint), f"stopped at step {step}"
-        assert np.array_equal(again.losses, whole.losses)
-        assert again.result.samples == whole.result.samples
-        assert again.result.loss == whole.result.loss
 
 
 def test_a_run_that_died_goes_on_from_its_last_save(tmp_path: Path) -> None:
@@ -142,18 +112,6 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     stopped_at(request(tmp_path, save_every=20), 20)
     with pytest.raises(UsageError, match="found 'colour'"):
         list(resume(tmp_path / "runs" / "run", {"colour": "red"}))
-
-
-def test_another_engine_goes_on_from_the_same_state_with_a_note(tmp_path: Path) -> None:
-    asked = request(tmp_path, save_every=20)
-    stopped_at(asked, 20)
-    whole = finish(replace(asked, name="whole"))
-    records = list(resume(tmp_path / "runs" / "run", {"engine": "atomic"}))
-    assert any(isinstance(record, Note) and "engine array -> atomic" in record.text for record in records)
-    first = next(record for record in records if isinstance(record, Progress))
-    assert abs(first.losses[0] - whole.losses[20]) < 1e-12
-    end = checkpoints.read(tmp_path / "runs" / "run" / "weights.safetensors")
-    assert np.abs(end.state.weights - whole.checkpoint.state.weights).max() < 1e-9
 
 
 def test_a_changed_text_is_refused(tmp_path: Path) -> None:

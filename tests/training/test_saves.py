@@ -17,7 +17,7 @@ from microgpt.training.loop import train
 from microgpt.training.records import Saved
 from microgpt.training.run_folder import RunFolder
 from tests.training.disk import Death, Dying, Failing
-from tests.training.small import fingerprint, finish, request, resumed, stopped_at
+from trials.small import fingerprint, finish, request, resumed, stopped_at
 
 EVERY, STEPS = 4, 8
 

@@ -18,7 +18,7 @@ from microgpt.training.records import Evaluated, Finished, Note, Progress, Recor
 from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.selection import lowest, spread, waited
-from tests.training.small import fingerprint, finish, request, resumed, stopped_at
+from trials.small import fingerprint, finish, request, resumed, stopped_at
 
 OVERFIT = {"steps": 300, "emb": 16, "lr": 0.05, "holdout": 0.4, "eval_every": 20, "decay": "constant"}
 

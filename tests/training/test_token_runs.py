@@ -18,7 +18,7 @@ from microgpt.training.description import from_json, to_json
 from microgpt.training.records import Finished
 from microgpt.training.request import Request
 from microgpt.training.resume import resume
-from tests.training.small import finish, last, request, resumed, stopped_at
+from trials.small import finish, last, request, resumed, stopped_at
 
 PROSE = "Ein Löwe lag im Schatten.\nKam die Maus, die ihn nicht sah.\n\n" * 40
 

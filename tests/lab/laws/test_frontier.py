@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from bench.isoflop import BUDGETS, Case, trial
 
+from bench.isoflop import BUDGETS, Case, trial
 from microgpt import library
 from microgpt.errors import DataError
 from microgpt.lab.laws.bootstrap import bootstrap

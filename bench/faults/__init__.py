@@ -1,1 +1,0 @@
-"""Faults and bad input, each tried many times: `python -m bench.faults` fills the table of docs/RELIABILITY.md."""

@@ -1,0 +1,21 @@
+"""Models that nobody trained, whose weights tell every character from every other."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from microgpt.data.choices import Kind
+from microgpt.data.tokenizer import Tokenizer
+from microgpt.model.ledger import params
+from microgpt.model.settings import ModelConfig
+from microgpt.model.state import fresh
+from microgpt.training.checkpoint import Checkpoint
+
+LETTERS: Final = Tokenizer.of("abcdefgh é\n")
+
+
+def model_of(tokenizer: Tokenizer = LETTERS, kind: Kind = "lines", seed: int = 1, **sizes: Any) -> Checkpoint:
+    """A model of some sizes; its weights are exact in float32 and large enough for every part of it to matter."""
+    model = ModelConfig(tokenizer.vocabulary, **sizes)
+    weights = np.random.default_rng(seed).normal(0, 0.4, params(model)).astype("f4").astype("f8")
+    return Checkpoint(fresh(model, weights), tokenizer, kind, None, has_moments=False)
