@@ -160,3 +160,8 @@ def test_runs_that_no_law_fits_end_in_warnings_of_ours_alone() -> None:
     with np.errstate(over="raise"):
         assert np.isfinite(form.natural(theta)["A"]).all()
         assert np.isfinite(form.loss(theta, drawn(Plan(3, 3, 1)))).all()
+
+
+def test_losses_exactly_on_a_law_are_no_fault() -> None:
+    params, tokens = np.repeat([1e3, 1e4, 1e5], 3), np.tile([1e4, 1e5, 1e6], 3)
+    assert "One run moves" not in warned(points(params, tokens, 1 + 10 / params**0.3 + 10 / tokens**0.3))
