@@ -51,18 +51,22 @@ def write(faults: list[Fault]) -> None:
 
 def table(faults: list[Fault], results: dict[str, Result]) -> str:
     """The table in Markdown, with what it was measured on under it."""
-    lines = ["| # | fault | a trial, survived when | trials | survived | and |", "|--:|---|---|--:|--:|---|"]
+    lines = ["| # | fault | a trial, survived when | survived | and |", "|--:|---|---|--:|---|"]
     above = ""
     for fault in faults:
         if result := results.get(fault.name):
-            counts = f"{result.trials:,} | {result.survived:,}"
-            rest = f"{counts} | {result.figures}"
+            lost = "" if result.survived == result.trials else f" of {result.trials:,}"
+            rest = f"{result.survived:,}{lost} | {result.figures}"
         else:
-            rest = "not run | |"
+            rest = "not run |"
         proof = "as above" if fault.proof == above else fault.proof
         above = fault.proof
         lines.append(f"| {fault.number} | {fault.title[0].upper()}{fault.title[1:]} | {proof} | {rest} |")
-    machines = sorted({results[fault.name].machine for fault in faults if fault.name in results})
+    commits: dict[str, set[str]] = {}
+    for machine in (results[fault.name].machine for fault in faults if fault.name in results):
+        where, _, commit = machine.rpartition(", commit ")
+        commits.setdefault(where, set()).add(commit)
     minutes = sum(results[fault.name].seconds for fault in faults if fault.name in results) / 60
-    told = "".join(f"- {line}\n" for line in machines)
-    return "\n".join(lines) + f"\n\nMeasured in {minutes:.0f} minutes of trials on:\n\n{told}"
+    told = "".join(f"- {where}, commits {', '.join(sorted(found))}\n" for where, found in sorted(commits.items()))
+    under = f"A number alone says that all trials were survived. Measured in {minutes:.0f} minutes of trials on:"
+    return "\n".join(lines) + f"\n\n{under}\n\n{told}"
