@@ -109,6 +109,16 @@ def test_the_programs_and_targets_that_pages_name_are_there() -> None:
             assert target in targets, f"{page}: make {target}"
 
 
+def test_the_files_and_rooms_of_the_architecture_are_there() -> None:
+    text = PAGES["ARCHITECTURE.md"].read_text("utf-8")
+    named = re.findall(r"`([\w/]+\.(?:py|c|js))`", text)
+    assert len(named) > 30
+    for name in named:
+        assert (ROOT / name).exists() or [*SOURCE.rglob(name)], name
+    for room in (path for path in SOURCE.glob("[a-z]*") if path.suffix in ("", ".py")):
+        assert re.search(rf" {re.escape(room.name)}[/, ]", text), room.name  # in the map
+
+
 @pytest.mark.parametrize(("page", "file", "line"), QUOTES)
 def test_a_quoted_line_stands_in_its_file(page: str, file: str, line: str) -> None:
     assert line.strip() in map(str.strip, (SOURCE / file).read_text("utf-8").splitlines())
