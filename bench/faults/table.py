@@ -1,8 +1,9 @@
 """What the trials came to, kept in results.json, and the table of docs/RELIABILITY.md that is made of it."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from bench.faults.fault import ROOT, Fault, Outcome
 
 RESULTS: Final = Path(__file__).with_name("results.json")
 DOCUMENT: Final = ROOT / "docs" / "RELIABILITY.md"
+NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 BEGIN, END = "<!-- the table: python -m bench.faults -->", "<!-- end of the table -->"
 
 
@@ -60,7 +62,7 @@ def table(faults: list[Fault], results: dict[str, Result]) -> str:
         rows = [(fault.title[0].upper() + fault.title[1:], results.get(fault.name)) for fault in group]
         titles = _together([title for title, _ in rows])
         survived = "<br>".join(_survived(result) for _, result in rows)
-        figures = "<br>".join(result.figures if result else "" for _, result in rows)
+        figures = _at_once([result.figures if result else "" for _, result in rows])
         lines.append(f"| {number} | {titles} | {proof} | {survived} | {figures} |")
     measured = [results[fault.name] for fault in faults if fault.name in results]
     commits: dict[str, set[str]] = {}
@@ -79,6 +81,17 @@ def _together(titles: list[str]) -> str:
     same = [each[0] for each in takewhile(lambda each: len(set(each)) == 1, zip(*words, strict=False))]
     rest = "<br>".join(" ".join(each[len(same) :]) for each in words)
     return " ".join([*same, rest]).rstrip()
+
+
+def _at_once(figures: list[str]) -> str:
+    """Figures of one wording with the words said once, each number as 1/2/3; others line by line."""
+    words = [NUMBER.split(text) for text in figures]
+    if any(each != words[0] for each in words):
+        return "<br>".join(figures)
+    numbers = [
+        same[0] if len({*same}) == 1 else "/".join(same) for same in zip(*map(NUMBER.findall, figures), strict=True)
+    ]
+    return "".join(map("".join, zip_longest(words[0], numbers, fillvalue="")))
 
 
 def _survived(result: Result | None) -> str:
