@@ -10,8 +10,6 @@ In the last cases the law is off: by half a run's scatter in each cell, and in i
 with gamma 0.9; there `--form joint` is right. `warned` counts the fits that told of a wrong form.
 """
 
-import argparse
-import json
 from typing import Any
 
 import numpy as np
@@ -99,18 +97,12 @@ def told(case: str, simulations: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=100)
-    parser.add_argument("--only", choices=[*CASES], nargs="*", default=[*CASES])
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    rows = dict[str, Any]()
+    arguments = machine.asked(__doc__, simulations=100, only=[*CASES])
     for case in arguments.only:
-        rows[case] = told(case, arguments.simulations)
-        if not arguments.json:
-            numbers = (f"{name} {x:.3g}" if isinstance(x, float) else f"{name} {x}" for name, x in rows[case].items())
-            print(f"{case}: {', '.join(numbers)}; of {arguments.simulations}", flush=True)
-    print(json.dumps({"machine": machine.machine(), "cases": rows}) if arguments.json else machine.line())
+        row = told(case, arguments.simulations)
+        numbers = (f"{name} {x:.3g}" if isinstance(x, float) else f"{name} {x}" for name, x in row.items())
+        print(f"{case}: {', '.join(numbers)}; of {arguments.simulations}", flush=True)
+    print(machine.line())
 
 
 if __name__ == "__main__":
