@@ -23,7 +23,6 @@ from microgpt.training.loop import train
 from microgpt.training.records import Finished
 from microgpt.training.request import Request
 from microgpt.training.run_folder import HISTORY, RunFolder
-from microgpt.training.session import Session
 from tests.training.small import request
 from tests.waiting import until
 
@@ -108,10 +107,8 @@ def looks_of_a_quick_machine(monkeypatch: pytest.MonkeyPatch, asked: Request, fa
         if kind == "look":
             looks[values["step"]] = values
 
-    def opens(*parts: Any) -> Session:
-        return Watched(*parts).watch_with(Control(lambda phase: None), publish, history=False)
-
-    *_, end = train(asked, deadline=time.perf_counter() + 1e6, most=600, opens=opens)
+    observer = Watched(Control(lambda phase: None), publish, history=False)
+    *_, end = train(asked, deadline=time.perf_counter() + 1e6, most=600, observer=observer)
     assert isinstance(end, Finished)
     assert end.result.steps == end.result.steps_taken == 600
     return looks

@@ -19,7 +19,7 @@ from microgpt.training.prepare import Prepared, moved, ready_engine, restore, se
 from microgpt.training.records import Note, Record
 from microgpt.training.request import COMPUTING, FREE, Request
 from microgpt.training.run_folder import WEIGHTS, RunFolder, resumable
-from microgpt.training.session import Opener, Past, Session, Stop, never
+from microgpt.training.session import Observer, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
 
@@ -33,7 +33,7 @@ def resume(
     *,
     stop: Stop = never,
     split: Split | None = None,
-    opens: Opener = Session,
+    observer: Observer | None = None,
 ) -> Generator[Record, None, None]:
     """Go on with a run; records as those of `train`. `changes` are the settings that the person gave.
 
@@ -73,7 +73,7 @@ def resume(
             prepared, folder = _branch(prepared, origin)
             held.enter_context(folder.locked())
         past = _past(folder, rows, checkpoint.state.step, origin.path if own else run)
-        yield from records(opens(prepared, engine, folder, past, watch), stop, notes)
+        yield from records(Session(prepared, engine, folder, past, watch), stop, notes, observer)
 
 
 def _is_state_of(checkpoint: Checkpoint, folder: RunFolder) -> bool:

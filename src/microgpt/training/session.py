@@ -5,6 +5,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -70,7 +71,6 @@ class Session:
         self.committed_step = self.step  # that of the weights in the folder
         self.best: Best | None = None
         self._best_saved = True
-        self._held_out: Sequence[Tokens] | None = None
 
     def open(self) -> None:
         """Hand the state to the engine, which may compile now."""
@@ -85,6 +85,11 @@ class Session:
         kept, loss = folder.read_best(), lowest(self.evaluations)
         if kept and any((step, found) == (kept.state.step, loss) for step, found, _ in self.evaluations):
             self.best = Best(kept.state.step, loss, kept.state)
+
+    @cached_property
+    def held_out(self) -> Sequence[Tokens]:
+        """The held-out sequences, made when they are first looked at."""
+        return self.dataset.held_out()
 
     @property
     def run(self) -> str | None:
@@ -208,9 +213,7 @@ class Session:
         between."""
         if not self.dataset.holdout_documents:
             return None
-        if self._held_out is None:
-            self._held_out = self.dataset.held_out()
-        sequences, parts = spread(self._held_out, documents), []
+        sequences, parts = spread(self.held_out, documents), []
         with self.watch.measure("evaluate"):
             for part in evaluations(self.runner, sequences):
                 parts.append(part)
@@ -262,8 +265,22 @@ class Session:
         )
 
 
-# Makes a session: Session itself, or a kind of it that looks in between.
-Opener = Callable[[Prepared, Engine, RunFolder | None, Past, Stopwatch], Session]
+class Observer:
+    """Who looks at a training between two calls of its engine; this one does nothing."""
+
+    def opened(self, session: Session) -> None:
+        """The engine is open, and no step of this session is taken yet."""
+
+    def chunk(self, session: Session, count: int) -> int:
+        """How many of the next `count` steps are to be taken in one call: one or more."""
+        return count
+
+    def advanced(self, session: Session, done: Progress, seconds: float) -> None:
+        """Steps were taken, in so many seconds."""
+
+    def ends_evaluation(self, stop: Stop) -> bool:
+        """Whether an evaluation ends in its midst."""
+        return stop()
 
 
 def gentler(settings: Settings) -> float:
