@@ -24,7 +24,7 @@ from microgpt.data.split import Split
 from microgpt.errors import MicrogptError
 from microgpt.recipes.budget import fit
 from microgpt.studio.answers import finite
-from microgpt.studio.control import Control
+from microgpt.studio.control import ACTIONS, Control
 from microgpt.studio.looks import read_looks, write_looks
 from microgpt.studio.watched import Watched
 from microgpt.training.loop import train
@@ -98,7 +98,7 @@ class Worker:
         """Do what the studio says, for as long as there is one."""
         with contextlib.suppress(EOFError, OSError):
             while True:
-                getattr(self.control, self._pipe.recv())()
+                ACTIONS[self._pipe.recv()](self.control)
         self.control.end()
         time.sleep(ORPHANED)
         leave_orphaned()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from microgpt.data.split import Split
-from microgpt.training.checkpoint import Checkpoint, trained
+from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.estimate import estimate
 from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
@@ -67,7 +67,7 @@ def train(
 
 def new_folder(checkpoint: Checkpoint, out: Path, losses: bytes = b"", evaluations: bytes = b"") -> RunFolder:
     """The folder of a new run, with its first commit."""
-    training = trained(checkpoint)
+    training = checkpoint.trained
     path = out / (training.request.name or new_name(training.provenance.name))
     told = {"run": str(path), "steps": training.request.settings.steps}
     first = report(training, checkpoint.kind, "unfinished", told)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from microgpt.machine import free_memory, main_memory
 from microgpt.model.cost import activation_bytes, state_bytes
 from microgpt.model.settings import ModelConfig, Precision, Settings
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
-from microgpt.training.checkpoint import Checkpoint, trained
+from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.description import Provenance, Training
 from microgpt.training.request import Request
 
@@ -42,11 +42,15 @@ class Prepared:
 
     @property
     def training(self) -> Training:
-        return trained(self.checkpoint)
+        return self.checkpoint.trained
 
     @property
     def request(self) -> Request:
         return self.training.request
+
+    def noting(self, **changes: Any) -> "Prepared":
+        """The same with other facts of its training, named as the fields of `Training`."""
+        return replace(self, checkpoint=self.checkpoint.noting(**changes))
 
 
 def prepare(request: Request, split: Split | None = None, begin: Checkpoint | None = None) -> Prepared:
@@ -84,9 +88,7 @@ def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None
     """The text of a run that goes on. Raises `DataError` where it has changed, `UsageError` beyond the machine."""
     request = settled(request)
     check_memory(request.settings, checkpoint.model, device=request.device)
-    dataset = dataset_of(checkpoint, split)
-    training = replace(trained(checkpoint), request=request, ranks=ranks())
-    return Prepared(dataset, replace(checkpoint, training=training))
+    return Prepared(dataset_of(checkpoint, split), checkpoint.noting(request=request, ranks=ranks()))
 
 
 def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
@@ -112,8 +114,7 @@ def moved(checkpoint: Checkpoint, data: Sequence[str]) -> Checkpoint:
     for a checkpoint without a text."""
     if checkpoint.training is None:
         raise UsageError("--data: this file was made to be shared and knows no text of its own; leave it out.")
-    provenance = replace(checkpoint.training.provenance, sources=absolute(data))
-    return replace(checkpoint, training=replace(checkpoint.training, provenance=provenance))
+    return checkpoint.noting(provenance=replace(checkpoint.training.provenance, sources=absolute(data)))
 
 
 def is_own(checkpoint: Checkpoint, data: Sequence[str]) -> bool:
@@ -127,8 +128,7 @@ def is_own(checkpoint: Checkpoint, data: Sequence[str]) -> bool:
 
 def another_text(checkpoint: Checkpoint, found: str) -> DataError:
     """What to say where a text, of the hash `found`, is not the one that a checkpoint was trained on."""
-    assert checkpoint.training is not None
-    provenance = checkpoint.training.provenance
+    provenance = checkpoint.trained.provenance
     return DataError(
         f"{', '.join(provenance.sources)}: expected the text of this run (SHA-256 {provenance.sha256[:12]}…), found "
         f"another ({found[:12]}…); {_ELSEWHERE}; else restore it, or begin a new run."
@@ -172,8 +172,7 @@ def ready_engine(prepared: Prepared, asked: str, precision: str) -> tuple[Prepar
         if asked != "auto":
             raise
         reason, request = str(fault), settled(replace(request, engine=EVERYWHERE, precision=precision))
-        training = replace(prepared.training, request=request)
-        prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
+        prepared = prepared.noting(request=request)
         engine = create(request.engine, engine_config(request))
     note = f"engine {request.engine}, for {reason}" if reason else None
     return prepared, engine, note

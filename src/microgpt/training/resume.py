@@ -12,7 +12,7 @@ from microgpt.data.split import Split
 from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import Settings, flag, plain
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training.checkpoint import Checkpoint, trained
+from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
 from microgpt.training.prepare import Prepared, moved, ready_engine, restore, settled
@@ -53,7 +53,7 @@ def resume(
             checkpoint, broken_off = resumable(run), 0
             origin = origin if _is_state_of(checkpoint, origin) else RunFolder(run)  # which has no tables
             rows = LOSSES.read(origin.path, checkpoint.state.step)[0]
-        training, done = trained(checkpoint), checkpoint.state.step
+        training, done = checkpoint.trained, checkpoint.state.step
         if finished := own and origin.status == "finished":
             done = training.request.settings.steps
         in_place = own and not finished
@@ -82,7 +82,7 @@ def _is_state_of(checkpoint: Checkpoint, folder: RunFolder) -> bool:
         found = checkpoints.describe(untrusted.inside(folder.path, WEIGHTS)).training
     except CheckpointError:
         return False
-    return found is not None and _decisive(found) == _decisive(trained(checkpoint))
+    return found is not None and _decisive(found) == _decisive(checkpoint.trained)
 
 
 def _decisive(training: Training) -> tuple[str, dict[str, Any]]:
@@ -134,11 +134,9 @@ def _value(request: Request, name: str) -> Any:
 
 def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]:
     """A new folder that begins with all that the run had at this step, and names it."""
-    training = replace(prepared.training, origin=origin.name)
-    prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
-    step = prepared.checkpoint.state.step
-    tables = [table.copied(origin.path, step) for table in (LOSSES, EVALUATIONS)]
-    return prepared, new_folder(prepared.checkpoint, Path(training.request.out), *tables)
+    prepared = prepared.noting(origin=origin.name)
+    tables = [table.copied(origin.path, prepared.checkpoint.state.step) for table in (LOSSES, EVALUATIONS)]
+    return prepared, new_folder(prepared.checkpoint, Path(prepared.request.out), *tables)
 
 
 def _past(folder: RunFolder, rows: Rows, step: int, origin: Path) -> Past:
