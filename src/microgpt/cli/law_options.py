@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from microgpt.cli.options import STORE
+
 if TYPE_CHECKING:
     from microgpt.lab.laws.price import Price
     from microgpt.lab.laws.summary import Fitting, Law
@@ -23,7 +25,7 @@ COUNTINGS = ("all", "no-embedding", "body")
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 _STORE = (
-    click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs."),
+    STORE,
     click.option("--sweep", metavar="NAME", help="The runs of one sweep alone."),
     click.option("--data", metavar="TEXT", help="The runs on one text alone."),
     click.option("--csv", metavar="FILE", help="Runs of a CSV instead of a store."),

@@ -4,12 +4,11 @@ A recipe only fills in what nobody asked for: `resolve` lays the person's own se
 numpy, because the command line's help lists the recipes.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from microgpt.errors import UsageError
+from microgpt.errors import UsageError, nearest
 from microgpt.model.settings import LONGEST, SETTINGS, Settings, flag, plain, shown, usual_rate
 from microgpt.training.request import REQUESTED, Request
 
@@ -121,8 +120,8 @@ RECIPES: Final[dict[str, Recipe]] = {
 def find(name: str) -> Recipe:
     """The recipe of this name. Raises `UsageError` with the nearest one."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name)[:LONGEST], RECIPES, 1, 0)[0]
-        raise UsageError(f"--recipe takes {', '.join(RECIPES)}; found {shown(name)}. Did you mean {near}?")
+        told = f"{', '.join(RECIPES)}; found {shown(name)}"
+        raise UsageError(f"--recipe takes {told}. Did you mean {nearest(str(name), RECIPES, 0)}?")
     return RECIPES[name]
 
 
@@ -138,7 +137,7 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
     overrides = dict(overrides or {})
     for name in overrides:
         if name not in SETTINGS and name not in REQUESTED:
-            near = difflib.get_close_matches(name[:LONGEST], (*SETTINGS, *REQUESTED), 1, 0)[0]
+            near = nearest(name, (*SETTINGS, *REQUESTED), 0)
             raise UsageError(f"{flag(name)[:LONGEST]} is no setting of a training. Did you mean {flag(near)}?")
     base = find(recipe).request
     settings = replace(base.settings, **{name: value for name, value in overrides.items() if name in SETTINGS})

@@ -32,12 +32,13 @@ def measured(request: Request, split: Split, seconds: float) -> Speed:
     dataset, batch = prepared.dataset, prepared.request.settings.batch
     model, count, taken, flop, spent = prepared.checkpoint.model, 1, 0, 0, 0.0
     _advance(runner, dataset.sequences_of(0, 1, batch))  # the first is slower than all others
-    start = time.perf_counter()
     while spent < seconds:
+        start = time.perf_counter()
         batches = dataset.sequences_of(taken, count, batch)
         _advance(runner, batches)
+        spent += time.perf_counter() - start
         flop += sum(step_cost(model, (predictions(model, tokens) for tokens in step)).total for step in batches)
-        taken, count, spent = taken + count, 2 * count if count < taken else count, time.perf_counter() - start
+        taken, count = taken + count, 2 * count if count < taken else count
         count = max(1, min(count, int(taken * seconds / 4 / max(spent, 1e-9))))
     held_out = spread(dataset.held_out(), 64)
     evaluating = time.perf_counter()
