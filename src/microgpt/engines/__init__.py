@@ -167,8 +167,7 @@ def check(name: str, config: "EngineConfig") -> None:
 
 
 def create(name: str, config: "EngineConfig") -> "Engine":
-    """The engine of this name, set up. Raises `UsageError` where it can't do what the configuration asks, and
-    `EnvironmentFault` where the machine lacks what it needs."""
-    chosen = choose(name)
-    check(chosen, config)
-    return REGISTRY[chosen].make(config)
+    """The engine of this name, one of `REGISTRY`, set up. Raises `UsageError` where it can't do what the configuration
+    asks, and `EnvironmentFault` where the machine lacks what it needs."""
+    check(name, config)
+    return REGISTRY[name].make(config)

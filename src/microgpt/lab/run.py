@@ -23,9 +23,10 @@ from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Shared, Texts
 from microgpt.model.settings import Settings
 from microgpt.training import session
+from microgpt.training.computing import engine_config
 from microgpt.training.evaluate import evaluations, mean_loss
 from microgpt.training.loop import train
-from microgpt.training.prepare import Prepared, dataset_on, engine_config, prepare
+from microgpt.training.prepare import Prepared, dataset_on, prepare
 from microgpt.training.records import Finished
 from microgpt.training.stopwatch import Stopwatch
 

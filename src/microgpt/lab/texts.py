@@ -12,7 +12,8 @@ from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.spec import Spec, spec_of
-from microgpt.training.prepare import check_memory, settled
+from microgpt.training.computing import settled
+from microgpt.training.prepare import check_memory
 from microgpt.training.request import Request, having
 
 AFTER_READING = ("holdout", "split_seed", "order", "golden")  # of the settings of a text, those that are for its use

@@ -9,8 +9,9 @@ import numpy as np
 from microgpt.data.split import Split
 from microgpt.engines.contract import Runner, predictions
 from microgpt.model.cost import step_cost
+from microgpt.training.computing import ready_engine
 from microgpt.training.evaluate import evaluations
-from microgpt.training.prepare import prepare, ready_engine
+from microgpt.training.prepare import prepare
 from microgpt.training.request import Request
 from microgpt.training.selection import spread
 
@@ -27,10 +28,9 @@ class Speed:
 def measured(request: Request, split: Split, seconds: float) -> Speed:
     """The speed on the text itself, by steps that are thrown away, after compiling."""
     prepared = prepare(request, split)
-    prepared, engine, _ = ready_engine(prepared, request.engine, request.precision)
-    runner = engine.open(prepared.checkpoint.state)
-    dataset, batch = prepared.dataset, prepared.request.settings.batch
-    model, count, taken, flop, spent = prepared.checkpoint.model, 1, 0, 0, 0.0
+    dataset, batch, model = prepared.dataset, request.settings.batch, prepared.checkpoint.model
+    runner = ready_engine(request, model, prepared.request)[1].open(prepared.checkpoint.state)
+    count, taken, flop, spent = 1, 0, 0, 0.0
     _advance(runner, dataset.sequences_of(0, 1, batch))  # the first is slower than all others
     while spent < seconds:
         start = time.perf_counter()

@@ -11,7 +11,8 @@ from microgpt.model.cost import activation_bytes, state_bytes, step_cost
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.recipes.speed import measured
-from microgpt.training.prepare import check_memory, settled
+from microgpt.training.computing import settled
+from microgpt.training.prepare import check_memory
 from microgpt.training.request import Request
 
 MEASURING: Final = 0.1  # seconds

@@ -14,10 +14,11 @@ from typing import Final
 
 from microgpt.data.split import Split
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import ready_engine
 from microgpt.training.estimate import estimate
 from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
-from microgpt.training.prepare import prepare, ready_engine
+from microgpt.training.prepare import prepare
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Record, Sampled, Saved
 from microgpt.training.remarks import HELD_OUT, LAST, above_nothing, remarks
 from microgpt.training.report import report
@@ -55,7 +56,8 @@ def train(
     with watch.measure("data"):
         prepared = prepare(request, split, begin)
     with watch.measure("compile"):
-        prepared, engine, note = ready_engine(prepared, request.engine, request.precision)
+        chosen, engine, note = ready_engine(request, prepared.checkpoint.model, prepared.request)
+        prepared = prepared.noting(request=chosen)
     notes = [Note(text) for text in (note, estimate(prepared)) if text]
     notes = [*remarks(prepared), *notes]
     folder = new_folder(prepared.checkpoint, Path(request.out)) if request.out else None

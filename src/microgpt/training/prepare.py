@@ -17,15 +17,14 @@ from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.data.token_folder import is_token_folder
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines import EVERYWHERE, REGISTRY, choose, create, device, why_not_fastest
-from microgpt.engines.contract import Engine, EngineConfig
-from microgpt.engines.ranks import ranks, require_one
-from microgpt.errors import DataError, EnvironmentFault, UsageError
+from microgpt.engines.ranks import ranks
+from microgpt.errors import DataError, UsageError
 from microgpt.machine import free_memory, main_memory
 from microgpt.model.cost import activation_bytes, state_bytes
-from microgpt.model.settings import ModelConfig, Precision, Settings
+from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import settled
 from microgpt.training.description import Provenance, Training
 from microgpt.training.request import Request
 
@@ -145,44 +144,6 @@ def is_gone(source: str, sources: tuple[str, ...]) -> bool:
 def dataset_on(request: Request, split: Split) -> Dataset:
     """The sequences of a request on a split, without weights that may not fit into memory."""
     return _dataset(request, split, random.Random(request.settings.seed) if request.golden else None)
-
-
-def settled(request: Request) -> Request:
-    """The request with the engine, the precision and the device that `auto` means here, so that a resumed run keeps
-    them. Raises `EnvironmentFault` where PyTorch is to choose the device and is not installed."""
-    engine = choose(request.engine)
-    precision = REGISTRY[engine].automatic if request.precision == "auto" else request.precision
-    return replace(request, engine=engine, precision=precision, device=device(engine, request.device))
-
-
-def ready_engine(prepared: Prepared, asked: str, precision: str) -> tuple[Prepared, Engine, str | None]:
-    """The engine of a training, compiled; where `auto` was asked for and the fastest can't be had, the one
-    that runs everywhere, and why.
-
-    `asked` and `precision` are what the person asked for, before they were settled. Raises `EnvironmentFault` where
-    the engine that was named can't be had.
-    """
-    request = prepared.request
-    require_one(request.engine)
-    engine = create(request.engine, engine_config(request))
-    reason = why_not_fastest() if asked == "auto" else None
-    try:
-        engine.ready(prepared.checkpoint.model)
-    except EnvironmentFault as fault:
-        if asked != "auto":
-            raise
-        reason, request = str(fault), settled(replace(request, engine=EVERYWHERE, precision=precision))
-        prepared = prepared.noting(request=request)
-        engine = create(request.engine, engine_config(request))
-    note = f"engine {request.engine}, for {reason}" if reason else None
-    return prepared, engine, note
-
-
-def engine_config(request: Request) -> EngineConfig:
-    """What the engine of a settled request needs to know."""
-    precision: Precision = request.precision  # type: ignore[assignment]  # validated by Request
-    settings = request.settings
-    return EngineConfig(precision, request.threads, settings.beta1, settings.beta2, request.device)
 
 
 def check_memory(settings: Settings, model: ModelConfig, available: int | None = None, device: str = "cpu") -> None:

@@ -13,9 +13,10 @@ from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import Settings, flag, plain
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import ready_engine, settled
 from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
-from microgpt.training.prepare import Prepared, moved, ready_engine, restore, settled
+from microgpt.training.prepare import Prepared, moved, restore
 from microgpt.training.records import Note, Record
 from microgpt.training.request import COMPUTING, FREE, Request
 from microgpt.training.run_folder import WEIGHTS, RunFolder, resumable
@@ -63,8 +64,8 @@ def resume(
                 checkpoint = moved(checkpoint, changes["data"])
             prepared = restore(checkpoint, request, split)
         with watch.measure("compile"):
-            asked, precision = changes.get("engine", request.engine), changes.get("precision", request.precision)
-            prepared, engine, note = ready_engine(prepared, asked, precision)
+            chosen, engine, note = ready_engine(request, prepared.checkpoint.model, prepared.request)
+            prepared = prepared.noting(request=chosen)
         notes = [_note(run, training, prepared, in_place)]
         notes += _recovered(origin, checkpoint.state.step, len(rows), broken_off)
         notes += [*([Note(note)] if note else []), *_computed(training, prepared.training)]
