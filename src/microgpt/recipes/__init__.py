@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from microgpt.errors import UsageError, nearest
 from microgpt.model.settings import LONGEST, SETTINGS, Settings, flag, plain, shown, usual_rate
+from microgpt.training.pace import time_of
 from microgpt.training.request import REQUESTED, Request
 
 
@@ -152,11 +153,8 @@ def seconds_of(time: object) -> float:
     >>> seconds_of("10m"), seconds_of(90)
     (600.0, 90.0)
     """
-    units = {"s": 1, "m": 60, "min": 60, "h": 3600}
-    text = time if isinstance(time, str) else str(plain(float, time))
-    digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
-    unit = text.strip()[len(digits) :].strip() or "s"
     try:
-        return float(digits) * units[unit]
-    except (ValueError, KeyError):
+        amount, unit = time_of(time if isinstance(time, str) else str(plain(float, time)))
+        return amount * (unit or 1)
+    except ValueError:
         raise UsageError(f"--for takes a time such as 60s, 10m or 1h, found {shown(time)}.") from None

@@ -104,7 +104,10 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
             raise DataError(f"{gone[0]}: expected the text of this run, found nothing there; {_ELSEWHERE}.")
         split = split_of(replace(request, data=sources), checkpoint.kind)
     if split.corpus.sha256 != training.provenance.sha256 or split.corpus.tokenizer != checkpoint.tokenizer:
-        raise another_text(checkpoint, split.corpus.sha256)
+        raise DataError(
+            f"{', '.join(sources)}: expected the text of this run (SHA-256 {training.provenance.sha256[:12]}…), found "
+            f"another ({split.corpus.sha256[:12]}…); {_ELSEWHERE}; else restore it, or begin a new run."
+        )
     return dataset_on(request, split)
 
 
@@ -123,15 +126,6 @@ def is_own(checkpoint: Checkpoint, data: Sequence[str]) -> bool:
         return False
     prepared = checkpoint.tokenizer.unit == "bytes"  # of which the text itself may have the same hash
     return prepared <= is_token_folder(data[0]) and sha256_of(data) == checkpoint.training.provenance.sha256
-
-
-def another_text(checkpoint: Checkpoint, found: str) -> DataError:
-    """What to say where a text, of the hash `found`, is not the one that a checkpoint was trained on."""
-    provenance = checkpoint.trained.provenance
-    return DataError(
-        f"{', '.join(provenance.sources)}: expected the text of this run (SHA-256 {provenance.sha256[:12]}…), found "
-        f"another ({found[:12]}…); {_ELSEWHERE}; else restore it, or begin a new run."
-    )
 
 
 def is_gone(source: str, sources: tuple[str, ...]) -> bool:

@@ -1,7 +1,6 @@
 """Going on with a run: in place where it was stopped, in a new folder where a finished one is to have more steps."""
 
 import contextlib
-import dataclasses
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Final
 from microgpt import untrusted
 from microgpt.data.split import Split
 from microgpt.errors import CheckpointError, UsageError
-from microgpt.model.settings import Settings, flag, plain
+from microgpt.model.settings import SETTINGS, flag, plain
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import ready_engine, settled
@@ -18,14 +17,13 @@ from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
 from microgpt.training.prepare import Prepared, moved, restore
 from microgpt.training.records import Note, Record
-from microgpt.training.request import COMPUTING, FREE, Request
+from microgpt.training.request import COMPUTING, DECLARED, FREE, Request
 from microgpt.training.run_folder import WEIGHTS, RunFolder, resumable
 from microgpt.training.session import Observer, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
 
 LONGEST: Final = 1e15  # seconds
-_SETTINGS: Final = frozenset(declared.name for declared in dataclasses.fields(Settings))
 
 
 def resume(
@@ -106,7 +104,7 @@ def _in_place(training: Training, changes: dict[str, Any], folder: RunFolder) ->
                 f"{flag(name)}: this run was begun with {before!r} and keeps its settings, found {value!r}; "
                 f"leave {flag(name)} out, or begin a new run."
             )
-    return replace(begun, **_requested(changes, without=("name", "out")))
+    return replace(begun, **{name: changes[name] for name in changes.keys() - {*SETTINGS, "name", "out"}})
 
 
 def _elsewhere(training: Training, changes: dict[str, Any], run: Path, origin: RunFolder, done: int) -> Request:
@@ -122,15 +120,10 @@ def _elsewhere(training: Training, changes: dict[str, Any], run: Path, origin: R
     return replace(request, settings=replace(begun.settings, steps=steps), **place)
 
 
-def _requested(changes: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if name not in _SETTINGS and name not in without}
-
-
 def _value(request: Request, name: str) -> Any:
-    owner: object = request.settings if name in _SETTINGS else request
-    if name == "settings" or not hasattr(owner, name) or name not in _SETTINGS | set(request.__dataclass_fields__):
+    if name not in DECLARED:
         raise UsageError(f"expected a setting of a training, found {name!r}; `microgpt train --help` lists them.")
-    return getattr(owner, name)
+    return getattr(request.settings if name in SETTINGS else request, name)
 
 
 def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]:
