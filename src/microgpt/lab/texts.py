@@ -51,7 +51,7 @@ class Texts:
         Raises `DataError` where its text can't be read; `UsageError` for `-`, or sizes beyond this machine's memory.
         """
         corpus = self._corpus(request)
-        check_memory(request.settings, request.settings.model(corpus.tokenizer.vocabulary))
+        check_memory(request, request.settings.model(corpus.tokenizer.vocabulary))
         return spec_of(settled(request), corpus.sha256, corpus.kind)
 
     def shared(self, spec: Spec) -> Shared:

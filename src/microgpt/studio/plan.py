@@ -29,7 +29,7 @@ def plan(request: Request, split: Split, *, measure: bool) -> dict[str, Any]:
     """
     request = settled(request)
     settings, model = request.settings, request.settings.model(split.corpus.tokenizer.vocabulary)
-    check_memory(settings, model)
+    check_memory(request, model)
     dataset = Dataset.of(split, ctx=settings.ctx, seed=settings.seed, order="shuffled")
     mean = max(1, round(dataset.tokens_in_epoch / dataset.documents))
     flop = step_cost(model, [mean] * settings.batch).total

@@ -40,7 +40,7 @@ class Trainings:
         if asked.get("for") is None:
             request = resolve(given.pop("recipe"), given)
             split = self._texts.split(request)
-            check_memory(request.settings, request.settings.model(split.corpus.tokenizer.vocabulary))
+            check_memory(request, request.settings.model(split.corpus.tokenizer.vocabulary))
             begin = partial(trained, request, split)
             return self._launch(Training(_name(request), request.threads, begin, history=history, paused=paused))
         seconds = asked["for"]

@@ -58,8 +58,7 @@ def train(
     with watch.measure("compile"):
         chosen, engine, note = ready_engine(request, prepared.checkpoint.model, prepared.request)
         prepared = prepared.noting(request=chosen)
-    notes = [Note(text) for text in (note, estimate(prepared)) if text]
-    notes = [*remarks(prepared), *notes]
+    notes = [*remarks(prepared), *(Note(text) for text in (note, estimate(prepared)) if text)]
     folder = new_folder(prepared.checkpoint, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
         session = Session(prepared, engine, folder, Past(), watch)

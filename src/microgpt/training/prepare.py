@@ -21,7 +21,7 @@ from microgpt.engines.ranks import ranks
 from microgpt.errors import DataError, UsageError
 from microgpt.machine import free_memory, main_memory
 from microgpt.model.cost import activation_bytes, state_bytes
-from microgpt.model.settings import ModelConfig, Settings
+from microgpt.model.settings import ModelConfig
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import settled
@@ -60,9 +60,9 @@ def prepare(request: Request, split: Split | None = None, begin: Checkpoint | No
     request = settled(request)
     split = split or split_of(request, request.documents)
     model = request.settings.model(split.corpus.tokenizer.vocabulary)
-    check_memory(request.settings, model, device=request.device)
+    check_memory(request, model)
     stream = random.Random(request.settings.seed) if request.golden else None
-    dataset = _dataset(request, split, stream)
+    dataset = dataset_on(request, split, stream)
     settings, corpus = request.settings, split.corpus
     if begin and (begin.model != model or begin.tokenizer != corpus.tokenizer):
         found = f"{_described(begin.model, begin.tokenizer)}, for {_described(model, corpus.tokenizer)}"
@@ -86,7 +86,7 @@ def _described(model: ModelConfig, tokenizer: Tokenizer) -> str:
 def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None) -> Prepared:
     """The text of a run that goes on. Raises `DataError` where it has changed, `UsageError` beyond the machine."""
     request = settled(request)
-    check_memory(request.settings, checkpoint.model, device=request.device)
+    check_memory(request, checkpoint.model)
     return Prepared(dataset_of(checkpoint, split), checkpoint.noting(request=request, ranks=ranks()))
 
 
@@ -135,22 +135,28 @@ def is_gone(source: str, sources: tuple[str, ...]) -> bool:
     return unasked or not (source == STANDARD_INPUT or is_built_in(source) or os.path.lexists(source))
 
 
-def dataset_on(request: Request, split: Split) -> Dataset:
-    """The sequences of a request on a split, without weights that may not fit into memory."""
-    return _dataset(request, split, random.Random(request.settings.seed) if request.golden else None)
+def dataset_on(request: Request, split: Split, stream: random.Random | None = None) -> Dataset:
+    """The sequences of a request on a split, without weights that may not fit into memory. A golden run's are shuffled
+    by its one `stream`, made here where nothing else is to be drawn from it."""
+    order: Order = request.order
+    if request.golden and request.order == "shuffled":
+        if split.is_running:
+            raise UsageError(f"--recipe {request.recipe} shuffles documents; use --documents lines or paragraphs.")
+        order = list(range(split.corpus.documents))
+        (stream or random.Random(request.settings.seed)).shuffle(order)
+    return Dataset.of(split, ctx=request.settings.ctx, seed=request.settings.seed, order=order)
 
 
-def check_memory(settings: Settings, model: ModelConfig, available: int | None = None, device: str = "cpu") -> None:
+def check_memory(request: Request, model: ModelConfig) -> None:
     """Raise `UsageError` for sizes whose weights, moments and activations can't fit into this machine's main memory.
     A card has memory of its own for activations, and the engine looks at it."""
-    one, two = (state_bytes(replace(model, layer=layer), 8) for layer in (1, 2))
-    needed = one + (model.layer - 1) * (two - one) + settings.batch * SEQUENCE
-    if not device.startswith("cuda"):
-        needed += activation_bytes(model, 8, settings.batch)
-    memory = available or main_memory()
-    if needed > memory:
+    batch, (one, two) = request.settings.batch, (state_bytes(replace(model, layer=layer), 8) for layer in (1, 2))
+    needed = one + (model.layer - 1) * (two - one) + batch * SEQUENCE
+    if not request.device.startswith("cuda"):
+        needed += activation_bytes(model, 8, batch)
+    if needed > (memory := main_memory()):
         raise UsageError(
-            f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --ff {model.ff} --batch {settings.batch} "
+            f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --ff {model.ff} --batch {batch} "
             f"need about {needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f} of main memory; "
             "choose smaller ones."
         )
@@ -177,16 +183,6 @@ def split_of(request: Request, kind: str, text: Text | None = None) -> Split:
     """The text of a request, cut into documents of a kind, a share of them held out. Raises `DataError`."""
     text = text or text_of(request)
     return Split.of(Corpus.of(text, kind), request.holdout, request.split_seed)
-
-
-def _dataset(request: Request, split: Split, stream: random.Random | None) -> Dataset:
-    order: Order = request.order
-    if stream and request.order == "shuffled":
-        if split.is_running:
-            raise UsageError(f"--recipe {request.recipe} shuffles documents; use --documents lines or paragraphs.")
-        order = list(range(split.corpus.documents))
-        stream.shuffle(order)
-    return Dataset.of(split, ctx=request.settings.ctx, seed=request.settings.seed, order=order)
 
 
 def absolute(sources: Sequence[str]) -> tuple[str, ...]:
