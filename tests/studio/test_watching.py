@@ -15,8 +15,7 @@ from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 from microgpt.studio import history, watched
 from microgpt.studio.control import Control
-from microgpt.studio.history import History
-from microgpt.studio.looks import LOOKS, read_looks, write_looks
+from microgpt.studio.history import LOOKS, History, read_looks, write_looks
 from microgpt.studio.watched import Watched
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.loop import train

@@ -9,7 +9,7 @@ weights, bit by bit, as one that nobody looked at.
 import bisect
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from microgpt.data.slices import Tokens
 from microgpt.engines.contract import Runner
 from microgpt.model.schedule import learning_rates
 from microgpt.studio.control import Control
-from microgpt.studio.history import History
+from microgpt.studio.history import History, Look
 from microgpt.training.evaluate import held_out_loss
 from microgpt.training.records import Progress
 from microgpt.training.sample import Sampling, Writer, samples_stream
@@ -37,16 +37,6 @@ MOST: Final = 500
 LETTERS: Final = 160  # characters of a look's samples, about
 
 Publish = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a model was able to after `step` steps: its loss on some held-out documents, and what it wrote."""
-
-    step: int
-    loss: float | None
-    documents: int
-    samples: tuple[str, ...]
 
 
 def due(steps: int) -> list[int]:

@@ -25,7 +25,7 @@ from microgpt.errors import MicrogptError
 from microgpt.recipes.budget import fit
 from microgpt.studio.answers import finite
 from microgpt.studio.control import ACTIONS, Control
-from microgpt.studio.looks import read_looks, write_looks
+from microgpt.studio.history import read_looks, write_looks
 from microgpt.studio.watched import Watched
 from microgpt.training.loop import train
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Saved, Started
