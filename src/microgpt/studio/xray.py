@@ -27,7 +27,7 @@ from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import own_engine
 from microgpt.training.find import weights_of
 from microgpt.training.run_folder import HISTORY
-from microgpt.training.sample import Sampling, Writer
+from microgpt.training.sample import Sampling, Writer, opening
 
 LONGEST: Final = 256  # positions that a page shows at once
 LIKELIEST: Final = 3  # tokens named at each position
@@ -108,10 +108,7 @@ def tokens_of(checkpoint: Checkpoint, prompt: str) -> tuple[list[int], int]:
     tokens: list[int] = checkpoint.tokenizer.encode(prompt).tolist()
     room = min(checkpoint.model.ctx, LONGEST)
     if checkpoint.kind == "windows":
-        first = next(
-            (checkpoint.tokenizer.characters.index(c) for c in "\n " if c in checkpoint.tokenizer.characters), 0
-        )
-        return (tokens or [first])[-room:], max(0, len(tokens) - room)
+        return (tokens or [opening(checkpoint.tokenizer)])[-room:], max(0, len(tokens) - room)
     return [checkpoint.tokenizer.bos, *tokens][:room], max(0, len(tokens) + 1 - room)
 
 
