@@ -16,7 +16,7 @@ from microgpt.training import checkpoint as checkpoints
 from microgpt.training.loop import train
 from microgpt.training.records import Finished, Progress
 from microgpt.training.run_folder import RunFolder
-from microgpt.training.session import Session
+from microgpt.training.session import Observer, Session
 from trials.fault import Fault, Outcome, by_tests
 from trials.small import request
 
@@ -42,24 +42,26 @@ class Trial:
     saving: bool = False
 
 
-class Poisoned(Session):
-    """A session whose engine goes on from a state with one number that is not finite."""
+@dataclass
+class Poisoner(Observer):
+    """Has the engine of a session go on from a state with one number that is not finite."""
 
     trial: Trial
 
-    def advance(self, count: int) -> Progress:
-        if not self.trial.saving and self.step == self.trial.step:
-            self._poison()
-        progress = super().advance(count)
-        if self.trial.saving and self.step == self.trial.step + 1:
-            self._poison()
-        return progress
+    def chunk(self, session: Session, count: int) -> int:
+        if not self.trial.saving and session.step == self.trial.step:
+            self._poison(session)
+        return count
 
-    def _poison(self) -> None:
-        state = self.runner.state()
+    def advanced(self, session: Session, done: Progress, seconds: float) -> None:
+        if self.trial.saving and session.step == self.trial.step + 1:
+            self._poison(session)
+
+    def _poison(self, session: Session) -> None:
+        state = session.runner.state()
         numbers = getattr(state, self.trial.part).copy()
         numbers[int(self.trial.place * len(numbers))] = self.trial.poison
-        self.runner = self.engine.open(replace(state, **{self.trial.part: numbers}))
+        session.runner = session.engine.open(replace(state, **{self.trial.part: numbers}))
 
 
 def kinds() -> Iterator[tuple[str, Precision]]:
@@ -86,9 +88,8 @@ def problem(trial: Trial, folder: Path) -> str:
     usual: dict[str, Any] = {"steps": STEPS, "batch": 2, "samples": 1, "save_every": 1, "eval_every": 5}
     usual |= {"keep": "every:1", "engine": trial.engine, "precision": trial.precision}
     asked = request(folder, **usual | dict(trial.settings))
-    kind = type("Kind", (Poisoned,), {"trial": trial}) if trial.part else Session
     try:
-        *_, end = train(asked, opens=kind)
+        *_, end = train(asked, observer=Poisoner(trial) if trial.part else None)
         said = ""
     except DivergedError as error:
         said = str(error)

@@ -127,7 +127,7 @@ def _ways(path: Path, page: Path) -> Callable[[int], str]:
         nonlocal seen
         try:
             with Store.open(path) as opened:
-                found = len(opened.records()) + 0 * len(opened.curves("few"))
+                found = len(opened.records()) + 0 * len(opened.curves())
         except MicrogptError as error:
             return str(error)
         before, seen = seen, max(seen, found)

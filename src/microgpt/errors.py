@@ -7,9 +7,11 @@ and leaves with `exit_code`; a library caller catches `MicrogptError` or one of 
 import contextlib
 import errno
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Final
+
+LONGEST: Final = 1000  # characters of a wrong word that are looked at: no more are typed
 
 # The exit code of each signal that ends a command, after saving what can be saved. SIGHUP comes when a terminal goes.
 STOPS: Final[dict[int, int]] = {
@@ -59,6 +61,14 @@ class StoreError(MicrogptError):
     """A store of runs that is locked, damaged or of a newer schema."""
 
     exit_code = 7
+
+
+def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """The known word that is most like a wrong one, to ask whether it was meant; "" where none is as much `alike`, from
+    0 (any word) to 1 (the same)."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word[:LONGEST], list(known), 1, alike)), "")
 
 
 @contextlib.contextmanager

@@ -140,17 +140,17 @@ def test_held_out_documents_are_whole_and_what_ctx_crops_is_counted() -> None:
     assert (dataset.cropped_documents, dataset.cropped_tokens) == (2, 6)
     assert dataset.tokens_in_epoch == 4 + 3 + 4 + 4
     dataset = of_names(["abcdef", "bcdefg"], ctx=4, holdout=0.5)
-    assert (dataset.cropped_tokens, dataset.holdout_cropped_tokens) == (3, 3)
+    assert dataset.cropped_tokens == 3
     assert [len(sequence) for sequence in dataset.held_out()] == [8]
     windows = of_prose(40, 4, 0.5)
-    assert (windows.cropped_documents, windows.cropped_tokens, windows.holdout_cropped_tokens) == (0, 0, 0)
+    assert (windows.cropped_documents, windows.cropped_tokens) == (0, 0)
 
 
 def test_nothing_is_held_out_unless_asked() -> None:
     for dataset in (of_names(), of_prose(20, 4)):
         assert dataset.held_out() == []
         assert (dataset.holdout_documents, dataset.holdout_unseen_characters) == (0, 0)
-        assert (dataset.holdout_cropped_tokens, dataset.held_out_in_training) == (0, 0)
+        assert dataset.held_out_in_training == 0
 
 
 def test_unigram_is_the_loss_of_the_training_frequencies() -> None:

@@ -21,7 +21,7 @@ from microgpt.model.ledger import params, tensors  # noqa: E402
 from microgpt.model.settings import ModelConfig, Precision  # noqa: E402
 from microgpt.model.state import State, fresh  # noqa: E402
 from microgpt.training import checkpoint as checkpoints  # noqa: E402
-from microgpt.training.prepare import settled  # noqa: E402
+from microgpt.training.computing import settled  # noqa: E402
 from microgpt.training.request import Request  # noqa: E402
 
 MODEL = ModelConfig(9, 8, 2, 2, 5, 2, norm_head=True)

@@ -9,7 +9,7 @@ from microgpt.cli.app import run
 from microgpt.engines import available, choose, create, device
 from microgpt.engines.contract import EngineConfig
 from microgpt.errors import EnvironmentFault
-from microgpt.training.prepare import settled
+from microgpt.training.computing import settled
 from microgpt.training.request import Request
 
 EXTRA = r"pip install 'microgpt-symmetry\[torch\]'"

@@ -115,7 +115,7 @@ def test_an_interval_is_symmetric_and_grows_with_the_spread(losses: list[float])
     assert found.low is not None
     assert found.high is not None
     assert found.high - found.mean == pytest.approx(found.mean - found.low, abs=1e-12)
-    assert wider.half_width == pytest.approx(3 * (found.half_width or 0), abs=1e-9)
+    assert wider.high - wider.mean == pytest.approx(3 * (found.high - found.mean), abs=1e-9)
 
 
 @pytest.mark.parametrize("number", range(5))

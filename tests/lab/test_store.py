@@ -40,7 +40,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
         assert [type(value) for value in store.records()[0].settings.values()] == [
             type(SETTINGS[name]) for name in SCIENTIFIC
         ]
-        assert store.curves("few")[trained(1).record.identity] == Curve(2, (3.25, 2.5))
+        assert store.curves()[trained(1).record.identity] == Curve(2, (3.25, 2.5))
         assert store.sweeps() == {"few": {"levels": 1, "seeds": [0]}}
         assert store.records("none") == []
 

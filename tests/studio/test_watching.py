@@ -15,15 +15,14 @@ from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 from microgpt.studio import history, watched
 from microgpt.studio.control import Control
-from microgpt.studio.history import History
-from microgpt.studio.looks import LOOKS, read_looks, write_looks
+from microgpt.studio.history import LOOKS, History, read_looks, write_looks
 from microgpt.studio.watched import Watched
+from microgpt.training import session
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.loop import train
-from microgpt.training.records import Finished
+from microgpt.training.records import Finished, Interrupted
 from microgpt.training.request import Request
 from microgpt.training.run_folder import HISTORY, RunFolder
-from microgpt.training.session import Session
 from trials.small import request
 from trials.waiting import until
 
@@ -108,10 +107,8 @@ def looks_of_a_quick_machine(monkeypatch: pytest.MonkeyPatch, asked: Request, fa
         if kind == "look":
             looks[values["step"]] = values
 
-    def opens(*parts: Any) -> Session:
-        return Watched(*parts).watch_with(Control(lambda phase: None), publish, history=False)
-
-    *_, end = train(asked, deadline=time.perf_counter() + 1e6, most=600, opens=opens)
+    observer = Watched(Control(lambda phase: None), publish, history=False)
+    *_, end = train(asked, deadline=time.perf_counter() + 1e6, most=600, observer=observer)
     assert isinstance(end, Finished)
     assert end.result.steps == end.result.steps_taken == 600
     return looks
@@ -126,3 +123,20 @@ def test_a_plan_that_grows_is_looked_at_until_its_end_and_filmed_as_it_was(
     assert {0, 200, 405, 600} <= live.keys() & filmed.keys()
     shared = live.keys() & filmed.keys()
     assert {step: live[step]["samples"] for step in shared} == {step: filmed[step]["samples"] for step in shared}
+
+
+def test_a_training_that_is_ended_while_it_is_evaluated_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control, parts = Control(lambda phase: None), session.evaluations
+
+    def ended(*asked: Any) -> Any:
+        control.end()
+        return parts(*asked)
+
+    monkeypatch.setattr(session, "evaluations", ended)
+    observer = Watched(control, lambda kind, values: None, history=False)
+    asked = request(tmp_path, steps=20, eval_every=5, out="")
+    *_, end = train(asked, stop=control.stop, observer=observer)
+    assert isinstance(end, Interrupted)
+    assert end.step == 5

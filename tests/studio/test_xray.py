@@ -22,6 +22,7 @@ from microgpt.studio.kept import Kept
 from microgpt.studio.parameters import whole
 from microgpt.studio.xray import Reading
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import open_own
 from tests import models
 from trials.small import finish, request
 
@@ -147,7 +148,7 @@ def test_the_run_is_checked_against_the_engine_of_its_training(run: Path) -> Non
     from microgpt.training import checkpoint as checkpoints
 
     checkpoint = checkpoints.read(xray.at_step(run))
-    found = xray.check(checkpoint, xray.open_own(checkpoint), reading_of(checkpoint, "emma"))
+    found = xray.check(checkpoint, open_own(checkpoint), reading_of(checkpoint, "emma"))
     assert found["engine"] == "array (64 bits)"
     assert found["difference"] < 1e-9
     assert found["positions"] == 5

@@ -14,7 +14,7 @@ from microgpt.library import load
 from microgpt.library import run as library_run
 from microgpt.studio import xray
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training.checkpoint import Checkpoint, trained
+from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.find import find, listing, weights_of
 from microgpt.training.prepare import dataset_of
 from microgpt.training.run_folder import HISTORY, RunFolder
@@ -122,8 +122,7 @@ def test_what_a_person_typed_may_be_a_link(run: RunFolder, tmp_path: Path) -> No
 def naming(run: RunFolder, *names: str) -> Checkpoint:
     """The checkpoint of a run, made to say that its text is elsewhere."""
     checkpoint = checkpoints.read(run.weights)
-    provenance = replace(trained(checkpoint).provenance, sources=names)
-    run.commit(replace(checkpoint, training=replace(trained(checkpoint), provenance=provenance)))
+    run.commit(checkpoint.noting(provenance=replace(checkpoint.trained.provenance, sources=names)))
     return checkpoints.read(run.weights)
 
 

@@ -12,9 +12,9 @@ from microgpt.engines import create
 from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.model.ledger import ledger
 from microgpt.training import checkpoint as checkpoints
+from microgpt.training.computing import engine_config
 from microgpt.training.description import Description, Training, from_json, to_json
 from microgpt.training.loop import train
-from microgpt.training.prepare import engine_config
 from microgpt.training.records import Note, Progress, Saved
 from microgpt.training.resume import resume
 from microgpt.training.run_folder import RunFolder

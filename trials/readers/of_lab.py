@@ -22,7 +22,7 @@ from microgpt.lab.laws.table import table
 from microgpt.lab.plan import plan
 from microgpt.lab.render import to_json
 from microgpt.lab.store import Store
-from microgpt.lab.study import QUESTIONS, answer
+from microgpt.lab.study import SWEEPS, answer
 from microgpt.lab.texts import Texts
 from trials.few import text
 from trials.readers.mutate import EXTREMES, bytes_changed, cells_changed, json_changed, words_changed
@@ -107,7 +107,7 @@ def read_store(place: Path) -> None:
         for curve in store.curves().values():
             assert all(isinstance(loss, float) for loss in curve.losses)
         store.outcomes()
-        for question in QUESTIONS:
+        for question in SWEEPS:
             to_json(answer(store, question, "few").tables).encode()
     table(records)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microgpt.cli.law_options import MARKS, column_options, where_of
-from microgpt.cli.options import FORCE, JSON
+from microgpt.cli.options import FORCE, JSON, STORE
 from microgpt.cli.streams import console
 from microgpt.collector import gc_disabled
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 WHAT = ("steps", "params", "returns", "runs")
 OF_CSV = ("tokens", "flop", "unique", "where", "decimal", "lr", "seed", "vocabulary")
 PIPED = 160  # characters of a line where there is no terminal to fit
-STORE = click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs.")
 
 
 def _known(context: click.Context, parameter: click.Parameter, what: str | None) -> str | None:

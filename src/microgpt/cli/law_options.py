@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from microgpt.cli.options import STORE
+from microgpt.training.pace import time_of
+
 if TYPE_CHECKING:
     from microgpt.lab.laws.price import Price
     from microgpt.lab.laws.summary import Fitting, Law
@@ -20,10 +23,9 @@ FORMS = ("full", "no-floor", "params", "params-no-floor", "tokens", "tokens-no-f
 MARKS: Any = {"point": ".", "comma": ",", None: None}
 RESAMPLES = ("runs", "residuals")
 COUNTINGS = ("all", "no-embedding", "body")
-UNITS = {"s": 1, "m": 60, "h": 3600}
 
 _STORE = (
-    click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs."),
+    STORE,
     click.option("--sweep", metavar="NAME", help="The runs of one sweep alone."),
     click.option("--data", metavar="TEXT", help="The runs on one text alone."),
     click.option("--csv", metavar="FILE", help="Runs of a CSV instead of a store."),
@@ -215,14 +217,14 @@ def fitting(chosen: dict[str, Any]) -> "Fitting":
 
 def spending(text: str, name: str) -> tuple[float, str]:
     """A cost and its unit, from what a flag or argument was given."""
-    scale = UNITS.get(text[-1:].lower())
     try:
-        amount = float(text[:-1] if scale else text) * (scale or 1)
+        amount, unit = time_of(text)
     except ValueError:
-        amount = math.nan
+        amount, unit = math.nan, None
+    amount *= unit or 1
     if not (math.isfinite(amount) and amount > 0):
         raise click.UsageError(f"{name} takes FLOP such as 1e12 or a time such as 90s, 5m, 2h; found {text!r}.")
-    return amount, "seconds" if scale else "FLOP"
+    return amount, "seconds" if unit else "FLOP"
 
 
 def law_price(law: "Law", unit: str) -> "Price":

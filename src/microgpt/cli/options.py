@@ -13,6 +13,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 FORCE = click.option("--force", is_flag=True, help="Replace a file that this program did not write, too.")
 RUN = click.argument("run", required=False)
+STORE = click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs.")
 OUT = click.option("--out", default="runs", show_default=True, help="Folder of the run folders.")
 
 

@@ -2,8 +2,7 @@
 
 import click
 
-from microgpt.cli.analyze import STORE
-from microgpt.cli.options import FORCE
+from microgpt.cli.options import FORCE, STORE
 from microgpt.collector import gc_disabled
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microgpt.cli.app import Stop, suggestion
-from microgpt.cli.options import JSON
+from microgpt.cli.options import JSON, STORE
 from microgpt.cli.sweeping import Teller, lacking, print_estimate, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import counted
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from microgpt.lab.plan import Plan
     from microgpt.lab.sweep import Finished
     from microgpt.lab.texts import Texts
-
-STORE = click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs.")
 
 
 @click.command("sweep")

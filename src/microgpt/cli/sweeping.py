@@ -3,10 +3,11 @@
 import json
 import time
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from microgpt.cli import telling
 from microgpt.cli.streams import console, redraws
 from microgpt.cli.telling import EVERY
 from microgpt.model.settings import counted
@@ -24,25 +25,7 @@ MOST_WORKERS = 16  # shown in the live table
 NEEDED_LATER = {"scipy": "SciPy", "matplotlib": "matplotlib"}  # by what looks at the store
 
 
-class Teller(Protocol):
-    """Who tells of a sweep on standard error."""
-
-    def tell(self, record: "Record") -> None:
-        """Something happened."""
-
-    def close(self) -> None:
-        """There is no more to tell."""
-
-
-class Quiet:
-    """Tells nothing."""
-
-    def tell(self, record: "Record") -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Plain:
+class Teller(telling.Teller):
     """For what is no terminal: what is worth a line of its own, and the progress every five seconds."""
 
     def __init__(self) -> None:
@@ -56,19 +39,20 @@ class Plain:
         elif isinstance(record, Status):
             self.status(record)
 
-    def note(self, line: str) -> None:
-        click.echo(line, err=True)
-
     def status(self, status: "Status") -> None:
         now = time.monotonic()
         if now >= self.next:
             self.next = now + EVERY
             self.note(progress(status))
 
-    def close(self) -> None: ...
+
+class Quiet(Teller):
+    """Tells nothing."""
+
+    def note(self, text: str) -> None: ...
 
 
-class Live(Plain):
+class Live(Teller):
     """For a terminal: a table of the workers that moves, with notes above it."""
 
     def __init__(self) -> None:
@@ -84,8 +68,8 @@ class Live(Plain):
         )
         self.moving.start()
 
-    def note(self, line: str) -> None:
-        self.moving.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+    def note(self, text: str) -> None:
+        self.moving.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def status(self, status: "Status") -> None:
         now = time.monotonic()
@@ -101,7 +85,7 @@ def teller(quiet: bool) -> Teller:
     """Who suits this standard error."""
     if quiet:
         return Quiet()
-    return Live() if redraws() else Plain()
+    return Live() if redraws() else Teller()
 
 
 def note(record: "Record") -> str:

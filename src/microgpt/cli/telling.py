@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,31 +16,8 @@ if TYPE_CHECKING:
 EVERY = 5.0  # seconds between plain lines
 
 
-class Teller(Protocol):
-    """Who tells of steps on standard error."""
-
-    def progress(self, done: "Progress", held_out: float | None) -> None:
-        """So many steps are taken."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing, in a line of its own."""
-
-    def close(self) -> None:
-        """There is no more progress."""
-
-
-class Quiet:
-    """Tells nothing."""
-
-    def progress(self, done: "Progress", held_out: float | None) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Plain:
-    """For what is no terminal."""
+class Teller:
+    """Tells of steps on standard error, for what is no terminal."""
 
     def __init__(self) -> None:
         self.next = 0.0
@@ -57,7 +34,13 @@ class Plain:
     def close(self) -> None: ...
 
 
-class Live:
+class Quiet(Teller):
+    """Tells nothing."""
+
+    def note(self, text: str) -> None: ...
+
+
+class Live(Teller):
     """For a terminal: a bar that moves (rich keeps NO_COLOR), with notes above it."""
 
     def __init__(self) -> None:
@@ -86,7 +69,7 @@ def teller(quiet: bool) -> Teller:
     """Who suits this standard error."""
     if quiet:
         return Quiet()
-    return Live() if redraws() else Plain()
+    return Live() if redraws() else Teller()
 
 
 def copies(copied: int, written: int) -> str:

@@ -135,11 +135,6 @@ class Dataset:
         return int(self._lost(self.split.training.stops - self.split.training.starts).sum(dtype=np.int64))
 
     @cached_property
-    def holdout_cropped_tokens(self) -> int:
-        """Predictions of the held-out part that cropping loses; none for windows."""
-        return int(self._lost(self.split.held_out.stops - self.split.held_out.starts).sum(dtype=np.int64))
-
-    @cached_property
     def holdout_documents(self) -> int:
         """How many sequences `held_out` has."""
         return len(self._held_out_spans()[0])

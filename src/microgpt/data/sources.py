@@ -1,6 +1,5 @@
 """Where text comes from: built-in texts, the endless source, files, folders, standard input. Nothing else opens any."""
 
-import difflib
 import math
 import os
 import select
@@ -16,7 +15,7 @@ from microgpt import untrusted
 from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, Unasked, is_built_in, made_length
 from microgpt.data.formats import LONGEST, no_text
 from microgpt.data.markov import ENDLESS
-from microgpt.errors import DataError, EnvironmentFault, MicrogptError, UsageError
+from microgpt.errors import DataError, EnvironmentFault, MicrogptError, UsageError, nearest
 
 CHUNK: Final = 1 << 20  # bytes
 TURN: Final = 0.1  # seconds
@@ -192,8 +191,8 @@ def _missing(name: str) -> str:
     beside: list[str] = []
     with suppress(OSError):
         beside = [str(path.with_name(entry.name)) for entry in path.parent.iterdir()]
-    near = difflib.get_close_matches(name, [*NAMES, *beside], n=1)
-    advice = f"did you mean {near[0]}?" if near else f"check the path, or use a built-in text: {', '.join(NAMES)}"
+    near = nearest(name, [*NAMES, *beside])
+    advice = f"did you mean {near}?" if near else f"check the path, or use a built-in text: {', '.join(NAMES)}"
     return f"{name}: expected a text file, a folder or a built-in text, found nothing of that name; {advice}"
 
 

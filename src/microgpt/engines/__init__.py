@@ -4,14 +4,13 @@ The entry of an engine in `REGISTRY` holds all that other rooms ask of it before
 engine by name. The engine itself is imported when it is created: the registry costs nothing.
 """
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from microgpt.engines.fused import MOST_THREADS
-from microgpt.errors import UsageError
+from microgpt.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from microgpt.engines.contract import Engine, EngineConfig
@@ -135,7 +134,7 @@ def choose(name: str = "auto") -> str:
     if name == "auto":
         return next(one for one in automatic() if REGISTRY[one].missing() is None)
     if name not in REGISTRY:
-        near = difflib.get_close_matches(name, ["auto", *REGISTRY], 1, 0)[0]
+        near = nearest(name, ["auto", *REGISTRY], 0)
         raise UsageError(f"--engine takes auto, {', '.join(REGISTRY)}; found {name!r}. Did you mean {near}?")
     return name
 
@@ -168,8 +167,7 @@ def check(name: str, config: "EngineConfig") -> None:
 
 
 def create(name: str, config: "EngineConfig") -> "Engine":
-    """The engine of this name, set up. Raises `UsageError` where it can't do what the configuration asks, and
-    `EnvironmentFault` where the machine lacks what it needs."""
-    chosen = choose(name)
-    check(chosen, config)
-    return REGISTRY[chosen].make(config)
+    """The engine of this name, one of `REGISTRY`, set up. Raises `UsageError` where it can't do what the configuration
+    asks, and `EnvironmentFault` where the machine lacks what it needs."""
+    check(name, config)
+    return REGISTRY[name].make(config)

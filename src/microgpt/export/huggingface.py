@@ -15,7 +15,7 @@ from microgpt import files
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.model.ledger import params, tensors
 from microgpt.training.checkpoint import Checkpoint
-from microgpt.training.sample import Sampling, usual_temperature
+from microgpt.training.sample import Sampling, opening, usual_temperature
 
 CODE: Final = Path(__file__).with_name("remote_code")
 MODULES: Final = ("configuration_microgpt", "modeling_microgpt", "tokenization_microgpt")
@@ -124,16 +124,14 @@ def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
         "use_cache": False,
     }
     if checkpoint.kind == "windows":
-        first = _first(checkpoint.tokenizer.characters)
-        ends: dict[str, Any] = {"bos_token_id": first, "suppress_tokens": [bos], "max_new_tokens": usual.length}
+        ends: dict[str, Any] = {
+            "bos_token_id": opening(checkpoint.tokenizer),
+            "suppress_tokens": [bos],
+            "max_new_tokens": usual.length,
+        }
     else:
         ends = {"bos_token_id": bos, "eos_token_id": bos, "max_new_tokens": checkpoint.model.ctx}
     return {**drawing, **ends, "pad_token_id": bos}
-
-
-def _first(characters: str) -> int:
-    """What stands before running text without a prompt: a line break, else a space, else the first character."""
-    return next((characters.index(mark) for mark in "\n " if mark in characters), 0)
 
 
 def _card(checkpoint: Checkpoint) -> str:

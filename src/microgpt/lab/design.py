@@ -1,6 +1,5 @@
 """A sweep as a person describes it: what stays, what varies and how, which combinations are left out."""
 
-import difflib
 import itertools
 import math
 import re
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, Literal
 
-from microgpt.errors import UsageError
+from microgpt.errors import UsageError, nearest
 from microgpt.lab.tuning import Tuning
 from microgpt.training.request import AXES, DECLARED, SCIENTIFIC
 
@@ -151,7 +150,7 @@ def _parsed(condition: str) -> tuple[str, ...]:
         if word in AXES and word not in NUMBERS:
             raise UsageError(f"a condition compares numbers in which levels may differ, found {word!r}.")
         if word not in NUMBERS:
-            near = difflib.get_close_matches(word, NUMBERS, 1, 0)[0]
+            near = nearest(word, NUMBERS, 0)
             raise UsageError(f"a condition names settings, found {word[:40]!r}. Did you mean {near}?")
     if operator in ("%", "/") and not _is_name(operand) and float(operand) == 0:
         raise UsageError(f"a condition divides by what is above 0, found {condition[:80]!r}.")

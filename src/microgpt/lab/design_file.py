@@ -1,6 +1,5 @@
 """A sweep's design from a TOML file. Everything a person may have mistyped is met with the line it stands in."""
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from microgpt import untrusted
-from microgpt.errors import CheckpointError, DataError, UsageError
+from microgpt.errors import CheckpointError, DataError, UsageError, nearest
 from microgpt.lab.design import Design, DesignError, Level, fits, log_range
 from microgpt.lab.spec import IDLE
 from microgpt.lab.tuning import Tuning
@@ -194,8 +193,8 @@ class _Reader:
             if name in IDLE and name not in known:
                 raise self._fault(name, f"{name} does not change what a run comes to, so it can't be {where}")
             if name not in known:
-                near = difflib.get_close_matches(name[:LONGEST], known, 1, 0)[0]
-                raise self._fault(name, f"{shown(name)} is no key of {where}. Did you mean {near}?")
+                told = f"{shown(name)} is no key of {where}. Did you mean {nearest(name, known, 0)}?"
+                raise self._fault(name, told)
 
     def _fault(self, key: str, message: str, text: str = "") -> UsageError:
         """What is wrong with a key or, where it stands in the file as it is, with a text that the key has."""

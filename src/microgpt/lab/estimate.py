@@ -8,8 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from microgpt.engines import create
-from microgpt.engines.contract import Runner
 from microgpt.lab.costs import params_by_part, seen, training_flop
 from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.plan import Plan
@@ -19,12 +17,12 @@ from microgpt.lab.trunk import shares, trunk
 from microgpt.lab.worker import Broken, Outcome
 from microgpt.machine import cores
 from microgpt.model.cost import activation_bytes, state_bytes
-from microgpt.training.prepare import Prepared, engine_config, prepare
+from microgpt.recipes.speed import measured
+from microgpt.training.prepare import prepare
 
 MEASURE: Final = 0.05  # seconds of steps for each size
 CROWD: Final = 0.4  # seconds of steps of all workers at once
 GENTLE: Final = 1e-4  # a learning rate low enough to diverge nowhere
-EVALUATED: Final = 256  # sequences of the measurement
 BESIDES: Final = 0.003  # seconds of a run that are neither steps nor evaluation
 BYTES: Final = {"32": 4, "64": 8, "bf16": 4}
 
@@ -148,16 +146,8 @@ def _row(spec: Spec, shared: Shared, pace: _Pace, share: float, runs: int, tunin
 
 def _measure(spec: Spec, texts: Texts) -> _Pace:
     shared = texts.shared(spec)
-    prepared = prepare(spec.request(), shared.split)
-    runner = create(prepared.request.engine, engine_config(prepared.request)).open(prepared.checkpoint.state)
-    _steps(prepared, runner, 1)  # the first one warms up
-    count, taken = 1, _timed(_steps, prepared, runner, 1)
-    while taken < MEASURE / 2 and count < 1 << 16:
-        count *= 4
-        taken = _timed(_steps, prepared, runner, count)
-    some = shared.held_out[:EVALUATED]
-    evaluation = _timed(runner.evaluate, some) * len(shared.held_out) / len(some) if some else 0.0
-    return _Pace(taken / count, evaluation)
+    speed = measured(spec.request(), shared.split, MEASURE)
+    return _Pace(speed.step, speed.evaluation * len(shared.held_out))
 
 
 def _together(spec: Spec, pace: _Pace, jobs: int) -> tuple[float, float]:
@@ -191,11 +181,6 @@ def _run_each(workers: LocalProcesses, spec: Spec, steps: int) -> None:
     for outcome in found:
         if isinstance(outcome, Broken):
             raise outcome.error
-
-
-def _steps(prepared: Prepared, runner: Runner, count: int) -> None:
-    rates = np.full(count, GENTLE)
-    runner.advance(prepared.dataset.sequences_of(0, count, prepared.request.settings.batch), rates)
 
 
 def _timed(action: Callable[..., Any], *arguments: Any) -> float:

@@ -20,6 +20,9 @@ POWER: Final = 0.8  # the chance to settle a row that `seeds_to_settle` plans fo
 MOST_SEEDS: Final = 1000  # beyond it a row is called out of reach
 
 
+NEEDED: Final = "Laws need SciPy, which is not installed here; pip install 'microgpt-symmetry[lab]' brings it."
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean, its standard error and its interval. With one value there is no error, and they are None."""
@@ -30,10 +33,6 @@ class Estimate:
     high: float | None
     spread: float | None  # standard deviation of one value: over seeds, or over pairs of equal seed
     count: int
-
-    @property
-    def half_width(self) -> float | None:
-        return None if self.high is None else self.high - self.mean
 
 
 def t_quantile(probability: float, freedom: float) -> float:
@@ -115,9 +114,13 @@ def _student(freedom: Any, probability: float) -> Any:
 
 
 def _special() -> Any:
-    """SciPy's functions, loaded when they are first needed."""
+    message = "expected SciPy for the intervals, found none; install it with: pip install 'microgpt-symmetry[lab]'"
+    return scipy_part("special", message)
+
+
+def scipy_part(name: str, missing: str = NEEDED) -> Any:
+    """A module of SciPy, imported when it is needed. Raises `EnvironmentFault`, which says what is `missing`."""
     try:
-        return importlib.import_module("scipy.special")
+        return importlib.import_module(f"scipy.{name}")
     except ImportError:
-        message = "expected SciPy for the intervals, found none; install it with: pip install 'microgpt-symmetry[lab]'"
-        raise EnvironmentFault(message) from None
+        raise EnvironmentFault(missing) from None

@@ -19,16 +19,15 @@ from microgpt.engines.contract import Engine, EngineConfig, Runner
 from microgpt.errors import DivergedError
 from microgpt.lab.costs import skeleton
 from microgpt.lab.record import RunRecord
-from microgpt.lab.spec import SAMPLES, Spec
+from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Shared, Texts
-from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import Settings
-from microgpt.training.evaluate import contiguous, standard_error
+from microgpt.training import session
+from microgpt.training.computing import engine_config
+from microgpt.training.evaluate import evaluations, mean_loss
 from microgpt.training.loop import train
-from microgpt.training.prepare import Prepared, dataset_on, engine_config, prepare
+from microgpt.training.prepare import Prepared, dataset_on, prepare
 from microgpt.training.records import Finished
-from microgpt.training.sample import Sampling, Writer, random_stream, samples_stream
-from microgpt.training.session import MEAN_OF, gentler
 from microgpt.training.stopwatch import Stopwatch
 
 AT_ONCE: Final = 1 << 16  # sequences in a call of the engine
@@ -126,7 +125,7 @@ def ended(
     with watch.measure("evaluate"):
         held_out = _evaluate(runner, shared)
     with watch.measure("sample"):
-        samples = samples_of(prepared, runner)
+        samples = session.samples_of(prepared, runner).texts
     return measured(record, losses, held_out, samples, asdict(watch.seconds()))
 
 
@@ -138,7 +137,11 @@ def measured(
     seconds: dict[str, float],
 ) -> Trained:
     """What came of a run that finished, with what it measured in its record."""
-    told: dict[str, Any] = {"training_loss": float(np.mean(losses[-MEAN_OF:])), "samples": samples, "seconds": seconds}
+    told: dict[str, Any] = {
+        "training_loss": float(np.mean(losses[-session.MEAN_OF :])),
+        "samples": samples,
+        "seconds": seconds,
+    }
     return Trained(replace(record, loss=held_out[0], loss_se=held_out[1], **told), curve(losses))
 
 
@@ -156,42 +159,18 @@ def advance(dataset: Dataset, settings: Settings, runner: Runner, begin: int, en
     parts = [np.empty(0)]
     for first in range(begin, end, stretch):
         count = min(stretch, end - first)
-        rates = learning_rates(settings, first, count)
-        parts.append(runner.advance(dataset.sequences_of(first, count, settings.batch), rates))
+        parts.append(session.advance(runner, dataset, settings, first, count))
         if len(parts[-1]) < count:
-            raise diverged(settings, first + len(parts[-1]), rates[len(parts[-1])])
+            raise session.diverged(settings, first + len(parts[-1]) + 1)
     return np.concatenate(parts)
-
-
-def diverged(settings: Settings, steps: int, rate: float) -> DivergedError:
-    """What a run says whose next step, after so many, would not be finite."""
-    return DivergedError(
-        f"step {steps + 1}: expected a finite loss and finite weights, found others at a learning rate of "
-        f"{rate:g}; try --lr {gentler(settings):g}."
-    )
 
 
 def _evaluate(runner: Runner, shared: Shared) -> HeldOut:
     """The held-out loss by training/evaluate.py; None where nothing is held out. Raises `DivergedError`."""
     if not shared.held_out:
         return None, None
-    stretches = range(0, len(shared.held_out), AT_ONCE)
-    parts = [runner.evaluate(shared.held_out[first : first + AT_ONCE]) for first in stretches]
-    sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))  # (n,) each
-    if not np.isfinite(sums).all():
-        raise DivergedError("expected a finite held-out loss, found another: the weights are too large; lower --lr.")
-    clusters: tuple[NDArray[Any], NDArray[Any]] = (sums, counts)
-    if shared.split.is_running:
-        clusters = contiguous(sums), contiguous(counts)
-    return float(sums.sum() / counts.sum()), standard_error(*clusters)
-
-
-def samples_of(prepared: Prepared, runner: Runner) -> tuple[str, ...]:
-    """The texts that a run of a sweep writes."""
-    checkpoint, state, settings = prepared.checkpoint, prepared.training.random_state, prepared.request.settings
-    stream = random_stream(state) if state else samples_stream(settings.seed)
-    writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, settings.ctx)
-    return writer.write(Sampling(SAMPLES, prepared.request.temperature), stream).texts
+    sums, counts = (np.concatenate(part) for part in zip(*evaluations(runner, shared.held_out, AT_ONCE), strict=True))
+    return mean_loss(sums, counts, shared.split.corpus.kind, "lower --lr")
 
 
 def now() -> str:

@@ -78,16 +78,13 @@ class Store:
                     found.append(record_of(row, names, role or ("study" if "study" in roles else "tuning")))
         return found
 
-    def curves(self, sweep: str | None = None) -> dict[str, Curve]:
-        """The training losses of the runs of a sweep, or of all, by identity."""
+    def curves(self) -> dict[str, Curve]:
+        """The training losses of all runs, by identity."""
         with told(self.path), self._snapshot():
-            members = self._members(sweep) if sweep else {}
             self._check_types("curves")
             rows = self._connection.execute("SELECT identity, every, losses FROM curves").fetchall()
             return {
-                identity: Curve(int(every), tuple(map(float, json.loads(losses))))
-                for identity, every, losses in rows
-                if sweep is None or identity in members
+                identity: Curve(int(every), tuple(map(float, json.loads(losses)))) for identity, every, losses in rows
             }
 
     def sweeps(self) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,6 @@ from microgpt.training.request import DECLARED, SCIENTIFIC
 if TYPE_CHECKING:
     from microgpt.lab.canvas import Plot
 
-QUESTIONS: Final = ("steps", "params", "returns", "runs")
 SETTINGS: Final = tuple(name for name in SCIENTIFIC if name in AXIS_NAMES and name not in ("steps", "seed"))
 SWEEPS: Final[dict[str, tuple[str | None, ...]]] = {  # where the answer is looked for when no sweep is named
     "steps": ("steps",),
@@ -57,7 +56,7 @@ class Part:
 class Answer:
     """Tables and findings of all parts."""
 
-    question: str  # one of QUESTIONS, or a setting
+    question: str  # of SWEEPS, or a setting
     parts: Sequence[Part]
     tables: Sequence[Table]
 

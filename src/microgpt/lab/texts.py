@@ -12,7 +12,8 @@ from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.spec import Spec, spec_of
-from microgpt.training.prepare import check_memory, settled
+from microgpt.training.computing import settled
+from microgpt.training.prepare import check_memory
 from microgpt.training.request import Request, having
 
 AFTER_READING = ("holdout", "split_seed", "order", "golden")  # of the settings of a text, those that are for its use
@@ -50,7 +51,7 @@ class Texts:
         Raises `DataError` where its text can't be read; `UsageError` for `-`, or sizes beyond this machine's memory.
         """
         corpus = self._corpus(request)
-        check_memory(request.settings, request.settings.model(corpus.tokenizer.vocabulary))
+        check_memory(request, request.settings.model(corpus.tokenizer.vocabulary))
         return spec_of(settled(request), corpus.sha256, corpus.kind)
 
     def shared(self, spec: Spec) -> Shared:

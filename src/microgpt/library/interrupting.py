@@ -13,7 +13,6 @@ from microgpt.errors import MicrogptError
 from microgpt.library.run import Run
 from microgpt.library.telling import say
 from microgpt.model.schedule import learning_rates
-from microgpt.training.checkpoint import trained
 from microgpt.training.loop import new_folder
 from microgpt.training.tables import LOSSES
 
@@ -53,19 +52,19 @@ def noticed() -> Iterator[Interruption]:
 
 def keep(run: Run) -> None:
     """See that an interrupted run is in a folder, and say how to go on."""
-    told = f"interrupted after step {run.step:,} of {trained(run.checkpoint).request.settings.steps:,}"
+    told = f"interrupted after step {run.step:,} of {run.checkpoint.trained.request.settings.steps:,}"
     try:
         path = run.path or _saved(run)
     except MicrogptError as error:
         say(f"{told}, and not saved: {error}")
         return
-    again = ", text=…" if trained(run.checkpoint).provenance.sources == (IN_MEMORY,) else ""
+    again = ", text=…" if run.checkpoint.trained.provenance.sources == (IN_MEMORY,) else ""
     found = "" if path.parent == OUT else repr(str(path))
     say(f"{told}, and saved: microgpt.load({found}) finds it, microgpt.resume({str(path)!r}{again}) goes on")
 
 
 def _saved(run: Run) -> Path:
     """A new run folder for a run in memory."""
-    rates = learning_rates(trained(run.checkpoint).request.settings, 0, len(run.losses)).tolist()
+    rates = learning_rates(run.checkpoint.trained.request.settings, 0, len(run.losses)).tolist()
     rows = zip(range(1, len(run.losses) + 1), run.losses.tolist(), rates, strict=True)
     return new_folder(run.checkpoint, OUT, LOSSES.rows(rows)).path

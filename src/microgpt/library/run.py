@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from microgpt.data.reading import read, read_bytes
 from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
-from microgpt.engines import EVERYWHERE, choose, create
-from microgpt.engines.contract import EngineConfig, Runner
-from microgpt.errors import EnvironmentFault, MicrogptError, UsageError
+from microgpt.engines.contract import Runner
+from microgpt.errors import MicrogptError, UsageError
 from microgpt.export import export
 from microgpt.library.given import Sources, in_memory, sources, stream
 from microgpt.model import ledger
 from microgpt.model.settings import ModelConfig, Settings, plain, shown
 from microgpt.training import evaluate
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import open_own
 from microgpt.training.evaluate import Comparison, HeldOut
-from microgpt.training.prepare import check_sequences, dataset_of, engine_config, is_own, moved, settled
+from microgpt.training.prepare import check_sequences, dataset_of, is_own, moved
 from microgpt.training.records import Result
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.sample import Samples, Sampling, Writer
@@ -308,18 +308,5 @@ class Run:
     def runner(self) -> Runner:
         """What computes, for one thread: another on the same weights each time it is asked for."""
         with _OPENING:
-            self._opened = self._opened or self._open()
+            self._opened = self._opened or open_own(self.checkpoint)
         return self._opened.reader()
-
-    def _open(self) -> Runner:
-        """The model opened on the engine of its training or, where this machine lacks that, on `EVERYWHERE`."""
-        training = self.checkpoint.training
-        if training is None:
-            name, config = choose("auto"), EngineConfig()
-        else:
-            request = settled(training.request)
-            name, config = request.engine, engine_config(request)
-        try:
-            return create(name, config).open(self.checkpoint.state)
-        except EnvironmentFault:
-            return create(EVERYWHERE, EngineConfig()).open(self.checkpoint.state)

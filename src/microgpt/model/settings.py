@@ -5,7 +5,6 @@ command line's help is generated from it.
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from microgpt.errors import UsageError
+from microgpt.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -256,9 +255,8 @@ def check(field: "dataclasses.Field[Any]", value: Any) -> Any:
         raise UsageError(f"{flag(field.name)} takes {_describe(kind)}, found {shown(value)}.")
     choices = field.metadata["choices"]
     if choices and value not in choices:
-        near = difflib.get_close_matches(value[:LONGEST], choices, 1, 0) or choices
         told = f"{', '.join(choices)}; found {shown(value)}"
-        raise UsageError(f"{flag(field.name)} takes {told}. Did you mean {near[0]}?")
+        raise UsageError(f"{flag(field.name)} takes {told}. Did you mean {nearest(value, choices, 0)}?")
     if kind in (int, float):
         _check_bounds(field.name, value, field.metadata["bounds"])
     return value

@@ -4,13 +4,13 @@ A recipe only fills in what nobody asked for: `resolve` lays the person's own se
 numpy, because the command line's help lists the recipes.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from microgpt.errors import UsageError
+from microgpt.errors import UsageError, nearest
 from microgpt.model.settings import LONGEST, SETTINGS, Settings, flag, plain, shown, usual_rate
+from microgpt.training.pace import time_of
 from microgpt.training.request import REQUESTED, Request
 
 
@@ -121,8 +121,8 @@ RECIPES: Final[dict[str, Recipe]] = {
 def find(name: str) -> Recipe:
     """The recipe of this name. Raises `UsageError` with the nearest one."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name)[:LONGEST], RECIPES, 1, 0)[0]
-        raise UsageError(f"--recipe takes {', '.join(RECIPES)}; found {shown(name)}. Did you mean {near}?")
+        told = f"{', '.join(RECIPES)}; found {shown(name)}"
+        raise UsageError(f"--recipe takes {told}. Did you mean {nearest(str(name), RECIPES, 0)}?")
     return RECIPES[name]
 
 
@@ -138,7 +138,7 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
     overrides = dict(overrides or {})
     for name in overrides:
         if name not in SETTINGS and name not in REQUESTED:
-            near = difflib.get_close_matches(name[:LONGEST], (*SETTINGS, *REQUESTED), 1, 0)[0]
+            near = nearest(name, (*SETTINGS, *REQUESTED), 0)
             raise UsageError(f"{flag(name)[:LONGEST]} is no setting of a training. Did you mean {flag(near)}?")
     base = find(recipe).request
     settings = replace(base.settings, **{name: value for name, value in overrides.items() if name in SETTINGS})
@@ -153,11 +153,8 @@ def seconds_of(time: object) -> float:
     >>> seconds_of("10m"), seconds_of(90)
     (600.0, 90.0)
     """
-    units = {"s": 1, "m": 60, "min": 60, "h": 3600}
-    text = time if isinstance(time, str) else str(plain(float, time))
-    digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz ")
-    unit = text.strip()[len(digits) :].strip() or "s"
     try:
-        return float(digits) * units[unit]
-    except (ValueError, KeyError):
+        amount, unit = time_of(time if isinstance(time, str) else str(plain(float, time)))
+        return amount * (unit or 1)
+    except ValueError:
         raise UsageError(f"--for takes a time such as 60s, 10m or 1h, found {shown(time)}.") from None

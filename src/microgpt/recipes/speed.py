@@ -9,8 +9,9 @@ import numpy as np
 from microgpt.data.split import Split
 from microgpt.engines.contract import Runner, predictions
 from microgpt.model.cost import step_cost
+from microgpt.training.computing import ready_engine
 from microgpt.training.evaluate import evaluations
-from microgpt.training.prepare import prepare, ready_engine
+from microgpt.training.prepare import prepare
 from microgpt.training.request import Request
 from microgpt.training.selection import spread
 
@@ -27,17 +28,17 @@ class Speed:
 def measured(request: Request, split: Split, seconds: float) -> Speed:
     """The speed on the text itself, by steps that are thrown away, after compiling."""
     prepared = prepare(request, split)
-    prepared, engine, _ = ready_engine(prepared, request.engine, request.precision)
-    runner = engine.open(prepared.checkpoint.state)
-    dataset, batch = prepared.dataset, prepared.request.settings.batch
-    model, count, taken, flop, spent = prepared.checkpoint.model, 1, 0, 0, 0.0
+    dataset, batch, model = prepared.dataset, request.settings.batch, prepared.checkpoint.model
+    runner = ready_engine(request, model, prepared.request)[1].open(prepared.checkpoint.state)
+    count, taken, flop, spent = 1, 0, 0, 0.0
     _advance(runner, dataset.sequences_of(0, 1, batch))  # the first is slower than all others
-    start = time.perf_counter()
     while spent < seconds:
+        start = time.perf_counter()
         batches = dataset.sequences_of(taken, count, batch)
         _advance(runner, batches)
+        spent += time.perf_counter() - start
         flop += sum(step_cost(model, (predictions(model, tokens) for tokens in step)).total for step in batches)
-        taken, count, spent = taken + count, 2 * count if count < taken else count, time.perf_counter() - start
+        taken, count = taken + count, 2 * count if count < taken else count
         count = max(1, min(count, int(taken * seconds / 4 / max(spent, 1e-9))))
     held_out = spread(dataset.held_out(), 64)
     evaluating = time.perf_counter()

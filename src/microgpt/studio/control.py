@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 Tell = Callable[[str], None]
 
@@ -69,3 +70,12 @@ class Control:
         self._waited += time.perf_counter() - start
         if not self._paused:
             self._tell("training")
+
+
+# What a page may ask for, by its name.
+ACTIONS: Final[dict[str, Callable[[Control], None]]] = {
+    "pause": Control.pause,
+    "go_on": Control.go_on,
+    "step": Control.step,
+    "end": Control.end,
+}

@@ -1,14 +1,36 @@
-"""The weights of a training's looks, written into `history/` by a thread: training never waits for the disk."""
+"""What was seen of a training, in its run folder: `looks.json`, what its model wrote at the steps where someone looked,
+and in `history/` its weights then, written by a thread: training never waits for the disk."""
 
+import json
+import math
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
 
-from microgpt.errors import MicrogptError
+from microgpt import files, untrusted
+from microgpt.errors import CheckpointError, EnvironmentFault, MicrogptError
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.run_folder import RunFolder
 
 LIMIT: Final = 256 << 20  # bytes that the weights of one training may take on the disk …
 WAITING: Final = 64 << 20  # … and in memory while they wait for it
+LOOKS: Final = "looks.json"
+LOOKS_LIMIT: Final = 16 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a model was able to after `step` steps: its loss on some held-out documents, and what it wrote."""
+
+    step: int
+    loss: float | None
+    documents: int
+    samples: tuple[str, ...]
+
+
+FIELDS: Final = tuple(field.name for field in fields(Look))
 
 
 class History:
@@ -36,3 +58,37 @@ class History:
             return None
         kind = "" if isinstance(faults[0], MicrogptError) else f"{type(faults[0]).__name__}: "
         return f"not all weights of the way are kept: {kind}{faults[0]}"
+
+
+def write_looks(folder: Path, looks: Sequence[dict[str, Any]]) -> None:
+    """Keep the looks of a training beside its losses. Raises `EnvironmentFault`."""
+    plain = [{name: look[name] for name in FIELDS} for look in looks]
+    text = json.dumps({"looks": plain}, ensure_ascii=False, allow_nan=False)
+    files.replace(folder / LOOKS, text.encode("utf-8", "replace"))
+
+
+def read_looks(folder: Path) -> list[dict[str, Any]]:
+    """The looks of a run, by step; none where the file is missing, damaged or says what can't be."""
+    try:
+        path = untrusted.inside(folder, LOOKS)
+        found = (
+            untrusted.parse_json(untrusted.read(path, LOOKS_LIMIT), str(path)).get("looks") if path.is_file() else []
+        )
+    except (CheckpointError, EnvironmentFault):
+        return []
+    looks = found if isinstance(found, list) else []
+    return sorted((look for look in looks if _sound(look)), key=lambda look: int(look["step"]))
+
+
+def _sound(look: object) -> bool:
+    if not isinstance(look, dict) or set(look) != set(FIELDS):
+        return False
+    step, loss, documents, samples = (look[name] for name in FIELDS)
+    return (
+        type(step) is int
+        and step >= 0
+        and (loss is None or (isinstance(loss, float) and math.isfinite(loss)))
+        and type(documents) is int
+        and isinstance(samples, list)
+        and all(isinstance(sample, str) for sample in samples)
+    )

@@ -15,6 +15,7 @@ from microgpt.studio.studio import Studio
 from microgpt.studio.xray import Reading
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import open_own
 
 OPENED, READ = 6, 12  # weights and readings that stay in memory
 
@@ -35,7 +36,7 @@ class Opened:
 
     @property
     def own(self) -> Runner:
-        self._own = self._own or xray.open_own(self.checkpoint)
+        self._own = self._own or open_own(self.checkpoint)
         return self._own
 
 

@@ -1,6 +1,5 @@
 """What a training will take, said before it starts: parameters, operations, memory, and time by a short measurement."""
 
-import time
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +10,9 @@ from microgpt.engines import REGISTRY
 from microgpt.model.cost import activation_bytes, state_bytes, step_cost
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
-from microgpt.training.prepare import check_memory, prepare, ready_engine, settled
+from microgpt.recipes.speed import measured
+from microgpt.training.computing import settled
+from microgpt.training.prepare import check_memory
 from microgpt.training.request import Request
 
 MEASURING: Final = 0.1  # seconds
@@ -28,7 +29,7 @@ def plan(request: Request, split: Split, *, measure: bool) -> dict[str, Any]:
     """
     request = settled(request)
     settings, model = request.settings, request.settings.model(split.corpus.tokenizer.vocabulary)
-    check_memory(settings, model)
+    check_memory(request, model)
     dataset = Dataset.of(split, ctx=settings.ctx, seed=settings.seed, order="shuffled")
     mean = max(1, round(dataset.tokens_in_epoch / dataset.documents))
     flop = step_cost(model, [mean] * settings.batch).total
@@ -60,22 +61,5 @@ def _rate(request: Request, split: Split, model: ModelConfig, flop: int, measure
     nominal = REGISTRY[request.engine].nominal
     slow = flop / nominal > TOO_SLOW
     if key not in _measured and measure and not slow:
-        _measured[key] = flop / _seconds(request, split)
+        _measured[key] = flop / measured(request, split, MEASURING).step
     return _measured.get(key, nominal * request.threads), key in _measured
-
-
-def _seconds(request: Request, split: Split) -> float:
-    """Seconds of a step: the engine is opened and takes some, and all is thrown away."""
-    prepared = prepare(request, split)
-    prepared, engine, _ = ready_engine(prepared, request.engine, request.precision)
-    runner, batch = engine.open(prepared.checkpoint.state), request.settings.batch
-    taken, count, spent = 0, 1, 0.0
-    while spent < MEASURING and taken < 1 << 14:
-        batches = prepared.dataset.sequences_of(taken, count, batch)
-        start = time.perf_counter()
-        runner.advance(batches, np.full(count, 1e-6))
-        seconds = time.perf_counter() - start
-        # The first call is slower than all others, and is not counted where there are others.
-        taken, spent = (taken + count, spent + seconds) if taken > 1 or seconds > MEASURING else (2, 0.0)
-        count = 2 * count if seconds < MEASURING / 4 else count
-    return max(spent, 1e-9) / max(1, taken - 2)

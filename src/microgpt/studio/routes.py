@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from types import ModuleType
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -27,9 +28,9 @@ def routes(studio: Studio) -> list[Route]:
     return [
         get("/api/hello", lambda _: {"studio": True}),
         get("/api/form", lambda _: _form(studio)),
-        get("/api/runs", lambda _: _runs(studio)),
-        get("/api/runs/{name}", lambda values: _detail(studio, values)),
-        get("/api/runs/{name}/samples", lambda values: _samples(studio, values)),
+        get("/api/runs", lambda _: {"runs": _runs().listing(studio)}),
+        get("/api/runs/{name}", lambda values: _runs().detail(studio, values["name"])),
+        get("/api/runs/{name}/samples", lambda values: _runs().samples(studio, values)),
         post("/api/runs/{name}/resume", lambda values: _resume(studio, values)),
         get("/api/text", lambda values: studio.texts.preview(values.get("id"))),
         _add_text(studio),
@@ -49,22 +50,10 @@ def _form(studio: Studio) -> dict[str, Any]:
     return form() | {"texts": studio.texts.ids(), "cores": cores(), "folder": str(studio.run_folders)}
 
 
-def _runs(studio: Studio) -> dict[str, Any]:
+def _runs() -> ModuleType:
     from microgpt.studio import runs
 
-    return {"runs": runs.listing(studio)}
-
-
-def _detail(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
-    from microgpt.studio import runs
-
-    return runs.detail(studio, values["name"])
-
-
-def _samples(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
-    from microgpt.studio import runs
-
-    return runs.samples(studio, values)
+    return runs
 
 
 def _resume(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from microgpt.errors import CheckpointError, EnvironmentFault, UsageError
 from microgpt.library import load
 from microgpt.model.ledger import params
 from microgpt.studio.answers import MissingError
-from microgpt.studio.looks import read_looks
+from microgpt.studio.history import read_looks
 from microgpt.studio.studio import Studio
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training import find

@@ -11,6 +11,7 @@ from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.machine import cores
 from microgpt.recipes import resolve
 from microgpt.studio.answers import MissingError
+from microgpt.studio.control import ACTIONS
 from microgpt.studio.texts import Texts
 from microgpt.studio.training import Training
 from microgpt.studio.worker import fitted, resumed, trained
@@ -22,7 +23,6 @@ from microgpt.training.run_folder import WEIGHTS
 KEPT: Final = 30  # ended trainings whose events are remembered
 CLOSING: Final = 20.0  # seconds in which trainings are saved at the end
 DECIDED: Final = ("data", "out", "device")  # what the page can't say itself
-ACTIONS: Final = ("pause", "go_on", "step", "end")
 
 
 class Trainings:
@@ -40,7 +40,7 @@ class Trainings:
         if asked.get("for") is None:
             request = resolve(given.pop("recipe"), given)
             split = self._texts.split(request)
-            check_memory(request.settings, request.settings.model(split.corpus.tokenizer.vocabulary))
+            check_memory(request, request.settings.model(split.corpus.tokenizer.vocabulary))
             begin = partial(trained, request, split)
             return self._launch(Training(_name(request), request.threads, begin, history=history, paused=paused))
         seconds = asked["for"]
@@ -68,7 +68,7 @@ class Trainings:
     def act(self, training_id: object, action: object) -> dict[str, Any]:
         """Pause, go on, take one step or end. Raises `UsageError` for anything else."""
         training = self.find(training_id)
-        if action not in ACTIONS:
+        if str(action) not in ACTIONS:
             raise UsageError(f"expected one of {', '.join(ACTIONS)}, found {str(action)[:40]!r}.")
         training.ask(str(action))
         return training.summary()

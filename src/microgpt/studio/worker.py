@@ -24,14 +24,13 @@ from microgpt.data.split import Split
 from microgpt.errors import MicrogptError
 from microgpt.recipes.budget import fit
 from microgpt.studio.answers import finite
-from microgpt.studio.control import Control
-from microgpt.studio.looks import read_looks, write_looks
+from microgpt.studio.control import ACTIONS, Control
+from microgpt.studio.history import read_looks, write_looks
 from microgpt.studio.watched import Watched
 from microgpt.training.loop import train
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Record, Saved, Started
 from microgpt.training.request import Request
 from microgpt.training.resume import resume
-from microgpt.training.session import Session
 
 POINTS: Final = 1000  # of a curve; more steps share points
 REST: Final = 0.5  # seconds between two events that only tell the step
@@ -53,14 +52,14 @@ def work(pipe: Connection, begin: Begin, history: bool, paused: bool) -> None:
 
 def trained(request: Request, split: Split, worker: "Worker") -> Iterator[Record]:
     """A new run."""
-    return train(request, stop=worker.control.stop, split=split, opens=worker.open)
+    return train(request, stop=worker.control.stop, split=split, observer=worker.watched)
 
 
 def resumed(run: Path, changes: Mapping[str, Any], worker: "Worker") -> Iterator[Record]:
     """A run that goes on, after the looks at it that are known."""
     for look in read_looks(run):
         worker.publish("look", look)
-    yield from resume(run, changes, stop=worker.control.stop, opens=worker.open)
+    yield from resume(run, changes, stop=worker.control.stop, observer=worker.watched)
 
 
 def fitted(given: Mapping[str, Any], seconds: float, worker: "Worker") -> Iterator[Record]:
@@ -79,7 +78,7 @@ def fitted(given: Mapping[str, Any], seconds: float, worker: "Worker") -> Iterat
         split=found.split,
         deadline=found.deadline,
         most=found.most,
-        opens=worker.open,
+        observer=worker.watched,
     )
 
 
@@ -89,9 +88,9 @@ class Worker:
     def __init__(self, pipe: Connection, history: bool, paused: bool) -> None:
         self._pipe, self._history = pipe, history
         self.control = Control(self.tell_phase, paused=paused)
+        self.watched = Watched(self.control, self.publish, history=history)
         self._step, self._told = 0, 0.0
         self._folder: Path | None = None
-        self._close: Callable[[], str | None] = lambda: None  # says what went wrong, if something did
         self._looks: list[dict[str, Any]] = []
         self._curve = Curve(1)
 
@@ -99,16 +98,10 @@ class Worker:
         """Do what the studio says, for as long as there is one."""
         with contextlib.suppress(EOFError, OSError):
             while True:
-                getattr(self.control, self._pipe.recv())()
+                ACTIONS[self._pipe.recv()](self.control)
         self.control.end()
         time.sleep(ORPHANED)
         leave_orphaned()
-
-    def open(self, *parts: Any) -> Session:
-        """The session of a training, watched."""
-        watched = Watched(*parts).watch_with(self.control, self.publish, history=self._history)
-        self._close = watched.history.close
-        return watched
 
     def publish(self, kind: str, values: Mapping[str, Any]) -> None:
         """Tell the studio of an event."""
@@ -141,7 +134,7 @@ class Worker:
             more = {"error": "There is not enough memory for this; smaller sizes or a smaller batch need less."}
         except Exception as error:
             more = {"error": f"unexpected {type(error).__name__}: {error}"}
-        if fault := self._close():
+        if fault := self.watched.close():
             self.publish("note", {"text": fault, "warning": True})
         self.tell_phase(phase if not more else "failed", **more)
 

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from microgpt import untrusted
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines import EVERYWHERE, available, choose, create
+from microgpt.engines import EVERYWHERE, create
 from microgpt.engines.array.engine import ArrayRunner
 from microgpt.engines.contract import EngineConfig, Runner
-from microgpt.errors import CheckpointError, DataError, DivergedError, EnvironmentFault
+from microgpt.errors import CheckpointError, DataError, DivergedError
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import own_engine
 from microgpt.training.find import weights_of
-from microgpt.training.prepare import engine_config, settled
 from microgpt.training.run_folder import HISTORY
-from microgpt.training.sample import Sampling, Writer
+from microgpt.training.sample import Sampling, Writer, opening
 
 LONGEST: Final = 256  # positions that a page shows at once
 LIKELIEST: Final = 3  # tokens named at each position
@@ -80,28 +80,10 @@ def open_array(checkpoint: Checkpoint) -> ArrayRunner:
     return runner
 
 
-def own_engine(checkpoint: Checkpoint) -> str:
+def engine_of(checkpoint: Checkpoint) -> str:
     """The engine that the run was trained on, where this machine has it, or else `array`; with its precision."""
-    name, config = _own(checkpoint)
+    name, config = own_engine(checkpoint)
     return f"{name} ({config.precision} bits)"
-
-
-def open_own(checkpoint: Checkpoint) -> Runner:
-    """The model on the engine that `own_engine` names."""
-    name, config = _own(checkpoint)
-    try:
-        return create(name, config).open(checkpoint.state)
-    except EnvironmentFault:
-        return open_array(checkpoint)
-
-
-def _own(checkpoint: Checkpoint) -> tuple[str, EngineConfig]:
-    if checkpoint.training is None:
-        return choose("auto"), EngineConfig()
-    request = settled(checkpoint.training.request)
-    if not any(engine.usable for engine in available() if engine.name == request.engine):
-        return EVERYWHERE, EngineConfig()
-    return request.engine, engine_config(request)
 
 
 def read(checkpoint: Checkpoint, runner: ArrayRunner, prompt: str) -> Reading:
@@ -126,10 +108,7 @@ def tokens_of(checkpoint: Checkpoint, prompt: str) -> tuple[list[int], int]:
     tokens: list[int] = checkpoint.tokenizer.encode(prompt).tolist()
     room = min(checkpoint.model.ctx, LONGEST)
     if checkpoint.kind == "windows":
-        first = next(
-            (checkpoint.tokenizer.characters.index(c) for c in "\n " if c in checkpoint.tokenizer.characters), 0
-        )
-        return (tokens or [first])[-room:], max(0, len(tokens) - room)
+        return (tokens or [opening(checkpoint.tokenizer)])[-room:], max(0, len(tokens) - room)
     return [checkpoint.tokenizer.bos, *tokens][:room], max(0, len(tokens) + 1 - room)
 
 
@@ -204,7 +183,7 @@ def check(checkpoint: Checkpoint, own: Runner, reading: Reading) -> dict[str, An
     places = sorted({round(i) for i in np.linspace(0, count - 1, min(count, CHECKED))})
     shown = reading.trace["probabilities"]
     apart = [float(np.abs(own.next(reading.tokens[: at + 1]) - shown[at]).max()) for at in places]
-    return {"engine": own_engine(checkpoint), "difference": max(apart), "positions": len(places)}
+    return {"engine": engine_of(checkpoint), "difference": max(apart), "positions": len(places)}
 
 
 def texts(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
@@ -231,6 +210,6 @@ def about(path: Path, checkpoint: Checkpoint, runner: Runner) -> dict[str, Any]:
         "kind": checkpoint.kind,
         "step": checkpoint.state.step,
         "steps": steps(path),
-        "engine": own_engine(checkpoint),
+        "engine": engine_of(checkpoint),
         "suggestion": suggestion(checkpoint, runner),
     }

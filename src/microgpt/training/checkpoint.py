@@ -46,11 +46,15 @@ class Checkpoint:
     def description(self) -> Description:
         return Description(self.model, self.tokenizer, self.kind, self.state.step, self.training)
 
+    @property
+    def trained(self) -> Training:
+        """The training of a checkpoint that has one."""
+        assert self.training is not None
+        return self.training
 
-def trained(checkpoint: Checkpoint) -> Training:
-    """The training of a checkpoint that has one."""
-    assert checkpoint.training is not None
-    return checkpoint.training
+    def noting(self, **changes: Any) -> "Checkpoint":
+        """The same with other facts of its training, named as the fields of `Training`."""
+        return replace(self, training=replace(self.trained, **changes))
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:

@@ -19,7 +19,7 @@ from microgpt.engines.contract import Runner
 from microgpt.errors import DataError, DivergedError, UsageError
 
 CLUSTERS: Final = 32  # of windows: so many that their spread is known to an eighth, so few that each is long
-_AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
+AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,12 @@ def held_out_loss(runner: Runner, sequences: Sequence[Tokens], tokenizer: Tokeni
     return summarize(sums, counts, sequences, tokenizer, kind, ctx)
 
 
-def evaluations(runner: Runner, sequences: Sequence[Tokens]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+def evaluations(
+    runner: Runner, sequences: Sequence[Tokens], at_once: int = AT_ONCE
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
     """Summed losses and numbers of predictions, a few sequences at a time, so that a caller can stop in between."""
-    for first in range(0, len(sequences), _AT_ONCE):
-        yield runner.evaluate(sequences[first : first + _AT_ONCE])
+    for first in range(0, len(sequences), at_once):
+        yield runner.evaluate(sequences[first : first + at_once])
 
 
 def summarize(
@@ -73,18 +75,27 @@ def summarize(
     predicted. BOS is no character: what it costs to say that a document ends is shared by its characters.
     Raises `DivergedError` where a loss is not finite.
     """
-    if not np.isfinite(sums).all():
-        raise DivergedError("expected a finite held-out loss, found another: the weights are too large; train it anew.")
+    loss, se = mean_loss(sums, counts, kind)
     characters = sum(int((tokens[1 : 1 + ctx] != tokenizer.bos).sum()) for tokens in sequences)
     return HeldOut(
-        loss=float(sums.sum() / counts.sum()),
-        se=standard_error(*clusters(kind, sums, counts)),
+        loss=loss,
+        se=se,
         documents=len(sequences),
         tokens=int(counts.sum()),
         bits_per_character=float(sums.sum() / math.log(2) / max(characters, 1)),
         sums=sums,
         counts=counts,
     )
+
+
+def mean_loss(
+    sums: NDArray[np.float64], counts: NDArray[np.int64], kind: Kind, remedy: str = "train it anew"
+) -> tuple[float, float | None]:
+    """Summed loss over summed predictions, both (documents,), and its standard error. Raises `DivergedError` where a
+    loss is not finite."""
+    if not np.isfinite(sums).all():
+        raise DivergedError(f"expected a finite held-out loss, found another: the weights are too large; {remedy}.")
+    return float(sums.sum() / counts.sum()), standard_error(*clusters(kind, sums, counts))
 
 
 @dataclass(frozen=True)

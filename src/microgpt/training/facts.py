@@ -40,10 +40,17 @@ def started(session: Session) -> Started:
 def result_of(session: Session, held_out: HeldOut | None, samples: Samples) -> Result:
     """All that the finished run has to say."""
     begun = started(session)
-    names = "run recipe engine threads ranks params documents cropped_tokens vocabulary holdout_unseen_characters"
-    told = {name: getattr(begun, name) for name in names.split()}
     return Result(
-        **told,
+        run=begun.run,
+        recipe=begun.recipe,
+        engine=begun.engine,
+        threads=begun.threads,
+        ranks=begun.ranks,
+        params=begun.params,
+        documents=begun.documents,
+        cropped_tokens=begun.cropped_tokens,
+        vocabulary=begun.vocabulary,
+        holdout_unseen_characters=begun.holdout_unseen_characters,
         precision=int(begun.precision) if begun.precision.isdigit() else begun.precision,
         steps=session.settings.steps,
         steps_taken=session.step,

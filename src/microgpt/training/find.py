@@ -1,6 +1,5 @@
 """Finding runs: by name, by folder, as a lone weights file, or the newest finished one."""
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from microgpt import untrusted
-from microgpt.errors import CheckpointError, EnvironmentFault, file_message
+from microgpt.errors import CheckpointError, EnvironmentFault, file_message, nearest
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.run_folder import WEIGHTS, RunFolder
@@ -53,8 +52,8 @@ def find(run: str | Path | None = None, out: str | Path = "runs", interrupted: b
         except (OSError, ValueError):  # no path at all
             continue
     names = [folder.name for folder in folders(Path(out))]
-    near = difflib.get_close_matches(Path(run).name, names, 1)
-    advice = f"did you mean {near[0]}?" if near else "`microgpt runs` lists those there are."
+    near = nearest(Path(run).name, names)
+    advice = f"did you mean {near}?" if near else "`microgpt runs` lists those there are."
     raise CheckpointError(f"{run}: expected a run's name, its folder or a weights file, found none; {advice}")
 
 

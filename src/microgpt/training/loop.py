@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from microgpt.data.split import Split
-from microgpt.training.checkpoint import Checkpoint, trained
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import ready_engine
 from microgpt.training.estimate import estimate
 from microgpt.training.facts import result_of, started
 from microgpt.training.pace import Pace
-from microgpt.training.prepare import prepare, ready_engine
+from microgpt.training.prepare import prepare
 from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Record, Sampled, Saved
 from microgpt.training.remarks import HELD_OUT, LAST, above_nothing, remarks
 from microgpt.training.report import report
@@ -25,7 +26,7 @@ from microgpt.training.request import Request
 from microgpt.training.run_folder import RunFolder, new_name
 from microgpt.training.run_folder import create as create_folder
 from microgpt.training.sample import blank
-from microgpt.training.session import SLACK, Opener, Past, Session, Stop, never
+from microgpt.training.session import SLACK, Observer, Past, Session, Stop, never
 from microgpt.training.stopwatch import Stopwatch
 
 FIRST_SAVE: Final = 1.0  # seconds until the first save where the request names no steps …
@@ -42,44 +43,45 @@ def train(
     begin: Checkpoint | None = None,
     deadline: float = math.inf,
     most: int = 0,
-    opens: Opener = Session,
+    observer: Observer | None = None,
 ) -> Generator[Record, None, None]:
     """Train a new run: records from `Started` to `Finished` or, once `stop()` is true, `Interrupted` after a save.
 
     `split` is the text where it is at hand already, `begin` a model whose weights come first; past the `deadline`, a
     time of `time.perf_counter`, no more steps are taken, and until then the plan follows the machine's pace, to `most`
-    steps. `opens` makes the session, for whoever wants to look in between. Raises the errors of `prepare`; `UsageError`
-    for an engine that can't do what is asked, or a name that is taken; `EnvironmentFault` where saving fails;
-    `DivergedError`.
+    steps. The `observer` looks at it in between. Raises the errors of `prepare`; `UsageError` for an engine that can't
+    do what is asked, or a name that is taken; `EnvironmentFault` where saving fails; `DivergedError`.
     """
     watch = Stopwatch()
     with watch.measure("data"):
         prepared = prepare(request, split, begin)
     with watch.measure("compile"):
-        prepared, engine, note = ready_engine(prepared, request.engine, request.precision)
-    notes = [Note(text) for text in (note, estimate(prepared)) if text]
-    notes = [*remarks(prepared), *notes]
+        chosen, engine, note = ready_engine(request, prepared.checkpoint.model, prepared.request)
+        prepared = prepared.noting(request=chosen)
+    notes = [*remarks(prepared), *(Note(text) for text in (note, estimate(prepared)) if text)]
     folder = new_folder(prepared.checkpoint, Path(request.out)) if request.out else None
     with folder.locked() if folder else contextlib.nullcontext():
-        session = opens(prepared, engine, folder, Past(), watch)
+        session = Session(prepared, engine, folder, Past(), watch)
         session.deadline, session.most_steps = deadline, max(most, session.most_steps)
-        yield from records(session, stop, notes)
+        yield from records(session, stop, notes, observer)
 
 
 def new_folder(checkpoint: Checkpoint, out: Path, losses: bytes = b"", evaluations: bytes = b"") -> RunFolder:
     """The folder of a new run, with its first commit."""
-    training = trained(checkpoint)
+    training = checkpoint.trained
     path = out / (training.request.name or new_name(training.provenance.name))
     told = {"run": str(path), "steps": training.request.settings.steps}
     first = report(training, checkpoint.kind, "unfinished", told)
     return create_folder(path, checkpoint, first, losses=losses, evaluations=evaluations)
 
 
-def records(session: Session, stop: Stop, notes: list[Note]) -> Iterator[Record]:
+def records(session: Session, stop: Stop, notes: list[Note], observer: Observer | None = None) -> Iterator[Record]:
     """The records of a session, from its step to the end."""
     yield started(session)
     yield from notes
+    observer = observer or Observer()
     session.open()
+    observer.opened(session)
     halted = False
 
     def halt() -> bool:  # a stop stays one, also where the caller's is true only once
@@ -87,9 +89,12 @@ def records(session: Session, stop: Stop, notes: list[Note]) -> Iterator[Record]
         halted = halted or stop()
         return halted
 
-    yield from _warned(session, _steps(session, halt))
+    def cut() -> bool:
+        return observer.ends_evaluation(halt)
+
+    yield from _warned(session, _steps(session, halt, cut, observer))
     if complete := session.complete:
-        yield from _end(session, halt)
+        yield from _end(session, cut)
     if halted and not complete:
         yield from _interrupted(session)
 
@@ -108,7 +113,7 @@ def _warned(session: Session, records: Iterator[Record]) -> Iterator[Record]:
         yield from warnings
 
 
-def _steps(session: Session, halt: Stop) -> Iterator[Record]:
+def _steps(session: Session, halt: Stop, cut: Stop, observer: Observer) -> Iterator[Record]:
     """Steps until the last one or a halt, with what is due in between."""
     request, pace = session.request, Pace()
     saver = _Saver(request.save_every)
@@ -117,13 +122,15 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
         _keep(session)
     while not session.complete and not halt():
         if session.evaluation_due:
-            if not (held_out := session.look(halt)):
+            if not (held_out := session.look(cut)):
                 return  # stopped in the midst of it
             yield Evaluated(session.step, held_out)
             continue
         start = time.perf_counter()
-        count = pace.until(session.step, session.settings.steps, *everies)
-        yield session.advance(count)
+        count = observer.chunk(session, pace.until(session.step, session.settings.steps, *everies))
+        done = session.advance(count)
+        observer.advanced(session, done, time.perf_counter() - start)
+        yield done
         session.keep_pace()
         pace = pace.after(count, time.perf_counter() - start)
         if session.step == session.settings.steps:
@@ -133,13 +140,13 @@ def _steps(session: Session, halt: Stop) -> Iterator[Record]:
             yield saved
 
 
-def _end(session: Session, halt: Stop) -> Iterator[Record]:
+def _end(session: Session, cut: Stop) -> Iterator[Record]:
     """The last save, then what the run was for: its held-out loss and its samples."""
     _keep(session)
-    yield from _chosen(session, halt)
+    yield from _chosen(session, cut)
     if saved := session.commit():
         yield saved
-    held_out = session.evaluate(halt)
+    held_out = session.evaluate(cut)
     if held_out:
         yield Evaluated(session.kept_step, held_out)
     elif session.dataset.holdout_documents:  # stopped while evaluating
@@ -161,7 +168,7 @@ def _end(session: Session, halt: Stop) -> Iterator[Record]:
     yield Finished(result, session.checkpoint(), session.all_losses())
 
 
-def _chosen(session: Session, halt: Stop) -> Iterator[Record]:
+def _chosen(session: Session, cut: Stop) -> Iterator[Record]:
     """Why it ended early, if it did, and the best weights where they are asked for."""
     first, steps = session.planned_steps, session.settings.steps
     if first != steps:
@@ -173,7 +180,7 @@ def _chosen(session: Session, halt: Stop) -> Iterator[Record]:
         cut_short = session.step < SLACK * session.settings.steps
         yield Note(f"the time is up after step {session.step:,} of {session.settings.steps:,}.", warning=cut_short)
     if session.request.select == "best":
-        session.look(halt)
+        session.look(cut)
         if best := session.take_best():
             yield Note(
                 f"kept the weights of step {best.step:,}, whose held-out loss was the lowest; since they were selected "

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 INTERVAL: Final = 0.2  # seconds between two looks
 GROWTH: Final = 8  # the first step of an engine may be much slower than the next
 MOST: Final = 1 << 16  # steps, whose sequences are in memory at once
+UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600}  # seconds
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,20 @@ class Pace:
         """Steps of the next call from `step`: never past the end, or past the next multiple of one of `everies`."""
         ends = [steps, *(step - step % every + every for every in everies if every)]
         return min(self.steps, min(ends) - step)
+
+
+def time_of(text: str) -> tuple[float, int | None]:
+    """A number and the seconds of its unit, None where it has none. Raises `ValueError` for anything else.
+
+    >>> time_of("1.5h"), time_of("90 s"), time_of("1e12")
+    ((1.5, 3600), (90.0, 1), (1000000000000.0, None))
+    """
+    text = text.strip().lower()
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(digits) :].strip()
+    if unit and unit not in UNITS:
+        raise ValueError(f"{unit} is no unit of time")
+    return float(digits), UNITS[unit] if unit else None
 
 
 def duration(seconds: float) -> str:

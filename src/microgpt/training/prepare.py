@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,15 +17,14 @@ from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.data.token_folder import is_token_folder
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines import EVERYWHERE, REGISTRY, choose, create, device, why_not_fastest
-from microgpt.engines.contract import Engine, EngineConfig
-from microgpt.engines.ranks import ranks, require_one
-from microgpt.errors import DataError, EnvironmentFault, UsageError
+from microgpt.engines.ranks import ranks
+from microgpt.errors import DataError, UsageError
 from microgpt.machine import free_memory, main_memory
 from microgpt.model.cost import activation_bytes, state_bytes
-from microgpt.model.settings import ModelConfig, Precision, Settings
+from microgpt.model.settings import ModelConfig
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
-from microgpt.training.checkpoint import Checkpoint, trained
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import settled
 from microgpt.training.description import Provenance, Training
 from microgpt.training.request import Request
 
@@ -42,11 +41,15 @@ class Prepared:
 
     @property
     def training(self) -> Training:
-        return trained(self.checkpoint)
+        return self.checkpoint.trained
 
     @property
     def request(self) -> Request:
         return self.training.request
+
+    def noting(self, **changes: Any) -> "Prepared":
+        """The same with other facts of its training, named as the fields of `Training`."""
+        return replace(self, checkpoint=self.checkpoint.noting(**changes))
 
 
 def prepare(request: Request, split: Split | None = None, begin: Checkpoint | None = None) -> Prepared:
@@ -57,9 +60,9 @@ def prepare(request: Request, split: Split | None = None, begin: Checkpoint | No
     request = settled(request)
     split = split or split_of(request, request.documents)
     model = request.settings.model(split.corpus.tokenizer.vocabulary)
-    check_memory(request.settings, model, device=request.device)
+    check_memory(request, model)
     stream = random.Random(request.settings.seed) if request.golden else None
-    dataset = _dataset(request, split, stream)
+    dataset = dataset_on(request, split, stream)
     settings, corpus = request.settings, split.corpus
     if begin and (begin.model != model or begin.tokenizer != corpus.tokenizer):
         found = f"{_described(begin.model, begin.tokenizer)}, for {_described(model, corpus.tokenizer)}"
@@ -83,10 +86,8 @@ def _described(model: ModelConfig, tokenizer: Tokenizer) -> str:
 def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None) -> Prepared:
     """The text of a run that goes on. Raises `DataError` where it has changed, `UsageError` beyond the machine."""
     request = settled(request)
-    check_memory(request.settings, checkpoint.model, device=request.device)
-    dataset = dataset_of(checkpoint, split)
-    training = replace(trained(checkpoint), request=request, ranks=ranks())
-    return Prepared(dataset, replace(checkpoint, training=training))
+    check_memory(request, checkpoint.model)
+    return Prepared(dataset_of(checkpoint, split), checkpoint.noting(request=request, ranks=ranks()))
 
 
 def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
@@ -103,7 +104,10 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
             raise DataError(f"{gone[0]}: expected the text of this run, found nothing there; {_ELSEWHERE}.")
         split = split_of(replace(request, data=sources), checkpoint.kind)
     if split.corpus.sha256 != training.provenance.sha256 or split.corpus.tokenizer != checkpoint.tokenizer:
-        raise another_text(checkpoint, split.corpus.sha256)
+        raise DataError(
+            f"{', '.join(sources)}: expected the text of this run (SHA-256 {training.provenance.sha256[:12]}…), found "
+            f"another ({split.corpus.sha256[:12]}…); {_ELSEWHERE}; else restore it, or begin a new run."
+        )
     return dataset_on(request, split)
 
 
@@ -112,8 +116,7 @@ def moved(checkpoint: Checkpoint, data: Sequence[str]) -> Checkpoint:
     for a checkpoint without a text."""
     if checkpoint.training is None:
         raise UsageError("--data: this file was made to be shared and knows no text of its own; leave it out.")
-    provenance = replace(checkpoint.training.provenance, sources=absolute(data))
-    return replace(checkpoint, training=replace(checkpoint.training, provenance=provenance))
+    return checkpoint.noting(provenance=replace(checkpoint.training.provenance, sources=absolute(data)))
 
 
 def is_own(checkpoint: Checkpoint, data: Sequence[str]) -> bool:
@@ -125,16 +128,6 @@ def is_own(checkpoint: Checkpoint, data: Sequence[str]) -> bool:
     return prepared <= is_token_folder(data[0]) and sha256_of(data) == checkpoint.training.provenance.sha256
 
 
-def another_text(checkpoint: Checkpoint, found: str) -> DataError:
-    """What to say where a text, of the hash `found`, is not the one that a checkpoint was trained on."""
-    assert checkpoint.training is not None
-    provenance = checkpoint.training.provenance
-    return DataError(
-        f"{', '.join(provenance.sources)}: expected the text of this run (SHA-256 {provenance.sha256[:12]}…), found "
-        f"another ({found[:12]}…); {_ELSEWHERE}; else restore it, or begin a new run."
-    )
-
-
 def is_gone(source: str, sources: tuple[str, ...]) -> bool:
     """Whether one of the sources is not on this machine; of `Unasked` ones no server and no person is asked for it."""
     elsewhere = source == STANDARD_INPUT or source.replace("\\", "/").startswith("//")
@@ -142,61 +135,28 @@ def is_gone(source: str, sources: tuple[str, ...]) -> bool:
     return unasked or not (source == STANDARD_INPUT or is_built_in(source) or os.path.lexists(source))
 
 
-def dataset_on(request: Request, split: Split) -> Dataset:
-    """The sequences of a request on a split, without weights that may not fit into memory."""
-    return _dataset(request, split, random.Random(request.settings.seed) if request.golden else None)
+def dataset_on(request: Request, split: Split, stream: random.Random | None = None) -> Dataset:
+    """The sequences of a request on a split, without weights that may not fit into memory. A golden run's are shuffled
+    by its one `stream`, made here where nothing else is to be drawn from it."""
+    order: Order = request.order
+    if request.golden and request.order == "shuffled":
+        if split.is_running:
+            raise UsageError(f"--recipe {request.recipe} shuffles documents; use --documents lines or paragraphs.")
+        order = list(range(split.corpus.documents))
+        (stream or random.Random(request.settings.seed)).shuffle(order)
+    return Dataset.of(split, ctx=request.settings.ctx, seed=request.settings.seed, order=order)
 
 
-def settled(request: Request) -> Request:
-    """The request with the engine, the precision and the device that `auto` means here, so that a resumed run keeps
-    them. Raises `EnvironmentFault` where PyTorch is to choose the device and is not installed."""
-    engine = choose(request.engine)
-    precision = REGISTRY[engine].automatic if request.precision == "auto" else request.precision
-    return replace(request, engine=engine, precision=precision, device=device(engine, request.device))
-
-
-def ready_engine(prepared: Prepared, asked: str, precision: str) -> tuple[Prepared, Engine, str | None]:
-    """The engine of a training, compiled; where `auto` was asked for and the fastest can't be had, the one
-    that runs everywhere, and why.
-
-    `asked` and `precision` are what the person asked for, before they were settled. Raises `EnvironmentFault` where
-    the engine that was named can't be had.
-    """
-    request = prepared.request
-    require_one(request.engine)
-    engine = create(request.engine, engine_config(request))
-    reason = why_not_fastest() if asked == "auto" else None
-    try:
-        engine.ready(prepared.checkpoint.model)
-    except EnvironmentFault as fault:
-        if asked != "auto":
-            raise
-        reason, request = str(fault), settled(replace(request, engine=EVERYWHERE, precision=precision))
-        training = replace(prepared.training, request=request)
-        prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
-        engine = create(request.engine, engine_config(request))
-    note = f"engine {request.engine}, for {reason}" if reason else None
-    return prepared, engine, note
-
-
-def engine_config(request: Request) -> EngineConfig:
-    """What the engine of a settled request needs to know."""
-    precision: Precision = request.precision  # type: ignore[assignment]  # validated by Request
-    settings = request.settings
-    return EngineConfig(precision, request.threads, settings.beta1, settings.beta2, request.device)
-
-
-def check_memory(settings: Settings, model: ModelConfig, available: int | None = None, device: str = "cpu") -> None:
+def check_memory(request: Request, model: ModelConfig) -> None:
     """Raise `UsageError` for sizes whose weights, moments and activations can't fit into this machine's main memory.
     A card has memory of its own for activations, and the engine looks at it."""
-    one, two = (state_bytes(replace(model, layer=layer), 8) for layer in (1, 2))
-    needed = one + (model.layer - 1) * (two - one) + settings.batch * SEQUENCE
-    if not device.startswith("cuda"):
-        needed += activation_bytes(model, 8, settings.batch)
-    memory = available or main_memory()
-    if needed > memory:
+    batch, (one, two) = request.settings.batch, (state_bytes(replace(model, layer=layer), 8) for layer in (1, 2))
+    needed = one + (model.layer - 1) * (two - one) + batch * SEQUENCE
+    if not request.device.startswith("cuda"):
+        needed += activation_bytes(model, 8, batch)
+    if needed > (memory := main_memory()):
         raise UsageError(
-            f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --ff {model.ff} --batch {settings.batch} "
+            f"--emb {model.emb} --layer {model.layer} --ctx {model.ctx} --ff {model.ff} --batch {batch} "
             f"need about {needed / 1e9:,.1f} GB of memory, and this machine has {memory / 1e9:,.1f} of main memory; "
             "choose smaller ones."
         )
@@ -223,16 +183,6 @@ def split_of(request: Request, kind: str, text: Text | None = None) -> Split:
     """The text of a request, cut into documents of a kind, a share of them held out. Raises `DataError`."""
     text = text or text_of(request)
     return Split.of(Corpus.of(text, kind), request.holdout, request.split_seed)
-
-
-def _dataset(request: Request, split: Split, stream: random.Random | None) -> Dataset:
-    order: Order = request.order
-    if stream and request.order == "shuffled":
-        if split.is_running:
-            raise UsageError(f"--recipe {request.recipe} shuffles documents; use --documents lines or paragraphs.")
-        order = list(range(split.corpus.documents))
-        stream.shuffle(order)
-    return Dataset.of(split, ctx=request.settings.ctx, seed=request.settings.seed, order=order)
 
 
 def absolute(sources: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Going on with a run: in place where it was stopped, in a new folder where a finished one is to have more steps."""
 
 import contextlib
-import dataclasses
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,21 +9,21 @@ from typing import Any, Final
 from microgpt import untrusted
 from microgpt.data.split import Split
 from microgpt.errors import CheckpointError, UsageError
-from microgpt.model.settings import Settings, flag, plain
+from microgpt.model.settings import SETTINGS, flag, plain
 from microgpt.training import checkpoint as checkpoints
-from microgpt.training.checkpoint import Checkpoint, trained
+from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.computing import ready_engine, settled
 from microgpt.training.description import Training
 from microgpt.training.loop import new_folder, records
-from microgpt.training.prepare import Prepared, moved, ready_engine, restore, settled
+from microgpt.training.prepare import Prepared, moved, restore
 from microgpt.training.records import Note, Record
-from microgpt.training.request import COMPUTING, FREE, Request
+from microgpt.training.request import COMPUTING, DECLARED, FREE, Request
 from microgpt.training.run_folder import WEIGHTS, RunFolder, resumable
-from microgpt.training.session import Opener, Past, Session, Stop, never
+from microgpt.training.session import Observer, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
 
 LONGEST: Final = 1e15  # seconds
-_SETTINGS: Final = frozenset(declared.name for declared in dataclasses.fields(Settings))
 
 
 def resume(
@@ -33,7 +32,7 @@ def resume(
     *,
     stop: Stop = never,
     split: Split | None = None,
-    opens: Opener = Session,
+    observer: Observer | None = None,
 ) -> Generator[Record, None, None]:
     """Go on with a run; records as those of `train`. `changes` are the settings that the person gave.
 
@@ -53,7 +52,7 @@ def resume(
             checkpoint, broken_off = resumable(run), 0
             origin = origin if _is_state_of(checkpoint, origin) else RunFolder(run)  # which has no tables
             rows = LOSSES.read(origin.path, checkpoint.state.step)[0]
-        training, done = trained(checkpoint), checkpoint.state.step
+        training, done = checkpoint.trained, checkpoint.state.step
         if finished := own and origin.status == "finished":
             done = training.request.settings.steps
         in_place = own and not finished
@@ -63,8 +62,8 @@ def resume(
                 checkpoint = moved(checkpoint, changes["data"])
             prepared = restore(checkpoint, request, split)
         with watch.measure("compile"):
-            asked, precision = changes.get("engine", request.engine), changes.get("precision", request.precision)
-            prepared, engine, note = ready_engine(prepared, asked, precision)
+            chosen, engine, note = ready_engine(request, prepared.checkpoint.model, prepared.request)
+            prepared = prepared.noting(request=chosen)
         notes = [_note(run, training, prepared, in_place)]
         notes += _recovered(origin, checkpoint.state.step, len(rows), broken_off)
         notes += [*([Note(note)] if note else []), *_computed(training, prepared.training)]
@@ -73,7 +72,7 @@ def resume(
             prepared, folder = _branch(prepared, origin)
             held.enter_context(folder.locked())
         past = _past(folder, rows, checkpoint.state.step, origin.path if own else run)
-        yield from records(opens(prepared, engine, folder, past, watch), stop, notes)
+        yield from records(Session(prepared, engine, folder, past, watch), stop, notes, observer)
 
 
 def _is_state_of(checkpoint: Checkpoint, folder: RunFolder) -> bool:
@@ -82,7 +81,7 @@ def _is_state_of(checkpoint: Checkpoint, folder: RunFolder) -> bool:
         found = checkpoints.describe(untrusted.inside(folder.path, WEIGHTS)).training
     except CheckpointError:
         return False
-    return found is not None and _decisive(found) == _decisive(trained(checkpoint))
+    return found is not None and _decisive(found) == _decisive(checkpoint.trained)
 
 
 def _decisive(training: Training) -> tuple[str, dict[str, Any]]:
@@ -105,7 +104,7 @@ def _in_place(training: Training, changes: dict[str, Any], folder: RunFolder) ->
                 f"{flag(name)}: this run was begun with {before!r} and keeps its settings, found {value!r}; "
                 f"leave {flag(name)} out, or begin a new run."
             )
-    return replace(begun, **_requested(changes, without=("name", "out")))
+    return replace(begun, **{name: changes[name] for name in changes.keys() - {*SETTINGS, "name", "out"}})
 
 
 def _elsewhere(training: Training, changes: dict[str, Any], run: Path, origin: RunFolder, done: int) -> Request:
@@ -121,24 +120,17 @@ def _elsewhere(training: Training, changes: dict[str, Any], run: Path, origin: R
     return replace(request, settings=replace(begun.settings, steps=steps), **place)
 
 
-def _requested(changes: dict[str, Any], without: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if name not in _SETTINGS and name not in without}
-
-
 def _value(request: Request, name: str) -> Any:
-    owner: object = request.settings if name in _SETTINGS else request
-    if name == "settings" or not hasattr(owner, name) or name not in _SETTINGS | set(request.__dataclass_fields__):
+    if name not in DECLARED:
         raise UsageError(f"expected a setting of a training, found {name!r}; `microgpt train --help` lists them.")
-    return getattr(owner, name)
+    return getattr(request.settings if name in SETTINGS else request, name)
 
 
 def _branch(prepared: Prepared, origin: RunFolder) -> tuple[Prepared, RunFolder]:
     """A new folder that begins with all that the run had at this step, and names it."""
-    training = replace(prepared.training, origin=origin.name)
-    prepared = replace(prepared, checkpoint=replace(prepared.checkpoint, training=training))
-    step = prepared.checkpoint.state.step
-    tables = [table.copied(origin.path, step) for table in (LOSSES, EVALUATIONS)]
-    return prepared, new_folder(prepared.checkpoint, Path(training.request.out), *tables)
+    prepared = prepared.noting(origin=origin.name)
+    tables = [table.copied(origin.path, prepared.checkpoint.state.step) for table in (LOSSES, EVALUATIONS)]
+    return prepared, new_folder(prepared.checkpoint, Path(prepared.request.out), *tables)
 
 
 def _past(folder: RunFolder, rows: Rows, step: int, origin: Path) -> Past:

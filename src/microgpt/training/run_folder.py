@@ -152,7 +152,7 @@ def create(
     return RunFolder(path)
 
 
-def new_name(data: str, now: datetime | None = None) -> str:
+def new_name(data: str) -> str:
     """Date, time, text and a little chance: `20261122-165804-names-3f9a`."""
     stem = re.sub(r"[^\w-]+", "-", Path(data).stem)[:32].strip("-") or "text"
-    return f"{now or datetime.now():%Y%m%d-%H%M%S}-{stem}-{secrets.token_hex(2)}"
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{stem}-{secrets.token_hex(2)}"

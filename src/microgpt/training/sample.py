@@ -128,7 +128,7 @@ class Writer:
         """The probability of each character to come next after a text, the likeliest first; "" is the end of a
         document, which running text has none of. Of bytes, each is the character of its number. Raises as `samples`."""
         tokens, running = self._prompt(text), self.kind == "windows"
-        tokens = (tokens or [self._first()])[-self.ctx :] if running else [self.tokenizer.bos, *tokens]
+        tokens = (tokens or [opening(self.tokenizer)])[-self.ctx :] if running else [self.tokenizer.bos, *tokens]
         probabilities = self.runner.next(tokens).copy()
         if running:
             probabilities[self.tokenizer.bos] = 0.0
@@ -177,7 +177,7 @@ class Writer:
         When ctx is full, the model goes on from the latter half of it: moving by one token would move every position,
         and the key/value cache would serve none.
         """
-        tokens = list(prompt) or [self._first()]
+        tokens = list(prompt) or [opening(self.tokenizer)]
         tokens = tokens[-self.ctx :]
         for _ in range(max(0, sampling.length - len(prompt))):
             probabilities = self.runner.next(tokens).copy()
@@ -193,10 +193,11 @@ class Writer:
         asked = sampling.temperature
         return tempered(probabilities, usual_temperature(self.kind) if asked is None else asked, sampling.top_k)
 
-    def _first(self) -> int:
-        """What stands before running text without a prompt: a line break, else a space, else the first character."""
-        known = self.tokenizer.characters
-        return next((known.index(mark) for mark in "\n " if mark in known), 0)
+
+def opening(tokenizer: Tokenizer) -> int:
+    """What stands before running text without a prompt: a line break, else a space, else the first character."""
+    known = tokenizer.characters
+    return next((known.index(mark) for mark in "\n " if mark in known), 0)
 
 
 def usual_temperature(kind: Kind) -> float:

@@ -5,6 +5,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +31,7 @@ from microgpt.training.tables import EVALUATIONS, LOSSES
 MEAN_OF: Final = 100  # steps whose mean loss is told: a single step's loss is that of one document
 SLACK: Final = 0.97  # of the planned steps: a little less, or more, is no reason to plan anew
 PACES: Final = 48  # times in a run with a deadline that its pace is looked at
+FINITE: Final = "a finite loss and finite weights"
 Stop = Callable[[], bool]
 
 
@@ -70,7 +72,6 @@ class Session:
         self.committed_step = self.step  # that of the weights in the folder
         self.best: Best | None = None
         self._best_saved = True
-        self._held_out: Sequence[Tokens] | None = None
 
     def open(self) -> None:
         """Hand the state to the engine, which may compile now."""
@@ -86,27 +87,30 @@ class Session:
         if kept and any((step, found) == (kept.state.step, loss) for step, found, _ in self.evaluations):
             self.best = Best(kept.state.step, loss, kept.state)
 
+    @cached_property
+    def held_out(self) -> Sequence[Tokens]:
+        """The held-out sequences, made when they are first looked at."""
+        return self.dataset.held_out()
+
     @property
     def run(self) -> str | None:
         return str(self.folder.path) if self.folder else None
 
     def advance(self, count: int) -> Progress:
         """Take so many steps. Raises `DivergedError`, after saving, where not all of them could be taken."""
-        rates = learning_rates(self.settings, self.step, count)
         with self.watch.measure("train"):
-            batches = self.dataset.sequences_of(self.step, count, self.settings.batch)
-            losses = self.runner.advance(batches, rates)
+            losses = advance(self.runner, self.dataset, self.settings, self.step, count)
         self.losses.frombytes(np.ascontiguousarray(losses, np.float64).tobytes())
         self.step += len(losses)
         self.kept_step = self.step
         if len(losses) < count:
-            raise self._diverged("a finite loss and finite weights", self.step + 1)
+            raise self._diverged(FINITE, self.step + 1)
         return Progress(
             step=self.step,
             steps=self.settings.steps,
             losses=losses,
             loss=self.recent_loss,
-            lr=float(rates[-1]),
+            lr=float(learning_rates(self.settings, self.step - 1, 1)[0]),
             steps_per_second=(self.step - self.first_step) / max(self.watch.spent["train"], 1e-9),
         )
 
@@ -136,10 +140,8 @@ class Session:
         if not SLACK * self.settings.steps <= steps <= self.settings.steps / SLACK:
             self.append()  # with the rates that were
             self.settings = replace(self.settings, steps=steps)
-            training = self.prepared.training
-            request = replace(training.request, settings=self.settings)
-            checkpoint = replace(self.prepared.checkpoint, training=replace(training, request=request))
-            self.prepared, self.request = replace(self.prepared, checkpoint=checkpoint), request
+            self.request = replace(self.request, settings=self.settings)
+            self.prepared = self.prepared.noting(request=self.request)
 
     @property
     def worsening(self) -> bool:
@@ -208,9 +210,7 @@ class Session:
         between."""
         if not self.dataset.holdout_documents:
             return None
-        if self._held_out is None:
-            self._held_out = self.dataset.held_out()
-        sequences, parts = spread(self._held_out, documents), []
+        sequences, parts = spread(self.held_out, documents), []
         with self.watch.measure("evaluate"):
             for part in evaluations(self.runner, sequences):
                 parts.append(part)
@@ -228,16 +228,11 @@ class Session:
         return held_out
 
     def sample(self) -> Samples:
-        """The samples that end a run: from the golden stream where it stands, or from the seed's own for samples."""
-        checkpoint, training = self.prepared.checkpoint, self.prepared.training
-        state = training.random_state
-        stream = random_stream(state) if state else samples_stream(self.settings.seed)
-        writer = Writer(self.runner, checkpoint.tokenizer, checkpoint.kind, self.settings.ctx)
-        known = None if checkpoint.kind == "windows" else self.dataset.contains
-        sampling = Sampling(self.request.samples, self.request.temperature)
+        """The samples that end a run."""
+        known = None if self.prepared.checkpoint.kind == "windows" else self.dataset.contains
         try:
             with self.watch.measure("sample"):
-                return writer.write(sampling, stream, stands_in_text=known)
+                return samples_of(self.prepared, self.runner, known)
         except DivergedError:
             raise self._diverged("finite probabilities", self.step) from None
 
@@ -250,20 +245,55 @@ class Session:
     def _diverged(self, expected: str, step: int) -> DivergedError:
         """Keep the last finite state, and say what to do. Where the state itself is not finite, as first weights beyond
         float32 are not, that is the one of the last save."""
-        kept, lr = "", learning_rates(self.settings, max(step - 1, 0), 1)[0]
+        kept = ""
         if self.folder:
             if self.runner.state().finite:
                 self.commit()
             self.write_report("diverged", {"steps": self.settings.steps, "diverged_at": step})
             kept = f"; the last finite weights, of step {self.committed_step}, are in {self.folder.path}"
-        return DivergedError(
-            f"step {step}: expected {expected}, found others at a learning rate of {lr:g}; "
-            f"try --lr {gentler(self.settings):g}{kept}."
-        )
+        return diverged(self.settings, step, expected, kept)
 
 
-# Makes a session: Session itself, or a kind of it that looks in between.
-Opener = Callable[[Prepared, Engine, RunFolder | None, Past, Stopwatch], Session]
+class Observer:
+    """Who looks at a training between two calls of its engine; this one does nothing."""
+
+    def opened(self, session: Session) -> None:
+        """The engine is open, and no step of this session is taken yet."""
+
+    def chunk(self, session: Session, count: int) -> int:
+        """How many of the next `count` steps are to be taken in one call: one or more."""
+        return count
+
+    def advanced(self, session: Session, done: Progress, seconds: float) -> None:
+        """Steps were taken, in so many seconds."""
+
+    def ends_evaluation(self, stop: Stop) -> bool:
+        """Whether an evaluation ends in its midst."""
+        return stop()
+
+
+def advance(
+    runner: Runner, dataset: Dataset, settings: Settings, first: int, count: int
+) -> NDArray[np.float64]:  # (count,)
+    """Take `count` steps after the first so many; fewer where a number would not be finite."""
+    return runner.advance(dataset.sequences_of(first, count, settings.batch), learning_rates(settings, first, count))
+
+
+def samples_of(prepared: Prepared, runner: Runner, known: Callable[[str], bool] | None = None) -> Samples:
+    """The samples that end a run: from the golden stream where it stands, or from the seed's own for samples."""
+    checkpoint, request, state = prepared.checkpoint, prepared.request, prepared.training.random_state
+    stream = random_stream(state) if state else samples_stream(request.settings.seed)
+    writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, request.settings.ctx)
+    return writer.write(Sampling(request.samples, request.temperature), stream, stands_in_text=known)
+
+
+def diverged(settings: Settings, step: int, expected: str = FINITE, kept: str = "") -> DivergedError:
+    """What a training says in whose step a number is not finite."""
+    rate = learning_rates(settings, max(step - 1, 0), 1)[0]
+    return DivergedError(
+        f"step {step}: expected {expected}, found others at a learning rate of {rate:g}; "
+        f"try --lr {gentler(settings):g}{kept}."
+    )
 
 
 def gentler(settings: Settings) -> float:

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -25,9 +25,9 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 import microgpt
-from microgpt.engines.contract import Batch, Engine, EngineConfig, Runner, Tokens
+from microgpt.engines.contract import Batch, Engine, EngineConfig, Tokens
 from microgpt.engines.ranks import RankLost, report
-from microgpt.engines.torch.engine import TorchEngine
+from microgpt.engines.torch.engine import TorchEngine, TorchRunner
 from microgpt.errors import STOPS, EnvironmentFault, UsageError
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
@@ -45,6 +45,12 @@ ABSENT: Final = (
     "the network interface that leads to the others, and no firewall may stand between them."
 )
 LEADERS: Final = ("data", "name", "out")  # what only rank 0 reads: ranks may differ in it
+
+COMPUTED: Final[dict[str, Callable[..., object]]] = {  # what every rank computes its share of
+    "advance": TorchRunner.advance,
+    "gradient": TorchRunner.gradient,
+    "evaluate": TorchRunner.evaluate,
+}
 
 _team: "Team | None" = None
 
@@ -109,7 +115,7 @@ class Team:
         """The other ranks: carry out commands until rank 0 dismisses them; the exit code. Signals are rank 0's."""
         for number in STOPS:
             signal.signal(number, signal.SIG_IGN)
-        runner: Runner | None = None
+        runner: TorchRunner | None = None
         while True:
             command, *arguments = self._receive()
             match command:
@@ -121,8 +127,9 @@ class Team:
                     config, state = arguments
                     runner = self.opens(config).open(state)
                 case _:
+                    assert runner is not None  # rank 0 opens before it asks for more
                     with contextlib.suppress(UsageError):  # rank 0 meets the same, and tells it
-                        getattr(runner, command)(*arguments)
+                        COMPUTED[command](runner, *arguments)
 
     def leave(self, code: int, told: str = "") -> int:
         """The other ranks: the exit code. After an error rank 0 leaves first, for torchrun reports who did; on another

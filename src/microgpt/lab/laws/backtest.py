@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from microgpt.lab.intervals import scipy_part
 from microgpt.lab.laws.fit import Fit, fit_part
 from microgpt.lab.laws.form import inputs
-from microgpt.lab.laws.lbfgs import scipy_part
 from microgpt.lab.laws.points import Floats, Points, count_levels
 from microgpt.lab.laws.scatter import scatter_of
 

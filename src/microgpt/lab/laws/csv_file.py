@@ -1,6 +1,5 @@
 """Runs from anywhere: a CSV with a column for parameters, one for tokens or FLOP, and one for the loss."""
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from microgpt.errors import DataError
+from microgpt.errors import DataError, nearest
 from microgpt.lab.laws.points import Floats, Ints, levels, points
 from microgpt.lab.laws.rows import NOTHING, counting, fault, listed, once, part, units, values, varying, whole
 from microgpt.lab.laws.sheet import WORDS, Decimal, Sheet, decimal_mark, number, read_sheet
@@ -177,8 +176,8 @@ def _guessed(columns: Columns, names: Sequence[str], notes: list[str]) -> Column
 
 def _check_there(sheet: Sheet, name: str) -> None:
     if name not in sheet.names:
-        near = difflib.get_close_matches(name, sheet.names, 1)
-        hint = f"did you mean {shown(near[0])}?" if near else f"there are: {_line(sheet.names)}."
+        near = nearest(name, sheet.names)
+        hint = f"did you mean {shown(near)}?" if near else f"there are: {_line(sheet.names)}."
         raise DataError(f"{sheet.path}: expected a column {name!r}, found none; {hint}")
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from microgpt.errors import EnvironmentFault
+from microgpt.lab.intervals import scipy_part
 from microgpt.lab.laws.fit import AGREE, Fit, check_moved, starts
 from microgpt.lab.laws.form import Form, inputs
 from microgpt.lab.laws.points import Floats, Points
@@ -12,17 +12,6 @@ from microgpt.lab.laws.solve import DELTA, huber
 
 TIGHT = {"ftol": 1e-16, "gtol": 1e-12, "maxiter": 20_000, "maxfun": 40_000, "maxcor": 30}
 SCALE = 1e6  # the sum is of the order of δ² a point, below what L-BFGS-B takes for zero
-
-
-def scipy_part(name: str) -> Any:
-    """A module of SciPy, imported when it is needed. Raises `EnvironmentFault`."""
-    import importlib
-
-    try:
-        return importlib.import_module(f"scipy.{name}")
-    except ImportError:
-        message = "Laws need SciPy, which is not installed here; pip install 'microgpt-symmetry[lab]' brings it."
-        raise EnvironmentFault(message) from None
 
 
 def fit_lbfgs(form: Form, found: Points, delta: float = DELTA, every: int = 1) -> Fit:

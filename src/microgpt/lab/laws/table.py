@@ -1,6 +1,5 @@
 """From runs to the points of a law: which runs count, and how parameters are counted."""
 
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +7,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from microgpt.errors import DataError, UsageError
+from microgpt.errors import DataError, UsageError, nearest
 from microgpt.lab.audit import audit, sentence
 from microgpt.lab.laws.points import Floats, Ints, Points, points
 from microgpt.lab.record import RunRecord
@@ -95,8 +94,8 @@ def value(record: RunRecord, name: str) -> Any:
         return record.settings[name]
     if name in FACTS and name not in ("samples", "seconds"):
         return getattr(record, name)
-    near = difflib.get_close_matches(name, [*record.settings, *FACTS], 1)
-    hint = f"did you mean {near[0]}?" if near else f"settings are {', '.join(sorted(record.settings))}."
+    near = nearest(name, [*record.settings, *FACTS])
+    hint = f"did you mean {near}?" if near else f"settings are {', '.join(sorted(record.settings))}."
     raise DataError(f"Expected a setting or fact of the runs such as lr, batch or data, found {shown(name)}; {hint}")
 
 
