@@ -49,4 +49,4 @@ def test_the_noise_of_two_runs_is_that_of_the_simulation() -> None:
 def test_findings_are_counted_by_how_grave_they_are() -> None:
     findings = [Finding("dead seed", "serious"), Finding("few seeds", "warning"), Finding("epochs", "warning")]
     assert warned(findings) == "The audit found: 1 serious, 2 warnings."
-    assert warned([]) == "The audit found nothing to beware of."
+    assert warned([]) == "The audit found no problems."

@@ -24,8 +24,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600}
 
 _STORE = (
     click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs."),
-    click.option("--sweep", metavar="NAME", help="The runs of one sweep alone."),
-    click.option("--data", metavar="TEXT", help="The runs on one text alone."),
+    click.option("--sweep", metavar="NAME", help="Only the runs of one sweep."),
+    click.option("--data", metavar="TEXT", help="Only the runs on one text."),
     click.option("--csv", metavar="FILE", help="Runs of a CSV instead of a store."),
 )
 _COLUMNS = (
@@ -33,14 +33,14 @@ _COLUMNS = (
     click.option("--tokens", metavar="COLUMN", help="CSV: tokens trained on.  [default: tokens, or flop]"),
     click.option("--flop", metavar="COLUMN", help="CSV: FLOP; tokens = flop / 6 params."),
     click.option("--loss", default="loss", show_default=True, metavar="COLUMN", help="CSV: nats per token."),
-    click.option("--unique", metavar="COLUMN", help="CSV: different tokens there were, where data repeats."),
-    click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: found]"),
+    click.option("--unique", metavar="COLUMN", help="CSV: number of different tokens, if data repeats."),
+    click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: detected]"),
 )
-_WHERE = click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="The runs alone that have this value.")
+_WHERE = click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only the runs that have this value.")
 _CHOICE = (
     _WHERE,
     click.option(
-        "--best-of", metavar="COLUMN", help="Of each size and length the run that is lowest in it: loss, say."
+        "--best-of", metavar="COLUMN", help="Of each size and length only the run lowest in this: loss, for example."
     ),
     click.option("--group", metavar="COLUMN", help="A law for each value of a column, 50 at most."),
     click.option("--drop-highest", default=0, metavar="K", help="Leave out the K highest losses."),
@@ -50,10 +50,20 @@ _CHOICE = (
 _FIT = (
     click.option("--form", default="full", show_default=True, type=click.Choice(FORMS), help="Shape of the law."),
     click.option("--fix", multiple=True, metavar="NAME=X", help="Don't fit a parameter: alpha=0.34, or alpha=beta."),
-    click.option("--delta", default=1e-3, show_default=True, metavar="X", help="Huber's threshold; 10: squared error."),
+    click.option(
+        "--delta",
+        default=1e-3,
+        show_default=True,
+        metavar="X",
+        help="Threshold of Huber's loss; 10 means squared error.",
+    ),
     click.option("--count", default="all", show_default=True, type=click.Choice(COUNTINGS), help="Which parameters."),
-    click.option("--bootstrap", default=1000, show_default=True, metavar="N", help="Draws for the intervals."),
-    click.option("--resample", default="runs", show_default=True, type=click.Choice(RESAMPLES), help="What is drawn."),
+    click.option(
+        "--bootstrap", default=1000, show_default=True, metavar="N", help="Bootstrap draws for the intervals."
+    ),
+    click.option(
+        "--resample", default="runs", show_default=True, type=click.Choice(RESAMPLES), help="What each draw resamples."
+    ),
     click.option("--level", default=0.9, show_default=True, metavar="X", help="Level of the intervals."),
     click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the draws."),
 )
@@ -166,8 +176,8 @@ def where_of(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for name, value in where:
         if (other := met.setdefault(name, value)) != value and not _same(value, other):
             raise click.UsageError(
-                f"--where takes one value of a column, since a run must meet all; found {name}={other} and "
-                f"{name}={value}. Leave one out, and ask for the other by itself."
+                f"--where takes one value of a column, since a run must match all; found {name}={other} and "
+                f"{name}={value}. Leave one out, and use the other in a command of its own."
             )
     return where
 

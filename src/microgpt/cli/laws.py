@@ -21,15 +21,17 @@ MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond
 @click.command("laws")
 @law_options
 @click.option("--plot", metavar="FILE", help="Draw the law, to a file that ends in .svg or .png.")
-@click.option("--residuals", metavar="FILE", help="Draw what runs differ from the law by, to .svg or .png.")
+@click.option("--residuals", metavar="FILE", help="Draw how far each run is from the law, to .svg or .png.")
 @click.option("--draws", metavar="FILE", help="Write the draws behind the intervals, to a file that ends in .csv.")
-@click.option("--shared", metavar="NAMES", help="With --group one fit that shares these, E,beta say; the rest is own.")
-@click.option("--compare", is_flag=True, help="Hold other forms against it, by how they predict the larger runs.")
+@click.option("--shared", metavar="NAMES", help="With --group: one fit whose groups share these, such as E,beta.")
+@click.option("--compare", is_flag=True, help="Compare other forms by how well they predict the larger runs.")
 @click.option(
-    "--simulate", metavar="N", type=int, help="Fit N draws from a planted law instead: how often is it found?"
+    "--simulate", metavar="N", type=int, help="Instead fit N simulated designs of a known law: how often is it found?"
 )
-@click.option("--design", default="6x5x3", show_default=True, metavar="SxLxR", help="Simulated sizes, lengths, seeds.")
-@click.option("--scatter", default=0.005, show_default=True, metavar="X", help="Simulated spread of a run in nats.")
+@click.option(
+    "--design", default="6x5x3", show_default=True, metavar="SxLxR", help="Sizes x lengths x seeds to simulate."
+)
+@click.option("--scatter", default=0.005, show_default=True, metavar="X", help="Spread of a simulated run in nats.")
 @FORCE
 @JSON
 def command(
@@ -45,8 +47,8 @@ def command(
 ) -> None:
     """Fit L(N, D) = E + A/N^alpha + B/D^beta to a store or to any CSV.
 
-    Every number has an interval from drawing whole runs again, and what the runs can't carry is told as a warning. With
-    --simulate the tool proves itself, and tells how many sizes, lengths and seeds an interval takes.
+    Every number has a bootstrap interval: whole runs are drawn again. Warnings say what the runs can't support. With
+    --simulate the tool tests itself, and shows how many sizes, lengths and seeds an interval takes.
     """
     if simulate is not None:
         _simulate(simulate, as_json, chosen)

@@ -11,7 +11,7 @@ from microgpt.model.settings import flag
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-FORCE = click.option("--force", is_flag=True, help="Replace a file that this program did not write, too.")
+FORCE = click.option("--force", is_flag=True, help="Replace even a file that this program did not write.")
 RUN = click.argument("run", required=False)
 OUT = click.option("--out", default="runs", show_default=True, help="Folder of the run folders.")
 

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @click.command("predict")
 @click.argument("at", nargs=-1, type=float, metavar="[PARAMS TOKENS]...")
 @law_options
-@click.option("--register", metavar="FILE", help="Write the prediction down, with the time and a hash of the data.")
-@click.option("--score", metavar="FILE", help="Hold what was written down against the runs that came after.")
+@click.option("--register", metavar="FILE", help="Save the prediction, with the time and a hash of the data.")
+@click.option("--score", metavar="FILE", help="Compare a saved prediction with the runs that came after.")
 @JSON
 def command(at: tuple[float, ...], register: str | None, score: str | None, as_json: bool, **chosen: Any) -> None:
     """The law's loss for a run of so many parameters and tokens, with an interval for that one run.
 
-    The interval holds the uncertainty of the parameters, the spread of seeds, and how the law missed larger runs when
-    it was fitted to smaller ones. Several runs are several pairs: microgpt predict 2e5 1e7 8e5 1e7
+    The interval includes the uncertainty of the parameters, the spread of seeds, and how far the law missed larger runs
+    when it was fitted to smaller ones. Several runs are several pairs: microgpt predict 2e5 1e7 8e5 1e7
     """
     if score:
         if at:

@@ -113,7 +113,7 @@ def note(record: "Record") -> str:
             there = f", of which {skipped:,} are in the store" if skipped else ""
             return f"{counted(runs, 'run')} to begin with{there}; {jobs} at a time"
         case Tuned(group, choice):
-            edge = "; none was tried beyond it: take it with care" if choice.at_edge else ""
+            edge = "; it is the last one tried, and a better one may lie beyond" if choice.at_edge else ""
             return f"learning rate for {group.name}: {choice.rate:g}{edge}"
         case Done(run) if run.status == "failed":
             return f"failed: {described(run.settings)}: {run.error}"
@@ -139,8 +139,8 @@ def lacking() -> str:
     if not missing:
         return ""
     return (
-        f"for `microgpt analyze` and `microgpt report` afterwards, install {' and '.join(missing)}: "
-        "pip install 'microgpt-symmetry[lab]'"
+        f"for `microgpt analyze` and `microgpt report` later, install {' and '.join(missing)}: pip install "
+        "'microgpt-symmetry[lab]'"
     )
 
 
@@ -166,7 +166,7 @@ def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
     for row in known.rows:
         click.echo(_line(row, "tuned" if plan.tuning else f"{row.spec.settings.lr:g}"))
     if plan.left_out:
-        click.echo(f"{counted(plan.left_out, 'combination')} left out, for conditions or for settings that can't be.")
+        click.echo(f"{counted(plan.left_out, 'combination')} left out, because of conditions or invalid settings.")
     more = f", {known.tuning:,} of them to tune learning rates (perhaps a few more)" if known.tuning else ""
     click.echo(
         f"{counted(known.runs, 'run')}{more}; {known.flop:.3g} FLOP, {_bytes(known.memory)}, "

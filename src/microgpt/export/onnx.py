@@ -43,7 +43,7 @@ def graph(checkpoint: Checkpoint) -> bytes:
         import onnx
     except ImportError:
         raise EnvironmentFault(
-            "expected the package onnx to write .onnx, found none; pip install 'microgpt-symmetry[onnx]' brings it."
+            "expected the package onnx to write .onnx, found none; pip install 'microgpt-symmetry[onnx]' installs it."
         ) from None
     if params(checkpoint.model) > MOST:
         raise UsageError(f".onnx holds at most {MOST:,} params, found {params(checkpoint.model):,}; export a folder.")

@@ -175,7 +175,7 @@ def _grouped(levels: list[Spec]) -> tuple[Group, ...]:
 
 
 def _names(firsts: list[Spec]) -> list[str]:
-    """What groups are called: their size, and whatever else tells them apart."""
+    """What groups are called: their size, and whatever else separates them."""
     values = [
         spec.scientific | {name: getattr(spec.asked, name) for name in ("engine", "precision")} for spec in firsts
     ]

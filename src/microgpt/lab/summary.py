@@ -30,7 +30,7 @@ def warned(findings: Sequence[Finding]) -> str:
     told = [
         f"{count} {kind if count == 1 or kind == 'serious' else kind + 's'}" for kind, count in counts.items() if count
     ]
-    return f"The audit found: {', '.join(told)}." if told else "The audit found nothing to beware of."
+    return f"The audit found: {', '.join(told)}." if told else "The audit found no problems."
 
 
 def _scale(records: Sequence[RunRecord]) -> str:

@@ -1,6 +1,6 @@
 """The tables: loss against steps, loss against size, return on investment, and one row a run. Pure.
 
-Two kinds of chance move a loss, and each row tells them apart. `se` and the interval are of the seeds: another draw of
+Two kinds of chance move a loss, and each row separates them. `se` and the interval are of the seeds: another draw of
 weights and order. `holdout_se` is of the held-out set: another draw of its documents, which would shift all runs of a
 sweep together and so leaves comparisons within it alone.
 """

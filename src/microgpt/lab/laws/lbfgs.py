@@ -21,7 +21,7 @@ def scipy_part(name: str) -> Any:
     try:
         return importlib.import_module(f"scipy.{name}")
     except ImportError:
-        message = "Laws need SciPy, which is not installed here; pip install 'microgpt-symmetry[lab]' brings it."
+        message = "Laws need SciPy, which is not installed here; pip install 'microgpt-symmetry[lab]' installs it."
         raise EnvironmentFault(message) from None
 
 
