@@ -27,7 +27,7 @@ _FORMATS: Final = (
     (rb"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (rb".{257}ustar", "a tar archive", _UNPACK),
     (rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|II\*\x00|MM\x00\*|RIFF.{4}WEBP", "a picture", _OTHER),
-    (rb"ID3[\x02-\x04]|OggS|fLaC|RIFF.{4}(WAVE|AVI )|.{4}ftyp", "sound or film", _OTHER),
+    (rb"ID3[\x02-\x04]|OggS|fLaC|RIFF.{4}(WAVE|AVI )|.{4}ftyp", "sound or video", _OTHER),
     (rb"SQLite format 3\x00", "a database of SQLite", _OTHER),
     (rb".{4}\x00{4}\{", "a safetensors file of weights", _OTHER),
     (rb"GGUF|\x89HDF\r\n|\x93NUMPY|PAR1|ARROW1", "a file of numbers", _OTHER),

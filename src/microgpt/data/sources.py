@@ -74,7 +74,9 @@ def _locate(source: str, most: float) -> tuple[list[Source], list[str]]:
 
 
 def _large(name: str) -> DataError:
-    return DataError(f"{name}: expected the text of the run, found one too large to be read unasked; name it by --data")
+    return DataError(
+        f"{name}: expected the text of the run, found one too large to be read without --data; name it there"
+    )
 
 
 def of_that_name(source: str) -> list[str]:
@@ -188,7 +190,7 @@ def _listed(names: list[str]) -> str:
 def _missing(name: str) -> str:
     path = Path(name)
     if path.is_symlink():
-        return f"{name}: expected a text, found a link to {path.readlink()}, where nothing is; mend the link"
+        return f"{name}: expected a text, found a link to {path.readlink()}, where nothing is; correct the link"
     beside: list[str] = []
     with suppress(OSError):
         beside = [str(path.with_name(entry.name)) for entry in path.parent.iterdir()]

@@ -141,7 +141,9 @@ def _levels(design: Design, texts: Texts, computed: Level) -> tuple[list[Spec], 
             found.setdefault(spec.identity, spec)
     if idle:
         told = ", ".join(f"{name} = {value}" for name, value in idle[0].items())
-        raise UsageError(f"{design.name}: each of [[rates]] is for a level at least, found none for {told}; mend it.")
+        raise UsageError(
+            f"{design.name}: each of [[rates]] is for a level at least, found none for {told}; correct it."
+        )
     if not found:
         raise UsageError(f"{design.name}: expected one combination that can be run at least, found none. {reason}")
     return list(found.values()), left_out

@@ -128,8 +128,8 @@ class ModelConfig(Architecture, _Vocabulary):
 @dataclass(frozen=True)
 class _Schedule:
     steps: int = _schedule(1000, "Adam updates.", short="-s", low=1)
-    batch: int = _schedule(1, "Documents in a step.", low=1)
-    lr: float = _schedule(0.01, "Highest learning rate; by default less where emb is above 16.", short="-l", above=0)
+    batch: int = _schedule(1, "Documents in each step.", low=1)
+    lr: float = _schedule(0.01, "Highest learning rate; the default is lower for emb above 16.", short="-l", above=0)
     beta1: float = _schedule(0.85, "Adam's decay of the mean gradient.", low=0, high=0.999999)
     beta2: float = _schedule(0.99, "Adam's decay of the mean squared gradient.", low=0, high=0.99999999)
     warmup: int = _schedule(0, "Steps over which the learning rate rises to --lr.", low=0)

@@ -68,10 +68,12 @@ class Fitted:
         chosen = f"{corpus.name} is taken as {KINDS[corpus.kind]}, with {settings.steps:,} steps of emb {settings.emb} "
         chosen += f"and layer {settings.layer}"
         if self.tight:
-            return f"{chosen}: all that comes before them left no time for more; a longer --for would"
+            return f"{chosen}: the preparation left no time for more; a longer --for allows more"
         if self.used_up:
-            no_use = "the held-out loss hardly falls with more" if self.request.patience else "more are seldom of use"
-            return f"{chosen}: {no_use}, so it ends before its time"
+            no_use = (
+                "the held-out loss hardly falls with more steps" if self.request.patience else "more steps seldom help"
+            )
+            return f"{chosen}: {no_use}, so it ends early"
         return chosen
 
     @property
@@ -242,7 +244,7 @@ def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell:
             return trial
 
         most_seconds = f"for {within.left() / 2:,.0f} s at most; nothing is saved before"
-        tell(f"trying how often so small a text is to be read, and at which size, {most_seconds}")
+        tell(f"trying how many steps and which size suit so small a text, {most_seconds}")
         first = Plan(sizes, max(LOOKS, min(usual, plan.steps // FIRST)))
         best, falling = search(first, within.left() / 2, run, within.left, free)
         plan = best.plan if best else Plan(sizes, min(plan.steps, usual))

@@ -180,7 +180,7 @@ def _recovered(folder: RunFolder, step: int, rows: int, broken_off: int) -> Iter
         yield Note(f"{folder.path}: {broken_off} unfinished write(s) of a save that was cut short were removed.")
     if rows != step:
         table = folder.path / LOSSES.file if folder.path.is_dir() else folder.path
-        message = f"{table}: expected {step:,} steps, found {rows:,}; the others' losses are lost."
+        message = f"{table}: expected {step:,} steps, found {rows:,}; the other losses are lost."
         yield Note(message, warning=True)
 
 

@@ -72,7 +72,8 @@ SENTENCES: Final[dict[str, str]] = {
         "all of them costs. Nothing was learned there, or the column is not of the end of the run."
     ),
     "unreadable rows": (
-        "Of {of:row} {rows} can't be read, and these are left out here: {where} A law refuses them: mend them, or take "
+        "Of {of:row} {rows} can't be read, and these are left out here: {where} A law refuses them: correct them, or "
+        "take "
         "them out."
     ),
     "units": "{said}",

@@ -95,7 +95,7 @@ def counting(sheet: Sheet, name: str, decimal: Decimal, notes: list[str]) -> She
 
 def fault(sheet: Sheet, line: int, name: str, text: str, expected: str = "a positive number") -> str:
     found = repr(text[:40]) if text else "nothing"
-    return f"{sheet.path}: row {line}, column {name!r}: expected {expected}, found {found}; mend it."
+    return f"{sheet.path}: row {line}, column {name!r}: expected {expected}, found {found}; correct it."
 
 
 def telling(sheet: Sheet, used: Collection[str | None], sizes: Ints, lengths: Ints) -> list[str]:

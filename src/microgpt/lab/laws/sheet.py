@@ -232,4 +232,4 @@ def _check(sheet: Sheet) -> None:
 def _of_length(sheet: Sheet, row: Row) -> str:
     found = f"expected {len(sheet.names)} fields, as the header has, found {len(row.fields)}"
     advice = " (a decimal comma needs quotes, or ; between the fields)" if sheet.separator == "," else ""
-    return f"row {row.line}: {found}; mend it{advice}."
+    return f"row {row.line}: {found}; correct it{advice}."
