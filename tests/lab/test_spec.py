@@ -135,5 +135,5 @@ def test_a_curve_has_the_mean_of_each_stretch() -> None:
 
 
 def test_standard_input_is_refused() -> None:
-    with pytest.raises(UsageError, match="write it to a file"):
+    with pytest.raises(UsageError, match="save the text in a file"):
         Texts().spec(resolve("default", {"data": ("-",)}))

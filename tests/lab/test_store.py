@@ -1,4 +1,4 @@
-"""The store: what goes in comes out, one writes, many read, and what is no sound store is left as it is."""
+"""The store: what goes in comes out, one writes, many read, and what is no valid store is left as it is."""
 
 import contextlib
 import hashlib
@@ -165,7 +165,7 @@ def check_refused(path: Path, told: str = "") -> None:
 def test_what_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
     text = tmp_path / "text.db"
     text.write_text("steps,loss\n1,2\n" * 100)
-    check_refused(text, "expected a sound store")
+    check_refused(text, "expected a valid store")
     other = tmp_path / "sub" / "other.db"
     other.parent.mkdir()
     with sqlite3.connect(other) as connection:
@@ -429,4 +429,4 @@ def test_only_damage_is_told_as_damage(tmp_path: Path, name: str, code: int) -> 
     with pytest.raises((StoreError, EnvironmentFault)) as fault, told(tmp_path / "lab.db"):
         raise error
     assert fault.value.exit_code == code
-    assert ("sound store" in str(fault.value)) == (code == 7 and name != "BUSY")
+    assert ("valid store" in str(fault.value)) == (code == 7 and name != "BUSY")

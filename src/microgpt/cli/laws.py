@@ -129,7 +129,7 @@ def _tell(found: "Law", rows: list[dict[str, Any]]) -> None:
         click.echo(f"  {name:14} {told[name]:>11.5g}   {span}  {MEANINGS[name]}")
     tested = "no larger runs to test it on"
     if told["backtest_error"] is not None:
-        tested = f"fitted to the smaller runs it misses the larger by {told['backtest_error']:.2%} of their loss"
+        tested = f"fitted to the smaller runs, it misses the larger by {told['backtest_error']:.2%} of their loss"
     click.echo(
         f"  a run scatters by {told['run_spread']:.2g} nats; {tested}; "
         f"{law.agreeing} of {law.starts} starts agree on the best fit"

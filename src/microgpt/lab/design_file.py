@@ -63,7 +63,7 @@ class _Reader:
             raise self._fault("mode", f"mode takes crossed or paired, found {shown(mode)}")
         base = self._level("base", values.get("base", {}))
         if "lr" in values and "lr" in base:
-            raise self._fault("lr", "lr stands under lr or in [base], found both; leave one out")
+            raise self._fault("lr", "lr goes under lr or in [base], found both; leave one out")
         tuning = self._tuning(values.get("tuning", {}))
         if "tuning" in values and lr != "tuned":
             raise self._fault("tuning", '[tuning] needs lr = "tuned", found none; add it above, or leave [tuning] out')
@@ -96,7 +96,7 @@ class _Reader:
     def _axes(self, values: Any) -> dict[str, tuple[Any, ...]]:
         self._known(self._table("axes", values), AXES, "an axis")
         if "seed" in values:
-            raise self._fault("seed", "seeds stand under seeds, not among the axes")
+            raise self._fault("seed", "seeds go under seeds, not among the axes")
         return {name: self._axis(name, axis) for name, axis in values.items()}
 
     def _axis(self, name: str, axis: Any) -> tuple[Any, ...]:
@@ -124,7 +124,7 @@ class _Reader:
     def _level(self, where: str, values: Any) -> dict[str, Any]:
         self._known(self._table(where, values), AXES, where)
         if "seed" in values:
-            raise self._fault("seed", f"seeds stand under seeds, not in {where}")
+            raise self._fault("seed", f"seeds go under seeds, not in {where}")
         return {name: self._value(name, value) for name, value in values.items()}
 
     def _levels(self, where: str, values: Any) -> list[Level]:
@@ -192,7 +192,7 @@ class _Reader:
         known = list(known)
         for name in values:
             if name in IDLE and name not in known:
-                raise self._fault(name, f"{name} does not change what a run comes to, so it can't be {where}")
+                raise self._fault(name, f"{name} does not change the result of a run, so it can't be {where}")
             if name not in known:
                 near = difflib.get_close_matches(name[:LONGEST], known, 1, 0)[0]
                 raise self._fault(name, f"{shown(name)} is no key of {where}. Did you mean {near}?")

@@ -182,7 +182,7 @@ def _foreign(path: Path) -> StoreError:
 
 def _damaged(path: Path, found: str) -> StoreError:
     found = " ".join(found.split())[:200]
-    return StoreError(f"{path}: expected a sound store of runs, found: {found}; restore it, or name another file.")
+    return StoreError(f"{path}: expected a valid store of runs, found: {found}; restore it, or name another file.")
 
 
 @contextlib.contextmanager

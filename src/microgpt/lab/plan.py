@@ -142,10 +142,10 @@ def _levels(design: Design, texts: Texts, computed: Level) -> tuple[list[Spec], 
     if idle:
         told = ", ".join(f"{name} = {value}" for name, value in idle[0].items())
         raise UsageError(
-            f"{design.name}: each of [[rates]] is for a level at least, found none for {told}; correct it."
+            f"{design.name}: each of [[rates]] must match at least one level, found none for {told}; correct it."
         )
     if not found:
-        raise UsageError(f"{design.name}: expected one combination that can be run at least, found none. {reason}")
+        raise UsageError(f"{design.name}: expected at least one combination that can be run, found none. {reason}")
     return list(found.values()), left_out
 
 
@@ -189,7 +189,7 @@ def _names(firsts: list[Spec]) -> list[str]:
 def _check_seeds(design: Design) -> None:
     seeds, trying = design.seeds, design.tuning.seeds
     if not seeds or not trying or len(set(seeds)) < len(seeds):
-        raise UsageError(f"{design.name}: a sweep needs a seed at least, and none twice, found {list(seeds)[:8]}.")
+        raise UsageError(f"{design.name}: a sweep needs at least one seed, and none twice, found {list(seeds)[:8]}.")
     if design.tuned and set(seeds) & set(trying):
         raise UsageError(
             f"{design.name}: learning rates are tuned on seeds of their own ({', '.join(map(str, trying))}); "

@@ -104,8 +104,8 @@ def test_a_loss_below_the_floor_is_told() -> None:
 
 def test_parameters_counted_another_way_are_told_when_alpha_moves() -> None:
     found = drawn()
-    assert "say which one you mean" in warned(found, all=found.params, body=found.params - 900)
-    assert "say which one you mean" not in warned(found, all=found.params, body=found.params * 0.9)
+    assert "choose one with --count" in warned(found, all=found.params, body=found.params - 900)
+    assert "choose one with --count" not in warned(found, all=found.params, body=found.params * 0.9)
 
 
 def test_an_axis_without_effect_is_told() -> None:
@@ -150,7 +150,7 @@ def test_a_loss_that_rises_is_no_exponent_near_zero() -> None:
 
 def test_a_floor_that_ran_to_zero_is_told() -> None:
     flat = drawn(Plan(5, 5, 3, law={"E": 1e-9, "A": 5.0, "B": 4.0, "alpha": 0.1, "beta": 0.1}))
-    assert "The floor E ran to zero" in warned(flat)
+    assert "The floor E fell to zero" in warned(flat)
 
 
 def test_runs_that_no_law_fits_end_in_warnings_of_ours_alone() -> None:

@@ -94,10 +94,10 @@ def test_slices_are_read_as_they_were_measured() -> None:
     ("other", "said"),
     [
         ((3e9, 2.5e9, 4e9, 0.5, None), "by law and 3,000,000,000 by isoflop, a factor of 3, and"),
-        ((3e9, None, None, 0.5, None), "Two methods part"),
+        ((3e9, None, None, 0.5, None), "Two methods disagree"),
         ((3e9, 0.5e9, 9e9, 0.5, None), "a factor of 3, which their wide intervals allow"),
         ((1.1e9, 1e9, 1.2e9, 0.6, (0.55, 0.65)), "powers 0.50 and 0.60"),
-        ((1.5e9, None, None, 0.7, None), "Two methods part"),
+        ((1.5e9, None, None, 0.7, None), "Two methods disagree"),
         ((1.5e9, None, None, 0.55, None), ""),
         ((None, None, None, None, None), ""),
     ],

@@ -136,7 +136,7 @@ def test_weights_of_zero_leave_runs_out_and_those_too_far_apart_are_refused(tmp_
 
 def test_units_that_cannot_be_are_asked_about(tmp_path: Path) -> None:
     (asked,) = read(tmp_path, HEADER + "1e8,7,3\n2e8,300,2\n").notes
-    assert asked.startswith("Column 'tokens' gives 7 to 300 tokens a run, which can't be: are they thousands")
+    assert asked.startswith("Column 'tokens' gives 7 to 300 tokens a run, which is impossible: are they thousands")
     (asked,) = read(tmp_path, HEADER + "0.1,7e9,3\n7,9e9,2\n").notes
     assert "Column 'params' gives 0.1 to 7 parameters" in asked
     (asked,) = read(tmp_path, HEADER + "1e8,7e9,30\n2e8,3e9,22\n").notes

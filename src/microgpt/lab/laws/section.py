@@ -57,7 +57,7 @@ def sentences(name: str, found: Law) -> list[str]:
     told = found.to_dict()
     tested = "There were no larger runs to test it on."
     if told["backtest_error"] is not None:
-        tested = f"Fitted to the smaller runs it misses the larger ones by {told['backtest_error']:.2%} of their loss."
+        tested = f"Fitted to the smaller runs, it misses the larger ones by {told['backtest_error']:.2%} of their loss."
     law_itself = (
         f"L(N, D) = {told['E']:.4g} + {told['A']:.4g} / N^{told['alpha']:.3f} + {told['B']:.4g} / D^{told['beta']:.3f}"
     )

@@ -26,13 +26,13 @@ from microgpt.lab.laws.table import Table, distinct
 
 MEANINGS: Final = {
     "E": "floor: what no size and no length removes",
-    "A": "of the size's term",
-    "B": "of the length's term",
-    "alpha": "how fast size pays",
-    "beta": "how fast length pays",
-    "K": "of the term of FLOP",
-    "alpha_C": "how fast FLOP pay",
-    "R": "repeats after which a token is worth little",
+    "A": "coefficient of the size term",
+    "B": "coefficient of the length term",
+    "alpha": "how fast the loss falls with size",
+    "beta": "how fast the loss falls with length",
+    "K": "coefficient of the FLOP term",
+    "alpha_C": "how fast the loss falls with FLOP",
+    "R": "repeats after which a token teaches little",
     "gamma": "below 1 a small model gains less from length",
     "size_exponent": "best size grows as FLOP to this power",
 }
