@@ -20,7 +20,7 @@ from microgpt import untrusted
 from microgpt.errors import EnvironmentFault, StoreError
 from microgpt.lab import store as rooms
 from microgpt.lab.lock import held
-from microgpt.lab.opening import connect, told
+from microgpt.lab.opening import connect, translated_errors
 from microgpt.lab.record import RunRecord
 from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
@@ -426,7 +426,7 @@ def test_a_store_that_can_not_grow_is_no_fault_of_the_store(tmp_path: Path) -> N
 def test_only_damage_is_told_as_damage(tmp_path: Path, name: str, code: int) -> None:
     error = sqlite3.OperationalError(name)
     error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
-    with pytest.raises((StoreError, EnvironmentFault)) as fault, told(tmp_path / "lab.db"):
+    with pytest.raises((StoreError, EnvironmentFault)) as fault, translated_errors(tmp_path / "lab.db"):
         raise error
     assert fault.value.exit_code == code
     assert ("valid store" in str(fault.value)) == (code == 7 and name != "BUSY")

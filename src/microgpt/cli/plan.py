@@ -22,7 +22,7 @@ NAMES = ("emb", "head", "layer", "ctx", "ff", "vocabulary")
 
 @click.command("plan")
 @click.option("--params", type=float, metavar="X", help="Number of parameters, from which sizes are chosen.")
-@click.option("--emb", type=int, metavar="N", help="Numbers that stand for a token, instead of --params.")
+@click.option("--emb", type=int, metavar="N", help="Numbers that represent a token, instead of --params.")
 @click.option("--head", type=int, metavar="N", help="Attention heads; they divide emb.")
 @click.option("--layer", type=int, metavar="N", help="Blocks of attention and MLP.")
 @click.option("--ctx", type=int, default=CTX, show_default=True, help="Positions of a sequence.")

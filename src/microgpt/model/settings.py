@@ -84,7 +84,7 @@ _schedule: Final = partial(setting, group="schedule")
 class Architecture:
     """The settings of the model: its sizes, where its norms stand, and whatever else it varies by."""
 
-    emb: int = _model(16, "Numbers that stand for a token.", short="-e", low=1)
+    emb: int = _model(16, "Numbers that represent a token.", short="-e", low=1)
     head: int = _model(4, "Attention heads; they divide emb.", low=1)
     layer: int = _model(1, "Blocks of attention and MLP.", short="-y", low=1)
     ctx: int = _model(16, "Positions that the model can look back on.", short="-c", low=1)

@@ -101,7 +101,7 @@ def device_of(name: str) -> Device:
     """A device of the table. Raises `UsageError`."""
     if name not in DEVICES:
         raise UsageError(
-            f"--device takes {', '.join(DEVICES)}; found {name!r}; another is told by --peak and --memory."
+            f"--device takes {', '.join(DEVICES)}; found {name!r}; describe another with --peak and --memory."
         )
     return DEVICES[name]
 

@@ -88,7 +88,7 @@ class Trainings:
         if not isinstance(settings, dict):
             raise UsageError("settings: expected a JSON object, found something else.")
         if decided := [name for name in DECIDED if name in settings]:
-            raise UsageError(f"{decided[0]} is not the page's to decide; leave it out.")
+            raise UsageError(f"{decided[0]} can't be set from the page; leave it out.")
         recipe = asked.get("recipe", "default")
         if not isinstance(recipe, str):
             raise UsageError("recipe: expected a word, found something else.")

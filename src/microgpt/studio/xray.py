@@ -193,7 +193,7 @@ def chances(reading: Reading, position: int) -> list[float]:
 
 
 def attention(reading: Reading, layer: int) -> list[list[list[float]]]:
-    """How much each position heeds each one up to itself in every head of a layer: (H, T, 1 … T), rows sum to 1."""
+    """Attention weights of each position on those up to itself, in every head: (H, T, 1 … T), rows sum to 1."""
     weights = reading.trace.get(f"layer{layer}.attention", np.empty((0, 0, 0)))  # (H, T, T)
     return [[row[: at + 1].round(7).tolist() for at, row in enumerate(head)] for head in weights]
 

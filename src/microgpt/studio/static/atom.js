@@ -59,7 +59,7 @@ export function detailView(services, choose, unfold) {
 
   function draw(atom, shown) {
     if (!atom) {
-      node.replaceChildren(element("p", { class: "hint" }, "Choose an atom in the graph. Colour tells its gradient: rust where the result grows with it, blue where it falls."));
+      node.replaceChildren(element("p", { class: "hint" }, "Choose an atom in the graph. Colour shows its gradient: rust where the result grows with it, blue where it falls."));
       delete node.dataset.atom;
       return;
     }
