@@ -27,13 +27,13 @@ from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.plan import BUILT_IN, plan
 from microgpt.lab.run import Workshop
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Finished, sweep
+from microgpt.lab.sweep import SweepFinished, sweep
 from microgpt.lab.texts import Texts
 from microgpt.model.state import draw_weights
 from microgpt.recipes import resolve
 
 
-def carry_out(design: Design, store: Path, jobs: int) -> Finished:
+def carry_out(design: Design, store: Path, jobs: int) -> SweepFinished:
     """A sweep as the command line does it, from plan to finished store."""
     texts = Texts()
     planned = plan(design, texts)
@@ -43,7 +43,7 @@ def carry_out(design: Design, store: Path, jobs: int) -> Finished:
             *_, end = sweep(planned, opened, executor, texts)
         finally:
             executor.close()
-    assert isinstance(end, Finished)
+    assert isinstance(end, SweepFinished)
     return end
 
 

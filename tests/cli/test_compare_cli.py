@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from microgpt.cli.app import run
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.store import Store
 from tests.cli.test_laws_cli import asked, refused
 from tests.lab.test_store import SETTINGS, trained
@@ -18,10 +18,10 @@ AB = ["decay=cosine", "decay=linear"]
 
 def rows(floor: float = 1.95) -> list[tuple[str, int, float, float, float]]:
     """Two recipes on one design, of which linear needs three times the tokens: decay, seed, params, tokens, loss."""
-    law, stream, found = dict(Plan().law), np.random.default_rng(0), []
+    law, stream, found = dict(Simulated().law), np.random.default_rng(0), []
     slower = law | {"B": law["B"] * 3 ** law["beta"], "E": floor}
     for decay, each in (("cosine", law), ("linear", slower)):
-        design = Plan(4, 4, 2, (1e4, 1e6), (1e6, 1e8), each).design
+        design = Simulated(4, 4, 2, (1e4, 1e6), (1e6, 1e8), each).design
         losses = design.loss + stream.normal(0, 0.002, len(design))
         for k, row in enumerate(zip(design.params, design.tokens, losses, strict=True)):
             found.append((decay, k % 2, *map(float, row)))

@@ -16,7 +16,7 @@ from microgpt.recipes import resolve
 from microgpt.training.loop import train
 from microgpt.training.prepare import prepare
 from microgpt.training.records import Finished
-from microgpt.training.request import AXES, COMPUTING, FREE, SCIENTIFIC, having
+from microgpt.training.request import COMPUTING, FREE, SCIENTIFIC, SWEEP_AXES, having
 from tests.lab import few
 
 
@@ -64,7 +64,7 @@ def test_a_number_has_one_identity_however_it_is_written(tmp_path: Path) -> None
 
 def test_what_decides_a_result_is_scientific_or_has_a_hash_in_the_identity() -> None:
     assert {*having("identity")} - {*SCIENTIFIC} == {"engine", "precision"}
-    assert not {"threads", "device", "out", "name", "samples", *COMPUTING, *FREE} & {*AXES} - {
+    assert not {"threads", "device", "out", "name", "samples", *COMPUTING, *FREE} & {*SWEEP_AXES} - {
         "data",
         "engine",
         "precision",

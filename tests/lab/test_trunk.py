@@ -20,7 +20,7 @@ from microgpt.lab.plan import BUILT_IN, branched, plan
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Interrupted, Retried, Status
+from microgpt.lab.sweep import Retried, Status, SweepInterrupted
 from microgpt.lab.texts import Texts
 from microgpt.lab.trunk import carry_out_branches, shares, trunk
 from microgpt.lab.tuning import trials
@@ -181,7 +181,7 @@ def test_a_stop_keeps_the_lengths_that_are_done_and_the_same_sweep_goes_on(tmp_p
         disturb=lambda executor, status: begun.append(status),
         stop=lambda: bool(begun and begun[-1].done),
     )
-    assert isinstance(records[-1], Interrupted)
+    assert isinstance(records[-1], SweepInterrupted)
     done = records[-1].done
     assert 0 < done < 6
     rest = few.carry_out(asked, tmp_path / "lab.db", executor=InGroups(2))

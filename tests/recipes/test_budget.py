@@ -18,7 +18,7 @@ from microgpt.recipes import budget, resolve, seconds_of, speed
 from microgpt.recipes.budget import fit
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import rung
-from microgpt.recipes.trials import Plan, Trial
+from microgpt.recipes.trials import Trial, TrialPlan
 from microgpt.training.loop import train
 from microgpt.training.prepare import split_of, text_of
 from microgpt.training.records import Finished
@@ -100,7 +100,7 @@ def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
 
 
 def test_trials_that_left_no_time_leave_what_the_best_of_them_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    def search(first: Plan, *rest: object) -> tuple[Trial, bool]:
+    def search(first: TrialPlan, *rest: object) -> tuple[Trial, bool]:
         monkeypatch.setattr(budget._Time, "left", lambda self: 0.1)  # the machine stood still meanwhile
         return Trial(first, 2.0, 50.0), False
 

@@ -12,8 +12,8 @@ import pytest
 from microgpt.errors import DataError
 from microgpt.studio.server import STATIC
 from microgpt.studio.studio import Studio
-from microgpt.studio.texts import Texts
-from microgpt.training.run_folder import REPORT, SAMPLES
+from microgpt.studio.texts import StudioTexts
+from microgpt.training.run_folder import REPORT, SAMPLES_FILE
 from tests.studio.serving import REFUSED, Visit, visit
 from tests.training.small import finish, request
 
@@ -145,7 +145,7 @@ def test_what_is_no_text_is_left_out_of_the_texts(here: Visit, tmp_path: Path) -
     )
 
 
-@pytest.mark.parametrize("link", [SAMPLES, "looks.json"])
+@pytest.mark.parametrize("link", [SAMPLES_FILE, "looks.json"])
 def test_a_file_of_a_run_that_is_a_link_is_not_shown(here: Visit, trained: Path, tmp_path: Path, link: str) -> None:
     run = tmp_path / "runs" / "it"
     shutil.copytree(trained, run)
@@ -177,7 +177,7 @@ def test_one_bad_text_handed_over_many_times_at_once_is_refused_each_time(tmp_pa
         except DataError:
             return "refused"
 
-    texts = Texts(tmp_path)
+    texts = StudioTexts(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(told, range(200))) == {"refused"}
 
@@ -238,7 +238,7 @@ def test_what_a_hostile_folder_says_stays_text_and_numbers(trained: Path, tmp_pa
     folder = tmp_path / "runs" / HTML.replace("/", "")[:60]
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes((trained / "weights.safetensors").read_bytes())
-    (folder / SAMPLES).write_text(HTML)
+    (folder / SAMPLES_FILE).write_text(HTML)
     (folder / REPORT).write_text(json.dumps({"loss": {"holdout": HTML, "unigram": [1]}, "engine": {}, "seconds": 3}))
     looks = [{"step": "1", "loss": HTML, "documents": 1, "samples": [3]}, {"step": -1}, 7]
     (folder / "looks.json").write_text(json.dumps({"looks": looks}))

@@ -72,7 +72,7 @@ def test_results_do_not_depend_on_how_steps_are_divided(
 ) -> None:
     prints = set()
     for most in (1, 7, 1 << 16):
-        monkeypatch.setattr(pace, "MOST", most)
+        monkeypatch.setattr(pace, "MOST_STEPS", most)
         prints.add(fingerprint(finish(request(tmp_path, engine=engine, steps=20, out="")).checkpoint))
     assert len(prints) == 1
 

@@ -14,7 +14,7 @@ from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.compare import Key, Paired
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 NEAR: Final = (
     1e-3  # as far beyond the losses of the runs, in shares, one still counts as reached: they are told rounded
@@ -84,7 +84,7 @@ def command(a: str, b: str, at_loss: float | None, as_json: bool, **chosen: Any)
         click.echo(f"warning: {warning}", err=True)
 
 
-def _labels(table: "Table", pair: str | None) -> Sequence[str]:
+def _labels(table: "RunTable", pair: str | None) -> Sequence[str]:
     """By what runs of one size and length are paired: blank where nothing says it."""
     from microgpt.lab.laws.table import value
 
@@ -93,7 +93,7 @@ def _labels(table: "Table", pair: str | None) -> Sequence[str]:
     return table.labels or [""] * len(table.points)
 
 
-def _alike(tables: "Sequence[Table]") -> list[str]:
+def _alike(tables: "Sequence[RunTable]") -> list[str]:
     """Warnings of what A and B have in common, or not. Raises `DataError` where they are the same runs."""
     rows = [{*zip(*(getattr(t.points, n).tolist() for n in ("params", "tokens", "loss")), strict=True)} for t in tables]
     both, least = len(rows[0] & rows[1]), min(map(len, rows))
@@ -114,7 +114,7 @@ def _alike(tables: "Sequence[Table]") -> list[str]:
 
 def _ratio(
     chosen: dict[str, Any],
-    tables: "Sequence[Table]",
+    tables: "Sequence[RunTable]",
     named: "Sequence[Sequence[Key]]",
     at_loss: float | None,
     warnings: list[str],
@@ -147,7 +147,7 @@ def _ratio(
     return told | {"ratio": value, "interval": [finite(bound) for bound in span]}
 
 
-def _loss(tables: "Sequence[Table]", asked: float | None, warnings: list[str]) -> float:
+def _loss(tables: "Sequence[RunTable]", asked: float | None, warnings: list[str]) -> float:
     """The loss at which compute is compared: by default the middle, in logarithms, of those that both have
     reached."""
     from microgpt.lab.laws.compare import SIDES

@@ -5,11 +5,11 @@ import json
 
 import click
 
-from microgpt.cli.options import JSON, OUT, RUN, Texts
+from microgpt.cli.options import JSON, OUT, RUN, TextCommand
 from microgpt.model.settings import counted
 
 
-@click.command("eval", cls=Texts)
+@click.command("eval", cls=TextCommand)
 @RUN
 @click.option(
     "--data",

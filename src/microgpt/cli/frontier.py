@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from microgpt.lab.laws.frontier import Optimum
     from microgpt.lab.laws.recipe import Recipe
     from microgpt.lab.laws.summary import Law
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 
 @click.command("frontier")
@@ -38,7 +38,7 @@ def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bo
         raise click.UsageError("frontier counts all parameters; --count is for laws and predict.")
     place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
 
-    def best(table: "Table") -> dict[str, Any]:
+    def best(table: "RunTable") -> dict[str, Any]:
         law = fit_law(chosen, table)
         if set(law.fit.form.axes) != {"params", "tokens"}:
             raise click.UsageError(

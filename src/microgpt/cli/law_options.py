@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from microgpt.lab.laws.price import Price
     from microgpt.lab.laws.summary import Fitting, Law
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,14 +83,14 @@ def column_options(command: Command) -> Command:
     return command
 
 
-def read_table(chosen: dict[str, Any]) -> "Table":
+def read_table(chosen: dict[str, Any]) -> "RunTable":
     """The runs that the flags name, as one table."""
     if chosen["group"]:
         raise click.UsageError(f"--group makes several tables; take one with --where {chosen['group']}=VALUE.")
     return read_tables(chosen)[""]
 
 
-def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
+def read_tables(chosen: dict[str, Any]) -> "dict[str, RunTable]":
     """The runs that the flags name, by the value of --group; without it one table, of the name ""."""
     found = _tables(chosen, where_of(chosen["where"]))
     for line in next(iter(found.values())).said:
@@ -98,7 +98,7 @@ def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
     return found
 
 
-def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "list[Table]":
+def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "list[RunTable]":
     """The runs that the flags name, one table for each value of a column that they must have besides."""
     where = where_of(chosen["where"])
     found = [_tables(chosen, (*where, part))[""] for part in parts]
@@ -107,7 +107,7 @@ def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "l
     return found
 
 
-def _tables(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":
+def _tables(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, RunTable]":
     from microgpt.lab.laws.table import groups, part, table
     from microgpt.lab.store import Store
 
@@ -137,7 +137,7 @@ def sources(chosen: dict[str, Any]) -> list[str]:
 
 
 def for_each_group(
-    chosen: dict[str, Any], as_json: bool, work: "Callable[[Table], dict[str, Any]]", one_alone: Sequence[str] = ()
+    chosen: dict[str, Any], as_json: bool, work: "Callable[[RunTable], dict[str, Any]]", one_alone: Sequence[str] = ()
 ) -> None:
     """What a verb does with a table, for each of --group. `work` prints, unless it is to be JSON, and gives the JSON.
     `one_alone` are the flags that were given and go with one table only. A group that carries no law is told as a
@@ -189,7 +189,7 @@ def _same(one: str, other: str) -> bool:
         return one.lower() == other.lower()
 
 
-def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":
+def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, RunTable]":
     """The runs of a CSV."""
     from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
 
@@ -204,7 +204,7 @@ def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "di
     return read_groups(*how, chosen["group"]) if chosen["group"] else {"": read_csv(*how)}
 
 
-def fit_law(chosen: dict[str, Any], table: "Table") -> "Law":
+def fit_law(chosen: dict[str, Any], table: "RunTable") -> "Law":
     """The law that the flags ask for."""
     from microgpt.lab.laws.summary import law
 

@@ -13,7 +13,7 @@ from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.summary import Law
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond, draws may fall below zero
 
@@ -80,7 +80,7 @@ def command(
         _tell_shared(shared, chosen, as_json)
         return
 
-    def fitted(table: "Table") -> dict[str, Any]:
+    def fitted(table: "RunTable") -> dict[str, Any]:
         found = fit_law(chosen, table)
         rows = _compared(found) if compare else None
         for flag, place in places.items():
@@ -187,14 +187,14 @@ def _compared(found: "Law") -> list[dict[str, Any]]:
 
 
 def _simulate(count: int, as_json: bool, chosen: dict[str, Any]) -> None:
-    from microgpt.lab.laws.simulate import Plan, summary, trials
+    from microgpt.lab.laws.simulate import Simulated, summary, trials
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
     if not 0 <= chosen["scatter"] <= MOST_SCATTER:
         raise click.UsageError(f"--scatter takes 0 to {MOST_SCATTER:g} nats, found {chosen['scatter']}.")
     if not 1 <= count <= 100_000:
         raise click.UsageError(f"--simulate takes 1 to 100,000 draws of a design, found {count}.")
-    plan = Plan(*_design(chosen["design"]), scatter=chosen["scatter"])
+    plan = Simulated(*_design(chosen["design"]), scatter=chosen["scatter"])
     drawn = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["resample"]
     told = summary(list(trials(plan, count, *drawn)), plan, chosen["level"])
     if as_json:

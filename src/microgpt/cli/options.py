@@ -16,7 +16,7 @@ RUN = click.argument("run", required=False)
 OUT = click.option("--out", default="runs", show_default=True, help="Folder of the run folders.")
 
 
-class Texts(click.Command):
+class TextCommand(click.Command):
     """A command whose --data takes the words that follow it too, as a shell makes many of *.txt.
 
     Where it takes a RUN as well, a single word after --data TEXT is that, as ever.

@@ -8,12 +8,12 @@ import click
 
 from microgpt.cli.options import JSON
 from microgpt.errors import UsageError
-from microgpt.model.settings import MOST, ModelConfig
+from microgpt.model.settings import LARGEST_NUMBER, ModelConfig
 from microgpt.planning.devices import DEVICES
 from microgpt.planning.memory import ATTENTIONS, PRECISIONS
 
 if TYPE_CHECKING:
-    from microgpt.planning.plan import Assumptions, Plan
+    from microgpt.planning.plan import Assumptions, TrainingPlan
 
 CTX, VOCABULARY = 1024, 50_257  # those of GPT-2, where nothing else is said
 GB = 1e9
@@ -80,8 +80,8 @@ def _model(wanted: float | None, sizes: dict[str, int | None]) -> ModelConfig:
         if missing:
             raise UsageError(f"expected --params or --emb and --layer, found no {missing[0]}; try --params 1.5e9.")
         return ModelConfig(**{"head": heads(known["emb"]), **known})
-    if not 1 <= wanted <= MOST:
-        raise UsageError(f"--params must be 1 to {MOST:g}, found {wanted:g}.")
+    if not 1 <= wanted <= LARGEST_NUMBER:
+        raise UsageError(f"--params must be 1 to {LARGEST_NUMBER:g}, found {wanted:g}.")
     if not missing:
         raise UsageError("--params chooses emb and layer, found both given; leave --params or one of them out.")
     head = known.pop("head", None)
@@ -104,7 +104,7 @@ def _assumptions(model: ModelConfig, given: dict[str, Any]) -> "Assumptions":
     )
 
 
-def _lines(found: "Plan", wanted: float | None) -> list[str]:
+def _lines(found: "TrainingPlan", wanted: float | None) -> list[str]:
     """The plan, then all that it rests on."""
     model, told = found.model, found.assumed
     sizes = ", ".join(f"{name} {getattr(model, name):,}" for name in NAMES)
@@ -124,7 +124,7 @@ def _lines(found: "Plan", wanted: float | None) -> list[str]:
     ]
 
 
-def _memory(found: "Plan") -> list[str]:
+def _memory(found: "TrainingPlan") -> list[str]:
     """Bytes of one device, and the largest batch or what would make room for one."""
     from microgpt.planning.plan import remedies
 

@@ -14,7 +14,7 @@ from microgpt.model.settings import counted
 if TYPE_CHECKING:
     from microgpt.lab.laws.predict import Prediction
     from microgpt.lab.laws.register import Score
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 
 @click.command("predict")
@@ -50,7 +50,7 @@ def command(at: tuple[float, ...], register: str | None, score: str | None, as_j
         place = outputs.destination(register, (".json",), flag="--register", reads=sources(chosen), force=True)
         _ = place.exists() and registered(place)
 
-    def predicted(table: "Table") -> dict[str, Any]:
+    def predicted(table: "RunTable") -> dict[str, Any]:
         law = fit_law(chosen, table)
         unique = [float(law.fit.points.unique.max())] * (len(at) // 2)
         runs = points(at[::2], at[1::2], [1.0] * (len(at) // 2), unique)
@@ -82,7 +82,7 @@ def _tell(said: "list[Prediction]") -> None:
         )
 
 
-def _score(path: Path, table: "Table", as_json: bool) -> None:
+def _score(path: Path, table: "RunTable", as_json: bool) -> None:
     from microgpt.lab.laws.register import check_any, check_new, registered, score
     from microgpt.lab.laws.table import distinct
 

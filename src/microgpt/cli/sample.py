@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from microgpt import untrusted
-from microgpt.cli.options import JSON, OUT, RUN, Texts
+from microgpt.cli.options import JSON, OUT, RUN, TextCommand
 from microgpt.cli.telling import copies
 from microgpt.data.choices import STANDARD_INPUT
 from microgpt.errors import CheckpointError, DataError, UsageError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 
 
-@click.command("sample", cls=Texts)
+@click.command("sample", cls=TextCommand)
 @RUN
 @click.option("--prompt", default=None, metavar="TEXT", help="What every sample begins with.")
 @click.option("--prompt-file", default=None, metavar="FILE", help="A file that holds the prompt; - is standard input.")

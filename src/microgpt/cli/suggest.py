@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from microgpt.lab.laws.price import Price
     from microgpt.lab.laws.suggest import Suggestion
     from microgpt.lab.laws.summary import Law
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
     from microgpt.lab.laws.targets import Target
 
 LARGER = 10  # times the dearest run: the budget whose best size is asked for by default
@@ -71,7 +71,7 @@ def command(
     _check(budget, at, target, unit, chosen)
     place = write and outputs.destination(write, (".toml",), flag="--write", reads=sources(chosen), force=force)
 
-    def suggested(table: "Table") -> dict[str, Any]:
+    def suggested(table: "RunTable") -> dict[str, Any]:
         from microgpt.lab.laws.next_sweep import sweep_file, trainable
 
         if place and not table.records:

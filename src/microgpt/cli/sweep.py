@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from microgpt.lab.design import Design
     from microgpt.lab.executors import Executor
     from microgpt.lab.plan import Plan
-    from microgpt.lab.sweep import Finished
+    from microgpt.lab.sweep import SweepFinished
     from microgpt.lab.texts import Texts
 
 STORE = click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs.")
@@ -85,9 +85,9 @@ def command(what: str, **given: Any) -> int:
 
 def _carry_out(
     planned: "Plan", texts: "Texts", begin: "Callable[[], Executor]", given: dict[str, Any], stop: Stop
-) -> "Finished":
+) -> "SweepFinished":
     from microgpt.lab.store import Store
-    from microgpt.lab.sweep import Finished, sweep
+    from microgpt.lab.sweep import SweepFinished, sweep
 
     tells: Teller = teller(given["quiet"])
     with Store.open(given["store"], create=True) as store:
@@ -95,7 +95,7 @@ def _carry_out(
         try:
             for record in sweep(planned, store, executor, texts, stop):
                 tells.tell(record)
-                if isinstance(record, Finished):
+                if isinstance(record, SweepFinished):
                     return record
         finally:
             tells.close()
@@ -201,8 +201,8 @@ def _check_trunk(planned: "Plan", given: dict[str, Any]) -> None:
         raise UsageError(told + f"found no two lengths of a size in {planned.name}; leave it out.")
 
 
-def _print_end(end: "Finished", store: str, as_json: bool) -> None:
-    from microgpt.lab.sweep import Interrupted
+def _print_end(end: "SweepFinished", store: str, as_json: bool) -> None:
+    from microgpt.lab.sweep import SweepInterrupted
 
     counts = {"planned": end.planned, "done": end.done, "skipped": end.skipped, "failed": end.failed}
     if as_json:
@@ -210,7 +210,7 @@ def _print_end(end: "Finished", store: str, as_json: bool) -> None:
         return
     done = counted(end.done, "run")
     told = f"{done} done, {end.skipped:,} were there already, {end.failed:,} failed, of {end.planned:,}"
-    if isinstance(end, Interrupted):
+    if isinstance(end, SweepInterrupted):
         click.echo(f"stopped: {told}; the same command goes on from here", err=True)
         return
     click.echo(f"{store}: {told}, in {end.seconds:.1f} s")

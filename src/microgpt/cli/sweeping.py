@@ -16,9 +16,9 @@ from microgpt.untrusted import visible
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from microgpt.lab.estimate import Estimate, Row
+    from microgpt.lab.estimate import Row, TimeEstimate
     from microgpt.lab.plan import Plan
-    from microgpt.lab.sweep import Record, Status
+    from microgpt.lab.sweep import Status, SweepRecord
 
 MOST_WORKERS = 16  # shown in the live table
 NEEDED_LATER = {"scipy": "SciPy", "matplotlib": "matplotlib"}  # by what looks at the store
@@ -27,7 +27,7 @@ NEEDED_LATER = {"scipy": "SciPy", "matplotlib": "matplotlib"}  # by what looks a
 class Teller(Protocol):
     """Who tells of a sweep on standard error."""
 
-    def tell(self, record: "Record") -> None:
+    def tell(self, record: "SweepRecord") -> None:
         """Something happened."""
 
     def close(self) -> None:
@@ -37,7 +37,7 @@ class Teller(Protocol):
 class Quiet:
     """Tells nothing."""
 
-    def tell(self, record: "Record") -> None: ...
+    def tell(self, record: "SweepRecord") -> None: ...
 
     def close(self) -> None: ...
 
@@ -48,7 +48,7 @@ class Plain:
     def __init__(self) -> None:
         self.next = time.monotonic() + EVERY
 
-    def tell(self, record: "Record") -> None:
+    def tell(self, record: "SweepRecord") -> None:
         from microgpt.lab.sweep import Status
 
         if line := note(record):
@@ -104,7 +104,7 @@ def teller(quiet: bool) -> Teller:
     return Live() if redraws() else Plain()
 
 
-def note(record: "Record") -> str:
+def note(record: "SweepRecord") -> str:
     """What a record is worth saying, or nothing."""
     from microgpt.lab.sweep import Done, Planned, Retried, Tuned
 
@@ -155,7 +155,7 @@ def _table(status: "Status") -> "Table":
     return table
 
 
-def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
+def print_estimate(plan: "Plan", known: "TimeEstimate", as_json: bool) -> None:
     """The plan and what it takes, on standard output."""
     if as_json:
         click.echo(json.dumps(_estimated(plan, known)))
@@ -181,7 +181,7 @@ def _line(row: "Row", lr: str) -> str:
     return f"{sizes} {row.runs - row.tuning:5} {row.tuning:6} {costs}"
 
 
-def _estimated(plan: "Plan", known: "Estimate") -> dict[str, Any]:
+def _estimated(plan: "Plan", known: "TimeEstimate") -> dict[str, Any]:
     rows = [
         {name: value for name, value in vars(row).items() if name != "spec"} | {"settings": row.spec.scientific}
         for row in known.rows

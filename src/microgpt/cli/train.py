@@ -10,7 +10,7 @@ import click
 
 from microgpt import untrusted
 from microgpt.cli.app import Stop
-from microgpt.cli.options import FORCE, JSON, Texts, settings
+from microgpt.cli.options import FORCE, JSON, TextCommand, settings
 from microgpt.cli.telling import Teller, copies, separated, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import ARCHITECTURE, Settings, counted
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from microgpt.training.records import Finished, Interrupted, Record, Result
 
 
-@click.command("train", cls=Texts)
+@click.command("train", cls=TextCommand)
 @settings(Request, recipe=RECIPES)
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")

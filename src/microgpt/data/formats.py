@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-LONGEST: Final = 4096  # bytes that are looked at
+BYTES_READ: Final = 4096  # bytes that are looked at
 CONTROLS: Final = bytes({*range(32), 127} - {*b"\t\n\f\r"})  # no text has them; all of the formats, but for these:
 PRINTED: Final = (b"%PDF-", rb"{\rtf", b"version https://git-lfs")
 _SAVE, _UNPACK, _OTHER = "save it as plain text first", "unpack it first", "give a text instead"
@@ -40,5 +40,5 @@ def no_text(head: bytes) -> str | None:
     """What a file is that begins so, and what to do with it; None for what may be text."""
     if head.translate(None, CONTROLS) == head and not head.startswith(PRINTED):
         return None  # as nearly always, and at once
-    found = (f"{what}; {way_out}" for mark, what, way_out in _FORMATS if re.match(mark, head[:LONGEST], re.DOTALL))
+    found = (f"{what}; {way_out}" for mark, what, way_out in _FORMATS if re.match(mark, head[:BYTES_READ], re.DOTALL))
     return next(found, None)

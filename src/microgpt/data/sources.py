@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 from microgpt import untrusted
 from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, Unasked, is_built_in, made_length
-from microgpt.data.formats import LONGEST, no_text
+from microgpt.data.formats import BYTES_READ, no_text
 from microgpt.data.markov import ENDLESS
 from microgpt.errors import DataError, EnvironmentFault, MicrogptError, UsageError
 
@@ -160,7 +160,7 @@ def _unfit(file: Path, folder: Path) -> str | None:
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
             return "a link that leads out of the folder"
         with os.fdopen(untrusted.regular(file), "rb") as stream:
-            return no_text(stream.read(LONGEST))
+            return no_text(stream.read(BYTES_READ))
     except FileNotFoundError:
         return "a link to nothing"
     except OSError:  # reading it will say so

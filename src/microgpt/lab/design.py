@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from microgpt.errors import UsageError
 from microgpt.lab.tuning import Tuning
-from microgpt.training.request import AXES, DECLARED, SCIENTIFIC
+from microgpt.training.request import DECLARED, SCIENTIFIC, SWEEP_AXES
 
 Mode = Literal["crossed", "paired"]
 Level = Mapping[str, Any]  # settings by name
@@ -148,7 +148,7 @@ def _parsed(condition: str) -> tuple[str, ...]:
         raise UsageError(f'a condition looks like "emb % head == 0" or "layer <= 2", found {condition[:80]!r}.')
     left, operator, operand, comparison, right = match.groups(default="")
     for word in filter(_is_name, (left, operand, right)):
-        if word in AXES and word not in NUMBERS:
+        if word in SWEEP_AXES and word not in NUMBERS:
             raise UsageError(f"a condition compares settings that are numbers, found {word!r}.")
         if word not in NUMBERS:
             near = difflib.get_close_matches(word, NUMBERS, 1, 0)[0]

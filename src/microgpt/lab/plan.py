@@ -13,7 +13,7 @@ from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Texts
 from microgpt.lab.tuning import Choice, Group, Losses, Tuning, choice, trials
 from microgpt.recipes import find, resolve
-from microgpt.training.request import AXES, SCIENTIFIC
+from microgpt.training.request import SCIENTIFIC, SWEEP_AXES
 
 STEPS: Final = (1_000, 2_000, 3_000, 5_000, 8_000, 9_000, 13_000, 21_000)  # the original's
 SIZES: Final = (  # the original's small, medium, large
@@ -153,7 +153,7 @@ def _combinations(design: Design, computed: Level) -> Iterator[dict[str, Any]]:
     """Every combination with all its settings, its own over those that the recipe fills in, and with its rate."""
     request = find(design.recipe).request
     filled = {name: value for part in (request.settings, request) for name, value in vars(part).items()}
-    filled = {name: filled[name] for name in (*SCIENTIFIC, *AXES)}
+    filled = {name: filled[name] for name in (*SCIENTIFIC, *SWEEP_AXES)}
     for settings in design.combinations():
         whole = {**filled, **settings, **computed}
         rate = design.rate(whole)
@@ -162,7 +162,7 @@ def _combinations(design: Design, computed: Level) -> Iterator[dict[str, Any]]:
 
 def _level(design: Design, settings: Level, texts: Texts) -> Spec:
     """One combination as a run. Raises `UsageError` where its settings can't be together."""
-    asked = {name: settings[name] for name in AXES}  # all but what a recipe alone decides
+    asked = {name: settings[name] for name in SWEEP_AXES}  # all but what a recipe alone decides
     spec = texts.spec(resolve(design.recipe, asked | {"seed": design.seeds[0]}))
     texts.shared(spec)  # a text too short for its split is told now, and not by a worker
     return spec

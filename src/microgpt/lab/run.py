@@ -19,7 +19,7 @@ from microgpt.engines.contract import Engine, EngineConfig, Runner
 from microgpt.errors import DivergedError
 from microgpt.lab.costs import skeleton
 from microgpt.lab.record import RunRecord
-from microgpt.lab.spec import SAMPLES, Spec
+from microgpt.lab.spec import SAMPLES_PER_RUN, Spec
 from microgpt.lab.texts import Shared, Texts
 from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import Settings
@@ -191,7 +191,7 @@ def samples_of(prepared: Prepared, runner: Runner) -> tuple[str, ...]:
     checkpoint, state, settings = prepared.checkpoint, prepared.training.random_state, prepared.request.settings
     stream = random_stream(state) if state else samples_stream(settings.seed)
     writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, settings.ctx)
-    return writer.write(Sampling(SAMPLES, prepared.request.temperature), stream).texts
+    return writer.write(Sampling(SAMPLES_PER_RUN, prepared.request.temperature), stream).texts
 
 
 def now() -> str:

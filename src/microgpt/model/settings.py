@@ -18,8 +18,8 @@ from microgpt.errors import UsageError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-LONGEST = 80  # characters of a wrong value that a message repeats
-MOST = 10**15  # of any whole number: beyond it a product of sizes is no number of bytes any more
+LONGEST_SHOWN = 80  # characters of a wrong value that a message repeats
+LARGEST_NUMBER = 10**15  # of any whole number: beyond it a product of sizes is no number of bytes any more
 
 Decay = Literal["linear", "cosine", "constant", "cooldown"]
 Initial = Literal["uniform", "gauss"]
@@ -207,10 +207,10 @@ def shown(value: object) -> str:
     True
     """
     try:
-        text = repr(value[: 2 * LONGEST] if isinstance(value, str) else value)
+        text = repr(value[: 2 * LONGEST_SHOWN] if isinstance(value, str) else value)
     except ValueError:  # Python refuses to write out a whole number of more than 4300 digits
         return "a number of more than 4000 digits"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _length(number: int) -> str:
@@ -237,7 +237,7 @@ def plain(kind: type, value: Any) -> Any:
         return value
     if kind is str:
         return str.__str__(value)
-    if kind is int or (isinstance(value, Integral) and abs(int(value)) > MOST):  # which the bounds refuse
+    if kind is int or (isinstance(value, Integral) and abs(int(value)) > LARGEST_NUMBER):  # which the bounds refuse
         return int(value)
     try:
         return float(value)
@@ -256,7 +256,7 @@ def check(field: "dataclasses.Field[Any]", value: Any) -> Any:
         raise UsageError(f"{flag(field.name)} takes {_describe(kind)}, found {shown(value)}.")
     choices = field.metadata["choices"]
     if choices and value not in choices:
-        near = difflib.get_close_matches(value[:LONGEST], choices, 1, 0) or choices
+        near = difflib.get_close_matches(value[:LONGEST_SHOWN], choices, 1, 0) or choices
         told = f"{', '.join(choices)}; found {shown(value)}"
         raise UsageError(f"{flag(field.name)} takes {told}. Did you mean {near[0]}?")
     if kind in (int, float):
@@ -266,8 +266,8 @@ def check(field: "dataclasses.Field[Any]", value: Any) -> Any:
 
 def _check_bounds(name: str, value: float, bounds: dict[str, float | None]) -> None:
     low, high, above = bounds["low"], bounds["high"], bounds["above"]
-    if isinstance(value, int) and abs(value) > MOST:
-        raise UsageError(f"{flag(name)} must be {MOST:,} or less, found {_length(value)}.")
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise UsageError(f"{flag(name)} must be {LARGEST_NUMBER:,} or less, found {_length(value)}.")
     if not math.isfinite(value):
         raise UsageError(f"{flag(name)} must be a finite number, found {value}.")
     if low is not None and value < low:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from microgpt.errors import UsageError
-from microgpt.model.settings import LONGEST, SETTINGS, Settings, flag, plain, shown, usual_rate
+from microgpt.model.settings import LONGEST_SHOWN, SETTINGS, Settings, flag, plain, shown, usual_rate
 from microgpt.training.request import REQUESTED, Request
 
 
@@ -121,7 +121,7 @@ RECIPES: Final[dict[str, Recipe]] = {
 def find(name: str) -> Recipe:
     """The recipe of this name. Raises `UsageError` with the nearest one."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name)[:LONGEST], RECIPES, 1, 0)[0]
+        near = difflib.get_close_matches(str(name)[:LONGEST_SHOWN], RECIPES, 1, 0)[0]
         raise UsageError(f"--recipe takes {', '.join(RECIPES)}; found {shown(name)}. Did you mean {near}?")
     return RECIPES[name]
 
@@ -138,8 +138,8 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
     overrides = dict(overrides or {})
     for name in overrides:
         if name not in SETTINGS and name not in REQUESTED:
-            near = difflib.get_close_matches(name[:LONGEST], (*SETTINGS, *REQUESTED), 1, 0)[0]
-            raise UsageError(f"{flag(name)[:LONGEST]} is no setting of a training. Did you mean {flag(near)}?")
+            near = difflib.get_close_matches(name[:LONGEST_SHOWN], (*SETTINGS, *REQUESTED), 1, 0)[0]
+            raise UsageError(f"{flag(name)[:LONGEST_SHOWN]} is no setting of a training. Did you mean {flag(near)}?")
     base = find(recipe).request
     settings = replace(base.settings, **{name: value for name, value in overrides.items() if name in SETTINGS})
     if base.recipe == "default" and "lr" not in overrides:

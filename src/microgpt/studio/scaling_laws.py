@@ -13,7 +13,7 @@ from microgpt.lab.laws.frontier import Optimum, frontier
 from microgpt.lab.laws.points import Points, count_levels, points
 from microgpt.lab.laws.price import price
 from microgpt.lab.laws.summary import MEANINGS, Fitting, Law, in_words, law
-from microgpt.lab.laws.table import Table, table
+from microgpt.lab.laws.table import RunTable, table
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import MISSING
 from microgpt.lab.series import STEPS, Axis, Series
@@ -57,7 +57,7 @@ def _fitted(records: Sequence[RunRecord]) -> Law:
     return law(found, Fitting(form))
 
 
-def _along_one(records: Sequence[RunRecord], reason: str) -> tuple[Table, Any]:
+def _along_one(records: Sequence[RunRecord], reason: str) -> tuple[RunTable, Any]:
     """A table with the form of its only axis. Raises `DataError`."""
     found = table(records)
     sizes, lengths = count_levels(found.points.params), count_levels(found.points.tokens)

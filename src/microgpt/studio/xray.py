@@ -29,7 +29,7 @@ from microgpt.training.prepare import engine_config, settled
 from microgpt.training.run_folder import HISTORY
 from microgpt.training.sample import Sampling, Writer
 
-LONGEST: Final = 256  # positions that a page shows at once
+MOST_POSITIONS: Final = 256  # positions that a page shows at once
 LIKELIEST: Final = 3  # tokens named at each position
 CHECKED: Final = 32  # positions at which the engines are compared, evenly spread
 STEP_NAME: Final = re.compile(r"step-(\d{8,12})\.safetensors")
@@ -124,7 +124,7 @@ def tokens_of(checkpoint: Checkpoint, prompt: str) -> tuple[list[int], int]:
     if checkpoint.kind == "lines" and "\n" in prompt:
         raise DataError("expected a prompt of one line, since this run was trained on lines; take the line break out.")
     tokens: list[int] = checkpoint.tokenizer.encode(prompt).tolist()
-    room = min(checkpoint.model.ctx, LONGEST)
+    room = min(checkpoint.model.ctx, MOST_POSITIONS)
     if checkpoint.kind == "windows":
         first = next(
             (checkpoint.tokenizer.characters.index(c) for c in "\n " if c in checkpoint.tokenizer.characters), 0
@@ -179,8 +179,8 @@ def note(checkpoint: Checkpoint, reading: Reading) -> str:
     ctx, some = checkpoint.model.ctx, "first" if checkpoint.kind == "windows" else "last"
     reach = (
         f"The model looks back on {ctx} positions (its ctx)"
-        if ctx <= LONGEST
-        else f"The page shows {LONGEST} positions"
+        if ctx <= MOST_POSITIONS
+        else f"The page shows {MOST_POSITIONS} positions"
     )
     return f"{reach}: the {some} {reading.left_out:,} characters of the prompt are left out."
 

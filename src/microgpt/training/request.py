@@ -161,7 +161,7 @@ FREE: Final = having("resume")  # where a run is kept, how often it is saved and
 BEFORE: Final = {  # what files meant that are older than a setting
     name: declared.metadata["before"] for name, declared in DECLARED.items() if declared.metadata["since"]
 }
-AXES: Final = having("axis")  # what a sweep may vary
+SWEEP_AXES: Final = having("axis")  # what a sweep may vary
 
 
 def revive(kind: type[Revived], values: object) -> Revived:

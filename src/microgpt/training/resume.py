@@ -23,7 +23,7 @@ from microgpt.training.session import Opener, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
 
-LONGEST: Final = 1e15  # seconds
+MOST_SECONDS: Final = 1e15  # seconds
 _SETTINGS: Final = frozenset(declared.name for declared in dataclasses.fields(Settings))
 
 
@@ -162,7 +162,7 @@ def _past(folder: RunFolder, rows: Rows, step: int, origin: Path) -> Past:
 
 def _is_time(value: object) -> bool:
     """Whether a value of a report that anyone may have edited is a number of seconds."""
-    return isinstance(value, int | float) and 0 <= value < LONGEST
+    return isinstance(value, int | float) and 0 <= value < MOST_SECONDS
 
 
 def _note(run: Path, before: Training, prepared: Prepared, in_place: bool) -> Note:

@@ -11,7 +11,7 @@ from microgpt.lab.laws.fit import FEW, Fit, fit, fit_part
 from microgpt.lab.laws.form import Form
 from microgpt.lab.laws.missing import crossing, more_levels
 from microgpt.lab.laws.points import Points, count_levels, levels
-from microgpt.lab.laws.table import Table
+from microgpt.lab.laws.table import RunTable
 from microgpt.model.settings import counted
 
 LEAST_LEVELS, ENOUGH_LEVELS = 3, 4
@@ -62,7 +62,7 @@ def crossed(found: Points) -> bool:
 
 
 def doubts(
-    table: Table, found: Ensemble, spans: dict[str, tuple[float, float]], tested: Backtest, counting: str = "all"
+    table: RunTable, found: Ensemble, spans: dict[str, tuple[float, float]], tested: Backtest, counting: str = "all"
 ) -> list[str]:
     """Every warning about a fitted law, as sentences."""
     law = found.fit
@@ -186,7 +186,7 @@ def _of_outliers(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
     return said
 
 
-def _of_counting(table: Table, law: Fit, counting: str) -> list[str]:
+def _of_counting(table: RunTable, law: Fit, counting: str) -> list[str]:
     said = []
     for name in table.counts:
         if name == counting or "params" not in law.form.axes or (table.counts[name] <= 0).any():

@@ -22,7 +22,7 @@ from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS, Form
 from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.solve import DELTA
-from microgpt.lab.laws.table import Table, distinct
+from microgpt.lab.laws.table import RunTable, distinct
 
 MEANINGS: Final = {
     "E": "floor: what no size and no length removes",
@@ -56,7 +56,7 @@ class Fitting:
 class Law:
     """A fitted law, its draws, its backtest, its intervals and its warnings."""
 
-    table: Table
+    table: RunTable
     ensemble: Ensemble
     backtest: Backtest
     spans: dict[str, tuple[float, float]]
@@ -105,7 +105,7 @@ def in_words(span: tuple[float, float], digits: int = 4) -> str:
     return "not determined" if low == high == "not determined" else f"{low} to {high}"
 
 
-def law(table: Table, how: Fitting, given: Floats | None = None) -> Law:
+def law(table: RunTable, how: Fitting, given: Floats | None = None) -> Law:
     """Check the design, fit, draw, test on the larger runs, and say what is doubtful. `given` are draws of the runs
     from elsewhere (see `bootstrap`). Raises `DataError`."""
     table = distinct(table)
@@ -131,7 +131,7 @@ def draws_heads() -> list[bytes]:
 
 
 def compare(
-    table: Table, delta: float = DELTA, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
+    table: RunTable, delta: float = DELTA, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
 ) -> list[dict[str, Any]]:
     """Forms side by side: how each predicts the same larger runs from the same smaller ones."""
     split = list(folds(fit(FORMS["full"], table.points, delta)))
