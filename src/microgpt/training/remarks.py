@@ -44,8 +44,8 @@ def remarks(prepared: Prepared) -> list[Note]:
             Note(f"{counted(unseen, 'character')} of the held-out text never {occur} in the training text.", True)
         )
     if shared := data.held_out_in_training:
-        flatters = "so the held-out loss looks better than it is"
-        notes.append(Note(f"{shared:,} held-out lines are in the training text too, {flatters}.", True))
+        consequence = "so the held-out loss looks better than it is"
+        notes.append(Note(f"{shared:,} held-out lines are in the training text too, {consequence}.", True))
     return notes
 
 
