@@ -179,7 +179,7 @@ def _of_outliers(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
         for name in {"alpha", "beta"} & set(spans):
             before, after = law.values[name], without[name]
             room = spans[name][int(after > before)] - before
-            if abs(after - before) > allowed * abs(room):
+            if room and abs(after - before) > allowed * abs(room):  # runs without scatter leave no room at all
                 run = f"N = {law.points.params[i]:,.0f}, D = {law.points.tokens[i]:,.0f}, loss {law.points.loss[i]:.4g}"
                 move = f"{abs((after - before) / room):.0%} of the way to the end of its interval"
                 said.append(f"One run moves {name} from {before:.3f} to {after:.3f}, {move}: {run}.")
