@@ -12,9 +12,9 @@ import numpy as np
 
 import machine
 from microgpt.lab.laws.compare import both, keys, ratio
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.summary import Fitting
-from microgpt.lab.laws.table import Table
+from microgpt.lab.laws.table import RunTable
 
 RATIO = 2.0
 SCATTER = 0.004
@@ -22,14 +22,14 @@ SEEDS = 2
 CASES = ("one design, the same draws", "one design, independent", "two designs")
 
 
-def tables(case: str, number: int) -> tuple[list[Table], list[list[str]]]:
+def tables(case: str, number: int) -> tuple[list[RunTable], list[list[str]]]:
     """One simulation: the runs of A and of B, and the labels by which they are paired."""
     stream = np.random.default_rng([CASES.index(case), number])
-    law = dict(Plan().law)
-    other = Plan(5, 5, SEEDS, law=law | {"B": law["B"] * RATIO ** law["beta"]})
+    law = dict(Simulated().law)
+    other = Simulated(5, 5, SEEDS, law=law | {"B": law["B"] * RATIO ** law["beta"]})
     if case == "two designs":
-        other = Plan(6, 4, SEEDS, (2e3, 5e5), (3e5, 2e8), other.law)
-    plans = [Plan(5, 5, SEEDS), other]
+        other = Simulated(6, 4, SEEDS, (2e3, 5e5), (3e5, 2e8), other.law)
+    plans = [Simulated(5, 5, SEEDS), other]
     common = stream.normal(0, SCATTER, (2, 50))
     found, labels = [], []
     for side, plan in enumerate(plans):
@@ -37,7 +37,7 @@ def tables(case: str, number: int) -> tuple[list[Table], list[list[str]]]:
         seed = np.arange(len(design)) % SEEDS
         shift = common[side if case == "two designs" else 0][: len(design)]
         runs = design.with_loss(design.loss + shift + stream.normal(0, SCATTER, len(design)))
-        found.append(Table(runs, "AB"[side], {"all": runs.params}))
+        found.append(RunTable(runs, "AB"[side], {"all": runs.params}))
         labels.append(["" if case != CASES[0] else str(each) for each in seed])
     return found, labels
 

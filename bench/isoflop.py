@@ -22,7 +22,7 @@ from microgpt.lab.laws.frontier import SHARE, law_best
 from microgpt.lab.laws.isoflop import HALF, Bottoms, by_isoflop, joined, logs_of, window
 from microgpt.lab.laws.points import Floats, Points, points
 from microgpt.lab.laws.price import Price, price
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 
 LEVEL: Final = 0.9
 DRAWS: Final = 300
@@ -46,7 +46,7 @@ class Case:
 
     def best(self, costs: Floats) -> Floats:
         """Log N of the true best size at some log costs, for 6 N D FLOP: Hoffmann et al. 2022, equation 4."""
-        law = Plan().law
+        law = Simulated().law
         both = law["alpha"] + law["beta"]
         ratio = self.gamma * np.log(law["alpha"] / law["beta"]) + np.log(law["A"] / law["B"])
         found: Floats = (ratio + law["beta"] * (costs - np.log(6))) / both
@@ -56,7 +56,7 @@ class Case:
     def design(self) -> Points:
         """The runs, with the losses of the law itself."""
         if self.crossed:
-            return Plan(*self.crossed).design
+            return Simulated(*self.crossed).design
         steps = (np.arange(self.sizes) - (self.sizes - 1) / 2) * np.log(self.ratio)
         middle = (len(BUDGETS) - 1) / 2
         offs = [np.log(self.off) + np.log(self.drift) * (k - middle) for k in range(len(BUDGETS))]
@@ -64,7 +64,7 @@ class Case:
         params = np.concatenate([sizes for sizes, _ in pairs])
         tokens = np.concatenate([cost / 6 / sizes for sizes, cost in pairs])
         found = points(params, tokens, np.ones(len(params)))
-        theta = np.append(Plan().theta, np.log(self.gamma))
+        theta = np.append(Simulated().theta, np.log(self.gamma))
         return found.with_loss(FORMS["joint"].loss(theta, found))
 
 

@@ -27,7 +27,7 @@ from microgpt.lab.plan import BUILT_IN, plan
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.simulate import SIZES, STEPS, Design, Law, Noise, simulate
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Finished, sweep
+from microgpt.lab.sweep import SweepFinished, sweep
 from microgpt.lab.texts import Texts
 from microgpt.model.state import draw_weights
 from microgpt.recipes import resolve
@@ -36,7 +36,7 @@ NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)  # close to what the buil
 QUESTIONS = (*(f"analyze {what} --sweep laws" for what in ("steps", "params", "returns", "runs --csv")), "report")
 
 
-def carry_out(design: Asked, store: Path, jobs: int) -> Finished:
+def carry_out(design: Asked, store: Path, jobs: int) -> SweepFinished:
     """A sweep as the command line does it, from plan to finished store."""
     texts = Texts()
     planned = plan(design, texts)
@@ -46,7 +46,7 @@ def carry_out(design: Asked, store: Path, jobs: int) -> Finished:
             *_, end = sweep(planned, opened, executor, texts)
         finally:
             executor.close()
-    assert isinstance(end, Finished)
+    assert isinstance(end, SweepFinished)
     return end
 
 

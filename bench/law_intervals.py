@@ -25,7 +25,7 @@ from microgpt.lab.laws.bootstrap import Resample, bootstrap, gone, intervals, qu
 from microgpt.lab.laws.csv_file import Columns, read_csv
 from microgpt.lab.laws.fit import fit
 from microgpt.lab.laws.form import FORMS
-from microgpt.lab.laws.simulate import Plan, summary, trial_of
+from microgpt.lab.laws.simulate import Simulated, summary, trial_of
 
 FULL, LEVEL, SEED = FORMS["full"], 0.9, 0
 JUDGED = ("E", "alpha", "beta", "size_exponent")
@@ -38,7 +38,7 @@ NOISES: dict[str, dict[str, Any]] = {
     "heavy tails": {"tails": 3},
     "cells off": {"misses": 0.0025},
 }
-ZERO = Plan(9, 9, 1, (1e6, 1e8), (1e8, 1e10), {"E": 1.4, "A": 12.0, "B": 800.0, "alpha": 0.138, "beta": 0.35}, 0.1)
+ZERO = Simulated(9, 9, 1, (1e6, 1e8), (1e8, 1e10), {"E": 1.4, "A": 12.0, "B": 800.0, "alpha": 0.138, "beta": 0.35}, 0.1)
 
 
 def halves(count: int, draws: int, resample: Resample) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def noise(count: int, draws: int, resample: Resample) -> Iterator[dict[str, Any]
     """A row for each design and noise."""
     for design, sizes in DESIGNS.items():
         for name, kind in NOISES.items():
-            plan = Plan(*sizes, **kind)
+            plan = Simulated(*sizes, **kind)
             rows = summary([trial_of(plan, k, draws, LEVEL, SEED, resample) for k in range(count)], plan, LEVEL)["rows"]
             shares = {row["quantity"]: row["covered"] / count for row in rows}
             ok = all(0.86 <= shares[quantity] <= 0.95 for quantity in JUDGED)

@@ -29,7 +29,7 @@ from microgpt.lab.laws.fit import fit
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.lbfgs import fit_lbfgs
 from microgpt.lab.laws.points import Points
-from microgpt.lab.laws.simulate import Plan, Trial, summary, trial_of
+from microgpt.lab.laws.simulate import Simulated, Trial, summary, trial_of
 from microgpt.lab.laws.solve import huber
 
 DESIGNS = {"6x5x3": (6, 5, 3), "3x3x3": (3, 3, 3), "4x4x1": (4, 4, 1)}
@@ -41,7 +41,7 @@ PUBLISHED = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.
 
 def coverage(name: str, count: int, draws: int, progress: Path) -> dict[str, Any]:
     """Simulations of one design, those noted in `progress` not done again."""
-    plan = Plan(*DESIGNS[name])
+    plan = Simulated(*DESIGNS[name])
     noted = dict(_noted(progress, name, draws))
     found = []
     for k in range(count):

@@ -20,7 +20,7 @@ from microgpt.lab.design import Design
 from microgpt.lab.executors import Executor, LocalProcesses
 from microgpt.lab.plan import plan
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Finished, sweep
+from microgpt.lab.sweep import SweepFinished, sweep
 from microgpt.lab.texts import Texts
 
 TINY = {"steps": 20, "emb": 4, "head": 2, "ctx": 8, "engine": "array"}
@@ -50,7 +50,7 @@ def carry_out(executor: Executor, store: Path, name: str, seeds: tuple[int, ...]
         start = time.perf_counter()
         *_, end = sweep(planned, opened, executor, texts)
         seconds = time.perf_counter() - start
-        assert isinstance(end, Finished)
+        assert isinstance(end, SweepFinished)
         assert end.done == len(seeds)
         return seconds, sum(run.seconds["total"] for run in opened.records(name))
 

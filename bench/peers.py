@@ -217,8 +217,8 @@ class Jax:
         query, key, value = (parts[:, :, part] for part in range(3))
         scores = numpy.einsum("bqhe,bkhe->bhqk", query, key) * model.head_size**-0.5
         before = numpy.tril(numpy.ones((places, places), bool))
-        heed = self.jax.nn.softmax(numpy.where(before, scores, -numpy.inf))
-        return numpy.einsum("bhqk,bkhe->bqhe", heed, value).reshape(batch, places, model.emb)
+        weights = self.jax.nn.softmax(numpy.where(before, scores, -numpy.inf))
+        return numpy.einsum("bhqk,bkhe->bqhe", weights, value).reshape(batch, places, model.emb)
 
     def norm(self, x: Any) -> Any:
         return x * self.jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + EPSILON_NORM)

@@ -23,7 +23,7 @@ from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.optimal import Limits
 from microgpt.lab.laws.points import Points, joined
 from microgpt.lab.laws.price import price
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.suggest import candidates, suggest
 from microgpt.lab.laws.targets import best_size
 
@@ -43,7 +43,7 @@ CASES: dict[str, tuple[int, int, float, float, str]] = {  # sizes, lengths; runs
 class World:
     """Runs as a planted law has them."""
 
-    def __init__(self, plan: Plan, gamma: float, seed: int) -> None:
+    def __init__(self, plan: Simulated, gamma: float, seed: int) -> None:
         self.plan, self.theta = plan, np.append(plan.theta, np.log(gamma))
         self.stream, self.misses = np.random.default_rng(seed), dict[tuple[float, float], float]()
 
@@ -58,7 +58,7 @@ class World:
 def simulated(case: str, number: int) -> dict[str, Any]:
     """One simulation: of each kind the width, whether it held the truth, and whether a wrong form was told."""
     side, most, misses, gamma, form = CASES[case]
-    plan = Plan(side, side, 1, misses=misses)
+    plan = Simulated(side, side, 1, misses=misses)
     design, world, law = plan.design, World(plan, gamma, number), plan.law
     first, budget, cost = world.runs(design), TIMES * float(design.flop.max()), price(design)
     # the best size: of N D = C / 6 where (A / N^alpha)^(1/gamma) alpha = (B / D^beta)^(1/gamma) beta

@@ -120,9 +120,10 @@ def losses(
             mixed: Vector = []
             for h in range(0, emb, size):
                 scores = [sum((q[h + j] * k[h + j] for j in range(size)), Value(0.0)) / size**0.5 for k in keys[i]]
-                heed = softmax(scores)
+                weights = softmax(scores)
                 mixed += [
-                    sum((heed[t] * values[i][t][h + j] for t in range(len(heed))), Value(0.0)) for j in range(size)
+                    sum((weights[t] * values[i][t][h + j] for t in range(len(weights))), Value(0.0))
+                    for j in range(size)
                 ]
             x = [a + b for a, b in zip(linear(mixed, w[f"{i}wo"]), residual, strict=True)]
             residual, x = x, rmsnorm(x)

@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from trials.command import Done, microgpt, refused, succeeded
 
+from tests.command import Done, microgpt, refused, succeeded
 from tests.conftest import FIXTURES
 from trials.waiting import PATIENCE
 

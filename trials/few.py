@@ -12,7 +12,7 @@ from microgpt.lab.record import RunRecord
 from microgpt.lab.run import Workshop
 from microgpt.lab.spec import Spec
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Record, Status, sweep
+from microgpt.lab.sweep import Status, SweepRecord, sweep
 from microgpt.lab.texts import Texts
 from microgpt.lab.worker import Outcome, outcome_of
 from trials.small import text
@@ -71,7 +71,7 @@ def carry_out(
     executor: Executor | None = None,
     disturb: Callable[[Any, Status], None] = lambda executor, status: None,
     **options: Any,
-) -> list[Record]:
+) -> list[SweepRecord]:
     """All records of a sweep into a store; without jobs or an executor, in this process. Every status is answered by a
     disturbance."""
     executor = executor or (LocalProcesses(jobs) if jobs else Here())

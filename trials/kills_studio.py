@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from microgpt.studio.studio import Studio
-from microgpt.studio.training import Training
+from microgpt.studio.training import LiveTraining
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.run_folder import WEIGHTS, RunFolder
 from trials.fault import Fault, Outcome
@@ -51,7 +51,7 @@ def kills(trials: int, seed: int) -> Outcome:
     return Outcome(trials, survived if same else 0, figures if same else "another end than that of a training alone")
 
 
-def _wrong(training: Training, run: Path, name: str) -> str:
+def _wrong(training: LiveTraining, run: Path, name: str) -> str:
     """What is wrong with a training that was killed. What was saved of it can be gone on with."""
     _until_ended(training)
     last = training.events[-1]
@@ -65,7 +65,7 @@ def _wrong(training: Training, run: Path, name: str) -> str:
     return ""
 
 
-def _until_ended(training: Training) -> None:
+def _until_ended(training: LiveTraining) -> None:
     deadline = time.monotonic() + PATIENCE
     while not training.ended and time.monotonic() < deadline:
         time.sleep(0.01)

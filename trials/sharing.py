@@ -139,7 +139,7 @@ def _ways(path: Path, page: Path) -> Callable[[int], str]:
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
             code = run(chosen)
         wrong = code not in (0, 3, 7) or any(
-            word in told.getvalue() for word in ("in use", "sound store", "unexpected")
+            word in told.getvalue() for word in ("in use", "valid store", "unexpected")
         )
         return f"{chosen}: {code}: {told.getvalue()[-300:]}" if wrong else ""  # 7 and 3: too little is there as yet
 

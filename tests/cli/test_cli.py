@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from trials.command import SMALL, microgpt, refused, spawned, succeeded
 
 from microgpt.cli.app import run
+from tests.command import SMALL, microgpt, refused, spawned, succeeded
 from trials.waiting import PATIENCE
 
 

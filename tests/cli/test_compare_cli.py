@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from microgpt.cli.app import run
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from tests.cli.test_laws_cli import asked, refused
 from trials.stores import SETTINGS, keep, trained
 
@@ -17,10 +17,10 @@ AB = ["decay=cosine", "decay=linear"]
 
 def rows(floor: float = 1.95) -> list[tuple[str, int, float, float, float]]:
     """Two recipes on one design, of which linear needs three times the tokens: decay, seed, params, tokens, loss."""
-    law, stream, found = dict(Plan().law), np.random.default_rng(0), []
+    law, stream, found = dict(Simulated().law), np.random.default_rng(0), []
     slower = law | {"B": law["B"] * 3 ** law["beta"], "E": floor}
     for decay, each in (("cosine", law), ("linear", slower)):
-        design = Plan(4, 4, 2, (1e4, 1e6), (1e6, 1e8), each).design
+        design = Simulated(4, 4, 2, (1e4, 1e6), (1e6, 1e8), each).design
         losses = design.loss + stream.normal(0, 0.002, len(design))
         for k, row in enumerate(zip(design.params, design.tokens, losses, strict=True)):
             found.append((decay, k % 2, *map(float, row)))
@@ -58,7 +58,7 @@ def test_a_csv_tells_how_many_times_less_compute_and_pair_by_pair(capsys: pytest
 @pytest.mark.long
 def test_where_nothing_is_shown_it_says_so(capsys: pytest.CaptureFixture[str], two: str) -> None:
     assert run(["compare", "seed=0", "seed=1", "--csv", two, "--where", "decay=linear", *QUICK]) == 0
-    assert "the interval holds 1: neither is shown to need less" in capsys.readouterr().out
+    assert "the interval contains 1: neither is shown to need less" in capsys.readouterr().out
     turned = asked(capsys, "compare", *AB[::-1], "--csv", two, "--form", "compute", *QUICK)
     assert turned["ratio"] < 1
     assert (turned["a"]["params"], turned["pairs"]) == (None, None)
@@ -101,7 +101,7 @@ def test_losses_that_no_law_or_no_run_reaches_are_refused(
     assert (code, "--at-loss takes a loss that runs have, found 99" in line) == (2, True)
     higher = written(tmp_path / "higher.csv", rows(floor=3.0))
     code, line = refused(capsys, "compare", *AB, "--csv", higher, "--at-loss", "2.9", *QUICK)
-    assert (code, "the law of B reaches with any compute: its floor is 3" in line) == (2, True)
+    assert (code, "the law of B never reaches: its floor is 3" in line) == (2, True)
     apart = written(tmp_path / "apart.csv", rows(floor=9.0))
     code, line = refused(capsys, "compare", *AB, "--csv", apart, *QUICK)
     assert (code, "Expected losses that both have reached" in line) == (3, True)
@@ -113,9 +113,9 @@ def test_losses_that_no_law_or_no_run_reaches_are_refused(
 
 def test_runs_that_are_in_both_are_told(capsys: pytest.CaptureFixture[str], two: str) -> None:
     code, line = refused(capsys, "compare", "decay=cosine", "seed=0", "--csv", two, "--where", "decay=cosine")
-    assert (code, "found 16 runs of one of them in the other" in line) == (3, True)
+    assert (code, "found 16 runs in both" in line) == (3, True)
     told = asked(capsys, "compare", "decay=cosine", "seed=0", "--csv", two, *QUICK)
-    assert told["warnings"][0].startswith("In both A and B to the last digit: 16 runs")
+    assert told["warnings"][0].startswith("A and B share 16 runs, equal to the last digit")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.cli.app import run
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from tests.lab.laws.planted import drawn
 
 pytest.importorskip("scipy")
@@ -251,7 +251,10 @@ def test_what_is_drawn_can_be_chosen(capsys: pytest.CaptureFixture[str], runs: s
 
 def test_a_bound_that_is_not_determined_is_null_and_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A term that is next to nothing but in the shortest runs."""
-    path, found = tmp_path / "flat.csv", drawn(Plan(4, 4, 1, law={"E": 2, "A": 50, "B": 2e9, "alpha": 0.35, "beta": 2}))
+    path, found = (
+        tmp_path / "flat.csv",
+        drawn(Simulated(4, 4, 1, law={"E": 2, "A": 50, "B": 2e9, "alpha": 0.35, "beta": 2})),
+    )
     rows = zip(*(column.tolist() for column in (found.params, found.tokens, found.loss)), strict=True)
     path.write_text("params,tokens,loss\n" + "".join(f"{n},{d},{loss}\n" for n, d, loss in rows))
     told = asked(capsys, "laws", "--csv", str(path), *QUICK)

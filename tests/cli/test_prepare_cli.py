@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from trials.command import SMALL, microgpt, refused, spawned, succeeded
 
+from tests.command import SMALL, microgpt, refused, spawned, succeeded
 from trials.measured import measured
 
 MEGABYTE = 1_000_000

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from trials.command import microgpt, refused, spawned, succeeded
 
 from microgpt.library import load, train
+from tests.command import microgpt, refused, spawned, succeeded
 
 PROSE = "it was the best of times,\nit was the worst of times,\n\n" * 30
 SIZES = {"steps": 20, "emb": 8, "head": 2, "engine": "array"}

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from trials.command import microgpt, refused
 
 from microgpt.cli.app import run
+from tests.command import microgpt, refused
 from trials import soak
 
 

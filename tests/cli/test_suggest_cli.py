@@ -7,7 +7,7 @@ import pytest
 
 from microgpt.cli.app import run
 from microgpt.lab.laws.form import FORMS
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.simulate import Design, Law, Noise, simulate
 from microgpt.outputs import BANNER
 from tests.cli.test_laws_cli import asked, refused
@@ -21,7 +21,7 @@ NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)
 
 @pytest.fixture
 def runs(tmp_path: Path) -> str:
-    found, path = drawn(Plan(4, 4, 1)), tmp_path / "runs.csv"
+    found, path = drawn(Simulated(4, 4, 1)), tmp_path / "runs.csv"
     rows = zip(found.params.tolist(), found.tokens.tolist(), found.loss.tolist(), strict=True)
     path.write_text("params,tokens,loss\n" + "".join(f"{n!r},{d!r},{loss!r}\n" for n, d, loss in rows))
     return str(path)
@@ -46,8 +46,8 @@ def test_a_csv_tells_the_runs_and_what_they_and_as_many_seeds_would_give(
 
 
 def test_a_form_that_is_doubted_comes_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    design = Plan(5, 5, 1).design
-    loss = FORMS["joint"].loss(np.append(Plan().theta, np.log(0.8)), design)
+    design = Simulated(5, 5, 1).design
+    loss = FORMS["joint"].loss(np.append(Simulated().theta, np.log(0.8)), design)
     rows = zip(design.params.tolist(), design.tokens.tolist(), loss.tolist(), strict=True)
     (tmp_path / "joint.csv").write_text("params,tokens,loss\n" + "".join(f"{n!r},{d!r},{x!r}\n" for n, d, x in rows))
     told = asked(capsys, "suggest", "1e14", "--csv", str(tmp_path / "joint.csv"), "--target", "alpha", *QUICK)

@@ -93,5 +93,5 @@ def test_one_bad_line_in_utf_8_is_named_by_line_and_byte(tmp_path: Path, line: i
     lines[line - 1] = "le café\n".encode("cp1252")
     (tmp_path / "it.txt").write_bytes(b"".join(lines))
     place = sum(map(len, lines[: line - 1])) + 6
-    with pytest.raises(DataError, match=rf"0xe9 in line {line}, at byte {place}; .* are utf-8: mend that line"):
+    with pytest.raises(DataError, match=rf"0xe9 in line {line}, at byte {place}; .* are utf-8: correct that line"):
         read([str(tmp_path / "it.txt")])

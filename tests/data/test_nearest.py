@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgpt.data.nearest import LONGEST, nearest, refusal
+from microgpt.data.nearest import LONGEST_SUBSTITUTE, nearest, refusal
 
 ASCII = string.ascii_letters + string.digits + "'\"-./ \n"
 CHARACTER = st.characters()
@@ -17,7 +17,7 @@ ALPHABET = st.text(max_size=30) | st.just(ASCII)
 @given(CHARACTER, ALPHABET)
 def test_what_is_near_is_short_and_known(character: str, known: str) -> None:
     near = nearest(character, known)
-    assert near is None or (0 < len(near) <= LONGEST and set(near) <= set(known))
+    assert near is None or (0 < len(near) <= LONGEST_SUBSTITUTE and set(near) <= set(known))
 
 
 @given(CHARACTER, ALPHABET, ALPHABET)

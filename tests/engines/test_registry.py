@@ -88,7 +88,7 @@ def test_its_facts_are_those_of_plans_and_estimates() -> None:
     planned = plan(request, text, measure=True)
     assert (planned["engine"], planned["precision"], planned["measured"]) == ("stub", "64", False)
     assert planned["steps_per_second"] * planned["flop_per_step"] == pytest.approx(7.0)
-    assert "stub takes 2000000 µs or more for a step" in str(estimate(prepare(request, text)))
+    assert "stub takes 2000000 µs or more even for the smallest step" in str(estimate(prepare(request, text)))
 
 
 def test_it_is_taken_where_it_is_preferred_and_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from trials.command import microgpt, refused
 
+from tests.command import microgpt, refused
 from trials.small import NAMES, fingerprint, finish, request
 
 TEXT = "\n".join([*NAMES, "zoë", "añil"]) + "\n"

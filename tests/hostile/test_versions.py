@@ -9,12 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from trials.command import microgpt, refused
 
 from microgpt.data.reading import read
 from microgpt.lab.store import Store
 from microgpt.library import load
 from microgpt.training.find import listing
+from tests.command import microgpt, refused
 from tests.conftest import FIXTURES
 from trials.readers.of_training import closed, opened
 from trials.small import resumed

@@ -23,7 +23,7 @@ from microgpt.lab.cluster.executor import RayCluster
 from microgpt.lab.executors import Executor
 from microgpt.lab.plan import Plan
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Record, Retried, Status, sweep
+from microgpt.lab.sweep import Retried, Status, SweepRecord, sweep
 from microgpt.lab.texts import Texts
 from tests.conftest import SOURCE
 from tests.lab.test_sweep import alive, counts, gone, place, workers
@@ -50,7 +50,7 @@ def cluster() -> Iterator[RayCluster]:
     assert gone(everyone)
 
 
-def carry_out(asked: Plan, path: Path, executor: Executor) -> list[Record]:
+def carry_out(asked: Plan, path: Path, executor: Executor) -> list[SweepRecord]:
     with Store.open(path, create=True) as store:
         return list(sweep(asked, store, executor, Texts()))
 
@@ -110,7 +110,7 @@ def test_runs_have_the_same_identities_losses_and_samples_as_here(
 
 
 def test_a_run_whose_worker_is_killed_is_tried_again(cluster: RayCluster, tmp_path: Path) -> None:
-    asked, records, killed = few.planned(tmp_path, axes={"steps": (SLOW,)}), list[Record](), 0
+    asked, records, killed = few.planned(tmp_path, axes={"steps": (SLOW,)}), list[SweepRecord](), 0
     with Store.open(tmp_path / "killed.db", create=True) as store:
         for record in sweep(asked, store, cluster, Texts()):
             records.append(record)

@@ -17,7 +17,7 @@ from microgpt.recipes import resolve
 from microgpt.training.loop import train
 from microgpt.training.prepare import prepare
 from microgpt.training.records import Finished
-from microgpt.training.request import AXES, COMPUTING, FREE, SCIENTIFIC, having
+from microgpt.training.request import COMPUTING, FREE, SCIENTIFIC, SWEEP_AXES, having
 from trials import few
 
 
@@ -65,7 +65,7 @@ def test_a_number_has_one_identity_however_it_is_written(tmp_path: Path) -> None
 
 def test_what_decides_a_result_is_scientific_or_has_a_hash_in_the_identity() -> None:
     assert {*having("identity")} - {*SCIENTIFIC} == {"engine", "precision"}
-    assert not {"threads", "device", "out", "name", "samples", *COMPUTING, *FREE} & {*AXES} - {
+    assert not {"threads", "device", "out", "name", "samples", *COMPUTING, *FREE} & {*SWEEP_AXES} - {
         "data",
         "engine",
         "precision",
@@ -136,7 +136,7 @@ def test_a_curve_has_the_mean_of_each_stretch() -> None:
 
 
 def test_standard_input_is_refused() -> None:
-    with pytest.raises(UsageError, match="write it to a file"):
+    with pytest.raises(UsageError, match="save the text in a file"):
         Texts().spec(resolve("default", {"data": ("-",)}))
 
 

@@ -1,4 +1,4 @@
-"""The store: what goes in comes out, one writes, many read, and what is no sound store is left as it is."""
+"""The store: what goes in comes out, one writes, many read, and what is no valid store is left as it is."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ from microgpt import untrusted
 from microgpt.errors import EnvironmentFault, StoreError
 from microgpt.lab import store as rooms
 from microgpt.lab.lock import held
-from microgpt.lab.opening import connect, told
+from microgpt.lab.opening import connect, translated_errors
 from microgpt.lab.record import RunRecord
 from microgpt.lab.run import Curve
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
@@ -119,7 +119,7 @@ def check_refused(path: Path, told: str = "") -> None:
 def test_what_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
     text = tmp_path / "text.db"
     text.write_text("steps,loss\n1,2\n" * 100)
-    check_refused(text, "expected a sound store")
+    check_refused(text, "expected a valid store")
     other = tmp_path / "sub" / "other.db"
     other.parent.mkdir()
     with sqlite3.connect(other) as connection:
@@ -348,7 +348,7 @@ def test_a_store_that_can_not_grow_is_no_fault_of_the_store(tmp_path: Path) -> N
 def test_only_damage_is_told_as_damage(tmp_path: Path, name: str, code: int) -> None:
     error = sqlite3.OperationalError(name)
     error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
-    with pytest.raises((StoreError, EnvironmentFault)) as fault, told(tmp_path / "lab.db"):
+    with pytest.raises((StoreError, EnvironmentFault)) as fault, translated_errors(tmp_path / "lab.db"):
         raise error
     assert fault.value.exit_code == code
-    assert ("sound store" in str(fault.value)) == (code == 7 and name != "BUSY")
+    assert ("valid store" in str(fault.value)) == (code == 7 and name != "BUSY")

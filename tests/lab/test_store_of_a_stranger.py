@@ -161,7 +161,7 @@ def test_pages_that_all_have_one_child_are_not_read_for_ever(tmp_path: Path, tab
     path = grown(filled(tmp_path / "lab.db"), table, levels=6, width=300)
     assert path.stat().st_size < 100_000
     for create in (False, True):
-        with pytest.raises(StoreError, match="expected a sound store of runs, found: more rows than") as caught:
+        with pytest.raises(StoreError, match="expected a valid store of runs, found: more rows than") as caught:
             Store.open(path, create=create)
         assert caught.value.exit_code == 7
 

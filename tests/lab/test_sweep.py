@@ -14,19 +14,30 @@ from microgpt.errors import DataError
 from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.spec import Spec
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Done, Finished, Interrupted, Planned, Record, Retried, Status, Tuned, in_order, work
+from microgpt.lab.sweep import (
+    Done,
+    Planned,
+    Retried,
+    Status,
+    SweepFinished,
+    SweepInterrupted,
+    SweepRecord,
+    Tuned,
+    in_order,
+    work,
+)
 from trials import few
 from trials.waiting import PATIENCE, until
 
 SLOW = 1500  # steps that take some tenths of a second
 
 
-def end(records: list[Record]) -> Finished:
-    assert isinstance(records[-1], Finished)
+def end(records: list[SweepRecord]) -> SweepFinished:
+    assert isinstance(records[-1], SweepFinished)
     return records[-1]
 
 
-def counts(records: list[Record]) -> tuple[int, int, int, int]:
+def counts(records: list[SweepRecord]) -> tuple[int, int, int, int]:
     last = end(records)
     return last.planned, last.done, last.skipped, last.failed
 
@@ -113,7 +124,7 @@ def test_a_stop_keeps_what_was_done_and_the_same_sweep_goes_on(tmp_path: Path) -
     asked = few.planned(tmp_path, axes={"steps": (10, 30)}, seeds=tuple(range(6)))
     looks = iter(range(100))
     records = few.carry_out(asked, tmp_path / "lab.db", stop=lambda: next(looks) > 4)
-    assert isinstance(records[-1], Interrupted)
+    assert isinstance(records[-1], SweepInterrupted)
     assert 0 < end(records).done < 12
     with Store.open(tmp_path / "lab.db") as store:
         assert len(store.records("few")) == end(records).done

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from trials.command import Done, microgpt, spawned, succeeded
 
 from microgpt.cli.sweeping import note
 from microgpt.lab.sweep import Tuned
 from microgpt.lab.tuning import Choice
+from tests.command import Done, microgpt, spawned, succeeded
 from tests.lab.test_sweep import place
 from trials import few
 
@@ -97,7 +97,7 @@ def test_run_folders_are_kept_where_asked_for(tmp_path: Path) -> None:
         (["steps", "--seeds", "0"], 2, "--seeds"),
         (["steps", "--engine", "fusd"], 2, "Did you mean fused"),
         (["steps", "--store", "no/folder/lab.db"], 7, "choose another"),
-        (["few.toml", "--store", "few.txt"], 7, "expected a sound store"),
+        (["few.toml", "--store", "few.txt"], 7, "expected a valid store"),
     ],
 )
 def test_what_can_not_be_is_refused_in_one_line(home: Path, arguments: list[str], code: int, told: str) -> None:

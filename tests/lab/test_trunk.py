@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trials.command import microgpt, succeeded
 
 from microgpt.engines import why_not_fastest
 from microgpt.engines.array.engine import ArrayRunner
@@ -21,10 +20,11 @@ from microgpt.lab.plan import BUILT_IN, branched, plan
 from microgpt.lab.run import Trained, Workshop
 from microgpt.lab.spec import Spec
 from microgpt.lab.store import Store
-from microgpt.lab.sweep import Interrupted, Retried, Status
+from microgpt.lab.sweep import Retried, Status, SweepInterrupted
 from microgpt.lab.texts import Texts
 from microgpt.lab.trunk import carry_out_branches, shares, trunk
 from microgpt.lab.tuning import trials
+from tests.command import microgpt, succeeded
 from tests.lab.test_sweep import counts, kill, place, start
 from tests.lab.test_sweep_cli import refused
 from trials import few
@@ -181,7 +181,7 @@ def test_a_stop_keeps_the_lengths_that_are_done_and_the_same_sweep_goes_on(tmp_p
         disturb=lambda executor, status: begun.append(status),
         stop=lambda: bool(begun and begun[-1].done),
     )
-    assert isinstance(records[-1], Interrupted)
+    assert isinstance(records[-1], SweepInterrupted)
     done = records[-1].done
     assert 0 < done < 6
     rest = few.carry_out(asked, tmp_path / "lab.db", executor=InGroups(2))

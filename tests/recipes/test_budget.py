@@ -18,7 +18,7 @@ from microgpt.recipes import budget, resolve, seconds_of, speed
 from microgpt.recipes.budget import fit
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import rung
-from microgpt.recipes.trials import Plan, Trial
+from microgpt.recipes.trials import Trial, TrialPlan
 from microgpt.training.loop import train
 from microgpt.training.prepare import split_of, text_of
 from microgpt.training.records import Finished
@@ -90,7 +90,7 @@ def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
     told: list[str] = []
     given = {"data": (LYRICS,), "emb": 8, "layer": 1, "out": ""}
     fitted = fit(given, 40.0, tell=told.append)
-    assert "ends before its time" in fitted.told
+    assert "ends early" in fitted.told
     losses = [float(text.rpartition(" ")[2]) for text in told if text.startswith("tried ")]
     assert len(losses) > 1
     *_, end = train(fitted.request, split=fitted.split, deadline=fitted.deadline, most=fitted.most)
@@ -100,14 +100,14 @@ def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
 
 
 def test_trials_that_left_no_time_leave_what_the_best_of_them_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    def search(first: Plan, *rest: object) -> tuple[Trial, bool]:
+    def search(first: TrialPlan, *rest: object) -> tuple[Trial, bool]:
         monkeypatch.setattr(budget._Time, "left", lambda self: 0.1)  # the machine stood still meanwhile
         return Trial(first, 2.0, 50.0), False
 
     monkeypatch.setattr(budget, "search", search)
     fitted = fit({"data": (LYRICS,), "emb": 8, "layer": 1}, 40.0)
     assert 40 < fitted.deadline - time.perf_counter() <= 50
-    assert "a longer --for would" in fitted.told
+    assert "a longer --for allows more" in fitted.told
 
 
 def test_trials_end_when_they_are_stopped() -> None:

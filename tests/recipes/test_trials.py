@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from microgpt.recipes.trials import Plan, Trial, search
+from microgpt.recipes.trials import Trial, TrialPlan, search
 
 
 def tried(steps: int, emb: int, seconds: float, sizes: bool = True) -> tuple[Trial | None, bool, float]:
@@ -12,14 +12,14 @@ def tried(steps: int, emb: int, seconds: float, sizes: bool = True) -> tuple[Tri
     steps of width 48, takes a second. The best trial, whether the loss still fell, and the seconds spent."""
     spent = 0.0
 
-    def run(plan: Plan, limit: float) -> Trial | None:
+    def run(plan: TrialPlan, limit: float) -> Trial | None:
         nonlocal spent
         cost = plan.work / first.work
         spent += min(cost, limit)
         miss = math.log2(plan.steps / steps) ** 2 + math.log2(plan.sizes["emb"] / emb) ** 2
         return Trial(plan, 1 + miss / 10, cost) if cost <= limit else None
 
-    first = Plan({"emb": 48, "layer": 3, "lr": 0.005}, 100)
+    first = TrialPlan({"emb": 48, "layer": 3, "lr": 0.005}, 100)
     best, falling = search(first, seconds / 4, run, lambda: seconds - spent, sizes)
     return best, falling, spent
 

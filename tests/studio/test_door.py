@@ -66,7 +66,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
 
     monkeypatch.setattr(server, "_Server", Told)
     monkeypatch.setattr(server, "Keys", lambda: keys)
-    monkeypatch.setattr(connection, "MOST", MOST)
+    monkeypatch.setattr(connection, "MOST_CONNECTIONS", MOST)
     monkeypatch.setattr(connection, "WAITING", 0.2)
     monkeypatch.setattr(connection, "SILENT", 0.2)
     studio, keys, addresses = Studio(tmp_path), Keys(), []
@@ -177,7 +177,7 @@ def test_without_a_place_for_the_file_no_browser_is_started(tmp_path: Path, monk
 @pytest.mark.long
 def test_the_file_leads_a_real_browser_in(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "WAITING", 60.0)
-    monkeypatch.setattr(connection, "MOST", 100)
+    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 100)
     address = f"http://127.0.0.1:{door.port}/"
     given = page_of(monkeypatch, tmp_path, door.keys, address)
     with browser() as opened, browser_page(opened, lambda url: url.startswith((address, given))) as watched:

@@ -12,8 +12,8 @@ import pytest
 from microgpt.errors import DataError
 from microgpt.studio.server import STATIC
 from microgpt.studio.studio import Studio
-from microgpt.studio.texts import Texts
-from microgpt.training.run_folder import REPORT, SAMPLES
+from microgpt.studio.texts import StudioTexts
+from microgpt.training.run_folder import REPORT, SAMPLES_FILE
 from trials.serving import REFUSED, Visit, visit
 from trials.small import finish, request
 
@@ -86,8 +86,8 @@ def test_a_plan_counts_what_the_training_will_take(here: Visit) -> None:
         ({"settings": {"steps": "many"}}, REFUSED, "--steps takes a whole number"),
         ({"settings": {"stepps": 3}}, REFUSED, "Did you mean --steps?"),
         ({"settings": {"emb": 1 << 30, "head": 1}}, REFUSED, "GB of memory"),
-        ({"settings": {"data": ["/etc/passwd"]}}, REFUSED, "not the page's to decide"),
-        ({"settings": {"out": "/tmp"}}, REFUSED, "not the page's to decide"),
+        ({"settings": {"data": ["/etc/passwd"]}}, REFUSED, "can't be set from the page"),
+        ({"settings": {"out": "/tmp"}}, REFUSED, "can't be set from the page"),
         ({"settings": {"name": "../x"}}, REFUSED, "--name takes a plain name"),
         ({"settings": []}, REFUSED, "expected a JSON object"),
         ({"recipe": "none"}, REFUSED, "Did you mean"),
@@ -145,7 +145,7 @@ def test_what_is_no_text_is_left_out_of_the_texts(here: Visit, tmp_path: Path) -
     )
 
 
-@pytest.mark.parametrize("link", [SAMPLES, "looks.json"])
+@pytest.mark.parametrize("link", [SAMPLES_FILE, "looks.json"])
 def test_a_file_of_a_run_that_is_a_link_is_not_shown(here: Visit, trained: Path, tmp_path: Path, link: str) -> None:
     run = tmp_path / "runs" / "it"
     shutil.copytree(trained, run)
@@ -177,7 +177,7 @@ def test_one_bad_text_handed_over_many_times_at_once_is_refused_each_time(tmp_pa
         except DataError:
             return "refused"
 
-    texts = Texts(tmp_path)
+    texts = StudioTexts(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(told, range(200))) == {"refused"}
 
@@ -238,7 +238,7 @@ def test_what_a_hostile_folder_says_stays_text_and_numbers(trained: Path, tmp_pa
     folder = tmp_path / "runs" / HTML.replace("/", "")[:60]
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes((trained / "weights.safetensors").read_bytes())
-    (folder / SAMPLES).write_text(HTML)
+    (folder / SAMPLES_FILE).write_text(HTML)
     (folder / REPORT).write_text(json.dumps({"loss": {"holdout": HTML, "unigram": [1]}, "engine": {}, "seconds": 3}))
     looks = [{"step": "1", "loss": HTML, "documents": 1, "samples": [3]}, {"step": -1}, 7]
     (folder / "looks.json").write_text(json.dumps({"looks": looks}))

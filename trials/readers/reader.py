@@ -37,7 +37,7 @@ class Reader:
 
     @property
     def kept(self) -> list[Path]:
-        """What once broke this reader, and classics. An .sql is done to a sound store."""
+        """What once broke this reader, and classics. An .sql is done to a valid store."""
         return sorted(path for path in (CORPUS / self.name).glob("*") if path.suffix != ".md")
 
 

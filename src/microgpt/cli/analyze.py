@@ -48,7 +48,9 @@ def _known(context: click.Context, parameter: click.Parameter, what: str | None)
 @column_options
 @click.option("--lr", metavar="COLUMN", help="CSV: learning rate.  [default: found by its name]")
 @click.option("--seed", metavar="COLUMN", help="CSV: seed.  [default: found by its name]")
-@click.option("--vocabulary", type=int, metavar="N", help="Number of tokens there are, to know a loss of no learning.")
+@click.option(
+    "--vocabulary", type=int, metavar="N", help="CSV: size of the vocabulary, to find runs that learned nothing."
+)
 @gc_disabled()
 def command(
     what: Any,
@@ -64,8 +66,8 @@ def command(
     """Tables of a store: loss against steps or size, return on investment, loss by a SETTING that a sweep varied (such
     as `lr` or `decay`), or a row for each run.
 
-    Every figure is a held-out loss over seeds, with a 90% interval. What to beware of is told on standard error. With
-    --csv FILE the runs of any CSV are looked at so, and `returns` gives its tables.
+    Every figure is a held-out loss over seeds, with a 90% interval. Warnings of the audit go to standard error. With
+    --csv FILE the runs of any CSV are audited, and `returns` gives its tables.
     """
     from microgpt import outputs
     from microgpt.lab import canvas, study
@@ -97,7 +99,7 @@ def _elsewhere(csv: str, what: str | None, form: str | None, idle: str | None, c
 
     if idle or what not in (None, "returns"):
         raise click.UsageError(
-            "Of a CSV the audit is told, and the tables of `returns`; --sweep and --plot need a store."
+            "With --csv, analyze prints the audit and the tables of `returns`; --sweep and --plot need a store."
         )
     if chosen["vocabulary"] is not None and chosen["vocabulary"] < 2:
         raise click.UsageError(f"--vocabulary takes a number of tokens from 2, found {chosen['vocabulary']}.")
@@ -110,7 +112,7 @@ def _elsewhere(csv: str, what: str | None, form: str | None, idle: str | None, c
         click.echo(found.sentence, err=bool(form))
     _print(tables, found.findings, form)
     if form != "json" and not found.findings:
-        click.echo("nothing to beware of was found", err=bool(form))
+        click.echo("the audit found no problems", err=bool(form))
 
 
 def _print(tables: "Sequence[Table]", findings: "Sequence[Finding]", form: str | None) -> None:

@@ -37,22 +37,22 @@ VERBS = {
     "train": Verb("train", "Start", "Train a model on a text, and read what it writes. The bare command trains."),
     "sample": Verb("sample", "Start", "Write text with a trained model."),
     "prepare": Verb("prepare", "Start", "Write a long text as token files, to train on it without loading it."),
-    "runs": Verb("runs", "Look", "List the runs there are."),
+    "runs": Verb("runs", "Look", "List the saved runs."),
     "eval": Verb("evaluate", "Look", "Measure the held-out loss of a run, or its loss on another text."),
-    "export": Verb("export", "Look", "Write a run's model alone, to share: a page, a program, .onnx, a folder."),
+    "export": Verb("export", "Look", "Export a run's model to share: a web page, a program, .onnx or a folder."),
     "studio": Verb("studio", "Look", "Open the local web page: see a model learn, and look inside."),
     "verify": Verb("verify", "Measure", "Prove that all engines compute the same function."),
     "bench": Verb("bench", "Measure", "Measure the speed of the engines on this machine."),
     "engines": Verb("engines", "Measure", "Say which engines this machine can run, and why not."),
-    "plan": Verb("plan", "Measure", "Tell what a training beyond this machine would take: time, memory, devices."),
+    "plan": Verb("plan", "Measure", "Estimate what a larger training would take: time, memory, devices."),
     "sweep": Verb("sweep", "Study", "Carry out a planned set of runs, and keep them in a store."),
     "analyze": Verb("analyze", "Study", "Tables of a store: loss against steps, against size, return on investment."),
-    "report": Verb("report", "Study", "Write one page of a store: tables, plots, curves, samples."),
+    "report": Verb("report", "Study", "Write one page about a store: tables, plots, curves, samples."),
     "laws": Verb("laws", "Study", "Fit a scaling law to a store or a CSV file."),
-    "predict": Verb("predict", "Study", "Tell the loss that a law expects of a size and a length."),
+    "predict": Verb("predict", "Study", "Predict the loss of a size and a length with a law."),
     "frontier": Verb("frontier", "Study", "Find the best size and length for a compute budget."),
-    "compare": Verb("compare", "Study", "Tell how many times less compute one recipe needs than another."),
-    "suggest": Verb("suggest", "Study", "Name the next runs, within a cost, that make a law surest of a number."),
+    "compare": Verb("compare", "Study", "Measure how many times less compute one recipe needs than another."),
+    "suggest": Verb("suggest", "Study", "Choose the next runs, within a cost, that narrow an interval of a law most."),
 }
 
 
@@ -110,7 +110,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     cls=Verbs,
     help="MicroGPT: The Art of Symmetry. Train a small GPT, read what it writes, and see how it learns.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="`microgpt VERB --help` tells the flags of a verb; the bare command takes those of train.",
+    epilog="`microgpt VERB --help` lists the flags of a verb; the bare command takes those of train.",
 )
 @click.version_option(__version__, prog_name="microgpt")
 def microgpt() -> None:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     default="32",
     show_default=True,
     type=click.Choice(("32", "64", "bf16")),
-    help="Bits of a number, where the engine has a choice.",
+    help="Bits of each number, if the engine has a choice.",
 )
-@click.option("--threads", default=1, show_default=True, help="Threads, where the engine has a choice.")
+@click.option("--threads", default=1, show_default=True, help="Threads, if the engine has a choice.")
 @JSON
 def command(engine: str, precision: str, threads: int, as_json: bool) -> None:
     """Measure the speed of the engines on this machine, beside the machine's own peak.
 
-    One document a step or 16, of the built-in names; medians of five. GFLOP/s counts useful work alone.
+    One document a step or 16, of the built-in names; medians of five. GFLOP/s counts only useful work.
     """
     from microgpt.engines import available, choose
     from microgpt.engines.contract import EngineConfig

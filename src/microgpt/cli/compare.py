@@ -14,7 +14,7 @@ from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.compare import Key, Paired
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 NEAR: Final = (
     1e-3  # as far beyond the losses of the runs, in shares, one still counts as reached: they are told rounded
@@ -25,15 +25,17 @@ NEAR: Final = (
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @law_options
-@click.option("--at-loss", type=float, metavar="X", help="Compute for this loss.  [default: middle of what both reach]")
-@click.option("--pair", metavar="COLUMN", help="Runs equal in it, in size and in length are pairs.  [store: seed]")
+@click.option(
+    "--at-loss", type=float, metavar="X", help="Loss at which to compare.  [default: middle of those both reach]"
+)
+@click.option("--pair", metavar="COLUMN", help="Runs equal in this, size and length form pairs.  [store: seed]")
 @JSON
 def command(a: str, b: str, at_loss: float | None, as_json: bool, **chosen: Any) -> None:
     """How many times less compute A needs than B for the same loss: decay=cosine decay=linear
 
     A and B are runs of one store or CSV, each named as COLUMN=VALUE. A law is fitted to each, and the least compute of
     both laws at a loss is compared, with an interval. Where both have runs of one size, length and seed, the difference
-    of their losses is told too; for that alone two runs are enough.
+    of their losses is shown too; for that alone two runs are enough.
     """
     parts = conditions([a, b], "Each of A and B")
     if parts[0] == parts[1]:
@@ -44,7 +46,7 @@ def command(a: str, b: str, at_loss: float | None, as_json: bool, **chosen: Any)
         raise click.UsageError(f"--at-loss takes nats per token above 0, found {at_loss:g}.")
     shape = fitting(chosen).form
     if set(shape.axes) not in ({"params", "tokens"}, {"flop"}):
-        raise click.UsageError(f"compute takes a law of size and length, found --form {shape.name}; try full.")
+        raise click.UsageError(f"compare takes a law of size and length, found --form {shape.name}; try full.")
     from microgpt.lab.laws.compare import keys, paired
     from microgpt.lab.laws.table import distinct
 
@@ -82,7 +84,7 @@ def command(a: str, b: str, at_loss: float | None, as_json: bool, **chosen: Any)
         click.echo(f"warning: {warning}", err=True)
 
 
-def _labels(table: "Table", pair: str | None) -> Sequence[str]:
+def _labels(table: "RunTable", pair: str | None) -> Sequence[str]:
     """By what runs of one size and length are paired: blank where nothing says it."""
     from microgpt.lab.laws.table import value
 
@@ -91,30 +93,28 @@ def _labels(table: "Table", pair: str | None) -> Sequence[str]:
     return table.labels or [""] * len(table.points)
 
 
-def _alike(tables: "Sequence[Table]") -> list[str]:
+def _alike(tables: "Sequence[RunTable]") -> list[str]:
     """Warnings of what A and B have in common, or not. Raises `DataError` where they are the same runs."""
     rows = [{*zip(*(getattr(t.points, n).tolist() for n in ("params", "tokens", "loss")), strict=True)} for t in tables]
     both, least = len(rows[0] & rows[1]), min(map(len, rows))
     if both == least:
         raise DataError(
-            f"A and B are two parts of the runs, found {counted(both, 'run')} of one of them in the other, equal to "
-            "the last digit; name other values, or tell them apart with --where. A setting may be without effect."
+            f"A and B must have no run in common, found {counted(both, 'run')} in both, equal to the last digit; name "
+            "other values, or separate them with --where. A setting may have no effect."
         )
     found = []
     if both:
         found.append(
-            f"In both A and B to the last digit: {counted(both, 'run')}; --where COLUMN=VALUE tells them apart."
+            f"A and B share {counted(both, 'run')}, equal to the last digit; --where COLUMN=VALUE separates them."
         )
     if len({record.data_sha256 for table in tables for record in table.records}) > 1:
-        found.append(
-            "A and B are on different texts: nats of one are not nats of the other, so equal loss may not mean much."
-        )
+        found.append("A and B were trained on different texts, so equal losses may not mean equal quality.")
     return found
 
 
 def _ratio(
     chosen: dict[str, Any],
-    tables: "Sequence[Table]",
+    tables: "Sequence[RunTable]",
     named: "Sequence[Sequence[Key]]",
     at_loss: float | None,
     warnings: list[str],
@@ -131,19 +131,23 @@ def _ratio(
     for side, law in zip(SIDES, laws, strict=True):
         told[side.lower()] = found = best(law.fit, loss)
         if not math.isfinite(found["flop"]):
-            lowest = f"its floor is {law.fit.values['E']:.4g}" if law.fit.form.floor else "it has no such loss"
+            lowest = (
+                f"its floor is {law.fit.values['E']:.4g}" if law.fit.form.floor else "no size and length have this loss"
+            )
             raise (UsageError if at_loss else DataError)(
-                f"--at-loss {loss:.6g} is none that the law of {side} reaches with any compute: {lowest}; give a "
-                f"higher one, such as {law.fit.points.loss.max():.4g}."
+                f"--at-loss {loss:.6g} is a loss that the law of {side} never reaches: {lowest}; give a higher one, "
+                f"such as {law.fit.points.loss.max():.4g}."
             )
         if not found["in_range"]:
-            warnings.append(f"{side} reaches {loss:.4g} at least cost beyond the sizes, lengths or cost of its runs.")
+            warnings.append(
+                f"{side} reaches {loss:.4g} most cheaply with a size, length or cost beyond those of its runs."
+            )
         warnings += [f"{side}: {warning}" for warning in law.warnings]
     value, span = ratio(laws[0].ensemble, laws[1].ensemble, loss, chosen["level"])
     return told | {"ratio": value, "interval": [finite(bound) for bound in span]}
 
 
-def _loss(tables: "Sequence[Table]", asked: float | None, warnings: list[str]) -> float:
+def _loss(tables: "Sequence[RunTable]", asked: float | None, warnings: list[str]) -> float:
     """The loss at which compute is compared: by default the middle, in logarithms, of those that both have
     reached."""
     from microgpt.lab.laws.compare import SIDES
@@ -163,7 +167,7 @@ def _loss(tables: "Sequence[Table]", asked: float | None, warnings: list[str]) -
     if len(outside) == 2:
         raise UsageError(f"--at-loss takes a loss that runs have, found {asked:g}; runs have {words}.")
     if outside:
-        warnings.append(f"No run of {outside[0]} is near {asked:.4g}: {words}; its law is followed beyond its runs.")
+        warnings.append(f"No run of {outside[0]} is near {asked:.4g}: {words}; its law is extrapolated.")
     return asked
 
 
@@ -193,13 +197,13 @@ def _tell(told: dict[str, Any]) -> None:
         click.echo(f"{less}: B / A = {told['ratio']:.4g}, {level} {span}; draws: {told['draws']}")
         low, high = told["interval"]
         if (low is None or low <= 1) and (high is None or high >= 1):
-            click.echo("the interval holds 1: neither is shown to need less")
+            click.echo("the interval contains 1: neither is shown to need less")
     if told["pairs"] is None:
         click.echo("no pairs: no run of A has the size, length and seed of one of B (--pair names a column of a CSV)")
         return
     row = told["pairs"]
     span = (
-        "no interval of one pair"
+        "one pair gives no interval"
         if row["interval"] is None
         else f"{level} {row['interval'][0]:.4f} to {row['interval'][1]:.4f}"
     )

@@ -11,8 +11,8 @@ from microgpt.model.settings import Architecture, Settings
 
 @click.command("engines")
 @click.option("--show-kernel", is_flag=True, help="Print the C program of the fused engine for the sizes below.")
-@click.option("--vocabulary", default=27, show_default=True, help="Token ids of that kernel.")
-@click.option("--precision", default="32", show_default=True, help="Its bits of a number.")
+@click.option("--vocabulary", default=27, show_default=True, help="Vocabulary size of the kernel.")
+@click.option("--precision", default="32", show_default=True, help="Bits of each number in the kernel.")
 @settings(Architecture)
 @JSON
 def command(show_kernel: bool, vocabulary: int, precision: str, as_json: bool, **sizes: Any) -> None:

@@ -5,16 +5,19 @@ import json
 
 import click
 
-from microgpt.cli.options import JSON, OUT, RUN, Texts
+from microgpt.cli.options import JSON, OUT, RUN, TextCommand
 from microgpt.model.settings import counted
 
 
-@click.command("eval", cls=Texts)
+@click.command("eval", cls=TextCommand)
 @RUN
 @click.option(
-    "--data", multiple=True, metavar="TEXT", help="Another text, or the run's own, moved.  [default: what it held out]"
+    "--data",
+    multiple=True,
+    metavar="TEXT",
+    help="Another text, or the run's own in a new place.  [default: its held-out documents]",
 )
-@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of another text.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of that other text.")
 @OUT
 @JSON
 def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_json: bool) -> None:
@@ -32,7 +35,7 @@ def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_
         click.echo(note, err=True)
     training = model.checkpoint.training
     if data and training and training.request.holdout and is_own(model.checkpoint, data):
-        click.echo("that is the run's own text: measured on what was held out of it", err=True)
+        click.echo("this is the run's own text: only its held-out documents are measured", err=True)
     found = model.evaluate(data or None, encoding=encoding)
     if as_json:
         click.echo(json.dumps(found.to_dict()))
@@ -40,6 +43,6 @@ def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_
     error = "" if found.se is None else f" ± {found.se:.4f}"
     click.echo(
         f"{found.loss:.4f}{error} nats per token ({found.bits_per_character:.3f} bits per character) on "
-        f"{counted(found.tokens, 'token')} of {counted(found.documents, 'document')}; "
-        f"knowing nothing scores {model.uniform:.3f}"
+        f"{counted(found.tokens, 'token')} of {counted(found.documents, 'document')}; guessing every token alike "
+        f"scores {model.uniform:.3f}"
     )

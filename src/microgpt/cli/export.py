@@ -14,7 +14,7 @@ from microgpt.errors import UsageError
 @OUT
 @FORCE
 def command(run: str, file: str | None, out: str, force: bool) -> None:
-    """Write a run's weights, configuration and vocabulary alone, to share.
+    """Export a run's weights, configuration and vocabulary, to share.
 
     FILE ends in .html (a page that writes in any browser, offline), .py (a program that writes on Python's standard
     library alone), .onnx, .safetensors (for this program), or in / for a folder that Hugging Face's transformers
@@ -25,7 +25,9 @@ def command(run: str, file: str | None, out: str, force: bool) -> None:
 
     target, chosen = (run, None) if file is None else (file, run)
     if file is None and not Path(run).suffix and not run.endswith("/"):
-        raise UsageError(f"expected a file to write besides the run {run}; microgpt export {run} page.html would do.")
+        raise UsageError(
+            f"expected a file to write too, found only the run {run}; microgpt export {run} page.html would do."
+        )
     model = load(chosen, out)
     training = model.checkpoint.training
     reads = [model.path or "", *(training.provenance.sources if training else ())]

@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from microgpt.lab.laws.frontier import Optimum
     from microgpt.lab.laws.recipe import Recipe
     from microgpt.lab.laws.summary import Law
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 
 @click.command("frontier")
 @click.argument("budget")
 @law_options
-@click.option("--train", is_flag=True, help="Train the recipe, and hold its loss against the prediction.")
+@click.option("--train", is_flag=True, help="Train the recipe, and compare its loss with the prediction.")
 @click.option("--plot", metavar="FILE", help="Draw the methods, to a file that ends in .svg or .png.")
 @FORCE
 @JSON
 def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bool, **chosen: Any) -> None:
     """The best size and length for a budget, in FLOP (1e12) or in time on this machine (90s, 5m, 2h).
 
-    Three methods stand side by side, each with the powers of the cost that the best size and length grow as: the fitted
-    law, curves at equal cost (isoFLOP), and the envelope of the measured curves. Where they part, a warning says so.
+    Three methods are compared, each with the powers of the cost by which the best size and length grow: the fitted
+    law, curves at equal cost (isoFLOP), and the envelope of the measured curves. A warning says where they disagree.
     Runs of a store also give a recipe that is ready to train.
     """
     from microgpt import outputs
@@ -38,7 +38,7 @@ def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bo
         raise click.UsageError("frontier counts all parameters; --count is for laws and predict.")
     place = plot and outputs.destination(plot, PICTURES, flag="--plot", reads=sources(chosen), force=force)
 
-    def best(table: "Table") -> dict[str, Any]:
+    def best(table: "RunTable") -> dict[str, Any]:
         law = fit_law(chosen, table)
         if set(law.fit.form.axes) != {"params", "tokens"}:
             raise click.UsageError(
@@ -114,7 +114,9 @@ def _tell(rows: "list[Optimum]", law: "Law") -> None:
     click.echo(f"{'method':10} {'params':>12} {law.level:>9.0%} interval {'':11} {'tokens':>14} {'loss':>8}")
     for row in rows:
         if row.params is None or row.tokens is None or row.loss is None:
-            click.echo(f"{row.method:10} can't be read off these runs: too few costs with sizes about their best")
+            click.echo(
+                f"{row.method:10} can't be read from these runs: too few costs have sizes on both sides of the best"
+            )
             continue
         span = "no interval" if row.low is None else f"{row.low:,.0f} to {row.high:,.0f}"
         flag = "" if row.agrees else "  disagrees with the law"

@@ -15,7 +15,7 @@ from microgpt.training.pace import time_of
 if TYPE_CHECKING:
     from microgpt.lab.laws.price import Price
     from microgpt.lab.laws.summary import Fitting, Law
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,8 +26,8 @@ COUNTINGS = ("all", "no-embedding", "body")
 
 _STORE = (
     STORE,
-    click.option("--sweep", metavar="NAME", help="The runs of one sweep alone."),
-    click.option("--data", metavar="TEXT", help="The runs on one text alone."),
+    click.option("--sweep", metavar="NAME", help="Only the runs of one sweep."),
+    click.option("--data", metavar="TEXT", help="Only the runs on one text."),
     click.option("--csv", metavar="FILE", help="Runs of a CSV instead of a store."),
 )
 _COLUMNS = (
@@ -35,14 +35,14 @@ _COLUMNS = (
     click.option("--tokens", metavar="COLUMN", help="CSV: tokens trained on.  [default: tokens, or flop]"),
     click.option("--flop", metavar="COLUMN", help="CSV: FLOP; tokens = flop / 6 params."),
     click.option("--loss", default="loss", show_default=True, metavar="COLUMN", help="CSV: nats per token."),
-    click.option("--unique", metavar="COLUMN", help="CSV: different tokens there were, where data repeats."),
-    click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: found]"),
+    click.option("--unique", metavar="COLUMN", help="CSV: number of different tokens, if data repeats."),
+    click.option("--decimal", type=click.Choice(["point", "comma"]), help="CSV: decimal mark.  [default: detected]"),
 )
-_WHERE = click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="The runs alone that have this value.")
+_WHERE = click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only the runs that have this value.")
 _CHOICE = (
     _WHERE,
     click.option(
-        "--best-of", metavar="COLUMN", help="Of each size and length the run that is lowest in it: loss, say."
+        "--best-of", metavar="COLUMN", help="Of each size and length only the run lowest in this: loss, for example."
     ),
     click.option("--group", metavar="COLUMN", help="A law for each value of a column, 50 at most."),
     click.option("--drop-highest", default=0, metavar="K", help="Leave out the K highest losses."),
@@ -52,10 +52,20 @@ _CHOICE = (
 _FIT = (
     click.option("--form", default="full", show_default=True, type=click.Choice(FORMS), help="Shape of the law."),
     click.option("--fix", multiple=True, metavar="NAME=X", help="Don't fit a parameter: alpha=0.34, or alpha=beta."),
-    click.option("--delta", default=1e-3, show_default=True, metavar="X", help="Huber's threshold; 10: squared error."),
+    click.option(
+        "--delta",
+        default=1e-3,
+        show_default=True,
+        metavar="X",
+        help="Threshold of Huber's loss; 10 means squared error.",
+    ),
     click.option("--count", default="all", show_default=True, type=click.Choice(COUNTINGS), help="Which parameters."),
-    click.option("--bootstrap", default=1000, show_default=True, metavar="N", help="Draws for the intervals."),
-    click.option("--resample", default="runs", show_default=True, type=click.Choice(RESAMPLES), help="What is drawn."),
+    click.option(
+        "--bootstrap", default=1000, show_default=True, metavar="N", help="Bootstrap draws for the intervals."
+    ),
+    click.option(
+        "--resample", default="runs", show_default=True, type=click.Choice(RESAMPLES), help="What each draw resamples."
+    ),
     click.option("--level", default=0.9, show_default=True, metavar="X", help="Level of the intervals."),
     click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the draws."),
 )
@@ -75,14 +85,14 @@ def column_options(command: Command) -> Command:
     return command
 
 
-def read_table(chosen: dict[str, Any]) -> "Table":
+def read_table(chosen: dict[str, Any]) -> "RunTable":
     """The runs that the flags name, as one table."""
     if chosen["group"]:
         raise click.UsageError(f"--group makes several tables; take one with --where {chosen['group']}=VALUE.")
     return read_tables(chosen)[""]
 
 
-def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
+def read_tables(chosen: dict[str, Any]) -> "dict[str, RunTable]":
     """The runs that the flags name, by the value of --group; without it one table, of the name ""."""
     found = _tables(chosen, where_of(chosen["where"]))
     for line in next(iter(found.values())).said:
@@ -90,7 +100,7 @@ def read_tables(chosen: dict[str, Any]) -> "dict[str, Table]":
     return found
 
 
-def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "list[Table]":
+def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "list[RunTable]":
     """The runs that the flags name, one table for each value of a column that they must have besides."""
     where = where_of(chosen["where"])
     found = [_tables(chosen, (*where, part))[""] for part in parts]
@@ -99,7 +109,7 @@ def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "l
     return found
 
 
-def _tables(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":
+def _tables(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, RunTable]":
     from microgpt.lab.laws.table import groups, part, table
     from microgpt.lab.store import Store
 
@@ -129,7 +139,7 @@ def sources(chosen: dict[str, Any]) -> list[str]:
 
 
 def for_each_group(
-    chosen: dict[str, Any], as_json: bool, work: "Callable[[Table], dict[str, Any]]", one_alone: Sequence[str] = ()
+    chosen: dict[str, Any], as_json: bool, work: "Callable[[RunTable], dict[str, Any]]", one_alone: Sequence[str] = ()
 ) -> None:
     """What a verb does with a table, for each of --group. `work` prints, unless it is to be JSON, and gives the JSON.
     `one_alone` are the flags that were given and go with one table only. A group that carries no law is told as a
@@ -168,8 +178,8 @@ def where_of(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for name, value in where:
         if (other := met.setdefault(name, value)) != value and not _same(value, other):
             raise click.UsageError(
-                f"--where takes one value of a column, since a run must meet all; found {name}={other} and "
-                f"{name}={value}. Leave one out, and ask for the other by itself."
+                f"--where takes one value of a column, since a run must match all; found {name}={other} and "
+                f"{name}={value}. Leave one out, and use the other in a command of its own."
             )
     return where
 
@@ -181,7 +191,7 @@ def _same(one: str, other: str) -> bool:
         return one.lower() == other.lower()
 
 
-def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, Table]":
+def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, RunTable]":
     """The runs of a CSV."""
     from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
 
@@ -196,7 +206,7 @@ def _from_csv(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "di
     return read_groups(*how, chosen["group"]) if chosen["group"] else {"": read_csv(*how)}
 
 
-def fit_law(chosen: dict[str, Any], table: "Table") -> "Law":
+def fit_law(chosen: dict[str, Any], table: "RunTable") -> "Law":
     """The law that the flags ask for."""
     from microgpt.lab.laws.summary import law
 

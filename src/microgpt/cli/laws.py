@@ -13,7 +13,7 @@ from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
     from microgpt.lab.laws.summary import Law
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond, draws may fall below zero
 
@@ -21,15 +21,17 @@ MOST_SCATTER: Final = 0.3  # nats, the planted law's losses being near 2: beyond
 @click.command("laws")
 @law_options
 @click.option("--plot", metavar="FILE", help="Draw the law, to a file that ends in .svg or .png.")
-@click.option("--residuals", metavar="FILE", help="Draw what runs differ from the law by, to .svg or .png.")
+@click.option("--residuals", metavar="FILE", help="Draw how far each run is from the law, to .svg or .png.")
 @click.option("--draws", metavar="FILE", help="Write the draws behind the intervals, to a file that ends in .csv.")
-@click.option("--shared", metavar="NAMES", help="With --group one fit that shares these, E,beta say; the rest is own.")
-@click.option("--compare", is_flag=True, help="Hold other forms against it, by how they predict the larger runs.")
+@click.option("--shared", metavar="NAMES", help="With --group: one fit whose groups share these, such as E,beta.")
+@click.option("--compare", is_flag=True, help="Compare other forms by how well they predict the larger runs.")
 @click.option(
-    "--simulate", metavar="N", type=int, help="Fit N draws from a planted law instead: how often is it found?"
+    "--simulate", metavar="N", type=int, help="Instead fit N simulated designs of a known law: how often is it found?"
 )
-@click.option("--design", default="6x5x3", show_default=True, metavar="SxLxR", help="Simulated sizes, lengths, seeds.")
-@click.option("--scatter", default=0.005, show_default=True, metavar="X", help="Simulated spread of a run in nats.")
+@click.option(
+    "--design", default="6x5x3", show_default=True, metavar="SxLxR", help="Sizes x lengths x seeds to simulate."
+)
+@click.option("--scatter", default=0.005, show_default=True, metavar="X", help="Spread of a simulated run in nats.")
 @FORCE
 @JSON
 def command(
@@ -45,8 +47,8 @@ def command(
 ) -> None:
     """Fit L(N, D) = E + A/N^alpha + B/D^beta to a store or to any CSV.
 
-    Every number has an interval from drawing whole runs again, and what the runs can't carry is told as a warning. With
-    --simulate the tool proves itself, and tells how many sizes, lengths and seeds an interval takes.
+    Every number has a bootstrap interval: whole runs are drawn again. Warnings say what the runs can't support. With
+    --simulate the tool tests itself, and shows how many sizes, lengths and seeds an interval takes.
     """
     if simulate is not None:
         _simulate(simulate, as_json, chosen)
@@ -78,7 +80,7 @@ def command(
         _tell_shared(shared, chosen, as_json)
         return
 
-    def fitted(table: "Table") -> dict[str, Any]:
+    def fitted(table: "RunTable") -> dict[str, Any]:
         found = fit_law(chosen, table)
         rows = _compared(found) if compare else None
         for flag, place in places.items():
@@ -127,7 +129,7 @@ def _tell(found: "Law", rows: list[dict[str, Any]]) -> None:
         click.echo(f"  {name:14} {told[name]:>11.5g}   {span}  {MEANINGS[name]}")
     tested = "no larger runs to test it on"
     if told["backtest_error"] is not None:
-        tested = f"fitted to the smaller runs it misses the larger by {told['backtest_error']:.2%} of their loss"
+        tested = f"fitted to the smaller runs, it misses the larger by {told['backtest_error']:.2%} of their loss"
     click.echo(
         f"  a run scatters by {told['run_spread']:.2g} nats; {tested}; "
         f"{law.agreeing} of {law.starts} starts agree on the best fit"
@@ -185,14 +187,14 @@ def _compared(found: "Law") -> list[dict[str, Any]]:
 
 
 def _simulate(count: int, as_json: bool, chosen: dict[str, Any]) -> None:
-    from microgpt.lab.laws.simulate import Plan, summary, trials
+    from microgpt.lab.laws.simulate import Simulated, summary, trials
 
     check_draws(chosen["bootstrap"], chosen["level"], chosen["seed"])
     if not 0 <= chosen["scatter"] <= MOST_SCATTER:
         raise click.UsageError(f"--scatter takes 0 to {MOST_SCATTER:g} nats, found {chosen['scatter']}.")
     if not 1 <= count <= 100_000:
         raise click.UsageError(f"--simulate takes 1 to 100,000 draws of a design, found {count}.")
-    plan = Plan(*_design(chosen["design"]), scatter=chosen["scatter"])
+    plan = Simulated(*_design(chosen["design"]), scatter=chosen["scatter"])
     drawn = chosen["bootstrap"], chosen["level"], chosen["seed"], chosen["resample"]
     told = summary(list(trials(plan, count, *drawn)), plan, chosen["level"])
     if as_json:

@@ -11,13 +11,13 @@ from microgpt.model.settings import flag
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-FORCE = click.option("--force", is_flag=True, help="Replace a file that this program did not write, too.")
+FORCE = click.option("--force", is_flag=True, help="Replace even a file that this program did not write.")
 RUN = click.argument("run", required=False)
 STORE = click.option("--store", default="lab.db", show_default=True, metavar="FILE", help="The store of runs.")
 OUT = click.option("--out", default="runs", show_default=True, help="Folder of the run folders.")
 
 
-class Texts(click.Command):
+class TextCommand(click.Command):
     """A command whose --data takes the words that follow it too, as a shell makes many of *.txt.
 
     Where it takes a RUN as well, a single word after --data TEXT is that, as ever.

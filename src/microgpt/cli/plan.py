@@ -8,12 +8,12 @@ import click
 
 from microgpt.cli.options import JSON
 from microgpt.errors import UsageError
-from microgpt.model.settings import MOST, ModelConfig
+from microgpt.model.settings import LARGEST_NUMBER, ModelConfig
 from microgpt.planning.devices import DEVICES
 from microgpt.planning.memory import ATTENTIONS, PRECISIONS
 
 if TYPE_CHECKING:
-    from microgpt.planning.plan import Assumptions, Plan
+    from microgpt.planning.plan import Assumptions, TrainingPlan
 
 CTX, VOCABULARY = 1024, 50_257  # those of GPT-2, where nothing else is said
 GB = 1e9
@@ -21,8 +21,8 @@ NAMES = ("emb", "head", "layer", "ctx", "ff", "vocabulary")
 
 
 @click.command("plan")
-@click.option("--params", type=float, metavar="X", help="Parameters, from which sizes are chosen.")
-@click.option("--emb", type=int, metavar="N", help="Numbers that stand for a token, instead of --params.")
+@click.option("--params", type=float, metavar="X", help="Number of parameters, from which sizes are chosen.")
+@click.option("--emb", type=int, metavar="N", help="Numbers that represent a token, instead of --params.")
 @click.option("--head", type=int, metavar="N", help="Attention heads; they divide emb.")
 @click.option("--layer", type=int, metavar="N", help="Blocks of attention and MLP.")
 @click.option("--ctx", type=int, default=CTX, show_default=True, help="Positions of a sequence.")
@@ -30,31 +30,31 @@ NAMES = ("emb", "head", "layer", "ctx", "ff", "vocabulary")
 @click.option("--vocabulary", type=int, default=VOCABULARY, show_default=True, help="Token ids.")
 @click.option("--tokens", type=float, metavar="X", help="Tokens to train on.  [default: 20 for each parameter]")
 @click.option("--gpus", type=int, default=1, show_default=True, help="Devices.")
-@click.option("--device", default="h100", show_default=True, help=f"What a device is: {', '.join(DEVICES)}.")
+@click.option("--device", default="h100", show_default=True, help=f"Kind of device: {', '.join(DEVICES)}.")
 @click.option("--precision", default="bf16", show_default=True, type=click.Choice(PRECISIONS), help="Of a number.")
 @click.option(
     "--sharding",
     default="1",
     show_default=True,
     type=click.Choice(["0", "1", "2", "3"]),
-    help="What devices divide (ZeRO): 1 Adam's numbers, 2 gradients too, 3 weights too.",
+    help="What is divided among devices (ZeRO): 1 Adam's moments, 2 also gradients, 3 also weights.",
 )
-@click.option("--utilisation", default=0.4, show_default=True, help="Share of the peak that is reached.")
+@click.option("--utilisation", default=0.4, show_default=True, help="Fraction of the peak that is reached.")
 @click.option("--peak", type=float, metavar="X", help="FLOP/s of a device.  [default: that of --device]")
 @click.option("--memory", type=float, metavar="X", help="GB (10^9 bytes) of a device.  [default: that of --device]")
-@click.option("--reserve", default=0.1, show_default=True, help="Share of the memory that is left free.")
+@click.option("--reserve", default=0.1, show_default=True, help="Fraction of the memory that is left free.")
 @click.option(
     "--attention",
     default="fused",
     show_default=True,
     type=click.Choice(ATTENTIONS),
-    help="Fused keeps no scores for the backward pass, whole keeps all.",
+    help="fused keeps no attention scores for the backward pass, whole keeps all.",
 )
-@click.option("--recompute", is_flag=True, help="Keep what enters each layer alone, and compute the rest again.")
-@click.option("--price", type=float, metavar="X", help="Price of a device for an hour, in any currency.")
+@click.option("--recompute", is_flag=True, help="Keep only the input of each layer, and compute the rest again.")
+@click.option("--price", type=float, metavar="X", help="Price of one device for one hour, in any currency.")
 @JSON
 def command(params: float | None, as_json: bool, **given: Any) -> None:
-    """Tell what a training beyond this machine would take: time, memory, devices, price, the largest batch.
+    """Estimate what a larger training would take: time, memory, devices, price, the largest batch.
 
     On paper, from sizes or --params and from assumptions, all of which are shown and can be changed:
     microgpt plan --params 1.5e9 --tokens 3e10 --gpus 64 --price 2
@@ -80,8 +80,8 @@ def _model(wanted: float | None, sizes: dict[str, int | None]) -> ModelConfig:
         if missing:
             raise UsageError(f"expected --params or --emb and --layer, found no {missing[0]}; try --params 1.5e9.")
         return ModelConfig(**{"head": heads(known["emb"]), **known})
-    if not 1 <= wanted <= MOST:
-        raise UsageError(f"--params must be 1 to {MOST:g}, found {wanted:g}.")
+    if not 1 <= wanted <= LARGEST_NUMBER:
+        raise UsageError(f"--params must be 1 to {LARGEST_NUMBER:g}, found {wanted:g}.")
     if not missing:
         raise UsageError("--params chooses emb and layer, found both given; leave --params or one of them out.")
     head = known.pop("head", None)
@@ -104,7 +104,7 @@ def _assumptions(model: ModelConfig, given: dict[str, Any]) -> "Assumptions":
     )
 
 
-def _lines(found: "Plan", wanted: float | None) -> list[str]:
+def _lines(found: "TrainingPlan", wanted: float | None) -> list[str]:
     """The plan, then all that it rests on."""
     model, told = found.model, found.assumed
     sizes = ", ".join(f"{name} {getattr(model, name):,}" for name in NAMES)
@@ -119,12 +119,12 @@ def _lines(found: "Plan", wanted: float | None) -> list[str]:
         f"--utilisation {told.utilisation:g}, --precision {told.precision}, --sharding {told.sharding}, "
         f"--attention {told.attention}, {'--recompute' if told.recompute else 'nothing computed twice'}, "
         f"--reserve {told.reserve:g}",
-        "         full sequences; communication, saving and waiting hide in the utilisation",
+        "         full sequences; communication, saving and waiting are part of the utilisation",
         "         --engine torch here divides nothing, and keeps 7 numbers a parameter: 28 bytes, in float64 56",
     ]
 
 
-def _memory(found: "Plan") -> list[str]:
+def _memory(found: "TrainingPlan") -> list[str]:
     """Bytes of one device, and the largest batch or what would make room for one."""
     from microgpt.planning.plan import remedies
 

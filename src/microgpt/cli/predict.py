@@ -14,20 +14,20 @@ from microgpt.model.settings import counted
 if TYPE_CHECKING:
     from microgpt.lab.laws.predict import Prediction
     from microgpt.lab.laws.register import Score
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
 
 
 @click.command("predict")
 @click.argument("at", nargs=-1, type=float, metavar="[PARAMS TOKENS]...")
 @law_options
-@click.option("--register", metavar="FILE", help="Write the prediction down, with the time and a hash of the data.")
-@click.option("--score", metavar="FILE", help="Hold what was written down against the runs that came after.")
+@click.option("--register", metavar="FILE", help="Save the prediction, with the time and a hash of the data.")
+@click.option("--score", metavar="FILE", help="Compare a saved prediction with the runs that came after.")
 @JSON
 def command(at: tuple[float, ...], register: str | None, score: str | None, as_json: bool, **chosen: Any) -> None:
     """The law's loss for a run of so many parameters and tokens, with an interval for that one run.
 
-    The interval holds the uncertainty of the parameters, the spread of seeds, and how the law missed larger runs when
-    it was fitted to smaller ones. Several runs are several pairs: microgpt predict 2e5 1e7 8e5 1e7
+    The interval includes the uncertainty of the parameters, the spread of seeds, and how far the law missed larger runs
+    when it was fitted to smaller ones. Several runs are several pairs: microgpt predict 2e5 1e7 8e5 1e7
     """
     if score:
         if at:
@@ -50,7 +50,7 @@ def command(at: tuple[float, ...], register: str | None, score: str | None, as_j
         place = outputs.destination(register, (".json",), flag="--register", reads=sources(chosen), force=True)
         _ = place.exists() and registered(place)
 
-    def predicted(table: "Table") -> dict[str, Any]:
+    def predicted(table: "RunTable") -> dict[str, Any]:
         law = fit_law(chosen, table)
         unique = [float(law.fit.points.unique.max())] * (len(at) // 2)
         runs = points(at[::2], at[1::2], [1.0] * (len(at) // 2), unique)
@@ -82,7 +82,7 @@ def _tell(said: "list[Prediction]") -> None:
         )
 
 
-def _score(path: Path, table: "Table", as_json: bool) -> None:
+def _score(path: Path, table: "RunTable", as_json: bool) -> None:
     from microgpt.lab.laws.register import check_any, check_new, registered, score
     from microgpt.lab.laws.table import distinct
 

@@ -12,7 +12,7 @@ from microgpt.collector import gc_disabled
 @FORCE
 @gc_disabled()
 def command(store: str, out: str, force: bool) -> None:
-    """Write one HTML page of a store: tables, plots, samples, settings, and what to beware of.
+    """Write one HTML page about a store: tables, plots, samples, settings and the audit.
 
     It needs no network and no other file, so it can be sent or kept as it is.
     """

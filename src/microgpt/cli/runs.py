@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @OUT
 @JSON
 def command(out: str, as_json: bool) -> None:
-    """List the runs there are, newest first: name, date, text, size, steps, held-out loss."""
+    """List the saved runs, newest first: name, date, text, size, steps, held-out loss."""
     from microgpt.training.find import listing
 
     found = listing(out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from microgpt import untrusted
-from microgpt.cli.options import JSON, OUT, RUN, Texts
+from microgpt.cli.options import JSON, OUT, RUN, TextCommand
 from microgpt.cli.telling import copies
 from microgpt.data.choices import STANDARD_INPUT
 from microgpt.errors import CheckpointError, DataError, UsageError
@@ -20,18 +20,24 @@ if TYPE_CHECKING:
 PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 
 
-@click.command("sample", cls=Texts)
+@click.command("sample", cls=TextCommand)
 @RUN
 @click.option("--prompt", default=None, metavar="TEXT", help="What every sample begins with.")
 @click.option("--prompt-file", default=None, metavar="FILE", help="A file that holds the prompt; - is standard input.")
 @click.option("--count", default=5, show_default=True, help="How many samples.")
 @click.option("--temperature", type=float, default=None, help=TEMPERATURE)
-@click.option("--top-k", default=0, metavar="N", help="Draw from the N most probable characters alone.")
-@click.option("--length", default=256, show_default=True, help="Characters of a sample of running text.")
-@click.option("--new", is_flag=True, help="Reject what stands in the training text.")
+@click.option("--top-k", default=0, metavar="N", help="Draw only from the N most probable characters.")
+@click.option("--length", default=256, show_default=True, help="Length of a sample of running text, in characters.")
+@click.option("--new", is_flag=True, help="Reject copies from the training text.")
 @click.option("--stream", is_flag=True, help="Write each character as soon as it is drawn.")
-@click.option("--data", multiple=True, metavar="TEXT", help="The training text, where it was moved since.")
-@click.option("--seed", type=int, default=None, metavar="N", help="The same seed writes the same.  [default: fresh]")
+@click.option("--data", multiple=True, metavar="TEXT", help="The training text, if it was moved.")
+@click.option(
+    "--seed",
+    type=int,
+    default=None,
+    metavar="N",
+    help="Seed of the draws: the same seed writes the same.  [default: random]",
+)
 @OUT
 @JSON
 def command(
@@ -57,7 +63,7 @@ def command(
     from microgpt.training.sample import Sampling
 
     if stream and (as_json or new):
-        raise UsageError("--stream writes what is not finished, which neither --json nor --new can; leave one out.")
+        raise UsageError("--stream writes unfinished samples, which --json and --new can't use; leave one out.")
     if prompt_file is not None:
         if prompt is not None:
             raise UsageError("--prompt and --prompt-file both say how samples begin; give one of them.")

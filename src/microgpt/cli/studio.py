@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--allow-host",
     multiple=True,
     metavar="NAME",
-    help="A tunnel's or proxy's name, such as localhost, that may be Host too; the token stays.",
+    help="Accept this host name too, of a tunnel or proxy; the token is still needed.",
 )
 def command(
     runs: tuple[str, ...], out: str, store: str | None, port: int | None, no_browser: bool, allow_host: tuple[str, ...]
@@ -42,8 +42,8 @@ def command(
         from microgpt.studio.server import Place, serve
     except ImportError as error:
         raise EnvironmentFault(
-            f"expected the packages of the studio, found none of the name {error.name}; "
-            "pip install 'microgpt-symmetry[studio]' brings them."
+            f"expected the packages of the studio, found no {error.name}; pip install 'microgpt-symmetry[studio]' "
+            "installs them."
         ) from None
 
     def ready(address: str, page: Callable[[], str]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from microgpt.lab.laws.price import Price
     from microgpt.lab.laws.suggest import Suggestion
     from microgpt.lab.laws.summary import Law
-    from microgpt.lab.laws.table import Table
+    from microgpt.lab.laws.table import RunTable
     from microgpt.lab.laws.targets import Target
 
 LARGER = 10  # times the dearest run: the budget whose best size is asked for by default
@@ -23,19 +23,21 @@ LARGER = 10  # times the dearest run: the budget whose best size is asked for by
 @click.command("suggest")
 @click.argument("cost")
 @law_options
-@click.option("--budget", metavar="BUDGET", help="The best size for it.  [default: 10 times the dearest run]")
-@click.option("--predict", "at", nargs=2, type=float, metavar="PARAMS TOKENS", help="Instead the loss of this run.")
-@click.option("--target", metavar="NAME", help="Instead a number of the law: E, alpha, size_exponent.")
 @click.option(
-    "--runs", default=100, show_default=True, type=click.IntRange(1, 1000), metavar="N", help="Add so many at most."
+    "--budget", metavar="BUDGET", help="Goal: the best size for this cost.  [default: 10 times the dearest run]"
+)
+@click.option("--predict", "at", nargs=2, type=float, metavar="PARAMS TOKENS", help="Goal: the loss of such a run.")
+@click.option("--target", metavar="NAME", help="Goal: a number of the law, such as E, alpha or size_exponent.")
+@click.option(
+    "--runs", default=100, show_default=True, type=click.IntRange(1, 1000), metavar="N", help="Add at most N runs."
 )
 @click.option(
-    "--seeds", type=click.IntRange(1, 100), metavar="N", help="Of each new size and length.  [default: found]"
+    "--seeds", type=click.IntRange(1, 100), metavar="N", help="Seeds of each new size and length.  [default: chosen]"
 )
 @click.option(
-    "--reach", default=4.0, show_default=True, metavar="X", help="Go beyond the largest size and length so many times."
+    "--reach", default=4.0, show_default=True, metavar="X", help="Go up to X times beyond the largest size and length."
 )
-@click.option("--write", metavar="FILE", help="Write them as a sweep, to a file that ends in .toml.")
+@click.option("--write", metavar="FILE", help="Write the runs as a sweep, to a file that ends in .toml.")
 @FORCE
 @JSON
 def command(
@@ -53,9 +55,9 @@ def command(
 ) -> None:
     """The next runs, within a COST in FLOP (1e12) or time (90s, 5m, 2h), that narrow one interval most.
 
-    By default the interval of the best size for a larger budget. It says how wide it is expected to be with these runs,
-    and with as much spent on more seeds of each run there is. With --write the runs of a store are a sweep, ready for
-    microgpt sweep FILE --store STORE.
+    By default that is the interval of the best size for a larger budget. The output says how wide it should be with
+    these runs, and with the same cost spent on more seeds. --write saves the runs as a sweep, ready for microgpt sweep
+    FILE --store STORE.
     """
     from microgpt import outputs
     from microgpt.errors import DataError
@@ -69,7 +71,7 @@ def command(
     _check(budget, at, target, unit, chosen)
     place = write and outputs.destination(write, (".toml",), flag="--write", reads=sources(chosen), force=force)
 
-    def suggested(table: "Table") -> dict[str, Any]:
+    def suggested(table: "RunTable") -> dict[str, Any]:
         from microgpt.lab.laws.next_sweep import sweep_file, trainable
 
         if place and not table.records:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from microgpt.lab.design import Design
     from microgpt.lab.executors import Executor
     from microgpt.lab.plan import Plan
-    from microgpt.lab.sweep import Finished
+    from microgpt.lab.sweep import SweepFinished
     from microgpt.lab.texts import Texts
 
 
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
     help="trunk: one training at a constant rate for each size and seed, and a cooldown from it for each length.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it takes, and run nothing.")
-@click.option("--original", is_flag=True, help="The recipe's learning rate for every size, as the original has it.")
-@click.option("--engine", default="auto", show_default=True, metavar="WORD", help="What computes.")
-@click.option("--precision", default="auto", show_default=True, metavar="WORD", help="Bits of a number.")
+@click.option("--original", is_flag=True, help="Use the recipe's learning rate for every size, as the original does.")
+@click.option("--engine", default="auto", show_default=True, metavar="WORD", help="Engine that computes the runs.")
+@click.option("--precision", default="auto", show_default=True, metavar="WORD", help="Bits of each number.")
 @click.option("--executor", default="local", show_default=True, metavar="local|ray", help="Where runs are computed.")
 @click.option(
     "--address", metavar="HOST:PORT", help="A Ray cluster this machine belongs to.  [default: start one here]"
 )
 @click.option(
-    "--cores-per-run", type=click.IntRange(1, 1024), metavar="N", help="On Ray: cores of a run.  [default: 1]"
+    "--cores-per-run", type=click.IntRange(1, 1024), metavar="N", help="On Ray: cores for each run.  [default: 1]"
 )
 @click.option(
-    "--gpus-per-run", type=click.FloatRange(0, 64), metavar="F", help="On Ray: GPUs of a run, or a share of one."
+    "--gpus-per-run", type=click.FloatRange(0, 64), metavar="F", help="On Ray: GPUs for each run, or a fraction of one."
 )
-@click.option("--keep-runs", is_flag=True, help="Write a run folder for each run too, into runs/.")
+@click.option("--keep-runs", is_flag=True, help="Also write a run folder for each run, into runs/.")
 @JSON
 @click.option("--quiet", is_flag=True, help="No progress and no notes on standard error.")
 def command(what: str, **given: Any) -> int:
     """Carry out a planned set of runs, and keep them in a store.
 
-    steps and params are the original's two sweeps, laws is one to fit a law to; FILE.toml describes any other. What is
-    in the store already is not run again: after Ctrl-C, a crash or a loss of power the same command goes on.
+    steps and params are the original's two sweeps, laws is one to fit a law to; FILE.toml describes any other. Runs
+    that are in the store are not run again: after Ctrl-C, a crash or a loss of power the same command goes on.
     """
     from microgpt.lab.plan import plan
     from microgpt.lab.texts import Texts
@@ -83,9 +83,9 @@ def command(what: str, **given: Any) -> int:
 
 def _carry_out(
     planned: "Plan", texts: "Texts", begin: "Callable[[], Executor]", given: dict[str, Any], stop: Stop
-) -> "Finished":
+) -> "SweepFinished":
     from microgpt.lab.store import Store
-    from microgpt.lab.sweep import Finished, sweep
+    from microgpt.lab.sweep import SweepFinished, sweep
 
     tells: Teller = teller(given["quiet"])
     with Store.open(given["store"], create=True) as store:
@@ -93,7 +93,7 @@ def _carry_out(
         try:
             for record in sweep(planned, store, executor, texts, stop):
                 tells.tell(record)
-                if isinstance(record, Finished):
+                if isinstance(record, SweepFinished):
                     return record
         finally:
             tells.close()
@@ -199,8 +199,8 @@ def _check_trunk(planned: "Plan", given: dict[str, Any]) -> None:
         raise UsageError(told + f"found no two lengths of a size in {planned.name}; leave it out.")
 
 
-def _print_end(end: "Finished", store: str, as_json: bool) -> None:
-    from microgpt.lab.sweep import Interrupted
+def _print_end(end: "SweepFinished", store: str, as_json: bool) -> None:
+    from microgpt.lab.sweep import SweepInterrupted
 
     counts = {"planned": end.planned, "done": end.done, "skipped": end.skipped, "failed": end.failed}
     if as_json:
@@ -208,7 +208,7 @@ def _print_end(end: "Finished", store: str, as_json: bool) -> None:
         return
     done = counted(end.done, "run")
     told = f"{done} done, {end.skipped:,} were there already, {end.failed:,} failed, of {end.planned:,}"
-    if isinstance(end, Interrupted):
+    if isinstance(end, SweepInterrupted):
         click.echo(f"stopped: {told}; the same command goes on from here", err=True)
         return
     click.echo(f"{store}: {told}, in {end.seconds:.1f} s")

@@ -17,9 +17,9 @@ from microgpt.untrusted import visible
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from microgpt.lab.estimate import Estimate, Row
+    from microgpt.lab.estimate import Row, TimeEstimate
     from microgpt.lab.plan import Plan
-    from microgpt.lab.sweep import Record, Status
+    from microgpt.lab.sweep import Status, SweepRecord
 
 MOST_WORKERS = 16  # shown in the live table
 NEEDED_LATER = {"scipy": "SciPy", "matplotlib": "matplotlib"}  # by what looks at the store
@@ -31,7 +31,7 @@ class Teller(telling.Teller):
     def __init__(self) -> None:
         self.next = time.monotonic() + EVERY
 
-    def tell(self, record: "Record") -> None:
+    def tell(self, record: "SweepRecord") -> None:
         from microgpt.lab.sweep import Status
 
         if line := note(record):
@@ -88,7 +88,7 @@ def teller(quiet: bool) -> Teller:
     return Live() if redraws() else Teller()
 
 
-def note(record: "Record") -> str:
+def note(record: "SweepRecord") -> str:
     """What a record is worth saying, or nothing."""
     from microgpt.lab.sweep import Done, Planned, Retried, Tuned
 
@@ -97,7 +97,7 @@ def note(record: "Record") -> str:
             there = f", of which {skipped:,} are in the store" if skipped else ""
             return f"{counted(runs, 'run')} to begin with{there}; {jobs} at a time"
         case Tuned(group, choice):
-            edge = "; none was tried beyond it: take it with care" if choice.at_edge else ""
+            edge = "; it is the last one tried, and a better one may lie beyond" if choice.at_edge else ""
             return f"learning rate for {group.name}: {choice.rate:g}{edge}"
         case Done(run) if run.status == "failed":
             return f"failed: {described(run.settings)}: {run.error}"
@@ -123,8 +123,8 @@ def lacking() -> str:
     if not missing:
         return ""
     return (
-        f"for `microgpt analyze` and `microgpt report` afterwards, install {' and '.join(missing)}: "
-        "pip install 'microgpt-symmetry[lab]'"
+        f"for `microgpt analyze` and `microgpt report` later, install {' and '.join(missing)}: pip install "
+        "'microgpt-symmetry[lab]'"
     )
 
 
@@ -139,7 +139,7 @@ def _table(status: "Status") -> "Table":
     return table
 
 
-def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
+def print_estimate(plan: "Plan", known: "TimeEstimate", as_json: bool) -> None:
     """The plan and what it takes, on standard output."""
     if as_json:
         click.echo(json.dumps(_estimated(plan, known)))
@@ -150,7 +150,7 @@ def print_estimate(plan: "Plan", known: "Estimate", as_json: bool) -> None:
     for row in known.rows:
         click.echo(_line(row, "tuned" if plan.tuning else f"{row.spec.settings.lr:g}"))
     if plan.left_out:
-        click.echo(f"{counted(plan.left_out, 'combination')} left out, for conditions or for settings that can't be.")
+        click.echo(f"{counted(plan.left_out, 'combination')} left out, because of conditions or invalid settings.")
     more = f", {known.tuning:,} of them to tune learning rates (perhaps a few more)" if known.tuning else ""
     click.echo(
         f"{counted(known.runs, 'run')}{more}; {known.flop:.3g} FLOP, {_bytes(known.memory)}, "
@@ -165,7 +165,7 @@ def _line(row: "Row", lr: str) -> str:
     return f"{sizes} {row.runs - row.tuning:5} {row.tuning:6} {costs}"
 
 
-def _estimated(plan: "Plan", known: "Estimate") -> dict[str, Any]:
+def _estimated(plan: "Plan", known: "TimeEstimate") -> dict[str, Any]:
     rows = [
         {name: value for name, value in vars(row).items() if name != "spec"} | {"settings": row.spec.scientific}
         for row in known.rows

@@ -10,7 +10,7 @@ import click
 
 from microgpt import untrusted
 from microgpt.cli.app import Stop
-from microgpt.cli.options import FORCE, JSON, Texts, settings
+from microgpt.cli.options import FORCE, JSON, TextCommand, settings
 from microgpt.cli.telling import Teller, copies, separated, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import ARCHITECTURE, Settings, counted
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from microgpt.training.records import Finished, Interrupted, Record, Result
 
 
-@click.command("train", cls=Texts)
+@click.command("train", cls=TextCommand)
 @settings(Request, recipe=RECIPES)
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")
-@click.option("--resume", metavar="RUN", help="Go on with a run; a finished one with more --steps.")
+@click.option("--resume", metavar="RUN", help="Continue a run; a finished one needs more --steps.")
 @click.option("--from", "begin", metavar="RUN", help="Begin with the weights of a run or a weights file.")
-@click.option("--losses", "losses_file", metavar="FILE.csv", help="Write step, loss and learning rate there too.")
+@click.option(
+    "--losses", "losses_file", metavar="FILE.csv", help="Also write step, loss and learning rate to this file."
+)
 @FORCE
 @JSON
 @click.option("--quiet", is_flag=True, help="No progress and no notes on standard error.")
@@ -164,7 +166,7 @@ def _print_result(result: "Result", as_json: bool) -> None:
 def _summary(result: "Result") -> str:
     """What the training came to, in two or three lines."""
     loss, lines = result.loss, []
-    known = f"letter frequencies alone score {loss.unigram:.3f}, knowing nothing {loss.uniform:.3f}"
+    known = f"letter frequencies alone score {loss.unigram:.3f}, guessing every token alike {loss.uniform:.3f}"
     if loss.holdout is not None:
         error = f" ± {loss.holdout_se:.3f}" if loss.holdout_se is not None else ""
         lines.append(f"held-out loss {loss.holdout:.3f}{error} nats per token; {known}")

@@ -9,14 +9,14 @@ from microgpt.cli.options import JSON
 
 
 @click.command("verify")
-@click.option("--full", is_flag=True, help="The whole spread of sizes: some minutes.")
+@click.option("--full", is_flag=True, help="All sizes: this takes some minutes.")
 @click.option("--engine", "engines", multiple=True, metavar="WORD", help="Only these engines.  [default: all]")
 @JSON
 def command(full: bool, engines: tuple[str, ...], as_json: bool) -> int:
     """Prove that all engines compute the same function.
 
-    Each engine is held against atomic: same weights, same documents, then the relative errors of the loss, of the
-    gradient, and after ten training steps. The atoms' own gradients are held against central differences.
+    Each engine is compared with atomic: same weights, same documents, then the relative errors of the loss, of the
+    gradient, and after ten training steps. The atoms' own gradients are compared with central differences.
     Exit code 1 when one is out of tolerance.
     """
     import dataclasses

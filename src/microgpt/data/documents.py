@@ -92,7 +92,7 @@ def choose_kind(text: Text, kind: str = "auto") -> tuple[Kind, str]:
         )
     for known in KINDS:
         if kind == known:
-            return known, f"{MEANS[known]}, as asked"
+            return known, f"{MEANS[known]}, as chosen"
     if kind != "auto":
         raise UsageError(f"--documents: expected auto, {', '.join(KINDS)}, found {kind!r}; choose one of them")
     chosen, reason = (text.declared_kind, "") if text.declared_kind else _judge(text.symbols[:_JUDGED], text.alphabet)

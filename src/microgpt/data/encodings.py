@@ -30,7 +30,7 @@ def advice(head: bytes, data: bytes, place: int, encoding: str) -> str:
     foreign, bad = sum(not character.isascii() for character in read), read.count("\ufffd")
     if is_utf_8 and foreign > 2 * bad:
         return (
-            f"the {foreign - bad:,} other characters beyond ASCII near it are utf-8: mend that line (or --encoding "
+            f"the {foreign - bad:,} other characters beyond ASCII near it are utf-8: correct that line (or --encoding "
             "latin-1, which reads any byte and would garble them)"
         )
     names = likely(around, data)

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-LONGEST: Final = 4096  # bytes that are looked at
+BYTES_READ: Final = 4096  # bytes that are looked at
 CONTROLS: Final = bytes({*range(32), 127} - {*b"\t\n\f\r"})  # no text has them; all of the formats, but for these:
 PRINTED: Final = (b"%PDF-", rb"{\rtf", b"version https://git-lfs")
 _SAVE, _UNPACK, _OTHER = "save it as plain text first", "unpack it first", "give a text instead"
@@ -27,7 +27,7 @@ _FORMATS: Final = (
     (rb"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (rb".{257}ustar", "a tar archive", _UNPACK),
     (rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|II\*\x00|MM\x00\*|RIFF.{4}WEBP", "a picture", _OTHER),
-    (rb"ID3[\x02-\x04]|OggS|fLaC|RIFF.{4}(WAVE|AVI )|.{4}ftyp", "sound or film", _OTHER),
+    (rb"ID3[\x02-\x04]|OggS|fLaC|RIFF.{4}(WAVE|AVI )|.{4}ftyp", "sound or video", _OTHER),
     (rb"SQLite format 3\x00", "a database of SQLite", _OTHER),
     (rb".{4}\x00{4}\{", "a safetensors file of weights", _OTHER),
     (rb"GGUF|\x89HDF\r\n|\x93NUMPY|PAR1|ARROW1", "a file of numbers", _OTHER),
@@ -40,5 +40,5 @@ def no_text(head: bytes) -> str | None:
     """What a file is that begins so, and what to do with it; None for what may be text."""
     if head.translate(None, CONTROLS) == head and not head.startswith(PRINTED):
         return None  # as nearly always, and at once
-    found = (f"{what}; {way_out}" for mark, what, way_out in _FORMATS if re.match(mark, head[:LONGEST], re.DOTALL))
+    found = (f"{what}; {way_out}" for mark, what, way_out in _FORMATS if re.match(mark, head[:BYTES_READ], re.DOTALL))
     return next(found, None)

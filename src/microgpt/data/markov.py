@@ -140,8 +140,8 @@ class Chain:
         ctx = max(16, self.order)
         first = (self.floor(ctx) - self.entropy_rate) * ctx
         return (
-            f"its entropy rate is {self.entropy_rate:.4f} nats per character; on the long average no model loses less "
-            f"than {self.entropy_rate:.4f} + {first:.4f} / ctx, which is {self.floor(ctx):.4f} at ctx {ctx}"
+            f"its entropy rate is {self.entropy_rate:.4f} nats per character; on average over a long text no model has "
+            f"a loss below {self.entropy_rate:.4f} + {first:.4f} / ctx, which is {self.floor(ctx):.4f} at ctx {ctx}"
         )
 
     def text(self, characters: int, seed: int = 0) -> str:

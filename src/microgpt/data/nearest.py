@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from typing import Final
 
-LONGEST: Final = 3  # characters that may stand for one: ... for an ellipsis, but no sentence for a ligature
+LONGEST_SUBSTITUTE: Final = 3  # characters that may stand for one: ... for an ellipsis, but no sentence for a ligature
 _NAMED: Final = 8  # unknown characters that one message names
 
 # Each character can stand for all others of its row; what stands further left is taken first.
@@ -44,7 +44,7 @@ def refusal(unknown: str, known: Collection[str]) -> str:
 
 
 def _stands_for(form: str, character: str, known: Collection[str]) -> bool:
-    spelled = 0 < len(form) <= LONGEST and all(letter in known for letter in form)
+    spelled = 0 < len(form) <= LONGEST_SUBSTITUTE and all(letter in known for letter in form)
     return spelled and (character.isspace() or not form.isspace())
 
 

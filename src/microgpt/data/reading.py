@@ -202,7 +202,7 @@ def name_of(sources: Sequence[str]) -> str:
 def remarks(changes: Counter[str], encoding: str = "utf-8") -> Iterator[str]:
     """What cleaning a text has changed."""
     if changes[IS_UTF_8]:
-        yield f"the text looks like utf-8, and is read as {encoding}, as asked; without --encoding it is read as utf-8"
+        yield f"the text looks like utf-8, but --encoding reads it as {encoding}; leave --encoding out to read utf-8"
     if changes[MARKS]:
         yield "a byte-order mark was dropped"
     if changes[BREAKS]:
@@ -215,8 +215,8 @@ def _doubts(characters: str) -> Iterator[str]:
     """Signs that bytes were decoded wrongly, now or before."""
     if controls := sorted(c for c in characters if category(c) == "Cc" and c not in _USUAL):
         yield (
-            f"the text has {len(controls)} control characters such as U+{ord(controls[0]):04X}: it may be no plain "
-            "text, or in another --encoding (cp1252 where latin-1 was asked for)"
+            f"the text has {len(controls)} control characters such as U+{ord(controls[0]):04X}: it may not be plain "
+            "text, or may need another --encoding (cp1252 instead of latin-1)"
         )
     if "\ufffd" in characters:
         yield "the text has U+FFFD, which stands for what was lost when it was decoded before"

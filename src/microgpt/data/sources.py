@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 from microgpt import untrusted
 from microgpt.data.choices import BUILTINS, NAMES, STANDARD_INPUT, Unasked, is_built_in, made_length
-from microgpt.data.formats import LONGEST, no_text
+from microgpt.data.formats import BYTES_READ, no_text
 from microgpt.data.markov import ENDLESS
 from microgpt.errors import DataError, EnvironmentFault, MicrogptError, UsageError, nearest
 
@@ -73,7 +73,9 @@ def _locate(source: str, most: float) -> tuple[list[Source], list[str]]:
 
 
 def _large(name: str) -> DataError:
-    return DataError(f"{name}: expected the text of the run, found one too large to be read unasked; name it by --data")
+    return DataError(
+        f"{name}: expected the text of the run, found one too large to be read without --data; name it there"
+    )
 
 
 def of_that_name(source: str) -> list[str]:
@@ -157,7 +159,7 @@ def _unfit(file: Path, folder: Path) -> str | None:
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
             return "a link that leads out of the folder"
         with os.fdopen(untrusted.regular(file), "rb") as stream:
-            return no_text(stream.read(LONGEST))
+            return no_text(stream.read(BYTES_READ))
     except FileNotFoundError:
         return "a link to nothing"
     except OSError:  # reading it will say so
@@ -187,7 +189,7 @@ def _listed(names: list[str]) -> str:
 def _missing(name: str) -> str:
     path = Path(name)
     if path.is_symlink():
-        return f"{name}: expected a text, found a link to {path.readlink()}, where nothing is; mend the link"
+        return f"{name}: expected a text, found a link to {path.readlink()}, where nothing is; correct the link"
     beside: list[str] = []
     with suppress(OSError):
         beside = [str(path.with_name(entry.name)) for entry in path.parent.iterdir()]

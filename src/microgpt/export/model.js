@@ -63,21 +63,21 @@ class GPT {
     return linear(norm_head ? rmsnorm(x) : x, this.matrices.lm_head);
   }
 
-  /** Relates points in time: in each head a token asks, and all so far answer (Vaswani et al. 2017, eq. 1). */
+  /** Relates points in time: in each head the query of a token meets the keys of all so far (Vaswani et al. 2017, eq. 1). */
   attention(x, layer, past) {
-    const weights = (part) => this.matrices[`layer${layer}.attn_${part}`];
-    const [query, key, value] = ["wq", "wk", "wv"].map((part) => linear(x, weights(part)));
+    const matrix = (part) => this.matrices[`layer${layer}.attn_${part}`];
+    const [query, key, value] = ["wq", "wk", "wv"].map((part) => linear(x, matrix(part)));
     past.keys.push(key);
     past.values.push(value);
     const size = x.length / this.config.head; // numbers of a token that one head sees
-    const answer = new Float64Array(x.length);
+    const output = new Float64Array(x.length);
     for (let start = 0; start < x.length; start += size) {
-      const heed = softmax(past.keys.map((key) => dot(query, key, start, size) / Math.sqrt(size)));
+      const weights = softmax(past.keys.map((key) => dot(query, key, start, size) / Math.sqrt(size)));
       past.values.forEach((value, time) => {
-        for (let i = start; i < start + size; i++) answer[i] += heed[time] * value[i];
+        for (let i = start; i < start + size; i++) output[i] += weights[time] * value[i];
       });
     }
-    return linear(answer, weights("wo"));
+    return linear(output, matrix("wo"));
   }
 
   /** Processes a single point in time. */

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPSET: Final = 17  # of 2022: runtimes of today know it, also in a browser
 IR_VERSION: Final = 8  # of the same year
-MOST: Final = 2**29 - 2**23  # numbers: protobuf ends at 2 GiB, characters and names included
+MOST_PARAMS: Final = 2**29 - 2**23  # numbers: protobuf ends at 2 GiB, characters and names included
 TOLERANCE: Final = 1e-5  # of a probability, where numbers have 32 bits
 ROUNDINGS: Final = 4  # times what 32 bits cost the array engine: large weights magnify every rounding
 
@@ -43,10 +43,12 @@ def graph(checkpoint: Checkpoint) -> bytes:
         import onnx
     except ImportError:
         raise EnvironmentFault(
-            "expected the package onnx to write .onnx, found none; pip install 'microgpt-symmetry[onnx]' brings it."
+            "expected the package onnx to write .onnx, found none; pip install 'microgpt-symmetry[onnx]' installs it."
         ) from None
-    if params(checkpoint.model) > MOST:
-        raise UsageError(f".onnx holds at most {MOST:,} params, found {params(checkpoint.model):,}; export a folder.")
+    if params(checkpoint.model) > MOST_PARAMS:
+        raise UsageError(
+            f".onnx holds at most {MOST_PARAMS:,} params, found {params(checkpoint.model):,}; export a folder."
+        )
     model = _model(checkpoint)
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()

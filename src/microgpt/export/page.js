@@ -140,7 +140,7 @@ async function begin() {
   await write({ ...options, temperature: temperature() }, (...drawn) => sheet.add(...drawn), () => stopping);
   const full = writer.running && !sheet.drawn && !stopping;
   const told = `${stopping ? "Stopped after" : "Written:"} ${sheet.summary()}, seed ${seed}.`;
-  find("status").textContent = full ? "The text has as many characters already: ask for more." : told;
+  find("status").textContent = full ? "The text already has as many characters: choose a larger number." : told;
   sheet.end();
   underWay(false);
 }

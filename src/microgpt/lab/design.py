@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from microgpt.errors import UsageError, nearest
 from microgpt.lab.tuning import Tuning
-from microgpt.training.request import AXES, DECLARED, SCIENTIFIC
+from microgpt.training.request import DECLARED, SCIENTIFIC, SWEEP_AXES
 
 Mode = Literal["crossed", "paired"]
 Level = Mapping[str, Any]  # settings by name
@@ -81,7 +81,7 @@ class Design:
         varies = any("lr" in level for level in (self.axes, *self.levels))
         if self.rates and (self.tuned or varies):
             other = 'lr = "tuned"' if self.tuned else "lr among axes or levels"
-            raise DesignError("rates", f"rates of one's own take the place of {other}, found both; leave one out.")
+            raise DesignError("rates", f"[[rates]] replaces {other}, found both; leave one out.")
         if self.tuned and varies:
             raise DesignError("lr", 'lr is "tuned" or varies among axes or levels, found both; leave one out.')
 
@@ -124,7 +124,7 @@ def holds(condition: str, settings: Level) -> bool:
             value = _COMPUTED[operator](value, _value(operand, settings))
     except ZeroDivisionError:
         raise UsageError(
-            f"a condition divides by what is above 0, found {condition[:80]!r}; it divides by 0."
+            f"a condition divides by numbers above 0, found {condition[:80]!r}; it divides by 0."
         ) from None
     return bool(_COMPARED[comparison](value, _value(right, settings)))
 
@@ -144,16 +144,16 @@ def _parsed(condition: str) -> tuple[str, ...]:
     """Left, operator, operand, comparison and right. Raises `UsageError` for what no settings could make right."""
     match = _CONDITION.fullmatch(condition)
     if not match:
-        raise UsageError(f'a condition is such as "emb % head == 0" or "layer <= 2", found {condition[:80]!r}.')
+        raise UsageError(f'a condition looks like "emb % head == 0" or "layer <= 2", found {condition[:80]!r}.')
     left, operator, operand, comparison, right = match.groups(default="")
     for word in filter(_is_name, (left, operand, right)):
-        if word in AXES and word not in NUMBERS:
-            raise UsageError(f"a condition compares numbers in which levels may differ, found {word!r}.")
+        if word in SWEEP_AXES and word not in NUMBERS:
+            raise UsageError(f"a condition compares settings that are numbers, found {word!r}.")
         if word not in NUMBERS:
             near = nearest(word, NUMBERS, 0)
             raise UsageError(f"a condition names settings, found {word[:40]!r}. Did you mean {near}?")
     if operator in ("%", "/") and not _is_name(operand) and float(operand) == 0:
-        raise UsageError(f"a condition divides by what is above 0, found {condition[:80]!r}.")
+        raise UsageError(f"a condition divides by numbers above 0, found {condition[:80]!r}.")
     return left, operator, operand, comparison, right
 
 

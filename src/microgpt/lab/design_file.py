@@ -11,9 +11,9 @@ from microgpt.errors import CheckpointError, DataError, UsageError, nearest
 from microgpt.lab.design import Design, DesignError, Level, fits, log_range
 from microgpt.lab.spec import IDLE
 from microgpt.lab.tuning import Tuning
-from microgpt.model.settings import LONGEST, MOST, check, shown
+from microgpt.model.settings import LARGEST_NUMBER, LONGEST_SHOWN, check, shown
 from microgpt.recipes import find
-from microgpt.training.request import AXES, DECLARED
+from microgpt.training.request import DECLARED, SWEEP_AXES
 
 LIMIT: Final = 1 << 20  # bytes of a file
 KEYS: Final = (
@@ -62,7 +62,7 @@ class _Reader:
             raise self._fault("mode", f"mode takes crossed or paired, found {shown(mode)}")
         base = self._level("base", values.get("base", {}))
         if "lr" in values and "lr" in base:
-            raise self._fault("lr", "lr stands under lr or in [base], found both; leave one out")
+            raise self._fault("lr", "lr goes under lr or in [base], found both; leave one out")
         tuning = self._tuning(values.get("tuning", {}))
         if "tuning" in values and lr != "tuned":
             raise self._fault("tuning", '[tuning] needs lr = "tuned", found none; add it above, or leave [tuning] out')
@@ -93,9 +93,9 @@ class _Reader:
             raise self._fault("recipe", str(error).removeprefix("--")) from None
 
     def _axes(self, values: Any) -> dict[str, tuple[Any, ...]]:
-        self._known(self._table("axes", values), AXES, "an axis")
+        self._known(self._table("axes", values), SWEEP_AXES, "an axis")
         if "seed" in values:
-            raise self._fault("seed", "seeds stand under seeds, not among the axes")
+            raise self._fault("seed", "seeds go under seeds, not among the axes")
         return {name: self._axis(name, axis) for name, axis in values.items()}
 
     def _axis(self, name: str, axis: Any) -> tuple[Any, ...]:
@@ -110,7 +110,7 @@ class _Reader:
         numbers: tuple[Any, ...] = tuple(axis.get(key) for key in RANGE)
         first, last, count = numbers
         kind = DECLARED[name].metadata["kind"]
-        low, high = (1, MOST) if kind is int else (1 / LARGEST, LARGEST)
+        low, high = (1, LARGEST_NUMBER) if kind is int else (1 / LARGEST, LARGEST)
         sound = type(count) is int and kind in (int, float) and all(map(_is_number, (first, last)))
         if not sound or not (low <= min(first, last) and max(first, last) <= high) or not 2 <= count <= 1000:
             raise self._fault(
@@ -121,9 +121,9 @@ class _Reader:
         return [float(f"{first * (last / first) ** (n / (count - 1)):.6g}") for n in range(count)]
 
     def _level(self, where: str, values: Any) -> dict[str, Any]:
-        self._known(self._table(where, values), AXES, where)
+        self._known(self._table(where, values), SWEEP_AXES, where)
         if "seed" in values:
-            raise self._fault("seed", f"seeds stand under seeds, not in {where}")
+            raise self._fault("seed", f"seeds go under seeds, not in {where}")
         return {name: self._value(name, value) for name, value in values.items()}
 
     def _levels(self, where: str, values: Any) -> list[Level]:
@@ -157,7 +157,11 @@ class _Reader:
     def _seeds(self, where: str, values: Any) -> tuple[int, ...]:
         if type(values) is int and 1 <= values <= MOST_SEEDS:
             return tuple(range(values))
-        if isinstance(values, list) and values and all(type(seed) is int and 0 <= seed <= MOST for seed in values):
+        if (
+            isinstance(values, list)
+            and values
+            and all(type(seed) is int and 0 <= seed <= LARGEST_NUMBER for seed in values)
+        ):
             return tuple(values)
         raise self._fault(
             where, f"{where} takes a number of 1 to {MOST_SEEDS:,} or a list of seeds, found {shown(values)}"
@@ -191,14 +195,14 @@ class _Reader:
         known = list(known)
         for name in values:
             if name in IDLE and name not in known:
-                raise self._fault(name, f"{name} does not change what a run comes to, so it can't be {where}")
+                raise self._fault(name, f"{name} does not change the result of a run, so it can't be {where}")
             if name not in known:
                 told = f"{shown(name)} is no key of {where}. Did you mean {nearest(name, known, 0)}?"
                 raise self._fault(name, told)
 
     def _fault(self, key: str, message: str, text: str = "") -> UsageError:
         """What is wrong with a key or, where it stands in the file as it is, with a text that the key has."""
-        key = key[:LONGEST]  # a longer one is nowhere in the file, and its line is not told
+        key = key[:LONGEST_SHOWN]  # a longer one is nowhere in the file, and its line is not told
         pattern = re.compile(rf"""^\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*(=|\])|[{{,]\s*{re.escape(key)}\s*=""")
         keys = [number for number, line in enumerate(self.lines, 1) if pattern.search(line)]
         quoted = [quote + text + quote for quote in _QUOTES if text]

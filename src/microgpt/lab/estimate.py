@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """The rows of a plan and, over all of it, what is known beforehand. Tuning may take a few runs more."""
 
     rows: tuple[Row, ...]
@@ -94,7 +94,7 @@ class _Pace:
         return steps * self.step + self.evaluation + BESIDES
 
 
-def estimate(plan: Plan, texts: Texts, jobs: int) -> Estimate:
+def estimate(plan: Plan, texts: Texts, jobs: int) -> TimeEstimate:
     """Measure each size for a moment, compiling what must be compiled, then all workers at once, and add up."""
     runs: dict[str, list[int]] = {}
     tuned = plan.tuning is not None
@@ -111,7 +111,7 @@ def estimate(plan: Plan, texts: Texts, jobs: int) -> Estimate:
         rows.append(_row(level, texts.shared(level), paces[size], share, *runs[_level(level, tuned)]))
     most = max(rows, key=lambda row: row.runs * row.seconds).spec
     start, slower = _together(most, paces[_size(most)], jobs)
-    return Estimate(tuple(replace(row, seconds=slower * row.seconds) for row in rows), jobs, start)
+    return TimeEstimate(tuple(replace(row, seconds=slower * row.seconds) for row in rows), jobs, start)
 
 
 def _size(spec: Spec) -> str:

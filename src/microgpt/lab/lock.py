@@ -43,5 +43,5 @@ def _take(descriptor: int, path: Path, deadline: float) -> None:
     while flocked(descriptor) is False:
         if time.monotonic() > deadline:
             message = "expected a store that nothing else writes to, found another sweep at work on it"
-            raise StoreError(f"{path}: {message}; wait for it, or name another with --store.")
+            raise StoreError(f"{path}: {message}; wait for it, or name another store with --store.")
         time.sleep(PAUSE)

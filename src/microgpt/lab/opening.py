@@ -1,4 +1,4 @@
-"""Opening a store: what is no sound one is told in one line and left as it is.
+"""Opening a store: one that is not valid is reported in one line and left as it is.
 
 A store may come from a stranger, and SQLite does what files say: it plays back a journal that lies beside the store,
 which may name any file to be deleted, and it computes what a schema computes. So the store and what lies beside it are
@@ -182,12 +182,12 @@ def _foreign(path: Path) -> StoreError:
 
 def _damaged(path: Path, found: str) -> StoreError:
     found = " ".join(found.split())[:200]
-    return StoreError(f"{path}: expected a sound store of runs, found: {found}; restore it, or name another file.")
+    return StoreError(f"{path}: expected a valid store of runs, found: {found}; restore it, or name another file.")
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into one line that helps. Raises `StoreError`, or `EnvironmentFault` for what is no fault
+def translated_errors(path: Path) -> Iterator[None]:
+    """Translate SQLite errors into one line that helps. Raises `StoreError`, or `EnvironmentFault` for what is no fault
     of the store."""
     try:
         yield

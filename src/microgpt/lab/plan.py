@@ -13,7 +13,7 @@ from microgpt.lab.spec import Spec
 from microgpt.lab.texts import Texts
 from microgpt.lab.tuning import Choice, Group, Losses, Tuning, choice, trials
 from microgpt.recipes import find, resolve
-from microgpt.training.request import AXES, SCIENTIFIC
+from microgpt.training.request import SCIENTIFIC, SWEEP_AXES
 
 STEPS: Final = (1_000, 2_000, 3_000, 5_000, 8_000, 9_000, 13_000, 21_000)  # the original's
 SIZES: Final = (  # the original's small, medium, large
@@ -141,9 +141,11 @@ def _levels(design: Design, texts: Texts, computed: Level) -> tuple[list[Spec], 
             found.setdefault(spec.identity, spec)
     if idle:
         told = ", ".join(f"{name} = {value}" for name, value in idle[0].items())
-        raise UsageError(f"{design.name}: each of [[rates]] is for a level at least, found none for {told}; mend it.")
+        raise UsageError(
+            f"{design.name}: each of [[rates]] must match at least one level, found none for {told}; correct it."
+        )
     if not found:
-        raise UsageError(f"{design.name}: expected one combination that can be run at least, found none. {reason}")
+        raise UsageError(f"{design.name}: expected at least one combination that can be run, found none. {reason}")
     return list(found.values()), left_out
 
 
@@ -151,7 +153,7 @@ def _combinations(design: Design, computed: Level) -> Iterator[dict[str, Any]]:
     """Every combination with all its settings, its own over those that the recipe fills in, and with its rate."""
     request = find(design.recipe).request
     filled = {name: value for part in (request.settings, request) for name, value in vars(part).items()}
-    filled = {name: filled[name] for name in (*SCIENTIFIC, *AXES)}
+    filled = {name: filled[name] for name in (*SCIENTIFIC, *SWEEP_AXES)}
     for settings in design.combinations():
         whole = {**filled, **settings, **computed}
         rate = design.rate(whole)
@@ -160,7 +162,7 @@ def _combinations(design: Design, computed: Level) -> Iterator[dict[str, Any]]:
 
 def _level(design: Design, settings: Level, texts: Texts) -> Spec:
     """One combination as a run. Raises `UsageError` where its settings can't be together."""
-    asked = {name: settings[name] for name in AXES}  # all but what a recipe alone decides
+    asked = {name: settings[name] for name in SWEEP_AXES}  # all but what a recipe alone decides
     spec = texts.spec(resolve(design.recipe, asked | {"seed": design.seeds[0]}))
     texts.shared(spec)  # a text too short for its split is told now, and not by a worker
     return spec
@@ -175,7 +177,7 @@ def _grouped(levels: list[Spec]) -> tuple[Group, ...]:
 
 
 def _names(firsts: list[Spec]) -> list[str]:
-    """What groups are called: their size, and whatever else tells them apart."""
+    """What groups are called: their size, and whatever else separates them."""
     values = [
         spec.scientific | {name: getattr(spec.asked, name) for name in ("engine", "precision")} for spec in firsts
     ]
@@ -187,7 +189,7 @@ def _names(firsts: list[Spec]) -> list[str]:
 def _check_seeds(design: Design) -> None:
     seeds, trying = design.seeds, design.tuning.seeds
     if not seeds or not trying or len(set(seeds)) < len(seeds):
-        raise UsageError(f"{design.name}: a sweep needs a seed at least, and none twice, found {list(seeds)[:8]}.")
+        raise UsageError(f"{design.name}: a sweep needs at least one seed, and none twice, found {list(seeds)[:8]}.")
     if design.tuned and set(seeds) & set(trying):
         raise UsageError(
             f"{design.name}: learning rates are tuned on seeds of their own ({', '.join(map(str, trying))}); "

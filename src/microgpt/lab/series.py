@@ -38,7 +38,7 @@ class Axis:
 
 STEPS: Final = Axis("steps", "steps", ("steps",), attrgetter("steps"), attrgetter("steps"))
 PARAMS: Final = Axis("params", "parameters", SIZE_FIELDS, attrgetter("size"), attrgetter("params"))
-AXES: Final = (STEPS, PARAMS)
+RUN_AXES: Final = (STEPS, PARAMS)
 
 
 def _counted_axis(name: str, unit: str) -> Axis:

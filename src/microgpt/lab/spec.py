@@ -10,7 +10,7 @@ from microgpt.model.settings import Settings
 from microgpt.training.request import BEFORE, DECLARED, REQUESTED, SCIENTIFIC, Request, having
 
 NUMERICS: Final = 1  # raised when the same settings give other numbers, as after a change of an engine's arithmetic
-SAMPLES: Final = 5  # texts that each run of a sweep writes: enough to read, too few to cost anything
+SAMPLES_PER_RUN: Final = 5  # texts that each run of a sweep writes: enough to read, too few to cost anything
 IDLE: Final = tuple(name for name in REQUESTED if not DECLARED[name].metadata["axis"])  # what no sweep can vary
 
 
@@ -60,4 +60,4 @@ class Spec:
 def spec_of(request: Request, data_sha256: str, kind: str) -> Spec:
     """The specification of a request whose engine and precision are settled, on a text that was read."""
     decisive = {name: getattr(request, name) for name in (*having("identity"), "data") if hasattr(request, name)}
-    return Spec(Request(request.settings, samples=SAMPLES, **decisive | {"documents": kind}), data_sha256)
+    return Spec(Request(request.settings, samples=SAMPLES_PER_RUN, **decisive | {"documents": kind}), data_sha256)

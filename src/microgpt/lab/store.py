@@ -21,7 +21,7 @@ from typing import Any, Final
 from microgpt.collector import gc_disabled
 from microgpt.errors import StoreError
 from microgpt.lab.lock import held
-from microgpt.lab.opening import check, connect, told
+from microgpt.lab.opening import check, connect, translated_errors
 from microgpt.lab.record import Role, RunRecord
 from microgpt.lab.run import Curve, Trained
 from microgpt.lab.schema import COLUMNS, MIGRATIONS, columns, migrate, misfits, old_meanings, quoted, record_of, row_of
@@ -68,7 +68,7 @@ class Store:
 
         A run that one sweep studies and another only tuned with counts as studied where no sweep is named.
         """
-        with told(self.path), self._snapshot(), gc_disabled():
+        with translated_errors(self.path), self._snapshot(), gc_disabled():
             members = self._members(sweep)
             self._check_types("runs")
             found = []
@@ -80,7 +80,7 @@ class Store:
 
     def curves(self) -> dict[str, Curve]:
         """The training losses of all runs, by identity."""
-        with told(self.path), self._snapshot():
+        with translated_errors(self.path), self._snapshot():
             self._check_types("curves")
             rows = self._connection.execute("SELECT identity, every, losses FROM curves").fetchall()
             return {
@@ -89,7 +89,7 @@ class Store:
 
     def sweeps(self) -> dict[str, dict[str, Any]]:
         """The plan of every sweep by its name."""
-        with told(self.path):
+        with translated_errors(self.path):
             self._check_types("sweeps")
             rows = self._connection.execute("SELECT name, plan FROM sweeps ORDER BY created, name").fetchall()
             plans = {name: json.loads(plan) for name, plan in rows}
@@ -99,7 +99,7 @@ class Store:
 
     def outcomes(self) -> dict[str, tuple[float | None, str]]:
         """The held-out loss (None where it failed) and the error of every run by identity."""
-        with told(self.path):
+        with translated_errors(self.path):
             self._check_types("runs")
             rows = self._connection.execute("SELECT identity, loss, error FROM runs").fetchall()
         return {identity: (loss, error) for identity, loss, error in rows}
@@ -110,7 +110,7 @@ class Store:
         It is committed with the members that are enrolled next: a sweep never loses those it had before.
         """
         before, text = self.sweeps().get(sweep), json.dumps(plan)
-        with told(self.path):
+        with translated_errors(self.path):
             if before is not None and _lasting(before) != _lasting(json.loads(text)):
                 self._change("DELETE FROM members WHERE sweep = ?", (sweep,))
             values = (sweep, text, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -120,7 +120,7 @@ class Store:
 
     def enroll(self, sweep: str, members: Iterable[tuple[str, Role]]) -> None:
         """Note which runs a sweep consists of, done or not."""
-        with told(self.path):
+        with translated_errors(self.path):
             for identity, role in members:
                 self._change("INSERT OR IGNORE INTO members VALUES (?, ?, ?)", (sweep, identity, role))
         self.commit()
@@ -129,7 +129,7 @@ class Store:
         """Keep a run, in place of one that failed before; it is committed within a moment of the next call."""
         places = ", ".join("?" * len(COLUMNS))
         names = ", ".join(map(quoted, COLUMNS))
-        with told(self.path):
+        with translated_errors(self.path):
             self._change(f"INSERT OR REPLACE INTO runs ({names}) VALUES ({places})", row_of(trained.record))
             if curve := trained.curve:
                 values = (trained.record.identity, curve.every, json.dumps(curve.losses, separators=(",", ":")))
@@ -144,7 +144,7 @@ class Store:
     def commit(self) -> None:
         """Make all that was added so far survive whatever comes. Raises `EnvironmentFault` where the disk can't."""
         if self._connection.in_transaction:
-            with told(self.path):
+            with translated_errors(self.path):
                 self._connection.execute("COMMIT")
         self._committed = time.monotonic()
 
@@ -195,7 +195,7 @@ def _claimed(members: Members) -> tuple[tuple[str, ...], set[Role]]:
 def _to_write(path: Path) -> Store:
     with contextlib.ExitStack() as stack:
         stack.enter_context(held(path, PATIENCE))
-        with told(path):
+        with translated_errors(path):
             check(path)
             connection = connect(path, "rwc")
             stack.callback(connection.close)
@@ -206,13 +206,13 @@ def _to_write(path: Path) -> Store:
 
 
 def _to_read(path: Path) -> Store:
-    with told(path):
+    with translated_errors(path):
         there = path.is_file()
     if not there:
         raise StoreError(f"{path}: expected a store of runs, found none; `microgpt sweep steps` makes one.")
     if _stays_empty(path):
         raise _empty(path)
-    with told(path):
+    with translated_errors(path):
         if check(path) < len(MIGRATIONS):
             _to_write(path).close()
         if path.stat().st_size == 0:

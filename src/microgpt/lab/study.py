@@ -9,15 +9,14 @@ from microgpt.lab.audit import Finding, audit
 from microgpt.lab.record import Role, RunRecord
 from microgpt.lab.render import Table, plain
 from microgpt.lab.returns import Slope
-from microgpt.lab.series import AXES, PARAMS, STEPS, Axis, Series, along, cells, setting_axis
+from microgpt.lab.series import PARAMS, RUN_AXES, STEPS, Axis, Series, along, cells, setting_axis
 from microgpt.lab.tables import returns_table, runs_table, setting_table, size_table, steps_table
-from microgpt.training.request import AXES as AXIS_NAMES
-from microgpt.training.request import DECLARED, SCIENTIFIC
+from microgpt.training.request import DECLARED, SCIENTIFIC, SWEEP_AXES
 
 if TYPE_CHECKING:
     from microgpt.lab.canvas import Plot
 
-SETTINGS: Final = tuple(name for name in SCIENTIFIC if name in AXIS_NAMES and name not in ("steps", "seed"))
+SETTINGS: Final = tuple(name for name in SCIENTIFIC if name in SWEEP_AXES and name not in ("steps", "seed"))
 SWEEPS: Final[dict[str, tuple[str | None, ...]]] = {  # where the answer is looked for when no sweep is named
     "steps": ("steps",),
     "params": ("params",),
@@ -26,7 +25,7 @@ SWEEPS: Final[dict[str, tuple[str | None, ...]]] = {  # where the answer is look
 }
 BUILT_IN: Final = ("steps", "params", "laws")  # sweeps that need no file
 UNTUNED: Final = "-original"  # ends the name of a built-in sweep whose learning rate is the recipe's
-ASKED: Final[dict[str, tuple[Axis, ...]]] = {"steps": (STEPS,), "params": (PARAMS,), "returns": AXES, "runs": ()}
+ASKED: Final[dict[str, tuple[Axis, ...]]] = {"steps": (STEPS,), "params": (PARAMS,), "returns": RUN_AXES, "runs": ()}
 
 
 class Source(Protocol):
@@ -91,7 +90,7 @@ def part(sweep: str, records: Sequence[RunRecord], axes: Sequence[Axis]) -> Part
     found = [(axis, along(alike, axis)) for axis in axes]
     varied = [(axis, lines) for axis, lines in found if any(len(line.levels) > 1 for line in lines)] or found[:1]
     varied = [(axis, [line for line in lines if len(line.levels) > 1] or lines) for axis, lines in varied]
-    counted = [line for axis, lines in varied if axis in AXES for line in lines]  # a setting's values need no order
+    counted = [line for axis, lines in varied if axis in RUN_AXES for line in lines]  # a setting's values need no order
     return Part(sweep, records, varied, audit(records, counted))
 
 
@@ -109,7 +108,7 @@ def plot(asked: Answer) -> "Plot":
 
 def varied(sweep: str) -> Sequence[Axis]:
     """The axes that a sweep may vary: the built-in ones vary one thing each, of others all is looked at."""
-    return {"steps": (STEPS,), "params": (PARAMS,)}.get(sweep.removesuffix(UNTUNED), AXES)
+    return {"steps": (STEPS,), "params": (PARAMS,)}.get(sweep.removesuffix(UNTUNED), RUN_AXES)
 
 
 def _axes(sweep: str, question: str) -> Sequence[Axis]:

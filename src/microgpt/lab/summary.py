@@ -30,7 +30,7 @@ def warned(findings: Sequence[Finding]) -> str:
     told = [
         f"{count} {kind if count == 1 or kind == 'serious' else kind + 's'}" for kind, count in counts.items() if count
     ]
-    return f"The audit found: {', '.join(told)}." if told else "The audit found nothing to beware of."
+    return f"The audit found: {', '.join(told)}." if told else "The audit found no problems."
 
 
 def _scale(records: Sequence[RunRecord]) -> str:
@@ -39,9 +39,9 @@ def _scale(records: Sequence[RunRecord]) -> str:
     if not runs or len({run.data_sha256 for run in runs}) > 1:
         return ""
     return (
-        f"On {runs[0].data}, a model that knows nothing scores {runs[0].uniform:.3f} nats per token, one that knows "
-        f"only how frequent each character is {runs[0].unigram:.3f}; lower is better. All losses are on documents "
-        "that were not trained on."
+        f"On {runs[0].data}, guessing every token alike scores {runs[0].uniform:.3f} nats per token, letter "
+        f"frequencies alone {runs[0].unigram:.3f}; lower is better. All losses are on documents that were not trained "
+        "on."
     )
 
 

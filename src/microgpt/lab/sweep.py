@@ -77,7 +77,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Finished:
+class SweepFinished:
     """All is done: `planned` = `skipped` (done before) + `done` + `failed`."""
 
     planned: int
@@ -88,16 +88,16 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Interrupted(Finished):
+class SweepInterrupted(SweepFinished):
     """It was stopped; what was done is in the store."""
 
 
-Record = Planned | Tuned | Done | Retried | Status | Finished | Interrupted
+SweepRecord = Planned | Tuned | Done | Retried | Status | SweepFinished | SweepInterrupted
 
 
 def sweep(
     plan: Plan, store: Store, executor: Executor, texts: Texts, stop: Callable[[], bool] = lambda: False
-) -> Iterator[Record]:
+) -> Iterator[SweepRecord]:
     """Run what a plan asks for and a store lacks.
 
     Raises `StoreError`, `EnvironmentFault` where the store can't be written, and what stops every run: `DataError` for
@@ -122,7 +122,7 @@ class _Sweep:
         self.done = self.failed = self.skipped = 0
         self.work_done = self.work_ahead = 0.0
 
-    def records(self, stop: Callable[[], bool]) -> Iterator[Record]:
+    def records(self, stop: Callable[[], bool]) -> Iterator[SweepRecord]:
         self.store.begin(self.plan.name, self.plan.to_dict())
         tuned = self._plan_on()
         yield Planned(len(self.members), self.skipped, self.executor.jobs)
@@ -139,7 +139,7 @@ class _Sweep:
         if halted:
             yield from self._last_results()
         self.store.commit()
-        end = Interrupted if halted else Finished
+        end = SweepInterrupted if halted else SweepFinished
         yield end(len(self.members), self.done, self.skipped, self.failed, time.perf_counter() - self.start)
 
     def _plan_on(self) -> list[Tuned]:
@@ -170,7 +170,7 @@ class _Sweep:
             self.under_way[spec.identity] = spec
             self.executor.submit(spec)
 
-    def _take(self, outcomes: Iterable[Outcome]) -> Iterator[Record]:
+    def _take(self, outcomes: Iterable[Outcome]) -> Iterator[SweepRecord]:
         for outcome in outcomes:
             match outcome:
                 case Trained():
@@ -207,7 +207,7 @@ class _Sweep:
         waiting = len(self.queue) + len(self.under_way)
         return Status(self.done, self.failed, waiting, left, tuple(self.executor.working()))
 
-    def _last_results(self) -> Iterator[Record]:
+    def _last_results(self) -> Iterator[SweepRecord]:
         """What runs under way come to in a short while; the others are run again another time."""
         deadline = time.monotonic() + GRACE
         while self.under_way and time.monotonic() < deadline:

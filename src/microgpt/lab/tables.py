@@ -1,6 +1,6 @@
 """The tables: loss against steps, loss against size, return on investment, and one row a run. Pure.
 
-Two kinds of chance move a loss, and each row tells them apart. `se` and the interval are of the seeds: another draw of
+Two kinds of chance move a loss, and each row separates them. `se` and the interval are of the seeds: another draw of
 weights and order. `holdout_se` is of the held-out set: another draw of its documents, which would shift all runs of a
 sweep together and so leaves comparisons within it alone.
 """
@@ -17,7 +17,7 @@ from microgpt.lab.render import MISSING, Column, Table, number, span
 from microgpt.lab.returns import Return, Slope, drop, explained, multiplicity, returns_of, verdict
 from microgpt.lab.series import Axis, Level, Series
 
-SAMPLES: Final = 4  # first samples in a row
+SHOWN_SAMPLES: Final = 4  # first samples in a row
 KEPT: Final = tuple(each.name for each in fields(RunRecord) if each.name not in ("settings", "samples", "seconds"))
 NOTE: Final = (
     "Held-out loss in nats per token: the mean over seeds, with its 90% interval. ± held-out: the standard error that "
@@ -241,7 +241,7 @@ def _common(found: Series, level: Level) -> dict[str, Any]:
         "lr": float(first.settings["lr"]),
         "tokens": round(sum(run.tokens for run in level.runs) / len(level.runs)),
         "flop": sum(run.flop for run in level.runs) / len(level.runs),
-        "samples": tuple(first.samples[:SAMPLES]),
+        "samples": tuple(first.samples[:SHOWN_SAMPLES]),
     }
 
 

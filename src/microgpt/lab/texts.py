@@ -80,7 +80,7 @@ class Texts:
 
     def _corpus(self, asked: Request) -> Corpus:
         if STANDARD_INPUT in asked.data:
-            raise UsageError("A sweep reads its text many times, so --data - can't be; write it to a file.")
+            raise UsageError("A sweep reads its text many times, so it can't take --data -; save the text in a file.")
         key = reading(asked)
         if key not in self._corpora:
             normalize: Normalization = asked.normalize  # type: ignore[assignment]  # validated by Request

@@ -17,8 +17,8 @@ from microgpt.errors import UsageError, nearest
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-LONGEST = 80  # characters of a wrong value that a message repeats
-MOST = 10**15  # of any whole number: beyond it a product of sizes is no number of bytes any more
+LONGEST_SHOWN = 80  # characters of a wrong value that a message repeats
+LARGEST_NUMBER = 10**15  # of any whole number: beyond it a product of sizes is no number of bytes any more
 
 Decay = Literal["linear", "cosine", "constant", "cooldown"]
 Initial = Literal["uniform", "gauss"]
@@ -83,7 +83,7 @@ _schedule: Final = partial(setting, group="schedule")
 class Architecture:
     """The settings of the model: its sizes, where its norms stand, and whatever else it varies by."""
 
-    emb: int = _model(16, "Numbers that stand for a token.", short="-e", low=1)
+    emb: int = _model(16, "Numbers that represent a token.", short="-e", low=1)
     head: int = _model(4, "Attention heads; they divide emb.", low=1)
     layer: int = _model(1, "Blocks of attention and MLP.", short="-y", low=1)
     ctx: int = _model(16, "Positions that the model can look back on.", short="-c", low=1)
@@ -127,8 +127,8 @@ class ModelConfig(Architecture, _Vocabulary):
 @dataclass(frozen=True)
 class _Schedule:
     steps: int = _schedule(1000, "Adam updates.", short="-s", low=1)
-    batch: int = _schedule(1, "Documents in a step.", low=1)
-    lr: float = _schedule(0.01, "Highest learning rate; by default less where emb is above 16.", short="-l", above=0)
+    batch: int = _schedule(1, "Documents in each step.", low=1)
+    lr: float = _schedule(0.01, "Highest learning rate; the default is lower for emb above 16.", short="-l", above=0)
     beta1: float = _schedule(0.85, "Adam's decay of the mean gradient.", low=0, high=0.999999)
     beta2: float = _schedule(0.99, "Adam's decay of the mean squared gradient.", low=0, high=0.99999999)
     warmup: int = _schedule(0, "Steps over which the learning rate rises to --lr.", low=0)
@@ -206,10 +206,10 @@ def shown(value: object) -> str:
     True
     """
     try:
-        text = repr(value[: 2 * LONGEST] if isinstance(value, str) else value)
+        text = repr(value[: 2 * LONGEST_SHOWN] if isinstance(value, str) else value)
     except ValueError:  # Python refuses to write out a whole number of more than 4300 digits
         return "a number of more than 4000 digits"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _length(number: int) -> str:
@@ -236,7 +236,7 @@ def plain(kind: type, value: Any) -> Any:
         return value
     if kind is str:
         return str.__str__(value)
-    if kind is int or (isinstance(value, Integral) and abs(int(value)) > MOST):  # which the bounds refuse
+    if kind is int or (isinstance(value, Integral) and abs(int(value)) > LARGEST_NUMBER):  # which the bounds refuse
         return int(value)
     try:
         return float(value)
@@ -264,8 +264,8 @@ def check(field: "dataclasses.Field[Any]", value: Any) -> Any:
 
 def _check_bounds(name: str, value: float, bounds: dict[str, float | None]) -> None:
     low, high, above = bounds["low"], bounds["high"], bounds["above"]
-    if isinstance(value, int) and abs(value) > MOST:
-        raise UsageError(f"{flag(name)} must be {MOST:,} or less, found {_length(value)}.")
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise UsageError(f"{flag(name)} must be {LARGEST_NUMBER:,} or less, found {_length(value)}.")
     if not math.isfinite(value):
         raise UsageError(f"{flag(name)} must be a finite number, found {value}.")
     if low is not None and value < low:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from microgpt.errors import UsageError
 from microgpt.model.cost import flop_per_token
 from microgpt.model.ledger import params
-from microgpt.model.settings import MOST, ModelConfig, Precision
+from microgpt.model.settings import LARGEST_NUMBER, ModelConfig, Precision
 from microgpt.planning.devices import DEVICES, Device
 from microgpt.planning.memory import (
     Attention,
@@ -51,7 +51,7 @@ class Assumptions:
     price: float | None
 
     def __post_init__(self) -> None:
-        _within("tokens", self.tokens, 1, MOST**2)
+        _within("tokens", self.tokens, 1, LARGEST_NUMBER**2)
         _within("gpus", self.gpus, 1, MOST_DEVICES)
         _within("utilisation", self.utilisation, 1e-6, 1)
         _within("peak", self.peak, 1, 1e24)
@@ -62,7 +62,7 @@ class Assumptions:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a training takes. Bytes are those of one device; `batch` is the most sequences that fit on one."""
 
     model: ModelConfig
@@ -101,12 +101,12 @@ def device_of(name: str) -> Device:
     """A device of the table. Raises `UsageError`."""
     if name not in DEVICES:
         raise UsageError(
-            f"--device takes {', '.join(DEVICES)}; found {name!r}; another is told by --peak and --memory."
+            f"--device takes {', '.join(DEVICES)}; found {name!r}; describe another with --peak and --memory."
         )
     return DEVICES[name]
 
 
-def plan(model: ModelConfig, assumed: Assumptions) -> Plan:
+def plan(model: ModelConfig, assumed: Assumptions) -> TrainingPlan:
     """The plan of a training on full sequences."""
     each = flop_per_token(model)
     flop = each * assumed.tokens
@@ -117,7 +117,7 @@ def plan(model: ModelConfig, assumed: Assumptions) -> Plan:
     sequence = kept_bytes(model, assumed.precision, assumed.attention, assumed.recompute)
     sequence += passing_bytes(model, assumed.precision)
     batch = max(0, math.floor((assumed.memory * (1 - assumed.reserve) - state.total) / sequence))
-    return Plan(
+    return TrainingPlan(
         model=model,
         assumed=assumed,
         params=params(model),
@@ -134,7 +134,7 @@ def plan(model: ModelConfig, assumed: Assumptions) -> Plan:
     )
 
 
-def remedies(found: Plan) -> list[str]:
+def remedies(found: TrainingPlan) -> list[str]:
     """What would make room where not one sequence fits, the mildest first."""
     changes: list[tuple[str, dict[str, Any]]] = [
         *((f"--sharding {stage}", {"sharding": stage}) for stage in range(found.assumed.sharding + 1, 4)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from microgpt.errors import UsageError, nearest
-from microgpt.model.settings import LONGEST, SETTINGS, Settings, flag, plain, shown, usual_rate
+from microgpt.model.settings import LONGEST_SHOWN, SETTINGS, Settings, flag, plain, shown, usual_rate
 from microgpt.training.pace import time_of
 from microgpt.training.request import REQUESTED, Request
 
@@ -139,7 +139,7 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
     for name in overrides:
         if name not in SETTINGS and name not in REQUESTED:
             near = nearest(name, (*SETTINGS, *REQUESTED), 0)
-            raise UsageError(f"{flag(name)[:LONGEST]} is no setting of a training. Did you mean {flag(near)}?")
+            raise UsageError(f"{flag(name)[:LONGEST_SHOWN]} is no setting of a training. Did you mean {flag(near)}?")
     base = find(recipe).request
     settings = replace(base.settings, **{name: value for name, value in overrides.items() if name in SETTINGS})
     if base.recipe == "default" and "lr" not in overrides:

@@ -22,7 +22,7 @@ from microgpt.recipes import resolve
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import Rung, rung
 from microgpt.recipes.speed import Speed, measured
-from microgpt.recipes.trials import Plan, Trial, largest, search
+from microgpt.recipes.trials import Trial, TrialPlan, largest, search
 from microgpt.training.loop import train
 from microgpt.training.prepare import prepare, split_of, text_of
 from microgpt.training.records import Finished
@@ -68,10 +68,12 @@ class Fitted:
         chosen = f"{corpus.name} is taken as {KINDS[corpus.kind]}, with {settings.steps:,} steps of emb {settings.emb} "
         chosen += f"and layer {settings.layer}"
         if self.tight:
-            return f"{chosen}: all that comes before them left no time for more; a longer --for would"
+            return f"{chosen}: the preparation left no time for more; a longer --for allows more"
         if self.used_up:
-            no_use = "the held-out loss hardly falls with more" if self.request.patience else "more are seldom of use"
-            return f"{chosen}: {no_use}, so it ends before its time"
+            no_use = (
+                "the held-out loss hardly falls with more steps" if self.request.patience else "more steps seldom help"
+            )
+            return f"{chosen}: {no_use}, so it ends early"
         return chosen
 
     @property
@@ -201,7 +203,7 @@ class _Time:
         """Steps of the measured size until the time is up."""
         return max(LOOKS, int((self.left() - LOOKS * self.looked_at * self.speed.evaluation) / self.speed.step))
 
-    def request(self, plan: Plan) -> Request:
+    def request(self, plan: TrialPlan) -> Request:
         """The request of a plan, with its held-out losses."""
         chosen = {**plan.sizes, "steps": plan.steps, "warmup": plan.steps // 20}
         if self.looked_at:
@@ -210,7 +212,7 @@ class _Time:
             chosen["eval_documents"] = self.looked_at
         return _request(self.given, chosen)
 
-    def carried_out(self, plan: Plan, seconds: float, stop: Stop) -> Trial | None:
+    def carried_out(self, plan: TrialPlan, seconds: float, stop: Stop) -> Trial | None:
         """A training that leaves no trace; None where it was stopped, went wrong, or took more than its time."""
         start = time.perf_counter()
         asked = replace(self.request(plan), out="", name="", keep="", samples=0)
@@ -229,23 +231,23 @@ def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell:
     if within.left() < LOOKS * within.speed.step:
         end = time.perf_counter() + within.seconds  # for these few steps, which may be late
         return Fitted(
-            within.request(Plan(sizes, LOOKS)), within.split, end, LOOKS, False, within.speed.flop, tight=True
+            within.request(TrialPlan(sizes, LOOKS)), within.split, end, LOOKS, False, within.speed.flop, tight=True
         )
-    plan, most, used_up, best = Plan(sizes, within.fill()), FEW * usual, False, None
+    plan, most, used_up, best = TrialPlan(sizes, within.fill()), FEW * usual, False, None
     free = not {"emb", "head", "layer", "lr"} & within.given.keys()
     if plan.steps > most and within.looked_at:
 
-        def run(plan: Plan, seconds: float) -> Trial | None:
+        def run(plan: TrialPlan, seconds: float) -> Trial | None:
             if trial := within.carried_out(plan, seconds, stop):
                 size = f"emb {plan.sizes['emb']}, layer {plan.sizes['layer']}"
                 tell(f"tried {plan.steps:,} steps of {size}: held-out loss {trial.loss:.3f}")
             return trial
 
         most_seconds = f"for {within.left() / 2:,.0f} s at most; nothing is saved before"
-        tell(f"trying how often so small a text is to be read, and at which size, {most_seconds}")
-        first = Plan(sizes, max(LOOKS, min(usual, plan.steps // FIRST)))
+        tell(f"trying how many steps and which size suit so small a text, {most_seconds}")
+        first = TrialPlan(sizes, max(LOOKS, min(usual, plan.steps // FIRST)))
         best, falling = search(first, within.left() / 2, run, within.left, free)
-        plan = best.plan if best else Plan(sizes, min(plan.steps, usual))
+        plan = best.plan if best else TrialPlan(sizes, min(plan.steps, usual))
         most = max(FURTHER * plan.steps, usual) if falling else plan.steps
         used_up = best is not None and not falling
         if best and falling:

@@ -18,7 +18,7 @@ FALLING: Final = 0.03  # nats that twice the steps must have brought, for steps 
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrialPlan:
     """What a trial varies: the settings of the model with its learning rate, and the steps."""
 
     sizes: Mapping[str, Any]
@@ -34,32 +34,32 @@ class Plan:
 class Trial:
     """The held-out loss of a plan, and the seconds it took."""
 
-    plan: Plan
+    plan: TrialPlan
     loss: float
     seconds: float
 
 
-Run = Callable[[Plan, float], Trial | None]  # a plan and the seconds it may take; None where they were not enough
-Move = Callable[[Plan], Plan | None]
+Run = Callable[[TrialPlan, float], Trial | None]  # a plan and the seconds it may take; None where they were not enough
+Move = Callable[[TrialPlan], TrialPlan | None]
 
 
-def longer(plan: Plan) -> Plan | None:
+def longer(plan: TrialPlan) -> TrialPlan | None:
     return replace(plan, steps=2 * plan.steps)
 
 
-def shorter(plan: Plan) -> Plan | None:
+def shorter(plan: TrialPlan) -> TrialPlan | None:
     return replace(plan, steps=plan.steps // 2) if plan.steps > 64 else None
 
 
-def larger(plan: Plan) -> Plan | None:
+def larger(plan: TrialPlan) -> TrialPlan | None:
     return _sized(plan, next((size for size in SIZES if size[0] > plan.sizes["emb"]), None))
 
 
-def smaller(plan: Plan) -> Plan | None:
+def smaller(plan: TrialPlan) -> TrialPlan | None:
     return _sized(plan, next((size for size in reversed(SIZES) if size[0] < plan.sizes["emb"]), None))
 
 
-def _sized(plan: Plan, size: tuple[int, int] | None) -> Plan | None:
+def _sized(plan: TrialPlan, size: tuple[int, int] | None) -> TrialPlan | None:
     """The plan at another size, with the learning rate in inverse proportion to the width."""
     if size is None:
         return None
@@ -67,7 +67,7 @@ def _sized(plan: Plan, size: tuple[int, int] | None) -> Plan | None:
     return replace(plan, sizes={**plan.sizes, "emb": size[0], "layer": size[1], "lr": lr})
 
 
-def largest(plan: Plan, work: float) -> Plan | None:
+def largest(plan: TrialPlan, work: float) -> TrialPlan | None:
     """The plan at the largest size beyond its own that so much work allows, if there is one: more passes than usual
     gain less than a larger model."""
     found = None
@@ -76,7 +76,9 @@ def largest(plan: Plan, work: float) -> Plan | None:
     return found
 
 
-def search(first: Plan, seconds: float, run: Run, left: Callable[[], float], sizes: bool) -> tuple[Trial | None, bool]:
+def search(
+    first: TrialPlan, seconds: float, run: Run, left: Callable[[], float], sizes: bool
+) -> tuple[Trial | None, bool]:
     """The best trial, and whether its loss still fell with its steps when there was no time for a longer one.
 
     `seconds` is what the first may take, `left` the time until all must be done. Other `sizes` are tried or not.

@@ -7,7 +7,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from microgpt.studio.security import OWNER
 
-MOST: Final = 128  # connections without a request of the owner
+MOST_CONNECTIONS: Final = 128  # connections without a request of the owner
 WAITING: Final = 5.0  # seconds that they may last
 SILENT: Final = 30.0  # seconds between two pieces of what the owner sends
 
@@ -21,7 +21,7 @@ class Connection(H11Protocol):
         transport.max_size = 1 << 16  # bytes at once, of which asyncio takes four times as many
         self._look()
         others = [each for each in cast("set[Connection]", self.connections) if not each._serving]
-        if len(others) > MOST:
+        if len(others) > MOST_CONNECTIONS:
             min(others, key=lambda each: each.since)._end()
 
     def data_received(self, data: bytes) -> None:

@@ -14,7 +14,7 @@ from microgpt.errors import UsageError
 from microgpt.studio.recording import FUNCTIONS, Recording
 from microgpt.symmetry import Val
 
-LONGEST: Final = 400  # characters
+MOST_CHARACTERS: Final = 400  # characters
 DEEPEST: Final = 50  # brackets in brackets
 USUAL: Final = (2.0, -3.0, 10.0, 0.5, 1.5)  # values of variables that were given none
 BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
@@ -38,8 +38,10 @@ class Computed:
 
 def parse(text: str) -> ast.expr:
     """The tree of an expression in which every node is allowed. Raises `UsageError`."""
-    if len(text) > LONGEST:
-        raise UsageError(f"expected an expression of at most {LONGEST} characters, found {len(text):,}; shorten it.")
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(
+            f"expected an expression of at most {MOST_CHARACTERS} characters, found {len(text):,}; shorten it."
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):

@@ -14,15 +14,15 @@ from microgpt.studio.history import read_looks
 from microgpt.studio.studio import Studio
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training import find
-from microgpt.training.run_folder import SAMPLES, RunFolder
+from microgpt.training.run_folder import SAMPLES_FILE, RunFolder
 from microgpt.training.sample import Sampling
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
 
 POINTS: Final = 1000  # of a curve
 SAMPLES_LIMIT: Final = 1 << 20  # bytes
 SHOWN: Final = 200  # samples
-MOST: Final = 100  # samples, …
-LONGEST: Final = 2000  # … or characters, at once
+MOST_SAMPLES: Final = 100  # samples, …
+MOST_CHARACTERS: Final = 2000  # … or characters, at once
 MOST_SHOWN: Final = 1e300  # of a number in a report
 
 
@@ -93,11 +93,11 @@ def samples(studio: Studio, parameters: dict[str, Any]) -> dict[str, Any]:
     """What a run writes from a seed. Raises `UsageError`, `DataError`, or what `detail` raises."""
     run = load(studio.find(str(parameters["name"])))
     sampling = Sampling(
-        count=min(whole(parameters, "count", 8), MOST),
+        count=min(whole(parameters, "count", 8), MOST_SAMPLES),
         temperature=decimal(parameters, "temperature") if "temperature" in parameters else None,
         top_k=whole(parameters, "top_k", 0),
         prompt=str(parameters.get("prompt", "")),
-        length=min(whole(parameters, "length", 240), LONGEST),
+        length=min(whole(parameters, "length", 240), MOST_CHARACTERS),
     )
     written = run.write(sampling, seed=whole(parameters, "seed", 1), look_up=False)
     return {"samples": written.texts, "step": run.step}
@@ -159,7 +159,7 @@ def _number(value: object) -> float | None:
 def _samples(folder: Path) -> list[str]:
     """The samples that ended a run. Where one has several lines, a blank line stands between two."""
     try:
-        path = untrusted.inside(folder, SAMPLES)
+        path = untrusted.inside(folder, SAMPLES_FILE)
         text = untrusted.read(path, SAMPLES_LIMIT).decode("utf-8", "replace") if path.is_file() else ""
     except (CheckpointError, EnvironmentFault):
         return []

@@ -13,7 +13,7 @@ from microgpt.lab.laws.frontier import Optimum, frontier
 from microgpt.lab.laws.points import Points, count_levels, points
 from microgpt.lab.laws.price import price
 from microgpt.lab.laws.summary import MEANINGS, Fitting, Law, in_words, law
-from microgpt.lab.laws.table import Table, table
+from microgpt.lab.laws.table import RunTable, table
 from microgpt.lab.record import RunRecord
 from microgpt.lab.render import MISSING
 from microgpt.lab.series import STEPS, Axis, Series
@@ -24,8 +24,8 @@ PLACES: Final = 40  # of a curve
 BUDGETS: Final = 4  # at even ratios over the costs of the runs
 COLUMNS: Final = ("FLOP", "best parameters", "90% interval", "tokens", "loss", "by isoFLOP curves", "by envelope")
 NOTE: Final = (
-    "The last row is ten times beyond the longest run. The last two columns read the best size off the runs themselves "
-    "and take its skew alone from the law. “microgpt frontier 1e12” tells more, and gives a recipe."
+    "The last row is ten times beyond the longest run. The last two columns read the best size off the runs "
+    "themselves and take only its skew from the law. “microgpt frontier 1e12” shows more, and gives a recipe."
 )
 BEYOND: Final = 10.0  # and one so many times above the highest
 UNCROSSED: Final = "The best size for a budget takes a law of size and length: “microgpt sweep laws” crosses them."
@@ -57,7 +57,7 @@ def _fitted(records: Sequence[RunRecord]) -> Law:
     return law(found, Fitting(form))
 
 
-def _along_one(records: Sequence[RunRecord], reason: str) -> tuple[Table, Any]:
+def _along_one(records: Sequence[RunRecord], reason: str) -> tuple[RunTable, Any]:
     """A table with the form of its only axis. Raises `DataError`."""
     found = table(records)
     sizes, lengths = count_levels(found.points.params), count_levels(found.points.tokens)
@@ -105,7 +105,7 @@ def _sentence(sweep: str, found: Law) -> str:
     terms = {"params": "A / N^alpha", "tokens": "B / D^beta"}
     form = " + ".join(["E", *(terms[axis] for axis in found.fit.form.axes)])
     error = found.to_dict()["backtest_error"]
-    tested = "no larger runs were there to test it on"
+    tested = "there were no larger runs to test it on"
     if error is not None:
         tested = f"fitted to the smaller runs, it misses the larger ones by {error:.2%} of their loss"
     runs = f"{len(found.fit.points):,} runs of {sweep or 'the store'}"

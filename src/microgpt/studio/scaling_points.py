@@ -17,7 +17,7 @@ from microgpt.lab.study import part, slopes, varied
 from microgpt.lab.tables import level_estimate, returns_table
 
 RUNS: Final = 12  # of a point that are told one by one
-SAMPLES: Final = 6  # of its first run
+SHOWN_SAMPLES: Final = 6  # of its first run
 ROWS: Final = 100  # of a table; the command line has all
 
 
@@ -77,7 +77,7 @@ class _Points:
             "high": estimate.high,
             "seeds": estimate.count,
             "runs": list(level.losses.items())[:RUNS],
-            "samples": first.samples[:SAMPLES],
+            "samples": first.samples[:SHOWN_SAMPLES],
         }
 
 

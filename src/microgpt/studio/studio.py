@@ -9,7 +9,7 @@ from microgpt.studio.answers import MissingError
 
 if TYPE_CHECKING:
     from microgpt.studio.scaling import Scaling
-    from microgpt.studio.texts import Texts
+    from microgpt.studio.texts import StudioTexts
     from microgpt.studio.trainings import Trainings
 
 WEIGHTS = "weights.safetensors"
@@ -49,11 +49,11 @@ class Studio:
         return Trainings(self.run_folders, self.texts)
 
     @cached_property
-    def texts(self) -> "Texts":
+    def texts(self) -> "StudioTexts":
         """The texts to train on."""
-        from microgpt.studio.texts import Texts
+        from microgpt.studio.texts import StudioTexts
 
-        return Texts(self.run_folders)
+        return StudioTexts(self.run_folders)
 
     @cached_property
     def scaling(self) -> "Scaling":

@@ -29,7 +29,7 @@ SHOWN: Final = 8  # documents of a preview
 LETTERS: Final = 120  # of each
 
 
-class Texts:
+class StudioTexts:
     """The texts of one folder of runs."""
 
     def __init__(self, out: Path) -> None:

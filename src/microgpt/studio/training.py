@@ -36,7 +36,7 @@ def warm_up() -> None:
             del os.environ["MICROGPT_STUDIO"]
 
 
-class Training:
+class LiveTraining:
     """One training under way, or ended."""
 
     def __init__(self, name: str, threads: int, begin: Begin, *, history: bool = True, paused: bool = False) -> None:

@@ -12,8 +12,8 @@ from microgpt.machine import cores
 from microgpt.recipes import resolve
 from microgpt.studio.answers import MissingError
 from microgpt.studio.control import ACTIONS
-from microgpt.studio.texts import Texts
-from microgpt.studio.training import Training
+from microgpt.studio.texts import StudioTexts
+from microgpt.studio.training import LiveTraining
 from microgpt.studio.worker import fitted, resumed, trained
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.prepare import check_memory
@@ -28,12 +28,12 @@ DECIDED: Final = ("data", "out", "device")  # what the page can't say itself
 class Trainings:
     """The trainings of one folder of runs."""
 
-    def __init__(self, out: Path, texts: Texts) -> None:
+    def __init__(self, out: Path, texts: StudioTexts) -> None:
         self._out, self._texts = out, texts
-        self._all: dict[str, Training] = {}
+        self._all: dict[str, LiveTraining] = {}
         self._lock = threading.Lock()
 
-    def start(self, asked: Mapping[str, Any]) -> Training:
+    def start(self, asked: Mapping[str, Any]) -> LiveTraining:
         """Start what the page asks for. Raises `UsageError`, `DataError`, or `EnvironmentFault` beyond the cores."""
         given = self.given(asked)
         history, paused = asked.get("history", True) is True, asked.get("paused", False) is True
@@ -42,24 +42,24 @@ class Trainings:
             split = self._texts.split(request)
             check_memory(request, request.settings.model(split.corpus.tokenizer.vocabulary))
             begin = partial(trained, request, split)
-            return self._launch(Training(_name(request), request.threads, begin, history=history, paused=paused))
+            return self._launch(LiveTraining(_name(request), request.threads, begin, history=history, paused=paused))
         seconds = asked["for"]
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
             raise UsageError(f"--for takes a number of seconds, found {str(seconds)[:40]!r}.")
         given = {"threads": max(1, cores() - self.busy()), **given}
         begin = partial(fitted, given, float(seconds))
-        return self._launch(Training(_name(None), given["threads"], begin, history=history))
+        return self._launch(LiveTraining(_name(None), given["threads"], begin, history=history))
 
-    def resume(self, run: Path, changes: Mapping[str, Any]) -> Training:
+    def resume(self, run: Path, changes: Mapping[str, Any]) -> LiveTraining:
         """Go on with a run that was stopped, or extend a finished one to more `steps`."""
         description = checkpoints.describe(run / WEIGHTS)
         if description.training is None:
             raise UsageError(f"{run.name}: expected a run with its training, found weights to share; begin a new run.")
         request = description.training.request
         plain = {"steps": changes["steps"]} if changes.get("steps") is not None else {}
-        return self._launch(Training(run.name, request.threads, partial(resumed, run, plain)))
+        return self._launch(LiveTraining(run.name, request.threads, partial(resumed, run, plain)))
 
-    def find(self, training_id: object) -> Training:
+    def find(self, training_id: object) -> LiveTraining:
         """Raises `MissingError`."""
         if isinstance(training_id, str) and (training := self._all.get(training_id)):
             return training
@@ -88,7 +88,7 @@ class Trainings:
         if not isinstance(settings, dict):
             raise UsageError("settings: expected a JSON object, found something else.")
         if decided := [name for name in DECIDED if name in settings]:
-            raise UsageError(f"{decided[0]} is not the page's to decide; leave it out.")
+            raise UsageError(f"{decided[0]} can't be set from the page; leave it out.")
         recipe = asked.get("recipe", "default")
         if not isinstance(recipe, str):
             raise UsageError("recipe: expected a word, found something else.")
@@ -104,7 +104,7 @@ class Trainings:
         for training in list(self._all.values()):
             training.join(max(0.0, until - time.monotonic()))
 
-    def _launch(self, training: Training) -> Training:
+    def _launch(self, training: LiveTraining) -> LiveTraining:
         with self._lock:
             busy = self.busy()
             if busy and busy + training.threads > cores():

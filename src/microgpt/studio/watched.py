@@ -33,7 +33,7 @@ FREE: Final = 0.5  # seconds of looking that any training may cost …
 SHARE: Final = 0.05  # … and the share of its own time besides
 EVALUATING: Final = 0.006  # seconds of a look for the held-out loss
 FEWEST: Final = 16  # documents of it …
-MOST: Final = 500
+MOST_DOCUMENTS: Final = 500
 LETTERS: Final = 160  # characters of a look's samples, about
 
 Publish = Callable[[str, dict[str, Any]], None]
@@ -156,4 +156,4 @@ def affordable(runner: Runner, sequences: Sequence[Tokens]) -> int:
     start = time.perf_counter()
     runner.evaluate(few)
     each = (time.perf_counter() - start) / len(few)
-    return int(min(len(sequences), max(FEWEST, min(MOST, EVALUATING / each))))
+    return int(min(len(sequences), max(FEWEST, min(MOST_DOCUMENTS, EVALUATING / each))))

@@ -29,7 +29,7 @@ from microgpt.training.find import weights_of
 from microgpt.training.run_folder import HISTORY
 from microgpt.training.sample import Sampling, Writer, opening
 
-LONGEST: Final = 256  # positions that a page shows at once
+MOST_POSITIONS: Final = 256  # positions that a page shows at once
 LIKELIEST: Final = 3  # tokens named at each position
 CHECKED: Final = 32  # positions at which the engines are compared, evenly spread
 STEP_NAME: Final = re.compile(r"step-(\d{8,12})\.safetensors")
@@ -106,7 +106,7 @@ def tokens_of(checkpoint: Checkpoint, prompt: str) -> tuple[list[int], int]:
     if checkpoint.kind == "lines" and "\n" in prompt:
         raise DataError("expected a prompt of one line, since this run was trained on lines; take the line break out.")
     tokens: list[int] = checkpoint.tokenizer.encode(prompt).tolist()
-    room = min(checkpoint.model.ctx, LONGEST)
+    room = min(checkpoint.model.ctx, MOST_POSITIONS)
     if checkpoint.kind == "windows":
         return (tokens or [opening(checkpoint.tokenizer)])[-room:], max(0, len(tokens) - room)
     return [checkpoint.tokenizer.bos, *tokens][:room], max(0, len(tokens) + 1 - room)
@@ -158,8 +158,8 @@ def note(checkpoint: Checkpoint, reading: Reading) -> str:
     ctx, some = checkpoint.model.ctx, "first" if checkpoint.kind == "windows" else "last"
     reach = (
         f"The model looks back on {ctx} positions (its ctx)"
-        if ctx <= LONGEST
-        else f"The page shows {LONGEST} positions"
+        if ctx <= MOST_POSITIONS
+        else f"The page shows {MOST_POSITIONS} positions"
     )
     return f"{reach}: the {some} {reading.left_out:,} characters of the prompt are left out."
 
@@ -172,7 +172,7 @@ def chances(reading: Reading, position: int) -> list[float]:
 
 
 def attention(reading: Reading, layer: int) -> list[list[list[float]]]:
-    """How much each position heeds each one up to itself in every head of a layer: (H, T, 1 … T), rows sum to 1."""
+    """Attention weights of each position on those up to itself, in every head: (H, T, 1 … T), rows sum to 1."""
     weights = reading.trace.get(f"layer{layer}.attention", np.empty((0, 0, 0)))  # (H, T, T)
     return [[row[: at + 1].round(7).tolist() for at, row in enumerate(head)] for head in weights]
 

@@ -123,7 +123,9 @@ def _check(header: Header, model: ModelConfig, prefixes: tuple[str, ...]) -> Non
     found = {name: tensor.shape for name, tensor in header.tensors.items()}
     if expected != found:
         odd = sorted({name for name, _ in expected.items() ^ found.items()})
-        raise CheckpointError(f"expected the ledger's tensors, found others at {odd[0][:80]!r}; the file is damaged.")
+        raise CheckpointError(
+            f"expected the tensors of this model, found others at {odd[0][:80]!r}; the file is damaged."
+        )
     if len({tensor.dtype for tensor in header.tensors.values()}) > 1:
         raise CheckpointError("expected tensors of one type, found F32 and F64; the file is damaged.")
 

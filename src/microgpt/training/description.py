@@ -118,7 +118,7 @@ def _model(values: dict[str, Any], shapes: Shapes) -> ModelConfig:
     try:
         return revive(ModelConfig, values)
     except UsageError as error:
-        raise _odd("model", "sizes that can be", error) from None
+        raise _odd("model", "valid sizes", error) from None
 
 
 def _training(values: dict[str, Any], model: ModelConfig) -> Training:

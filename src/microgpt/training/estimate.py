@@ -35,9 +35,9 @@ def estimate(prepared: Prepared) -> str | None:
     seconds = max(operations / speed, least)
     if seconds < LONG:
         return None
-    pace = f"at the {speed / 1e9:,.0f} GFLOP/s that this machine is good for"
+    pace = f"at the {speed / 1e9:,.0f} GFLOP/s that this machine reaches"
     if seconds == least:
-        pace = f"since {request.engine} takes {floor * 1e6:.0f} µs or more for a step, however small"
+        pace = f"since {request.engine} takes {floor * 1e6:.0f} µs or more even for the smallest step"
     each = int(precision) // 8
     memory = state_bytes(model, each) + activation_bytes(model, each, request.settings.batch)
     told = f"{memory / 1e9:.1f} GB" if memory >= 1e8 else f"{max(1, round(memory / 1e6))} MB"

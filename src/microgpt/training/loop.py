@@ -175,7 +175,7 @@ def _chosen(session: Session, cut: Stop) -> Iterator[Record]:
         pace = "slower" if steps < first else "quicker"
         yield Note(f"this machine was {pace} than measured: {steps:,} steps instead of {first:,}.", steps < first)
     if session.worsening:
-        yield Note(f"the held-out loss rises for good: training ends after step {session.step:,}.")
+        yield Note(f"the held-out loss keeps rising: training ends after step {session.step:,}.")
     elif session.late:
         cut_short = session.step < SLACK * session.settings.steps
         yield Note(f"the time is up after step {session.step:,} of {session.settings.steps:,}.", warning=cut_short)

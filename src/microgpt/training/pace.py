@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 INTERVAL: Final = 0.2  # seconds between two looks
 GROWTH: Final = 8  # the first step of an engine may be much slower than the next
-MOST: Final = 1 << 16  # steps, whose sequences are in memory at once
+MOST_STEPS: Final = 1 << 16  # steps, whose sequences are in memory at once
 UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600}  # seconds
 
 
@@ -21,7 +21,7 @@ class Pace:
     def after(self, taken: int, seconds: float) -> "Pace":
         """The pace after a call that took so many steps in so many seconds."""
         fitting = int(taken * INTERVAL / max(seconds, 1e-9))
-        return Pace(max(1, min(fitting, self.steps * GROWTH, MOST)))
+        return Pace(max(1, min(fitting, self.steps * GROWTH, MOST_STEPS)))
 
     def until(self, step: int, steps: int, *everies: int) -> int:
         """Steps of the next call from `step`: never past the end, or past the next multiple of one of `everies`."""

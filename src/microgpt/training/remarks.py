@@ -44,8 +44,8 @@ def remarks(prepared: Prepared) -> list[Note]:
             Note(f"{counted(unseen, 'character')} of the held-out text never {occur} in the training text.", True)
         )
     if shared := data.held_out_in_training:
-        flatters = "so the held-out loss looks better than it is"
-        notes.append(Note(f"{shared:,} held-out lines are in the training text too, {flatters}.", True))
+        consequence = "so the held-out loss looks better than it is"
+        notes.append(Note(f"{shared:,} held-out lines are in the training text too, {consequence}.", True))
     return notes
 
 
@@ -96,7 +96,7 @@ def above_nothing(session: Session, loss: float, what: str, *, surely: bool = Fa
     uniform, usual = session.dataset.uniform, usual_rate(session.settings.emb)
     risen = loss > RISEN * max([uniform, *session.losses[:1]])
     if loss > uniform and (risen or not surely):
-        told = f"the {what}, {loss:.3f}, is above {uniform:.3f}, what a model that knows nothing scores: "
+        told = f"the {what}, {loss:.3f}, is above {uniform:.3f}, what guessing every token alike scores: "
         if what == HELD_OUT and session.losses and session.recent_loss < uniform / 2:
             by_heart = f"it knows its training text by heart ({LAST} {session.recent_loss:.3f})"
             told += f"{by_heart}; take fewer --steps, a smaller --emb, or more text."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Revived = TypeVar("Revived", bound="DataclassInstance")
 
 TEMPERATURE: Final = (
-    "Above 1 samples are wilder, below 1 tamer, at 0 the likeliest.  [default: 0.5, of running text 0.8]"
+    "Above 1 samples are wilder, below 1 tamer; 0 takes the likeliest token.  [default: 0.5, of running text 0.8]"
 )
 Order = Literal["shuffled", "fixed"]
 Select = Literal["last", "best"]
@@ -38,7 +38,7 @@ class Request:
 
     settings: Settings = field(default_factory=Settings)
     recipe: str = setting("default", "Named settings to begin with; flags override them.", group="recipe")
-    golden: bool = _text(False, "One random stream serves everything, as in the golden runs.", flag=False)
+    golden: bool = _text(False, "Use one random stream for everything, as the golden runs do.", flag=False)
     order: Order = _text(  # noqa: RUF009
         "shuffled", "Order of the documents.", choices=("shuffled", "fixed"), flag=False
     )
@@ -54,26 +54,26 @@ class Request:
     normalize: str = _text("nfc", "Unicode normalisation.", choices=NORMALIZATIONS)
     holdout: float = _text(0.1, "Share of the documents held out.", low=0, high=0.99)
     split_seed: int = _text(0, "Seed of the split.", low=0)
-    engine: str = _computing("auto", "What computes; `microgpt engines` lists them.", identity=True)
-    precision: str = _computing("auto", "Bits of a number.", choices=("auto", "32", "64", "bf16"), identity=True)
+    engine: str = _computing("auto", "Engine that computes; `microgpt engines` lists them.", identity=True)
+    precision: str = _computing("auto", "Bits of each number.", choices=("auto", "32", "64", "bf16"), identity=True)
     threads: int = _computing(1, "Threads of the engine.", low=1)
     device: str = _computing("cpu", "Device of the engine torch: cpu, cuda, cuda:N, mps, or auto for the best.")
     name: str = _place("", "Name of the run folder (default: date, time and text).")
     out: str = _place("runs", "Folder of the run folders.")
     save_every: int = _place(0, "Steps between saves (default: every few seconds).", low=0)
     keep: str = _place("", "Keep the weights of earlier steps: every:N.")
-    eval_every: int = _place(0, "Steps between held-out losses (default: at the end alone).", low=0)
+    eval_every: int = _place(0, "Steps between held-out losses (default: only at the end).", low=0)
     eval_documents: int = _selection(
-        0, "Held-out documents of an evaluation in mid-run (default: all).", low=0, since="0.1"
+        0, "Held-out documents in each evaluation during training (default: all).", low=0, since="0.1"
     )
     select: Select = _selection(  # noqa: RUF009
         "last",
-        "Weights to end with: of the last step, or of the best held-out loss.",
+        "Weights to keep at the end: those of the last step, or of the best held-out loss.",
         choices=("last", "best"),
         since="0.1",
     )
     patience: int = _selection(
-        0, "Held-out losses in a row that may be no better, before training ends.", low=0, since="0.1"
+        0, "Stop training after so many held-out losses in a row without improvement.", low=0, since="0.1"
     )
     samples: int = _place(20, "Samples to write at the end.", low=0, high=100_000)
     temperature: float | None = _place(None, TEMPERATURE, kind=float, low=0)
@@ -137,9 +137,7 @@ class Request:
                 raise CheckpointError(f"data: expected a list, found {type(data).__name__}; the file is damaged.")
             return revive(Request, request | {"data": tuple(data), "name": "", "out": ""})
         except (UsageError, OverflowError) as error:
-            raise CheckpointError(
-                f"expected settings that can be, found: {str(error)[:200]} The file is damaged."
-            ) from None
+            raise CheckpointError(f"expected valid settings, found: {str(error)[:200]} The file is damaged.") from None
 
 
 _PRIVATE: Final = ("name", "out")  # a folder knows its place; a checkpoint that is shared should not
@@ -163,7 +161,7 @@ FREE: Final = having("resume")  # where a run is kept, how often it is saved and
 BEFORE: Final = {  # what files meant that are older than a setting
     name: declared.metadata["before"] for name, declared in DECLARED.items() if declared.metadata["since"]
 }
-AXES: Final = having("axis")  # what a sweep may vary
+SWEEP_AXES: Final = having("axis")  # what a sweep may vary
 
 
 def revive(kind: type[Revived], values: object) -> Revived:

@@ -23,7 +23,7 @@ from microgpt.training.session import Observer, Past, Session, Stop, never
 from microgpt.training.stopwatch import SECONDS, Stopwatch
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
 
-LONGEST: Final = 1e15  # seconds
+MOST_SECONDS: Final = 1e15  # seconds
 
 
 def resume(
@@ -154,7 +154,7 @@ def _past(folder: RunFolder, rows: Rows, step: int, origin: Path) -> Past:
 
 def _is_time(value: object) -> bool:
     """Whether a value of a report that anyone may have edited is a number of seconds."""
-    return isinstance(value, int | float) and 0 <= value < LONGEST
+    return isinstance(value, int | float) and 0 <= value < MOST_SECONDS
 
 
 def _note(run: Path, before: Training, prepared: Prepared, in_place: bool) -> Note:
@@ -172,7 +172,7 @@ def _recovered(folder: RunFolder, step: int, rows: int, broken_off: int) -> Iter
         yield Note(f"{folder.path}: {broken_off} unfinished write(s) of a save that was cut short were removed.")
     if rows != step:
         table = folder.path / LOSSES.file if folder.path.is_dir() else folder.path
-        message = f"{table}: expected {step:,} steps, found {rows:,}; the others' losses are lost."
+        message = f"{table}: expected {step:,} steps, found {rows:,}; the other losses are lost."
         yield Note(message, warning=True)
 
 

@@ -19,14 +19,14 @@ from microgpt import files, locks, untrusted
 from microgpt.errors import CheckpointError, file_faults
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
-from microgpt.training.tables import EVALUATIONS, LOSSES, Rows, Table
+from microgpt.training.tables import EVALUATIONS, LOSSES, Rows, StepTable
 
 WEIGHTS: Final = "weights.safetensors"
 BEST: Final = "best.safetensors"
 REPORT: Final = "run.json"
-SAMPLES: Final = "samples.txt"
+SAMPLES_FILE: Final = "samples.txt"
 HISTORY: Final = "history"
-OWN: Final = (WEIGHTS, BEST, REPORT, SAMPLES, LOSSES.file, EVALUATIONS.file)  # files of a run, besides its history
+OWN: Final = (WEIGHTS, BEST, REPORT, SAMPLES_FILE, LOSSES.file, EVALUATIONS.file)  # files of a run, besides its history
 REPORT_LIMIT: Final = 8 << 20  # bytes: all but the samples needs a thousandth of it
 REPORT_VALUES: Final = 20_000
 
@@ -47,7 +47,7 @@ class RunFolder:
     def weights(self) -> Path:
         return self.path / WEIGHTS
 
-    def append(self, table: Table, rows: bytes) -> None:
+    def append(self, table: StepTable, rows: bytes) -> None:
         """Add rows to a table, before the commit that they belong to. Raises `EnvironmentFault`."""
         if rows:
             files.append(self.path / table.file, rows)
@@ -80,7 +80,7 @@ class RunFolder:
         """One sample a line; samples of several lines have a blank line between them."""
         between = "\n\n" if any("\n" in sample for sample in samples) else "\n"
         text = between.join(samples) + "\n" if samples else ""
-        files.replace(self.path / SAMPLES, text.encode("utf-8", "replace"))
+        files.replace(self.path / SAMPLES_FILE, text.encode("utf-8", "replace"))
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         samples = report.get("samples") or ()

@@ -14,12 +14,12 @@ from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines.contract import Runner
 from microgpt.errors import DataError, DivergedError, UsageError
-from microgpt.model.settings import MOST, flag, plain, shown
+from microgpt.model.settings import LARGEST_NUMBER, flag, plain, shown
 from microgpt.model.state import SAMPLES_STREAM
 
 TRIES: Final = 100  # for each sample that must be new, before giving up
 MOST_SAMPLES: Final = 100_000  # of one call: they are kept until the last is written
-LONGEST: Final = 1_000_000  # characters of one of them
+LONGEST_SAMPLE: Final = 1_000_000  # characters of one of them
 BLANK: Final = 0.25  # share of samples without a character to see that is worth a word
 
 
@@ -41,7 +41,11 @@ class Sampling:
         asked = self.temperature
         if asked is not None and (type(asked) is not float or not 0 <= asked < float("inf")):
             raise UsageError(f"--temperature must be a number of 0 or more, found {shown(asked)}; 0.5 is usual.")
-        for name, low, high in (("count", 0, MOST_SAMPLES), ("top_k", 0, MOST), ("length", 1, LONGEST)):
+        for name, low, high in (
+            ("count", 0, MOST_SAMPLES),
+            ("top_k", 0, LARGEST_NUMBER),
+            ("length", 1, LONGEST_SAMPLE),
+        ):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise UsageError(f"{flag(name)} must be a whole number from {low} to {high:,}, found {shown(value)}.")

@@ -19,7 +19,7 @@ Rows = NDArray[np.float64]  # (rows, columns)
 
 
 @dataclass(frozen=True)
-class Table:
+class StepTable:
     """A kind of table: its file and its columns, of which the first is the step."""
 
     file: str
@@ -72,5 +72,5 @@ class Table:
         return row if sound else []
 
 
-LOSSES: Final = Table("losses.csv", ("step", "loss", "lr"))
-EVALUATIONS: Final = Table("evaluations.csv", ("step", "loss", "se"))
+LOSSES: Final = StepTable("losses.csv", ("step", "loss", "lr"))
+EVALUATIONS: Final = StepTable("evaluations.csv", ("step", "loss", "se"))

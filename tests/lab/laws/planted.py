@@ -3,10 +3,10 @@
 import numpy as np
 
 from microgpt.lab.laws.points import Points
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 
 
-def drawn(plan: Plan | None = None, seed: int = 0, scatter: float = 0.005) -> Points:
+def drawn(plan: Simulated | None = None, seed: int = 0, scatter: float = 0.005) -> Points:
     """The design of a plan with losses that scatter so many nats."""
-    design = (plan or Plan()).design
+    design = (plan or Simulated()).design
     return design.with_loss(design.loss + np.random.default_rng(seed).normal(0, scatter, len(design)))

@@ -13,7 +13,7 @@ from microgpt.lab.laws.form import FORMS, inputs
 from microgpt.lab.laws.points import Points, points
 from microgpt.lab.laws.predict import in_range, predict
 from microgpt.lab.laws.scatter import leverage, scatter_of
-from microgpt.lab.laws.simulate import Plan, summary, trial_of, trials
+from microgpt.lab.laws.simulate import Simulated, summary, trial_of, trials
 from microgpt.lab.laws.summary import in_words
 from tests.lab.laws.planted import drawn
 
@@ -24,7 +24,7 @@ POINTS = Path(__file__).parents[2] / "fixtures" / "chinchilla_points.csv"
 
 def test_the_truth_is_mostly_inside() -> None:
     """The short form of bench/laws.py, which does 200: an honest 90 % interval holds fewer than 6 of 10 once in 600."""
-    plan = Plan()
+    plan = Simulated()
     told = summary(list(trials(plan, 10, 60)), plan, 0.9)
     for row in told["rows"]:
         assert row["covered"] >= 6, row
@@ -33,20 +33,20 @@ def test_the_truth_is_mostly_inside() -> None:
 
 
 def test_a_simulation_is_the_same_whatever_others_there_are() -> None:
-    plan = Plan(3, 3, 3)
+    plan = Simulated(3, 3, 3)
     assert list(trials(plan, 3, 100))[2] == trial_of(plan, 2, 100)
 
 
 def test_more_seeds_give_narrower_intervals() -> None:
     widths = []
     for seeds in (2, 18):
-        spans = intervals(bootstrap(fit(FULL, drawn(Plan(5, 5, seeds), seed=1)), 300))
+        spans = intervals(bootstrap(fit(FULL, drawn(Simulated(5, 5, seeds), seed=1)), 300))
         widths.append(spans["alpha"][1] - spans["alpha"][0])
     assert 2 < widths[0] / widths[1] < 4.5  # three times, by the square root of nine
 
 
 def test_the_scatter_of_runs_is_found_and_how_it_grows() -> None:
-    plan = Plan(6, 5, 8)
+    plan = Simulated(6, 5, 8)
     even = scatter_of(fit(FULL, drawn(plan)))
     assert even.scale == pytest.approx(0.005, rel=0.15)
     assert abs(even.power) < 0.4
@@ -56,7 +56,7 @@ def test_the_scatter_of_runs_is_found_and_how_it_grows() -> None:
 
 
 def test_a_law_that_misses_its_cells_is_told_from_seeds() -> None:
-    plan = Plan(6, 5, 4)
+    plan = Simulated(6, 5, 4)
     found = drawn(plan)
     wrong = np.random.default_rng(5).normal(0, 0.02, int(found.cells.max()) + 1)[found.cells]
     clean, missed = (fit(FULL, points_) for points_ in (found, found.with_loss(found.loss + wrong)))
@@ -69,7 +69,7 @@ def test_a_law_that_misses_its_cells_is_told_from_seeds() -> None:
 
 
 def test_the_draws_come_again_by_their_seed() -> None:
-    law = fit(FULL, drawn(Plan(4, 4, 2)))
+    law = fit(FULL, drawn(Simulated(4, 4, 2)))
     assert (bootstrap(law, 50, seed=3).theta == bootstrap(law, 50, seed=3).theta).all()
     assert (bootstrap(law, 50, seed=3).theta != bootstrap(law, 50, seed=4).theta).any()
 
@@ -100,7 +100,7 @@ def test_backtests_fit_the_smaller_and_predict_the_larger() -> None:
 
 def test_misfit_beyond_the_runs_widens_a_prediction() -> None:
     """Losses that bend away from the law at high compute: backtests see it, and the interval says so."""
-    plan = Plan()
+    plan = Simulated()
     found = drawn(plan)
     work = np.log(found.params * found.tokens)
     bent = found.with_loss(found.loss + 0.002 * np.maximum(work - np.median(work), 0) ** 2)
@@ -163,7 +163,7 @@ def test_a_half_of_the_published_points_holds_the_other_half() -> None:
 
 def test_a_draw_that_lost_a_level_is_drawn_again() -> None:
     """Nine runs of three sizes: one draw in twelve has two sizes, and no exponent."""
-    law = fit(FULL, drawn(Plan(3, 3, 1)))
+    law = fit(FULL, drawn(Simulated(3, 3, 1)))
     counts = draw_runs(law, 300, np.random.default_rng(0))
     assert (counts.sum(axis=1) == 9).all()
     for axis in (law.points.params, law.points.tokens):
@@ -171,7 +171,7 @@ def test_a_draw_that_lost_a_level_is_drawn_again() -> None:
 
 
 def test_whole_cells_are_drawn_where_the_law_misses_them() -> None:
-    law = fit(FULL, drawn(Plan(4, 4, 3)))
+    law = fit(FULL, drawn(Simulated(4, 4, 3)))
     counts = draw_runs(law, 50, np.random.default_rng(0), cells=True)
     for cell in range(16):
         assert (np.ptp(counts[:, law.points.cells == cell], axis=1) == 0).all()
@@ -179,7 +179,7 @@ def test_whole_cells_are_drawn_where_the_law_misses_them() -> None:
 
 def test_a_few_double_cells_are_no_measure_of_a_seed() -> None:
     """Two pairs of runs that agree by chance said that seeds scatter a hundredth of what all residuals show."""
-    found = drawn(Plan(5, 5, 1))
+    found = drawn(Simulated(5, 5, 1))
     pairs = found.take([*range(25), 3, 17])
     pairs.loss[25:] += 1e-5
     scatter = scatter_of(fit(FULL, pairs))
@@ -189,7 +189,9 @@ def test_a_few_double_cells_are_no_measure_of_a_seed() -> None:
 
 def test_a_floor_that_ran_to_zero_is_not_certain() -> None:
     """Planted at 1.40, with an exponent of 0.138: these runs are fitted best without a floor."""
-    plan = Plan(9, 9, 1, (1e6, 1e8), (1e8, 1e10), {"E": 1.4, "A": 12.0, "B": 800.0, "alpha": 0.138, "beta": 0.35}, 0.1)
+    plan = Simulated(
+        9, 9, 1, (1e6, 1e8), (1e8, 1e10), {"E": 1.4, "A": 12.0, "B": 800.0, "alpha": 0.138, "beta": 0.35}, 0.1
+    )
     noise = np.random.default_rng([0, 18]).normal(0, plan.scatter, 81)
     law = fit(FULL, plan.design.with_loss(plan.design.loss + noise))
     assert law.values["E"] < 1e-6
@@ -212,7 +214,7 @@ def test_a_law_with_another_floor_agrees_in_the_middle() -> None:
 def test_an_estimate_is_inside_of_its_interval_and_a_bound_far_away_is_none() -> None:
     assert interval(5.0, np.full(100, 6.0), 100)[0] == 5.0
     assert interval(5.0, np.full(100, 4.0), 100)[1] == 5.0
-    law = fit(FULL, drawn(Plan(4, 4, 1)))
+    law = fit(FULL, drawn(Simulated(4, 4, 1)))
     theta = np.tile(law.theta, (100, 1))
     theta[:30, 1] += 20
     low, high = intervals(Ensemble(law, scatter_of(law), theta, np.empty((100, 0))))["A"]

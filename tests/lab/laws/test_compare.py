@@ -15,9 +15,9 @@ from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import Points, points
 from microgpt.lab.laws.scatter import scatter_of
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.summary import Fitting
-from microgpt.lab.laws.table import Table
+from microgpt.lab.laws.table import RunTable
 from tests.lab.laws.planted import drawn
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
@@ -33,8 +33,8 @@ PARAMETERS = {  # theta about zero
 
 def of(name: str, theta: list[float]) -> Fit:
     """A law that is known, on the design of a plan whose texts have 3 million tokens."""
-    runs = replace(drawn(Plan(4, 4, 1)), unique=np.full(16, 3e6))
-    return replace(fit(FULL, drawn(Plan(4, 4, 1))), form=FORMS[name], theta=np.array(theta), points=runs)
+    runs = replace(drawn(Simulated(4, 4, 1)), unique=np.full(16, 3e6))
+    return replace(fit(FULL, drawn(Simulated(4, 4, 1))), form=FORMS[name], theta=np.array(theta), points=runs)
 
 
 @pytest.mark.parametrize("name", list(PARAMETERS))
@@ -60,10 +60,10 @@ def test_a_law_in_compute_is_turned_about_and_what_has_no_such_loss_costs_infini
     assert np.isinf(least_cost(texts_end, texts_end.theta[None, :], float(longest[0]) - 0.02)[0][0])
 
 
-def plans(times: float = 2.0) -> tuple[Plan, Plan]:
+def plans(times: float = 2.0) -> tuple[Simulated, Simulated]:
     """Two recipes, of which the second needs so many times the tokens of the first for the same loss."""
-    law = dict(Plan().law)
-    return Plan(4, 4, 2), Plan(4, 4, 2, law=law | {"B": law["B"] * times ** law["beta"]})
+    law = dict(Simulated().law)
+    return Simulated(4, 4, 2), Simulated(4, 4, 2, law=law | {"B": law["B"] * times ** law["beta"]})
 
 
 def test_the_ratio_is_that_of_the_tokens_needed_and_turns_about_with_the_sides() -> None:
@@ -88,8 +88,8 @@ def test_a_bound_is_not_determined_where_many_draws_never_reach_the_loss() -> No
     assert ratio(one, replace(other, theta=floors), 3.0, 0.9)[1] == (-np.inf, np.inf)
 
 
-def table(found: Points) -> Table:
-    return Table(found, "runs", {"all": found.params})
+def table(found: Points) -> RunTable:
+    return RunTable(found, "runs", {"all": found.params})
 
 
 @pytest.mark.long
@@ -139,7 +139,7 @@ def test_where_one_of_the_laws_misses_cells_whole_cells_are_drawn_of_both(monkey
 
 
 def test_a_design_that_carries_no_law_is_named() -> None:
-    one = drawn(Plan(4, 4, 1))
+    one = drawn(Simulated(4, 4, 1))
     few = one.take([0, 1])
     with pytest.raises(DataError, match="B: A law needs 3 sizes or more"):
         both([table(one), table(few)], keys(one, few, [[""] * 16, [""] * 2]), Fitting(draws=100))

@@ -11,9 +11,9 @@ from microgpt.lab.laws.csv_file import Columns, read_csv
 from microgpt.lab.laws.doubts import check_design, of_length
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import Points, points
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.summary import Fitting, Law, compare, law
-from microgpt.lab.laws.table import Table
+from microgpt.lab.laws.table import RunTable
 from tests.lab.laws.planted import drawn
 
 pytest.importorskip("scipy")
@@ -21,7 +21,7 @@ FULL = FORMS["full"]
 
 
 def fitted(found: Points, form: str = "full", **counts: np.ndarray) -> Law:
-    return law(Table(found, "planted", counts), Fitting(FORMS[form], 100))
+    return law(RunTable(found, "planted", counts), Fitting(FORMS[form], 100))
 
 
 def warned(found: Points, **counts: np.ndarray) -> str:
@@ -34,16 +34,16 @@ def test_a_sound_study_has_no_warning() -> None:
 
 
 def test_too_few_levels_are_refused_with_what_to_add() -> None:
-    narrow = drawn(Plan(2, 5, 3, params=(1e5, 1e6)))
+    narrow = drawn(Simulated(2, 5, 3, params=(1e5, 1e6)))
     said = r"found 2; add runs of about 1e\+07 params, each with the tokens of those there are \(1e\+05 to 1e\+08\), or"
     with pytest.raises(DataError, match=f"3 sizes or more .* {said}"):
         check_design(FULL, narrow)
-    single = drawn(Plan(5, 1, 3))
+    single = drawn(Simulated(5, 1, 3))
     with pytest.raises(DataError, match=r"3 lengths or more .* found 1; add runs of about 4e\+05 and 1.6e\+06 tokens"):
         check_design(FULL, single)
     with pytest.raises(DataError, match=r"3 costs or more .* found 1; add runs of about .* flop, or"):
         check_design(FORMS["compute"], points([1e3] * 6, [1e5] * 6, [2] * 6))
-    check_design(FORMS["params"], drawn(Plan(5, 1, 3)))
+    check_design(FORMS["params"], drawn(Simulated(5, 1, 3)))
 
 
 def test_more_runs_than_memory_holds_are_refused() -> None:
@@ -52,7 +52,7 @@ def test_more_runs_than_memory_holds_are_refused() -> None:
 
 
 def test_an_l_shaped_design_is_refused_and_the_crossed_sweep_named() -> None:
-    whole = drawn(Plan(5, 5, 3))
+    whole = drawn(Simulated(5, 5, 3))
     corner = whole.take((whole.params == whole.params.min()) | (whole.tokens == whole.tokens[12]))
     with pytest.raises(DataError, match=r"L-shaped.*add (.*) at the least, or take `microgpt sweep laws`") as told:
         check_design(FULL, corner)
@@ -64,7 +64,7 @@ def test_an_l_shaped_design_is_refused_and_the_crossed_sweep_named() -> None:
 
 
 def test_few_levels_and_narrow_ranges_are_told() -> None:
-    said = warned(drawn(Plan(3, 4, 3, params=(1e4, 8e4))))
+    said = warned(drawn(Simulated(3, 4, 3, params=(1e4, 8e4))))
     assert "Only 3 sizes" in said
     assert "The sizes span only 8.0 times" in said
 
@@ -96,7 +96,7 @@ def test_an_outlier_that_moves_an_exponent_is_named() -> None:
 
 
 def test_a_loss_below_the_floor_is_told() -> None:
-    found = drawn(Plan(6, 5, 3, law={"E": 2.0, "A": 50.0, "B": 200.0, "alpha": 0.8, "beta": 0.8}))
+    found = drawn(Simulated(6, 5, 3, law={"E": 2.0, "A": 50.0, "B": 200.0, "alpha": 0.8, "beta": 0.8}))
     loss = found.loss.copy()
     loss[-1] = 1.5
     assert "below the fitted floor" in warned(found.with_loss(loss))
@@ -104,8 +104,8 @@ def test_a_loss_below_the_floor_is_told() -> None:
 
 def test_parameters_counted_another_way_are_told_when_alpha_moves() -> None:
     found = drawn()
-    assert "say which one you mean" in warned(found, all=found.params, body=found.params - 900)
-    assert "say which one you mean" not in warned(found, all=found.params, body=found.params * 0.9)
+    assert "choose one with --count" in warned(found, all=found.params, body=found.params - 900)
+    assert "choose one with --count" not in warned(found, all=found.params, body=found.params * 0.9)
 
 
 def test_an_axis_without_effect_is_told() -> None:
@@ -115,7 +115,7 @@ def test_an_axis_without_effect_is_told() -> None:
 
 
 def test_forms_are_compared_on_the_same_larger_runs() -> None:
-    rows = {row["form"]: row["backtest_error"] for row in compare(Table(drawn(), "planted"))}
+    rows = {row["form"]: row["backtest_error"] for row in compare(RunTable(drawn(), "planted"))}
     assert list(rows) == ["full", "joint", "no-floor", "params", "tokens"]
     assert rows["full"] < rows["no-floor"] < rows["params"]
 
@@ -132,7 +132,7 @@ def test_the_json_has_what_the_contract_names() -> None:
 
 def test_a_law_that_bends_is_told_though_nothing_repeats() -> None:
     """A curve of 1 % across the design, a run scattering by 0.1 %: residuals alone say so."""
-    plan = Plan(6, 5, 1)
+    plan = Simulated(6, 5, 1)
     found, noise = plan.design, np.random.default_rng(0).normal(0, 0.002, 30)
     work = np.log(found.params * found.tokens)
     curve = 0.005 * ((work - work.mean()) / work.std()) ** 2
@@ -141,7 +141,7 @@ def test_a_law_that_bends_is_told_though_nothing_repeats() -> None:
 
 
 def test_a_loss_that_rises_is_no_exponent_near_zero() -> None:
-    found = drawn(Plan(5, 5, 3))
+    found = drawn(Simulated(5, 5, 3))
     risen = found.with_loss(found.loss + 0.05 * np.log(found.tokens / 1e5))
     said = warned(risen.with_loss(2 + 50 / found.params**0.35 + 0.05 * np.log(found.tokens / 1e5)))
     assert "the loss rises with tokens" in said
@@ -149,8 +149,8 @@ def test_a_loss_that_rises_is_no_exponent_near_zero() -> None:
 
 
 def test_a_floor_that_ran_to_zero_is_told() -> None:
-    flat = drawn(Plan(5, 5, 3, law={"E": 1e-9, "A": 5.0, "B": 4.0, "alpha": 0.1, "beta": 0.1}))
-    assert "The floor E ran to zero" in warned(flat)
+    flat = drawn(Simulated(5, 5, 3, law={"E": 1e-9, "A": 5.0, "B": 4.0, "alpha": 0.1, "beta": 0.1}))
+    assert "The floor E fell to zero" in warned(flat)
 
 
 def test_runs_that_no_law_fits_end_in_warnings_of_ours_alone() -> None:
@@ -159,7 +159,7 @@ def test_runs_that_no_law_fits_end_in_warnings_of_ours_alone() -> None:
     theta = np.array([[800.0, 900.0, 1.0, -800.0, 900.0]])
     with np.errstate(over="raise"):
         assert np.isfinite(form.natural(theta)["A"]).all()
-        assert np.isfinite(form.loss(theta, drawn(Plan(3, 3, 1)))).all()
+        assert np.isfinite(form.loss(theta, drawn(Simulated(3, 3, 1)))).all()
 
 
 def test_losses_exactly_on_a_law_are_no_fault() -> None:

@@ -13,7 +13,7 @@ from microgpt.lab.laws.fit import check_moved, fit, fit_part, starts
 from microgpt.lab.laws.form import FORMS, inputs
 from microgpt.lab.laws.lbfgs import objective
 from microgpt.lab.laws.points import points
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.solve import DELTA, huber, solve
 from tests.lab.laws.planted import drawn
 
@@ -23,7 +23,7 @@ POINTS = Path(__file__).parents[2] / "fixtures" / "chinchilla_points.csv"
 @settings(max_examples=15, deadline=None)
 @given(st.floats(0.5, 3), st.floats(10, 500), st.floats(10, 2000), st.floats(0.2, 0.7), st.floats(0.2, 0.7))
 def test_a_law_without_scatter_is_found_exactly(E: float, A: float, B: float, alpha: float, beta: float) -> None:
-    plan = Plan(5, 5, 1, law={"E": E, "A": A, "B": B, "alpha": alpha, "beta": beta})
+    plan = Simulated(5, 5, 1, law={"E": E, "A": A, "B": B, "alpha": alpha, "beta": beta})
     found = fit(FORMS["full"], plan.design)
     assert found.values == pytest.approx(plan.law, rel=1e-4)
 
@@ -88,7 +88,7 @@ def test_many_fits_at_once_are_those_one_by_one() -> None:
 
 
 def test_a_point_of_weight_two_is_a_point_that_stands_there_twice() -> None:
-    found, law = drawn(Plan(4, 4, 2)), FORMS["full"]
+    found, law = drawn(Simulated(4, 4, 2)), FORMS["full"]
     start, counts = starts(law, found)[[100]], np.ones((1, len(found)))
     counts[0, 3], counts[0, 7] = 2, 0
     twice = found.take([0, 1, 2, 3, 3, 4, 5, 6, *range(8, len(found))])
@@ -111,7 +111,7 @@ def test_what_can_not_be_fitted_is_refused_in_a_line() -> None:
     with pytest.raises(DataError, match="6 runs or more, found 2"):
         fit(FORMS["full"], points([1e3, 1e4], [1e5, 1e6], [3.0, 2.0]))
     with pytest.raises(DataError, match="All 90 losses are 2"):
-        fit(FORMS["full"], Plan().design.with_loss(np.full(90, 2.0)))
+        fit(FORMS["full"], Simulated().design.with_loss(np.full(90, 2.0)))
     with pytest.raises(DataError, match="returned its start"):
         check_moved(np.ones(5), np.ones(5))
     with pytest.raises(DataError, match="loss: expected positive finite numbers, found -1"):

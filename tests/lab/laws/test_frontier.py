@@ -16,7 +16,7 @@ from microgpt.lab.laws.isoflop import by_isoflop
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.price import price
 from microgpt.lab.laws.recipe import heads, recipe
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.table import table
 from microgpt.lab.simulate import Design, Law, Noise, simulate
 from microgpt.model.ledger import params
@@ -26,7 +26,7 @@ from tests.lab.laws.planted import drawn
 pytest.importorskip("scipy")
 
 
-def best_by_formula(plan: Plan, budget: float) -> float:
+def best_by_formula(plan: Simulated, budget: float) -> float:
     """N of Hoffmann et al. 2022, equation 4, for 6 N D FLOP."""
     law = plan.law
     both = law["alpha"] + law["beta"]
@@ -36,7 +36,7 @@ def best_by_formula(plan: Plan, budget: float) -> float:
 
 @pytest.mark.parametrize("budget", [1e11, 1e13, 1e15])
 def test_the_law_gives_the_size_of_the_formula(budget: float) -> None:
-    plan = Plan(seeds=1)
+    plan = Simulated(seeds=1)
     found = bootstrap(fit(FORMS["full"], drawn(plan, scatter=1e-6)), 50)
     row = frontier(found, price(found.fit.points), budget)[0]
     assert row.params == pytest.approx(best_by_formula(plan, budget), rel=1e-3)
@@ -44,7 +44,7 @@ def test_the_law_gives_the_size_of_the_formula(budget: float) -> None:
 
 
 def test_three_methods_agree_on_a_law_and_their_intervals_hold_the_truth() -> None:
-    plan = Plan(7, 7, 3)
+    plan = Simulated(7, 7, 3)
     found = bootstrap(fit(FORMS["full"], drawn(plan)), 300)
     rows = frontier(found, price(found.fit.points), 1e13)
     truth = best_by_formula(plan, 1e13)
@@ -56,7 +56,7 @@ def test_three_methods_agree_on_a_law_and_their_intervals_hold_the_truth() -> No
 
 
 def test_exponents_of_size_and_length_hold_those_of_the_law() -> None:
-    found = bootstrap(fit(FORMS["full"], drawn(Plan(7, 7, 3), seed=1)), 300)
+    found = bootstrap(fit(FORMS["full"], drawn(Simulated(7, 7, 3), seed=1)), 300)
     rows = frontier(found, price(found.fit.points), 1e13)
     for row in rows:
         assert row.size_exponent + row.length_exponent == pytest.approx(1)
@@ -82,22 +82,24 @@ def test_slices_are_read_as_they_were_measured() -> None:
     design = Case("", 0).design
     cost = design.flop * np.resize([0.95, 1.05, 1.0], len(design))
     beside = points(design.params, cost / 6 / design.params, design.loss)
-    beside = beside.with_loss(FORMS["full"].loss(Plan().theta, beside))
+    beside = beside.with_loss(FORMS["full"].loss(Simulated().theta, beside))
     found = slices(fit(FORMS["full"], beside), price(beside))
     assert [round(float(np.exp(one.cost)) / budget, 1) for one, budget in zip(found, BUDGETS, strict=True)] == [1] * 6
     one = found[2]
     at = points(np.exp(one.sizes), np.exp(one.cost - one.sizes) / 6, np.ones(7))
-    assert one.heights(np.log(beside.loss)) == pytest.approx(np.log(FORMS["full"].loss(Plan().theta, at)), abs=1e-6)
+    assert one.heights(np.log(beside.loss)) == pytest.approx(
+        np.log(FORMS["full"].loss(Simulated().theta, at)), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
         ((3e9, 2.5e9, 4e9, 0.5, None), "by law and 3,000,000,000 by isoflop, a factor of 3, and"),
-        ((3e9, None, None, 0.5, None), "Two methods part"),
+        ((3e9, None, None, 0.5, None), "Two methods disagree"),
         ((3e9, 0.5e9, 9e9, 0.5, None), "a factor of 3, which their wide intervals allow"),
         ((1.1e9, 1e9, 1.2e9, 0.6, (0.55, 0.65)), "powers 0.50 and 0.60"),
-        ((1.5e9, None, None, 0.7, None), "Two methods part"),
+        ((1.5e9, None, None, 0.7, None), "Two methods disagree"),
         ((1.5e9, None, None, 0.55, None), ""),
         ((None, None, None, None, None), ""),
     ],
@@ -122,7 +124,7 @@ def test_intervals_of_bottoms_and_of_the_best_hold_the_truth(case: Case) -> None
 
 
 def test_a_method_that_lacks_runs_says_nothing() -> None:
-    plan = Plan(3, 3, 3, tokens=(1e7, 1e8))  # so long that the largest size is always best
+    plan = Simulated(3, 3, 3, tokens=(1e7, 1e8))  # so long that the largest size is always best
     found = bootstrap(fit(FORMS["full"], drawn(plan)), 50)
     rows = {row.method: row for row in frontier(found, price(found.fit.points), 1e15)}
     assert rows["law"].params is not None

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from microgpt.cli.app import run
 from microgpt.errors import DataError
 from microgpt.lab.laws.csv_file import Columns, Reading, read_csv, read_groups
-from microgpt.lab.laws.table import Table
+from microgpt.lab.laws.table import RunTable
 
 COLUMNS = Columns()
 HEADER = "params,tokens,loss\n"
 
 
-def read(folder: Path, text: str | bytes, columns: Columns = COLUMNS, **how: object) -> Table:
+def read(folder: Path, text: str | bytes, columns: Columns = COLUMNS, **how: object) -> RunTable:
     path = folder / "runs.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_csv(path, columns, reading=Reading(**how))  # type: ignore[arg-type]
 
 
-def rows(found: Table) -> list[tuple[float, ...]]:
+def rows(found: RunTable) -> list[tuple[float, ...]]:
     points = found.points
     return list(zip(points.params.tolist(), points.tokens.tolist(), points.loss.tolist(), strict=True))
 
@@ -112,7 +112,7 @@ def test_rows_without_a_number_are_named_and_left_out_or_refused(tmp_path: Path)
 
 
 def test_weights_of_zero_leave_runs_out_and_those_too_far_apart_are_refused(tmp_path: Path) -> None:
-    def weighed(*weights: str) -> Table:
+    def weighed(*weights: str) -> RunTable:
         text = "params,tokens,loss,w\n" + "".join(f"{10 * n},{1000 * n},3,{w}\n" for n, w in enumerate(weights, 1))
         return read(tmp_path, text, Columns(tokens="tokens", weights="w"))
 
@@ -136,7 +136,7 @@ def test_weights_of_zero_leave_runs_out_and_those_too_far_apart_are_refused(tmp_
 
 def test_units_that_cannot_be_are_asked_about(tmp_path: Path) -> None:
     (asked,) = read(tmp_path, HEADER + "1e8,7,3\n2e8,300,2\n").notes
-    assert asked.startswith("Column 'tokens' gives 7 to 300 tokens a run, which can't be: are they thousands")
+    assert asked.startswith("Column 'tokens' gives 7 to 300 tokens a run, which is impossible: are they thousands")
     (asked,) = read(tmp_path, HEADER + "0.1,7e9,3\n7,9e9,2\n").notes
     assert "Column 'params' gives 0.1 to 7 parameters" in asked
     (asked,) = read(tmp_path, HEADER + "1e8,7e9,30\n2e8,3e9,22\n").notes

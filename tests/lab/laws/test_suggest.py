@@ -17,7 +17,7 @@ from microgpt.lab.laws.next_sweep import sweep_file, trainable
 from microgpt.lab.laws.optimal import Cells, Judge, Limits
 from microgpt.lab.laws.points import Points, joined, points
 from microgpt.lab.laws.price import price
-from microgpt.lab.laws.simulate import Plan
+from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.suggest import Suggestion, candidates, grid, suggest
 from microgpt.lab.laws.table import table
 from microgpt.lab.laws.targets import Target, best_size, judged, loss_at, number
@@ -33,7 +33,7 @@ NO_MISFIT = Backtest(np.zeros(0), np.zeros(0), np.zeros(0), 0)
 
 
 def known(form: str = "full", found: Points | None = None) -> Ensemble:
-    return bootstrap(fit(FORMS[form], drawn(Plan(4, 4, 1)) if found is None else found), 100)
+    return bootstrap(fit(FORMS[form], drawn(Simulated(4, 4, 1)) if found is None else found), 100)
 
 
 def made(found: Ensemble, target: Target, limits: Limits) -> Suggestion:
@@ -87,7 +87,7 @@ def test_repeats_of_a_cell_tell_little_where_the_law_misses_cells() -> None:
 
 
 def test_the_exponent_of_one_axis_is_known_best_from_its_ends() -> None:
-    design = Plan(4, 4, 1).design
+    design = Simulated(4, 4, 1).design
     noise = np.random.default_rng(0).normal(0, 0.005, len(design))
     found = known("params-no-floor", design.with_loss(2.5 * design.params**-0.02 + noise))  # nearly even in logarithms
     cost, limits = price(found.fit.points), Limits(1e16, runs=8, seeds=1)
@@ -116,7 +116,7 @@ def test_limits_are_kept_and_a_larger_cost_tells_no_less() -> None:
 
 
 def test_what_there_is_is_counted_and_a_text_is_not_read_for_ever() -> None:
-    few = replace(drawn(Plan(4, 4, 2)), unique=np.full(32, 5e6))
+    few = replace(drawn(Simulated(4, 4, 2)), unique=np.full(32, 5e6))
     found = known(found=few)
     cells = candidates(found, price(few), Limits(1e18))
     assert (cells.there > 0).sum() == 16

@@ -31,8 +31,8 @@ from microgpt.model.state import State
 DTYPES: dict[str, np.dtype[Any]] = {"32": np.dtype(np.float32), "64": np.dtype(np.float64)}
 
 
-class Moment(NamedTuple):
-    """A state in native form. A step writes the next moment into spare memory, and one assignment makes it the
+class Snapshot(NamedTuple):
+    """A state in native form. A step writes the next snapshot into spare memory, and one assignment makes it the
     present one: a step is whole or not done, whatever interrupts it."""
 
     numbers: Array  # (3, params): weights, Adam's m, Adam's v
@@ -40,8 +40,8 @@ class Moment(NamedTuple):
     step: int
 
 
-def moment(model: ModelConfig, numbers: Array, step: int) -> Moment:
-    return Moment(numbers, matrices(model, numbers[0]), step)
+def snapshot(model: ModelConfig, numbers: Array, step: int) -> Snapshot:
+    return Snapshot(numbers, matrices(model, numbers[0]), step)
 
 
 class ArrayRunner:
@@ -54,8 +54,8 @@ class ArrayRunner:
         self._cached: list[int] = []
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it
             numbers = np.stack([state.weights, state.adam_m, state.adam_v]).astype(self._dtype)
-        now, spare = moment(self._model, numbers, state.step), moment(self._model, numbers.copy(), 0)
-        self._moments = now, spare
+        now, spare = snapshot(self._model, numbers, state.step), snapshot(self._model, numbers.copy(), 0)
+        self._snapshots = now, spare
         self._gradient = np.zeros(params(self._model), self._dtype)
         self._partial = np.zeros_like(self._gradient)  # of one padded batch, where a batch needs several
         self._gradients, self._partials = matrices(self._model, self._gradient), matrices(self._model, self._partial)
@@ -71,12 +71,12 @@ class ArrayRunner:
                 after = self._updated(lr)
                 if not (math.isfinite(loss) and np.isfinite(after.numbers).all()):
                     break
-                self._moments = after, self._moments[0]
+                self._snapshots = after, self._snapshots[0]
                 losses.append(loss)
         return np.array(losses, np.float64)
 
     def state(self) -> State:
-        numbers, _, step = self._moments[0]
+        numbers, _, step = self._snapshots[0]
         weights, adam_m, adam_v = numbers.copy()
         return State(self._model, weights, adam_m, adam_v, step)
 
@@ -91,7 +91,7 @@ class ArrayRunner:
         with np.errstate(all="ignore"), self._pinned():
             for part in parts(self._model, sequences):
                 block = padded(self._model, [sequences[i] for i in part], self._dtype, len(part))
-                logits = forward(self._model, self._moments[0].weights, block.inputs).logits
+                logits = forward(self._model, self._snapshots[0].weights, block.inputs).logits
                 losses, _ = cross_entropy(logits, block.targets)
                 real = block.loss_weights > 0.0  # (B, T)
                 sums[part] = np.where(real, losses.reshape(real.shape), 0.0).sum(axis=1, dtype=np.float64)
@@ -103,7 +103,7 @@ class ArrayRunner:
         self._cached = tokens[:kept]
         with np.errstate(all="ignore"), self._pinned():
             cache, new = self._cache._replace(filled=kept), np.array([tokens[kept:]])
-            logits = forward(self._model, self._moments[0].weights, new, cache).logits
+            logits = forward(self._model, self._snapshots[0].weights, new, cache).logits
             self._cached = tokens
             return softmax(logits[-1].astype(np.float64))
 
@@ -124,7 +124,7 @@ class ArrayRunner:
         inputs = np.array([checked_prefix(self._model, tokens[: self._model.ctx].tolist())])  # (1, T)
         targets = tokens[1 : self._model.ctx + 1]
         with np.errstate(all="ignore"), self._pinned():
-            kept = forward(self._model, self._moments[0].weights, inputs)
+            kept = forward(self._model, self._snapshots[0].weights, inputs)
             losses, _ = cross_entropy(kept.logits[: len(targets)], targets)
             probabilities = softmax(kept.logits)
         return {**dict(_named(kept)), "logits": kept.logits, "probabilities": probabilities, "losses": losses}
@@ -140,16 +140,16 @@ class ArrayRunner:
 
     def _backward_part(self, batch: Batch, part: list[int], gradient: Matrices[Array]) -> float:
         """A part's share of the loss; its partial gradient goes into `gradient`."""
-        weights = self._moments[0].weights
+        weights = self._snapshots[0].weights
         block = padded(self._model, [batch[i] for i in part], self._dtype, len(batch))
         kept = forward(self._model, weights, block.inputs)
         losses, probabilities = cross_entropy(kept.logits, block.targets)
         backward(self._model, weights, gradient, block, kept, probabilities)
         return float(losses.dot(block.loss_weights.reshape(-1)))
 
-    def _updated(self, lr: float) -> Moment:
-        """The moment after Adam's step, in the spare memory."""
-        now, spare = self._moments
+    def _updated(self, lr: float) -> Snapshot:
+        """The snapshot after Adam's step, in the spare memory."""
+        now, spare = self._snapshots
         adam(now.numbers, spare.numbers, self._gradient, now.step, lr, self._betas)
         return spare._replace(step=now.step + 1)
 

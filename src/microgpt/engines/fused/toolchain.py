@@ -164,7 +164,7 @@ def _has_developer_tools() -> bool:
 def _probe(command: tuple[str, ...]) -> Compiler | str:
     """Ask a command what compiler it is."""
     if _INEXACT.search(" ".join(command)):
-        return "it is told to compute inexactly; take -ffast-math and its like out of $CC"
+        return "its flags make it compute inexactly; remove -ffast-math and the like from $CC"
     try:
         outcome = run([*command, "-v"], PROBE_SECONDS)
     except OSError as error:

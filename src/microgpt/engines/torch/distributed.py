@@ -41,7 +41,7 @@ LOST: Final = (
     "on from it, on any number of ranks."
 )
 ABSENT: Final = (
-    "expected to meet the other ranks, found that they can't be reached; on several machines, GLOO_SOCKET_IFNAME names "
+    "expected to reach the other ranks, found that they don't answer; on several machines, GLOO_SOCKET_IFNAME names "
     "the network interface that leads to the others, and no firewall may stand between them."
 )
 LEADERS: Final = ("data", "name", "out")  # what only rank 0 reads: ranks may differ in it

@@ -54,8 +54,8 @@ class Alone:
         """The sum over one rank is there already."""
 
 
-class Moment(NamedTuple):
-    """A state in native form. A step writes the next moment into spare memory, and one assignment makes it the
+class Snapshot(NamedTuple):
+    """A state in native form. A step writes the next snapshot into spare memory, and one assignment makes it the
     present one: a step is whole or not done, whatever interrupts it."""
 
     numbers: Tensor  # (3, params): weights, Adam's m, Adam's v
@@ -76,7 +76,7 @@ class TorchRunner:
         with self._computing():
             kind: dict[str, Any] = {"dtype": self._dtype, "device": device}
             self._total = torch.zeros(params(self._model) + 1, **kind)  # the gradient and, behind it, the loss
-            self._moments = self._moment(state, kind), self._moment(state, kind)
+            self._snapshots = self._snapshot(state, kind), self._snapshot(state, kind)
             self._forget()
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,12 +90,12 @@ class TorchRunner:
                 loss, finite = self._outcome(after)
                 if not finite:
                     break
-                self._moments = after, self._moments[0]
+                self._snapshots = after, self._snapshots[0]
                 losses_done.append(loss)
         return np.array(losses_done, np.float64)
 
     def state(self) -> State:
-        now = self._moments[0]
+        now = self._snapshots[0]
         weights, adam_m, adam_v = now.numbers.to("cpu", copy=True).numpy()
         return State(self._model, weights, adam_m, adam_v, now.step)
 
@@ -114,7 +114,7 @@ class TorchRunner:
                 rows = [mine[i] for i in part]
                 block = padded(self._model, [sequences[i] for i in rows], NUMPY[self._dtype], len(rows))
                 with self._narrow():
-                    found = losses(self._model, self._moments[0].weights, *self._tokens(block))  # (B, T)
+                    found = losses(self._model, self._snapshots[0].weights, *self._tokens(block))  # (B, T)
                 sums[rows] = np.where(block.loss_weights > 0.0, found.cpu().numpy(), 0.0).sum(axis=1, dtype=np.float64)
             self._ranks.add_up(torch.from_numpy(sums))
         return sums, counts
@@ -126,7 +126,7 @@ class TorchRunner:
         with self._computing(), torch.no_grad():
             new = torch.tensor([tokens[kept:]], device=self._device)  # (1, T)
             with self._narrow():
-                found = logits(self._model, self._moments[0].weights, new, self._cache._replace(filled=kept))
+                found = logits(self._model, self._snapshots[0].weights, new, self._cache._replace(filled=kept))
             probabilities: NDArray[np.float64] = torch.softmax(found[0, -1].cpu().double(), -1).numpy()
         self._cached = tokens
         return probabilities
@@ -144,11 +144,11 @@ class TorchRunner:
         self._cache = Cache(numbers[0], numbers[1], 0)
         self._cached = []
 
-    def _moment(self, state: State, kind: dict[str, Any]) -> Moment:
+    def _snapshot(self, state: State, kind: dict[str, Any]) -> Snapshot:
         numbers = torch.empty(3, len(state.weights), **kind)
         for row, part in zip(numbers, (state.weights, state.adam_m, state.adam_v), strict=True):
             row.copy_(torch.tensor(part))
-        return Moment(numbers, net(self._model, numbers[0], self._total[:-1]), state.step)
+        return Snapshot(numbers, net(self._model, numbers[0], self._total[:-1]), state.step)
 
     def _computing(self) -> AbstractContextManager[None]:
         return computing(self._device, self._config.threads)
@@ -167,7 +167,7 @@ class TorchRunner:
         for part in parts(self._model, mine, self._passing):
             block = padded(self._model, [mine[i] for i in part], NUMPY[self._dtype], len(batch))
             with self._narrow():
-                found = self._losses(self._model, self._moments[0].weights, *self._tokens(block))  # (B, T)
+                found = self._losses(self._model, self._snapshots[0].weights, *self._tokens(block))  # (B, T)
             loss = (found * torch.tensor(block.loss_weights, device=self._device)).sum()
             loss.backward()
             self._total[-1] += loss.detach()
@@ -177,16 +177,16 @@ class TorchRunner:
         """Inputs and targets on the device, (B, T) each. They are copied: a text may be memory that is read-only."""
         return torch.tensor(block.inputs, device=self._device), torch.tensor(block.targets, device=self._device)
 
-    def _updated(self, lr: float) -> Moment:
-        """The moment after Adam's step, in the spare memory."""
-        now, spare = self._moments
+    def _updated(self, lr: float) -> Snapshot:
+        """The snapshot after Adam's step, in the spare memory."""
+        now, spare = self._snapshots
         with torch.no_grad():
             spare.numbers.copy_(now.numbers)
             adam(spare.numbers, self._total[:-1], now.step, lr, (self._config.beta1, self._config.beta2))
         return spare._replace(step=now.step + 1)
 
-    def _outcome(self, after: Moment) -> tuple[float, bool]:
-        """The loss, and whether it and the moment are finite: the one time in a step that the device is waited for.
+    def _outcome(self, after: Snapshot) -> tuple[float, bool]:
+        """The loss, and whether it and the snapshot are finite: the one time in a step that the device is waited for.
 
         The extremes show whatever is not finite, NaN too, in a twentieth of the time of asking each number.
         """

@@ -36,17 +36,17 @@ class Layer(nn.Module):
         self.mlp_fc1 = nn.Linear(emb, wide, bias=False)
         self.mlp_fc2 = nn.Linear(wide, emb, bias=False)
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """Shapes: x and the result (B, T, emb), `seen` as `look_back` gives it."""
-        x = x + self.attention(rmsnorm(x), seen)
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Shapes: x and the result (B, T, emb), `mask` as `causal_mask` gives it."""
+        x = x + self.attention(rmsnorm(x), mask)
         return x + self.mlp_fc2(torch.relu(self.mlp_fc1(rmsnorm(x))))
 
-    def attention(self, x: Tensor, seen: Tensor) -> Tensor:
+    def attention(self, x: Tensor, mask: Tensor) -> Tensor:
         """softmax(query · key / sqrt(S)) · value in each head (Vaswani et al. 2017, eq. 1)."""
         query, key, value = (self.split(linear(x)) for linear in (self.attn_wq, self.attn_wk, self.attn_wv))
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5  # (B, H, T, T)
-        heed = torch.softmax(scores.masked_fill(~seen, -torch.inf), -1)
-        return self.attn_wo((heed @ value).transpose(1, 2).flatten(2))
+        weights = torch.softmax(scores.masked_fill(~mask, -torch.inf), -1)
+        return self.attn_wo((weights @ value).transpose(1, 2).flatten(2))
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, emb) as heads (B, H, T, S)."""
@@ -105,7 +105,7 @@ class MicrogptForCausalLM(PreTrainedModel, GenerationMixin):
         x = self.wte(input_ids) + self.wpe(positions)  # (B, T, emb)
         x = rmsnorm(x) if self.config.norm_embeddings else x
         for layer in self.layers:
-            x = layer(x, look_back(real))
+            x = layer(x, causal_mask(real))
         logits = self.lm_head(rmsnorm(x) if self.config.norm_head else x)  # (B, T, V)
         loss = None
         if labels is not None:  # cross_entropy leaves out what is -100
@@ -132,7 +132,7 @@ class MicrogptForCausalLM(PreTrainedModel, GenerationMixin):
         return super().generate(*inputs, stopping_criteria=stopping_criteria, **settings)
 
 
-def look_back(real: Tensor) -> Tensor:
+def causal_mask(real: Tensor) -> Tensor:
     """Where a position may look, (B, 1, T, T): at what is not padding (B, T) up to itself, and always at itself, so
     that a softmax over nothing can't make NaN."""
     size = real.shape[-1]

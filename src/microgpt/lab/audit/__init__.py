@@ -12,7 +12,7 @@ from typing import Final
 from microgpt.lab.audit import design, results
 from microgpt.lab.audit.finding import Finding, Severity, sentence
 from microgpt.lab.record import RunRecord
-from microgpt.lab.series import AXES, Series, series, usable
+from microgpt.lab.series import RUN_AXES, Series, series, usable
 
 __all__ = ["Finding", "Severity", "audit", "sentence"]
 
@@ -24,7 +24,7 @@ def audit(records: Sequence[RunRecord], found: Sequence[Series] | None = None) -
 
     `found` are the series that are reported; without, those of the runs along each axis on which they vary.
     """
-    every = [line for axis in AXES for line in series(records, axis)] if found is None else found
+    every = [line for axis in RUN_AXES for line in series(records, axis)] if found is None else found
     runs = [run for run in records if usable(run)]
     lines = [line for line in every if len(line.levels) > 1]
     shown = lines or every  # a row for each level; of a paired sweep, each is a series of its own

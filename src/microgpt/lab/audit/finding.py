@@ -40,7 +40,8 @@ SENTENCES: Final[dict[str, str]] = {
         "the tables leave them out. Give the sweep a --holdout, 0.1 say."
     ),
     "failed runs": (
-        "{failed} of {of:run} failed ({where}), the first with: {error} The means are of the runs that lived, and so "
+        "{failed} of {of:run} failed ({where}), the first with: {error} The means count only the runs that survived, "
+        "and so "
         "look better than they should. Lower the learning rate of those levels, or report them as failing."
     ),
     "mixed data": (
@@ -56,15 +57,15 @@ SENTENCES: Final[dict[str, str]] = {
         "which documents were held out; keep --holdout and --split-seed the same in one sweep."
     ),
     "mixed schedules": (
-        "The learning rate fell in {count} ways ({values}). A length comes to another loss with each, so each has rows "
-        "of its own, and one law is of one of them; take one sweep at a time with --sweep."
+        "The runs have {count} learning-rate schedules ({values}). Each gives a length another loss, so each has rows "
+        "of its own, and a law describes only one; take one sweep at a time with --sweep."
     ),
     "mixed versions": (
         "The runs were made by {count} versions of the program ({values}). If what they compute has changed, so have "
         "the rows; to be sure, sweep again into a new store."
     ),
     "learned nothing": (
-        "{runs:run} ({where}) did worse than knowing only how frequent each character is ({unigram:.3f} nats per "
+        "{runs:run} ({where}) did worse than letter frequencies alone ({unigram:.3f} nats per "
         "token). Nothing was learned there, or it broke on the way; look at the learning rate."
     ),
     "near uniform": (
@@ -72,7 +73,8 @@ SENTENCES: Final[dict[str, str]] = {
         "all of them costs. Nothing was learned there, or the column is not of the end of the run."
     ),
     "unreadable rows": (
-        "Of {of:row} {rows} can't be read, and these are left out here: {where} A law refuses them: mend them, or take "
+        "Of {of:row} {rows} can't be read, and these are left out here: {where} A law refuses them: correct them, or "
+        "take "
         "them out."
     ),
     "units": "{said}",
@@ -86,12 +88,13 @@ SENTENCES: Final[dict[str, str]] = {
         "does nothing here, or it takes more seeds or a wider range to see it."
     ),
     "dead seed": (
-        "All seeds give the very same loss ({where}). Then they are one run told several times, and every interval is "
+        "All seeds give the very same loss ({where}). Then they are one run counted several times, and every interval "
+        "is "
         "wrong. Check that the seed is an axis of the sweep."
     ),
     "rising loss": (
         "The loss rises where it should fall, beyond noise and by {rise:.4f} nats at most, at {where}. More steps or "
-        "parameters should not do harm: look for a learning rate that is too high there, for overfitting, or for "
+        "parameters should do no harm: look for a learning rate that is too high there, for overfitting, or for "
         "a broken run."
     ),
     "few levels": (
@@ -103,7 +106,7 @@ SENTENCES: Final[dict[str, str]] = {
         "straight, and nothing can be said of what lies beyond. Widen the sweep."
     ),
     "few seeds": (
-        "Fewer than 3 seeds stand behind {levels} of the levels, the least {least} ({where}). One seed gives "
+        "Fewer than 3 seeds were run for {levels} of the levels, the fewest {least} ({where}). One seed gives "
         "no interval and two a very wide one; take 3 seeds or more, as `sweep --seeds 3` does."
     ),
     "epochs": (

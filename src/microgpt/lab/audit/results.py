@@ -12,7 +12,7 @@ from microgpt.lab.audit.trend import fall, rises
 from microgpt.lab.intervals import f_above, t_above
 from microgpt.lab.record import RunRecord
 from microgpt.lab.returns import drop
-from microgpt.lab.series import AXES, COUNTED, Level, Series, along, cells, reader, run_name, setting_axis
+from microgpt.lab.series import COUNTED, RUN_AXES, Level, Series, along, cells, reader, run_name, setting_axis
 
 FAMILY_ERROR: Final = 0.01  # the chance that a sweep whose loss never rises is said to rise somewhere
 FLAT: Final = 0.05  # a difference that chance alone would make more often than this is none that was seen
@@ -76,7 +76,7 @@ def dead_axes(runs: Sequence[RunRecord], every: Sequence[Series], lines: Sequenc
 
     `every` series shows which settings vary; `lines` are those with several levels.
     """
-    own = {name for axis in (*AXES, *COUNTED) for name in axis.fields} | {"seed"}
+    own = {name for axis in (*RUN_AXES, *COUNTED) for name in axis.fields} | {"seed"}
     settings = [level.first.settings for line in every for level in line.levels]
     others = {name for each in settings for name, value in each.items() if settings[0].get(name) != value} - own
     found = cells(runs) if others else []

@@ -167,11 +167,11 @@ def _reason(error: BaseException) -> str:
     """Why a worker died, in a few words: Ray tells it in a page."""
     told = str(error)
     if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory pressure" in told:
-        return "its worker was ended for want of memory"
+        return "its worker was ended because memory ran out"
     if isinstance(error, ray.exceptions.NodeDiedError) or "its node has died" in told:
         return "its machine is gone"
     if isinstance(error, ray.exceptions.RayActorError):
-        return "its worker was ended, perhaps for want of memory"
+        return "its worker was ended, perhaps because memory ran out"
     return f"its worker failed: {first_line(error)}"
 
 

@@ -64,14 +64,14 @@ def check_installed() -> None:
         version = ""
     if not version:
         raise EnvironmentFault(
-            "--executor ray: Ray is not installed; pip install 'microgpt-symmetry[ray]' brings it. "
-            "Without --executor ray this machine's cores are used."
+            "--executor ray: Ray is not installed; pip install 'microgpt-symmetry[ray]' installs it. Without "
+            "--executor ray this machine's cores are used."
         )
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < FIRST_WITH_TOKENS:
         least = ".".join(map(str, FIRST_WITH_TOKENS))
         raise EnvironmentFault(
-            f"--executor ray: expected Ray {least} or newer, which asks each client for a token, found {version}; "
-            "pip install --upgrade 'microgpt-symmetry[ray]' brings it."
+            f"--executor ray: expected Ray {least} or newer, which asks each client for a token, found {version}; pip "
+            "install --upgrade 'microgpt-symmetry[ray]' installs it."
         )
 
 

@@ -18,7 +18,7 @@ from microgpt.lab.laws.bootstrap import FAR as FAR_TIMES
 from microgpt.lab.laws.bootstrap import Ensemble, draw_runs, interval
 from microgpt.lab.laws.doubts import check_design
 from microgpt.lab.laws.fit import Fit, fit
-from microgpt.lab.laws.form import MOST, Form
+from microgpt.lab.laws.form import LARGEST_LOG, Form
 from microgpt.lab.laws.frontier import FAR, GRID, SHARE, lowest
 from microgpt.lab.laws.points import Floats, Ints, Points, levels, points
 from microgpt.lab.laws.predict import in_range
@@ -26,7 +26,7 @@ from microgpt.lab.laws.price import price
 from microgpt.lab.laws.rows import NOTHING
 from microgpt.lab.laws.scatter import scatter_of
 from microgpt.lab.laws.summary import Fitting, Law, law
-from microgpt.lab.laws.table import Table, taken
+from microgpt.lab.laws.table import RunTable, taken
 
 Span = tuple[float, float]
 Key = tuple[int, int, str]  # levels of size and length, and a label
@@ -53,7 +53,7 @@ def least_cost(found: Fit, theta: Floats, loss: float) -> tuple[Floats, Floats |
     bound = form.bound(theta)
     at = {name: bound[:, k, None] for k, name in enumerate(form.names)}
     with np.errstate(all="ignore"):  # a loss below a floor has no logarithm, and costs infinitely much
-        room = np.log(loss - (np.exp(np.minimum(at["E"], MOST)) if form.floor else np.zeros((len(theta), 1))))
+        room = np.log(loss - (np.exp(np.minimum(at["E"], LARGEST_LOG)) if form.floor else np.zeros((len(theta), 1))))
         if form.axes == ("flop",):
             return _costs((at["K"] - room) / at["alpha_C"], at["alpha_C"])[:, 0], None
         sizes = np.linspace(np.log(runs.params.min()) - FAR, np.log(runs.params.max()) + FAR, GRID)
@@ -127,7 +127,7 @@ def same_design(named: Sequence[Sequence[Key]]) -> tuple[Ints, Ints] | None:
     return orders[0], orders[1]
 
 
-def check_designs(tables: Sequence[Table], form: Form) -> None:
+def check_designs(tables: Sequence[RunTable], form: Form) -> None:
     """Refuse tables that carry no law. Raises `DataError`, which names the side."""
     for side, table in zip(SIDES, tables, strict=True):
         try:
@@ -136,7 +136,7 @@ def check_designs(tables: Sequence[Table], form: Form) -> None:
             raise DataError(f"{side}: {error}") from None
 
 
-def both(tables: Sequence[Table], named: Sequence[Sequence[Key]], how: Fitting) -> tuple[list[Law], bool]:
+def both(tables: Sequence[RunTable], named: Sequence[Sequence[Key]], how: Fitting) -> tuple[list[Law], bool]:
     """The laws of two tables, each run of which is there once, and whether each draw takes the same runs of both: whole
     cells, where one of the laws misses these. `named` are the `keys` of the runs. Raises `DataError`."""
     check_designs(tables, how.form)

@@ -9,7 +9,7 @@ from microgpt.errors import DataError
 from microgpt.lab.laws.doubts import check_design
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import points
-from microgpt.lab.laws.table import Table, table
+from microgpt.lab.laws.table import RunTable, table
 from microgpt.lab.record import RunRecord
 from microgpt.lab.series import usable
 
@@ -17,12 +17,12 @@ VARIED: Final = ("steps", "warmup", "lr", "seed", "emb", "head", "layer", "ff") 
 NOTHING: Final = "there are no finished runs with a held-out loss; `microgpt sweep laws` makes some"
 
 
-def crossed_sweeps(records: Sequence[RunRecord]) -> tuple[dict[str, Table], str]:
+def crossed_sweeps(records: Sequence[RunRecord]) -> tuple[dict[str, RunTable], str]:
     """The sweeps that carry the full law, the one of most runs first, and why the largest of the others does not."""
     every = {name for sweeps in {run.sweeps for run in records} for name in sweeps}
     runs = {name: [run for run in records if name in run.sweeps] for name in every}
     names = [name for name, members in runs.items() if any(map(usable, members))]
-    found: dict[str, Table] = {}
+    found: dict[str, RunTable] = {}
     reason = "" if names else NOTHING
     for name in sorted(names, key=lambda name: (-len(runs[name]), name)):
         try:
@@ -32,7 +32,7 @@ def crossed_sweeps(records: Sequence[RunRecord]) -> tuple[dict[str, Table], str]
     return found, reason
 
 
-def checked(records: Sequence[RunRecord]) -> Table:
+def checked(records: Sequence[RunRecord]) -> RunTable:
     """The points of a sweep. Raises `DataError` where they can't carry the full law, with what to do. The design is
     looked at first: it costs little, where a table has all its runs audited."""
     runs = [run for run in records if usable(run)]

@@ -12,7 +12,7 @@ from microgpt.errors import DataError, nearest
 from microgpt.lab.laws.points import Floats, Ints, levels, points
 from microgpt.lab.laws.rows import NOTHING, counting, fault, listed, once, part, units, values, varying, whole
 from microgpt.lab.laws.sheet import WORDS, Decimal, Sheet, decimal_mark, number, read_sheet
-from microgpt.lab.laws.table import MOST_GROUPS, Table, best_of, kept_below
+from microgpt.lab.laws.table import MOST_GROUPS, RunTable, best_of, kept_below
 from microgpt.model.settings import counted, shown
 
 LARGEST: Final = 1e100  # of a number, and its inverse the smallest: products of three are numbers still
@@ -73,7 +73,7 @@ class Opened:
         return numbers[columns.flop] if columns.flop else 6 * numbers[columns.params] * self.tokens
 
 
-def read_csv(path: Path, columns: Columns, drop_highest: int = 0, reading: Reading = Reading()) -> Table:
+def read_csv(path: Path, columns: Columns, drop_highest: int = 0, reading: Reading = Reading()) -> RunTable:
     """The points of a CSV. Raises `DataError` in one line for whatever is wrong with it.
 
     Exact copies of a row are one run, and rows in which a number is missing are left out: the table's notes say so, and
@@ -83,7 +83,7 @@ def read_csv(path: Path, columns: Columns, drop_highest: int = 0, reading: Readi
     return _table(open_csv(path, columns, reading, more), path.name, drop_highest, reading.best_of, reading.pair)
 
 
-def read_groups(path: Path, columns: Columns, drop_highest: int, reading: Reading, by: str) -> dict[str, Table]:
+def read_groups(path: Path, columns: Columns, drop_highest: int, reading: Reading, by: str) -> dict[str, RunTable]:
     """A table for each value of a column. Raises `DataError`, also for a column of too many values."""
     whole_file = open_csv(path, columns, reading, [by])
     texts = [cell.text for cell in whole_file.sheet.cells(by)]
@@ -128,7 +128,7 @@ def open_csv(
     return Opened(sheet, columns, decimal, numbers, tuple(notes), said)
 
 
-def _table(opened: Opened, source: str, drop_highest: int, by: str | None, pair: str | None = None) -> Table:
+def _table(opened: Opened, source: str, drop_highest: int, by: str | None, pair: str | None = None) -> RunTable:
     columns, numbers = opened.columns, opened.numbers
     params, loss, tokens = numbers[columns.params], numbers[columns.loss], opened.tokens
     unique = numbers[columns.unique] if columns.unique else None
@@ -151,7 +151,7 @@ def _table(opened: Opened, source: str, drop_highest: int, by: str | None, pair:
     taken = found.take(left)
     dropped = len(kept) - len(left)
     labels = tuple(cells[i] for i in left) if pair and (cells := values(opened.sheet, pair)) else ()
-    return Table(taken, source, {"all": taken.params}, None, (), dropped, tuple(notes), opened.said, labels)
+    return RunTable(taken, source, {"all": taken.params}, None, (), dropped, tuple(notes), opened.said, labels)
 
 
 def _within(texts: Sequence[str], cells: Ints) -> bool:

@@ -11,7 +11,7 @@ from microgpt.lab.laws.fit import FEW, Fit, fit, fit_part
 from microgpt.lab.laws.form import Form
 from microgpt.lab.laws.missing import crossing, more_levels
 from microgpt.lab.laws.points import Points, count_levels, levels
-from microgpt.lab.laws.table import Table
+from microgpt.lab.laws.table import RunTable
 from microgpt.model.settings import counted
 
 LEAST_LEVELS, ENOUGH_LEVELS = 3, 4
@@ -43,7 +43,7 @@ def check_design(form: Form, found: Points) -> None:
             )
     if len(form.axes) == 2 and not crossed(found):
         raise DataError(
-            "The design is L-shaped: sizes vary at one length and lengths at one size, so that no run tells whether "
+            "The design is L-shaped: sizes vary at one length and lengths at one size, so that no run shows whether "
             f"the two add up; {crossing(found)}, or take `microgpt sweep laws`, which crosses them."
         )
     if form.repeated and found.epochs.max() <= 1.5:
@@ -62,7 +62,7 @@ def crossed(found: Points) -> bool:
 
 
 def doubts(
-    table: Table, found: Ensemble, spans: dict[str, tuple[float, float]], tested: Backtest, counting: str = "all"
+    table: RunTable, found: Ensemble, spans: dict[str, tuple[float, float]], tested: Backtest, counting: str = "all"
 ) -> list[str]:
     """Every warning about a fitted law, as sentences."""
     law = found.fit
@@ -93,7 +93,7 @@ def _of_design(form: Form, found: Points) -> list[str]:
     for axis in form.axes:
         column = getattr(found, axis)
         if (count := count_levels(column)) < ENOUGH_LEVELS:
-            said.append(f"Only {count} {WORDS[axis]}: {ENOUGH_LEVELS} or more tell a law from a chance curve.")
+            said.append(f"Only {count} {WORDS[axis]}: {ENOUGH_LEVELS} or more separate a law from a chance curve.")
         if (span := column.max() / column.min()) < LEAST_RANGE:
             said.append(
                 f"The {WORDS[axis]} span only {span:.1f} times; {LEAST_RANGE:.0f} times or more fix an exponent."
@@ -136,7 +136,7 @@ def _of_scatter(found: Ensemble) -> list[str]:
 def _of_misfit(found: Ensemble, tested: Backtest) -> list[str]:
     """What tells a wrong form where nothing repeats: residuals that bend, and larger runs missed by too much."""
     chance, size = bend(found.fit)
-    error = f"fitted to the smaller runs it misses the larger by {tested.error:.2%}" if len(tested.misses) else ""
+    error = f"fitted to the smaller runs, it misses the larger by {tested.error:.2%}" if len(tested.misses) else ""
     if chance < CHANCE:
         what = f"The runs bend away from this law, by {size:.2%} of their loss in the middle{error and '; ' + error}"
     elif tested.surplus > SURPLUS:
@@ -157,11 +157,13 @@ def _of_spans(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
     given = "E" in dict(law.form.fixed)
     if "E" in spans and not given and law.values["E"] < GONE * law.points.loss.min():
         said.append(
-            f"The floor E ran to zero: these runs are fitted best without one, and floors up to {high:.3g} are not "
-            "ruled out; larger and longer runs would tell."
+            f"The floor E fell to zero: the best fit to these runs has no floor, but floors up to {high:.3g} are not "
+            "ruled out; larger and longer runs would show it."
         )
     elif high > 3 * low:
-        said.append(f"The floor E is hardly determined ({low:.2g} to {high:.2g}): larger and longer runs would tell.")
+        said.append(
+            f"The floor E is hardly determined ({low:.2g} to {high:.2g}): larger and longer runs would show it."
+        )
     return said
 
 
@@ -184,7 +186,7 @@ def _of_outliers(law: Fit, spans: dict[str, tuple[float, float]]) -> list[str]:
     return said
 
 
-def _of_counting(table: Table, law: Fit, counting: str) -> list[str]:
+def _of_counting(table: RunTable, law: Fit, counting: str) -> list[str]:
     said = []
     for name in table.counts:
         if name == counting or "params" not in law.form.axes or (table.counts[name] <= 0).any():
@@ -193,6 +195,6 @@ def _of_counting(table: Table, law: Fit, counting: str) -> list[str]:
         if abs(other - law.values["alpha"]) > MOST_MOVE:
             said.append(
                 f"alpha is {law.values['alpha']:.3f} with parameters counted as {counting!r} and {other:.3f} as "
-                f"{name!r}: say which one you mean (--count)."
+                f"{name!r}: choose one with --count."
             )
     return said

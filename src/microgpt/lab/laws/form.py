@@ -27,8 +27,8 @@ LETTERS: Final[dict[str, tuple[str, str]]] = {
     "flop": ("K", "alpha_C"),
 }
 EXPONENTS: Final = frozenset(exponent for _, exponent in LETTERS.values())
-LONGEST: Final = 300.0  # the largest exponent of e that is taken: beyond it nothing is learned from overflow
-MOST: Final = 700.0  # the largest logarithm that is taken of a coefficient or a loss
+LARGEST_EXPONENT: Final = 300.0  # the largest exponent of e that is taken: beyond it nothing is learned from overflow
+LARGEST_LOG: Final = 700.0  # the largest logarithm that is taken of a coefficient or a loss
 TINY: Final = 1e-300
 
 
@@ -60,13 +60,13 @@ def inputs(found: Points, centres: tuple[float, float] | None = None) -> Inputs:
 
 def _finite(logs: Floats) -> Floats:
     """The exponential of logarithms, finite also where runs that no law fits have led far away."""
-    return np.asarray(np.exp(np.minimum(logs, MOST)))
+    return np.asarray(np.exp(np.minimum(logs, LARGEST_LOG)))
 
 
 def _added(heights: Floats, shares: Floats) -> Floats:
     """logsumexp over terms (fits, points) of heights (fits, terms, points); writes its derivative by each height."""
     highest = heights.max(axis=1)
-    np.exp(np.maximum(heights - highest[:, None], -LONGEST), out=shares)
+    np.exp(np.maximum(heights - highest[:, None], -LARGEST_EXPONENT), out=shares)
     total = shares.sum(axis=1)
     shares /= total[:, None]
     return np.asarray(highest + np.log(total))

@@ -106,7 +106,7 @@ def apart(rows: Sequence[Optimum]) -> list[str]:
         if _part(one, other):
             powers = f"{one.size_exponent or math.nan:.2f} and {other.size_exponent or math.nan:.2f}"
             told.append(
-                f"Two methods part: the best params are {pair}, and grow with the powers {powers} of the cost; the "
+                f"Two methods disagree: the best params are {pair}, and grow with the powers {powers} of the cost; the "
                 "form, the design or single runs mislead one of them, and --plot shows where."
             )
         elif ratio > FACTOR:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEIGHT: Final = 10.0  # inches, for three panels
 GRID, PLACES = 40, 12  # points of a curve, and of a line
-MOST: Final = 9  # curves that can be followed
+MOST_CURVES: Final = 9  # curves that can be followed
 TITLES: Final = {"size": "Best size, parameters", "length": "Best length, tokens"}
 STYLES: Final[dict[str, Any]] = {
     "law": {"color": INK, "linestyle": "-"},
@@ -70,7 +70,9 @@ def _curves(axes: "Axes", found: Ensemble, price: Price) -> str:
     logs, skew = logs_of(found), shape(found)
     every = [(one, curves_of(one, logs, skew, price)) for one in slices(found.fit, price)]
     pairs = [pair for pair in every if pair[1]] or every
-    chosen = [pairs[k] for k in np.unique(np.linspace(0, len(pairs) - 1, MOST).round().astype(int))] if pairs else []
+    chosen = (
+        [pairs[k] for k in np.unique(np.linspace(0, len(pairs) - 1, MOST_CURVES).round().astype(int))] if pairs else []
+    )
     for number, (one, drawn) in enumerate(chosen):
         hue, place = _between(number / max(len(chosen) - 1, 1)), np.exp(one.sizes)
         heights = np.exp(one.heights(logs[:1])[0])

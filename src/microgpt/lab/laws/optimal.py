@@ -64,8 +64,8 @@ class Judge:
         usable = np.asarray(np.isfinite(target.slopes).all(axis=1))
         if not usable[0] or usable.mean() < KNOWN:
             raise DataError(
-                f"Too few draws of the law have {target.name}: these runs say nothing of it yet; add larger and longer "
-                "runs, or take --target size_exponent."
+                f"Too few draws of the law have {target.name}: these runs say nothing about it yet; add larger and "
+                "longer runs, or take --target size_exponent."
             )
         self.theta, self.target = judged(found)[usable], target.slopes[usable][:, self.free]
         known = found.fit.points

@@ -95,7 +95,7 @@ def counting(sheet: Sheet, name: str, decimal: Decimal, notes: list[str]) -> She
 
 def fault(sheet: Sheet, line: int, name: str, text: str, expected: str = "a positive number") -> str:
     found = repr(text[:40]) if text else "nothing"
-    return f"{sheet.path}: row {line}, column {name!r}: expected {expected}, found {found}; mend it."
+    return f"{sheet.path}: row {line}, column {name!r}: expected {expected}, found {found}; correct it."
 
 
 def telling(sheet: Sheet, used: Collection[str | None], sizes: Ints, lengths: Ints) -> list[str]:
@@ -125,8 +125,8 @@ def varying(sheet: Sheet, used: Collection[str], sizes: Ints, lengths: Ints) -> 
     if not told:
         return []
     return [
-        f"Besides size and length, runs differ in {listed(told)}, and the law takes them as alike; "
-        "--where COLUMN=VALUE takes those of one value, --group COLUMN fits each, --best-of loss takes the best."
+        f"Besides size and length, runs differ in {listed(told)}, and the law treats them as equal; --where "
+        "COLUMN=VALUE takes those of one value, --group COLUMN fits each, --best-of loss takes the best."
     ]
 
 
@@ -136,8 +136,9 @@ def units(params: Floats, tokens: Floats, loss: Floats, names: tuple[str, str, s
     for column, name, least, what in ((params, names[0], 10, "parameters"), (tokens, names[1], 1000, "tokens")):
         if column.max() < least:
             asked.append(
-                f"Column {shown(name)} gives {column.min():.3g} to {column.max():.3g} {what} a run, which can't be: "
-                "are they thousands, millions or billions? Write them out; only E and the exponents hold as they stand."
+                f"Column {shown(name)} gives {column.min():.3g} to {column.max():.3g} {what} a run, which is "
+                "impossible: are they thousands, millions or billions? Write them out; only E and the exponents are "
+                "right as they are."
             )
     if loss.min() > MOST_NATS:
         asked.append(

@@ -16,7 +16,7 @@ from microgpt.lab.report import Picture, Section
 from microgpt.model.settings import counted
 
 TITLE: Final = "Scaling law"
-MOST: Final = 3  # sweeps that are fitted
+MOST_SWEEPS: Final = 3  # sweeps that are fitted
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def section(records: Sequence[RunRecord], store: str) -> Section:
     """Sentences, tables and pictures of the laws in a store. `store` is how its file is called in the commands."""
     sweeps, reason = crossed_sweeps(records)
     laws: dict[str, Law] = {}
-    for name, found in list(sweeps.items())[:MOST]:
+    for name, found in list(sweeps.items())[:MOST_SWEEPS]:
         try:
             laws[name] = law(found, Fitting())
         except DataError as error:
@@ -57,7 +57,7 @@ def sentences(name: str, found: Law) -> list[str]:
     told = found.to_dict()
     tested = "There were no larger runs to test it on."
     if told["backtest_error"] is not None:
-        tested = f"Fitted to the smaller runs it misses the larger ones by {told['backtest_error']:.2%} of their loss."
+        tested = f"Fitted to the smaller runs, it misses the larger ones by {told['backtest_error']:.2%} of their loss."
     law_itself = (
         f"L(N, D) = {told['E']:.4g} + {told['A']:.4g} / N^{told['alpha']:.3f} + {told['B']:.4g} / D^{told['beta']:.3f}"
     )

@@ -167,9 +167,7 @@ def _decided(sheet: Sheet, against: dict[Decimal, Cell], doubts: dict[Decimal, C
         return left[0]
     cells = list(dict.fromkeys([*against.values(), *doubts.values(), *both]))[: 2 if against else 1]
     found = "; ".join(map(str, cells))
-    raise DataError(
-        f"{sheet.path}: expected numbers of one meaning, found {found}; tell with --decimal point or comma."
-    )
+    raise DataError(f"{sheet.path}: expected numbers with one meaning, found {found}; choose --decimal point or comma.")
 
 
 def _decoded(path: Path) -> str:
@@ -232,4 +230,4 @@ def _check(sheet: Sheet) -> None:
 def _of_length(sheet: Sheet, row: Row) -> str:
     found = f"expected {len(sheet.names)} fields, as the header has, found {len(row.fields)}"
     advice = " (a decimal comma needs quotes, or ; between the fields)" if sheet.separator == "," else ""
-    return f"row {row.line}: {found}; mend it{advice}."
+    return f"row {row.line}: {found}; correct it{advice}."

@@ -19,7 +19,7 @@ BEYOND: Final = 2.0  # the new run has so many times the largest size and length
 
 
 @dataclass(frozen=True)
-class Plan:
+class Simulated:
     """A design and a truth: sizes and lengths on even log grids, crossed, so many seeds each. A run scatters by
     `scatter` · (loss / E)^`growth` nats, and by what all runs of one seed have in common, `shared` nats. `uneven`
     runs, the fifth of the fewest tokens a parameter or of the most compute, scatter three times as much; with `tails`
@@ -66,13 +66,15 @@ class Trial:
 
 
 def trials(
-    plan: Plan, count: int, draws: int, level: float = LEVEL, seed: int = 0, resample: Resample = "runs"
+    plan: Simulated, count: int, draws: int, level: float = LEVEL, seed: int = 0, resample: Resample = "runs"
 ) -> Iterator[Trial]:
     """So many simulations, one after the other."""
     return (trial_of(plan, k, draws, level, seed, resample) for k in range(count))
 
 
-def trial_of(plan: Plan, k: int, draws: int, level: float = LEVEL, seed: int = 0, resample: Resample = "runs") -> Trial:
+def trial_of(
+    plan: Simulated, k: int, draws: int, level: float = LEVEL, seed: int = 0, resample: Resample = "runs"
+) -> Trial:
     """Simulation number k, with its own random stream: the same whatever others there are. It is fitted, and held
     against the truth and against a new run of four times the compute."""
     form, stream, design = FORMS["full"], np.random.default_rng([seed, k]), plan.design
@@ -92,7 +94,7 @@ def trial_of(plan: Plan, k: int, draws: int, level: float = LEVEL, seed: int = 0
     )
 
 
-def summary(found: list[Trial], plan: Plan, level: float) -> dict[str, Any]:
+def summary(found: list[Trial], plan: Simulated, level: float) -> dict[str, Any]:
     """Recovery and coverage: for each quantity the median error, how many were within 2 %, coverage, median width."""
     rows = []
     for name in found[0].errors:
@@ -110,7 +112,7 @@ def summary(found: list[Trial], plan: Plan, level: float) -> dict[str, Any]:
     return {"simulations": len(found), "level": level, **design, "law": plan.law, "rows": rows}
 
 
-def _scattered(design: Points, plan: Plan, stream: np.random.Generator) -> Floats:
+def _scattered(design: Points, plan: Simulated, stream: np.random.Generator) -> Floats:
     loss = design.loss
     own = stream.standard_t(plan.tails, loss.shape) * (1 - 2 / plan.tails) ** 0.5 if plan.tails else None
     own = stream.normal(0, 1, loss.shape) if own is None else own
@@ -122,7 +124,7 @@ def _scattered(design: Points, plan: Plan, stream: np.random.Generator) -> Float
     return drawn
 
 
-def _more(design: Points, plan: Plan) -> Any:
+def _more(design: Points, plan: Simulated) -> Any:
     """Which runs scatter more (points,): a fifth of the design, and what lies beyond it."""
     if not plan.uneven:
         return np.zeros(len(design), dtype=bool)

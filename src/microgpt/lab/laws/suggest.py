@@ -51,9 +51,9 @@ class Suggestion:
         such runs narrow the interval about a value that may be wrong."""
         sides = {"size": self.cells.at.params, "length": self.cells.at.tokens}
         alone = [name for name, column in sides.items() if count_levels(column) == 1 and len(column) > 1]
-        doubted = ["These runs are the best only if this form is right, which is doubted below: settle that first."]
+        doubted = ["These runs are the best only if this form is right, which is doubted below: answer that first."]
         return doubted * bool(of_form) + [
-            f"All of these runs have one {name}, which is best only if the law is right; heed its warnings first."
+            f"All of these runs have one {name}, which is best only if the law is right; read its warnings first."
             for name in alone
         ]
 
@@ -117,9 +117,7 @@ def suggest(found: Ensemble, tested: Backtest, cost: Price, target: Target, limi
     ]
     value, chosen, seeds = min(made, key=lambda each: each[0])
     if not chosen:
-        raise UsageError(
-            f"COST buys no {seeds} runs of one cell that tell of {target.name}; give more, or fewer seeds."
-        )
+        raise UsageError(f"COST buys no {seeds} runs of one cell that inform {target.name}; give more, or fewer seeds.")
     order = sorted(chosen, key=lambda k: (cells.at.params[k], cells.at.tokens[k]))
     taken = cells.take(np.array(order, dtype=np.intp))
     spent = float((found.fit.points.tokens * cost.token(found.fit.points.params)).sum())

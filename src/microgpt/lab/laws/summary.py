@@ -22,17 +22,17 @@ from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS, Form
 from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.solve import DELTA
-from microgpt.lab.laws.table import Table, distinct
+from microgpt.lab.laws.table import RunTable, distinct
 
 MEANINGS: Final = {
     "E": "floor: what no size and no length removes",
-    "A": "of the size's term",
-    "B": "of the length's term",
-    "alpha": "how fast size pays",
-    "beta": "how fast length pays",
-    "K": "of the term of FLOP",
-    "alpha_C": "how fast FLOP pay",
-    "R": "repeats after which a token is worth little",
+    "A": "coefficient of the size term",
+    "B": "coefficient of the length term",
+    "alpha": "how fast the loss falls with size",
+    "beta": "how fast the loss falls with length",
+    "K": "coefficient of the FLOP term",
+    "alpha_C": "how fast the loss falls with FLOP",
+    "R": "repeats after which a token teaches little",
     "gamma": "below 1 a small model gains less from length",
     "size_exponent": "best size grows as FLOP to this power",
 }
@@ -56,7 +56,7 @@ class Fitting:
 class Law:
     """A fitted law, its draws, its backtest, its intervals and its warnings."""
 
-    table: Table
+    table: RunTable
     ensemble: Ensemble
     backtest: Backtest
     spans: dict[str, tuple[float, float]]
@@ -105,7 +105,7 @@ def in_words(span: tuple[float, float], digits: int = 4) -> str:
     return "not determined" if low == high == "not determined" else f"{low} to {high}"
 
 
-def law(table: Table, how: Fitting, given: Floats | None = None) -> Law:
+def law(table: RunTable, how: Fitting, given: Floats | None = None) -> Law:
     """Check the design, fit, draw, test on the larger runs, and say what is doubtful. `given` are draws of the runs
     from elsewhere (see `bootstrap`). Raises `DataError`."""
     table = distinct(table)
@@ -131,7 +131,7 @@ def draws_heads() -> list[bytes]:
 
 
 def compare(
-    table: Table, delta: float = DELTA, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
+    table: RunTable, delta: float = DELTA, forms: tuple[str, ...] = ("full", "joint", "no-floor", "params", "tokens")
 ) -> list[dict[str, Any]]:
     """Forms side by side: how each predicts the same larger runs from the same smaller ones."""
     split = list(folds(fit(FORMS["full"], table.points, delta)))

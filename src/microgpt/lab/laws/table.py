@@ -22,7 +22,7 @@ COUNTINGS: Final[tuple[Counting, ...]] = ("all", "no-embedding", "body")
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RunTable:
     """Points with where they are from, the parameters under each way of counting, and what was left out."""
 
     points: Points
@@ -49,7 +49,7 @@ class Table:
 
 def table(
     records: Sequence[RunRecord], counting: Counting = "all", drop_highest: int = 0, by: str | None = None
-) -> Table:
+) -> RunTable:
     """The finished runs of a study, without those that only chose a learning rate; of each size and length the one that
     is lowest in `by`, if that is named. Raises `DataError`."""
     study = [record for record in records if record.role == "study" and record.status == "done"]
@@ -85,7 +85,7 @@ def table(
     seconds = np.array([record.seconds.get("train", np.nan) for record in kept], dtype=float)
     source = next(iter(texts.values()))
     notes += [sentence(finding) for finding in audit(records) if finding.kind not in SAID_ELSEWHERE]
-    return Table(found, source, counts, seconds, tuple(kept), len(held) - len(kept), tuple(notes))
+    return RunTable(found, source, counts, seconds, tuple(kept), len(held) - len(kept), tuple(notes))
 
 
 def value(record: RunRecord, name: str) -> Any:
@@ -146,7 +146,7 @@ def best_of(cells: Ints, by: Floats) -> Ints:
     return np.sort(first)
 
 
-def distinct(found: Table) -> Table:
+def distinct(found: RunTable) -> RunTable:
     """Each run once. What is the same in size, length and loss to the last digit is a row that was pasted twice or a
     seed without effect: no new evidence. Losses rounded so far that runs meet by chance lose some, to the safe side."""
     own = found.points
@@ -161,7 +161,7 @@ def distinct(found: Table) -> Table:
     return replace(taken(found, first), notes=(*found.notes, note))
 
 
-def taken(found: Table, chosen: Ints) -> Table:
+def taken(found: RunTable, chosen: Ints) -> RunTable:
     """The runs at some indices, in their order."""
     return replace(
         found,

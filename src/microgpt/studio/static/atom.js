@@ -3,7 +3,7 @@
 import { element, number } from "./elements.js";
 import { short, SIGNS } from "./graph.js";
 
-const LONGEST = 24; // links of a chain that are shown at once
+const LONGEST_CHAIN = 24; // links of a chain that are shown at once
 
 const FORMULAS = { add: "a + b", sub: "a − b", mul: "a × b", truediv: "a ÷ b", pow: "a ^ b", neg: "−a", exp: "exp(a)", log: "log(a)", relu: "a if a > 0, else 0" };
 
@@ -43,10 +43,10 @@ export function detailView(services, choose, unfold) {
     if (!atom.paths) return element("p", { class: "hint" }, "No path leads from the result to this atom, so its gradient is 0.");
     if (!atom.chain.length) return element("p", { class: "hint" }, "This is the result itself: the backward pass begins here, with the gradient 1.");
     const runs = gathered(atom.chain);
-    const links = runs.length > LONGEST ? [...runs.slice(0, LONGEST / 2), null, ...runs.slice(-LONGEST / 2)] : runs;
+    const links = runs.length > LONGEST_CHAIN ? [...runs.slice(0, LONGEST_CHAIN / 2), null, ...runs.slice(-LONGEST_CHAIN / 2)] : runs;
     const one = atom.paths === 1;
     const told = (run) => {
-      if (!run) return [element("span", {}, ` … ${runs.length - LONGEST} more … `)];
+      if (!run) return [element("span", {}, ` … ${runs.length - LONGEST_CHAIN} more … `)];
       const [link] = run;
       const slope = run.length > 1 ? `${run.length} operations × 1` : `× ${short(link.slope)}`;
       return [go(link.atom, signOf(link.operation)), element("span", { class: "slope" }, slope), " "];
@@ -59,7 +59,7 @@ export function detailView(services, choose, unfold) {
 
   function draw(atom, shown) {
     if (!atom) {
-      node.replaceChildren(element("p", { class: "hint" }, "Choose an atom in the graph. Colour tells its gradient: rust where the result grows with it, blue where it falls."));
+      node.replaceChildren(element("p", { class: "hint" }, "Choose an atom in the graph. Colour shows its gradient: rust where the result grows with it, blue where it falls."));
       delete node.dataset.atom;
       return;
     }

@@ -1,4 +1,4 @@
-// Attention of every head in a layer, as images: a row for each position that asks, a column for each that answers.
+// Attention of every head in a layer, as images: a row for each query's position, a column for each key's.
 
 import { element, number } from "./elements.js";
 import { heatMap, legend, palette, sign, spoken } from "./heat.js";
@@ -84,7 +84,7 @@ export function attentionView(services, change, point) {
       beneath.replaceChildren(...(size >= 11 ? shown.reading.texts.map((text) => element("i", {}, sign(text))) : []));
       beneath.style.setProperty("--cell", `${size}px`);
     });
-    key.replaceChildren(legend("0%", "100%", colours.plain, 0, ["25%"]), element("br"), "A row is a position that asks, a column one that answers; nobody looks ahead. Choose a head to see its arcs.");
+    key.replaceChildren(legend("0%", "100%", colours.plain, 0, ["25%"]), element("br"), "A row is a query's position, a column a key's; no position looks ahead. Choose a head to see its arcs.");
   }
 
   return { node, draw };

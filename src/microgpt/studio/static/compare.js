@@ -121,7 +121,7 @@ export async function mount(root, state, services) {
         { name: "", points: last, colour, line: false, dots: 4.5 },
       ];
     });
-    const marks = [...new Set(runs.map((run) => run.uniform))].length === 1 ? [{ y: runs[0].uniform, label: "knowing nothing (uniform)" }] : [];
+    const marks = [...new Set(runs.map((run) => run.uniform))].length === 1 ? [{ y: runs[0].uniform, label: "guessing every token alike (uniform)" }] : [];
     picture.set({ series, marks, xLog: log.checked });
   }
 

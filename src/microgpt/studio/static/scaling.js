@@ -176,7 +176,7 @@ class Page {
 
   about({ levels, params, mean, low, high, seeds, runs, samples }) {
     const named = Object.entries(levels).map(([key, value]) => `${key} ${typeof value === "number" ? number(value) : value}`).join(", ");
-    const span = low === null ? "one seed, so nobody knows how far another would lie" : `${number(low, 4)} to ${number(high, 4)} with 90% confidence`;
+    const span = low === null ? "one seed, so it is unknown how far another would lie" : `${number(low, 4)} to ${number(high, 4)} with 90% confidence`;
     const rest = seeds > runs.length ? ` and ${number(seeds - runs.length)} more` : "";
     return [
       element("h2", {}, named || `${number(params)} parameters`),

@@ -34,7 +34,7 @@ export function stripView(services, change) {
   });
 
   // What a position attends to: by the chosen head, or on average over the heads of the layer.
-  function heed(at) {
+  function attended(at) {
     const heads = shown.head === null || !shown.heads[shown.head] ? shown.heads : [shown.heads[shown.head]];
     return heads[0][at].map((_, to) => heads.reduce((sum, head) => sum + head[at][to], 0) / heads.length);
   }
@@ -58,7 +58,7 @@ export function stripView(services, change) {
     const middle = (i) => [places[i].left + places[i].width / 2 - box.left, places[i].top - box.top];
     arcs.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
     const [x, y] = middle(from);
-    const weights = heed(from);
+    const weights = attended(from);
     const most = weights.map((_, to) => to).filter((to) => to !== from && weights[to] >= FAINTEST).sort((one, other) => weights[other] - weights[one]).slice(0, ARCS);
     arcs.replaceChildren(...most.map((to) => {
       const [left, top] = middle(to);
@@ -71,11 +71,11 @@ export function stripView(services, change) {
 
   function say(at) {
     const { texts, surprise, entropy } = shown.reading;
-    const most = heed(at).map((weight, to) => [weight, to]).sort((one, other) => other[0] - one[0]).slice(0, 3);
+    const most = attended(at).map((weight, to) => [weight, to]).sort((one, other) => other[0] - one[0]).slice(0, 3);
     const who = shown.head === null ? `the ${shown.heads.length > 1 ? `${shown.heads.length} heads` : "head"} of layer ${shown.layer}` : `head ${shown.head} of layer ${shown.layer}`;
-    const heeded = most.map(([weight, to]) => `${spoken(texts[to])} at ${to} (${Math.round(100 * weight)}%)`).join(", ");
+    const words = most.map(([weight, to]) => `${spoken(texts[to])} at ${to} (${Math.round(100 * weight)}%)`).join(", ");
     told.textContent = `Position ${at}, ${spoken(texts[at])}: ${surprise[at] === null ? "" : `surprise ${number(surprise[at], 3)} nats; `}`
-      + `${who} attend${shown.head === null && shown.heads.length > 1 ? "" : "s"} to ${heeded}; about what comes next it is undecided by ${number(entropy[at], 3)} nats.`;
+      + `${who} attend${shown.head === null && shown.heads.length > 1 ? "" : "s"} to ${words}; the entropy of the next character is ${number(entropy[at], 3)} nats.`;
   }
 
   function draw(now) {
@@ -89,7 +89,7 @@ export function stripView(services, change) {
     shown = now;
     [...letters.children].forEach((each, at) => each.setAttribute("aria-selected", String(at === now.at)));
     letters.setAttribute("aria-activedescendant", `letter-${shown.at}`);
-    key.replaceChildren("Ground and number: ", services.glossary("surprise", "surprise"), " in nats; knowing nothing would be ",
+    key.replaceChildren("Ground and number: ", services.glossary("surprise", "surprise"), " in nats; guessing every token alike would be ",
       number(shown.reading.uniform, 3), ". ", legend("0", number(1.5 * shown.reading.uniform, 2), (share) => colours.plain(0.45 * share)), element("br"),
       "Arcs: what the chosen position attends to. Point at a character, or move with the arrow keys.");
     mark(null);

@@ -89,7 +89,7 @@ export async function trainForm(state, services, onStart) {
       field.place.classList.toggle("changed", mine);
       if (document.activeElement !== field.control) field.write(mine ? values[field.name] : usual(field));
     }
-    summary.textContent = `${recipes[recipe.value].summary}.`;
+    summary.textContent = recipes[recipe.value].summary;
     const hidden = timed.checked;
     document.getElementById("settings-block")?.toggleAttribute("hidden", hidden);
     more.toggleAttribute("hidden", hidden);

@@ -55,7 +55,7 @@ export function trainView(services, onLook) {
     tell();
     const look = data.looks[Number(range.value)];
     const marks = [];
-    if (data.uniform) marks.push({ y: data.uniform, label: "knowing nothing (uniform)" });
+    if (data.uniform) marks.push({ y: data.uniform, label: "guessing every token alike (uniform)" });
     if (data.unigram) marks.push({ y: data.unigram, label: "letter frequencies alone (unigram)" });
     const window = Math.max(1, Math.round(100 / data.perPoint));
     picture.set({
@@ -212,10 +212,10 @@ export function trainView(services, onLook) {
     if (loss.holdout !== null) {
       const error = loss.holdout_se === null ? "" : ` ± ${number(loss.holdout_se, 1)}`;
       parts.push(glossary("held-out loss", "Held-out loss"), ` ${number(loss.holdout, 4)}${error} nats per token; `,
-        glossary("unigram", "letter frequencies alone"), ` score ${number(loss.unigram, 4)}, `, glossary("uniform", "knowing nothing"), ` ${number(loss.uniform, 4)}. `);
+        glossary("unigram", "letter frequencies alone"), ` score ${number(loss.unigram, 4)}, `, glossary("uniform", "guessing every token alike"), ` ${number(loss.uniform, 4)}. `);
     }
     if (found.seconds) parts.push(`${number(found.steps_taken)} steps took ${duration(found.seconds.train)}. `);
-    if (found.samples_copied !== null && found.samples.length) parts.push(`${found.samples_copied} of ${found.samples.length} samples stand in the training text.`);
+    if (found.samples_copied !== null && found.samples.length) parts.push(`${found.samples_copied} of ${found.samples.length} samples are copies from the training text.`);
     result.replaceChildren(...parts);
   }
 

@@ -5,13 +5,13 @@ import { heatMap, legend, palette, sign, spoken } from "./heat.js";
 
 const SIDE = 400;
 const ABOUT = {
-  wte: "one row for each token: what stands for it",
+  wte: "one row for each token: its embedding",
   wpe: "one row for each position",
-  lm_head: "one row for each token: what speaks for it as the next one",
-  attn_wq: "what a position asks",
-  attn_wk: "what it can be found by",
-  attn_wv: "what it has to tell",
-  attn_wo: "how the heads' answers are joined",
+  lm_head: "one row for each token: its weights as the next one",
+  attn_wq: "query: what a position looks for",
+  attn_wk: "key: what it is found by",
+  attn_wv: "value: what it passes on",
+  attn_wo: "output: joins the heads",
   mlp_fc1: "MLP, into the wide",
   mlp_fc2: "MLP, back again",
 };
