@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import machine
 from microgpt.lab.audit import audit
-from microgpt.lab.planted import FAULTS
-from microgpt.lab.record import RunRecord
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.statistics.planted import FAULTS
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.store.record import RunRecord
 
 NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)  # close to what the built-in names give
 DESIGNS = (

@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from microgpt.lab.design import Design as Asked
-from microgpt.lab.executors import LocalProcesses
-from microgpt.lab.plan import BUILT_IN, plan
-from microgpt.lab.run import Trained, Workshop
-from microgpt.lab.simulate import SIZES, STEPS, Design, Law, Noise, simulate
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import SweepFinished, sweep
-from microgpt.lab.texts import Texts
+from microgpt.lab.statistics.simulate import SIZES, STEPS, Design, Law, Noise, simulate
+from microgpt.lab.store.record import Trained
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.coordinator import SweepFinished, sweep
+from microgpt.lab.sweep.design import Design as Asked
+from microgpt.lab.sweep.executors import LocalProcesses
+from microgpt.lab.sweep.plan import BUILT_IN, plan
+from microgpt.lab.sweep.run import Workshop
+from microgpt.lab.sweep.texts import Texts
 from microgpt.model.state import draw_weights
 from microgpt.recipes import resolve
 

@@ -20,7 +20,7 @@ import machine
 from microgpt.data.corpus import Corpus
 from microgpt.data.reading import read
 from microgpt.data.split import Split
-from microgpt.lab.plan import STEPS
+from microgpt.lab.sweep.plan import STEPS
 from microgpt.recipes import resolve
 from microgpt.training.loop import train
 from microgpt.training.records import Finished, Progress

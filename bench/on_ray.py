@@ -16,12 +16,12 @@ from pathlib import Path
 import machine
 from microgpt.lab.cluster.asked import Asked
 from microgpt.lab.cluster.executor import RayCluster
-from microgpt.lab.design import Design
-from microgpt.lab.executors import Executor, LocalProcesses
-from microgpt.lab.plan import plan
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import SweepFinished, sweep
-from microgpt.lab.texts import Texts
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.coordinator import SweepFinished, sweep
+from microgpt.lab.sweep.design import Design
+from microgpt.lab.sweep.executors import Executor, LocalProcesses
+from microgpt.lab.sweep.plan import plan
+from microgpt.lab.sweep.texts import Texts
 
 TINY = {"steps": 20, "emb": 4, "head": 2, "ctx": 8, "engine": "array"}
 WARM = 10_000  # the first of the seeds that only warm up

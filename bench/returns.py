@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import machine
-from microgpt.lab.returns import returns
-from microgpt.lab.series import PARAMS, STEPS
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.statistics.returns import returns
+from microgpt.lab.statistics.series import PARAMS, STEPS
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
 
 NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)  # close to what the built-in names give
 FLAT = Law(E=2.05, A=0.0, B=0.0)  # no drop at all

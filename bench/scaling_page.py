@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from microgpt.lab.series import PARAMS, STEPS, Axis, series
-from microgpt.lab.store import Store
-from microgpt.lab.tables import size_table, steps_table
+from microgpt.lab.statistics.series import PARAMS, STEPS, Axis, series
+from microgpt.lab.statistics.tables import size_table, steps_table
+from microgpt.lab.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 FIGURE = re.compile(r"(?<![-+.\d])(2\.\d{4})(?: ± (0\.\d{4}))?")

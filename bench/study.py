@@ -24,10 +24,6 @@ import numpy as np
 
 import machine
 from microgpt.data.markov import ENDLESS
-from microgpt.lab.canvas import HUES, QUIET, Plot, drawing, save, titled
-from microgpt.lab.design import Design
-from microgpt.lab.design_file import read_design
-from microgpt.lab.executors import LocalProcesses
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.frontier import Optimum, frontier
 from microgpt.lab.laws.plot import law_plot
@@ -38,10 +34,14 @@ from microgpt.lab.laws.recipe import Recipe, recipe
 from microgpt.lab.laws.register import Score, register, registered, score
 from microgpt.lab.laws.summary import Fitting, Law, compare, law
 from microgpt.lab.laws.table import table
-from microgpt.lab.plan import plan
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import Done, sweep
-from microgpt.lab.texts import Texts
+from microgpt.lab.pictures.canvas import HUES, QUIET, Plot, drawing, save, titled
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.coordinator import Done, sweep
+from microgpt.lab.sweep.design import Design
+from microgpt.lab.sweep.design_file import read_design
+from microgpt.lab.sweep.executors import LocalProcesses
+from microgpt.lab.sweep.plan import plan
+from microgpt.lab.sweep.texts import Texts
 
 ROOT = Path(__file__).parent.parent
 WORK = 4.0  # how many times the largest run's FLOP the predicted runs take

@@ -26,16 +26,16 @@ from typing import Any, Final
 import numpy as np
 
 import machine
-from microgpt.lab.design import Design
-from microgpt.lab.executors import LocalProcesses
-from microgpt.lab.groups import InGroups
-from microgpt.lab.intervals import mean
-from microgpt.lab.plan import LAW_SIZES, LAW_STEPS, branched, plan
-from microgpt.lab.record import RunRecord
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import sweep
-from microgpt.lab.texts import Texts
-from microgpt.lab.trunk import shares
+from microgpt.lab.statistics.intervals import mean
+from microgpt.lab.store.record import RunRecord
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.coordinator import sweep
+from microgpt.lab.sweep.design import Design
+from microgpt.lab.sweep.executors import LocalProcesses
+from microgpt.lab.sweep.groups import InGroups
+from microgpt.lab.sweep.plan import LAW_SIZES, LAW_STEPS, branched, plan
+from microgpt.lab.sweep.texts import Texts
+from microgpt.lab.sweep.trunk import shares
 
 LENGTHS: Final = {
     "built-in": LAW_STEPS,

@@ -31,6 +31,7 @@ ROOMS = [
     "studio",
     "cli",
 ]
+LAB = ["store", "sweep", "cluster", "statistics", "audit", "pictures", "laws", "report"]  # the rooms of the lab
 FRONT = {"__init__", "__main__"}  # the doors: they may name any room
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent.name != "remote_code")  # those are for transformers
 
@@ -61,6 +62,9 @@ def test_a_room_imports_only_rooms_above_it(file) -> None:  # noqa: ANN001
     assert own in ROOMS, f"{own} has no place in the house: name it in docs/ARCHITECTURE.md and here"
     for module in imported(file.read_text()):
         other = room_of(module)
+        if own == other == "lab":
+            places = [LAB.index(place) for place in (module.split(".")[2], file.relative_to(SOURCE).parts[1])]
+            assert places == sorted(places), f"{file} imports {module}, which is below it"
         if other in ROOMS:  # others are names of the package itself, such as __version__
             assert ROOMS.index(other) <= ROOMS.index(own), f"{own} imports {module}, which is below it"
 

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from microgpt.lab.design import Design
-from microgpt.lab.executors import Executor, LocalProcesses
-from microgpt.lab.plan import Plan, plan
-from microgpt.lab.record import RunRecord
-from microgpt.lab.run import Workshop
-from microgpt.lab.spec import Spec
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import Status, SweepRecord, sweep
-from microgpt.lab.texts import Texts
-from microgpt.lab.worker import Outcome, outcome_of
+from microgpt.lab.store.record import RunRecord
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.coordinator import Status, SweepRecord, sweep
+from microgpt.lab.sweep.design import Design
+from microgpt.lab.sweep.executors import Executor, LocalProcesses
+from microgpt.lab.sweep.plan import Plan, plan
+from microgpt.lab.sweep.run import Workshop
+from microgpt.lab.sweep.spec import Spec
+from microgpt.lab.sweep.texts import Texts
+from microgpt.lab.sweep.worker import Outcome, outcome_of
 from trials.small import text
 
 TINY = {"emb": 4, "head": 2, "ctx": 8, "holdout": 0.2, "engine": "array"}

@@ -23,7 +23,7 @@ from typing import Final
 
 from microgpt.data.token_folder import open_folder
 from microgpt.engines.fused.cache import VARIABLE, _genuine
-from microgpt.lab.store import Store
+from microgpt.lab.store.store import Store
 from microgpt.training.find import folders
 from trials import few
 from trials.fault import Fault, Outcome

@@ -20,8 +20,8 @@ from typing import Final
 
 from microgpt.cli.app import run
 from microgpt.errors import MicrogptError
-from microgpt.lab.record import RunRecord
-from microgpt.lab.store import Store
+from microgpt.lab.store.record import RunRecord
+from microgpt.lab.store.store import Store
 from trials import few
 from trials.fault import Fault, Outcome, no_linux
 from trials.side_by_side import side_by_side

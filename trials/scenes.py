@@ -20,7 +20,7 @@ from microgpt.data.token_folder import Header, is_token_folder, open_folder
 from microgpt.data.token_writing import write_folder
 from microgpt.errors import StoreError
 from microgpt.export import export
-from microgpt.lab.store import Store
+from microgpt.lab.store.store import Store
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.find import folders
 from microgpt.training.loop import train

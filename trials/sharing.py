@@ -117,7 +117,7 @@ def _ways(path: Path, page: Path) -> Callable[[int], str]:
     """Reads by number; each says what went wrong, or nothing."""
     from microgpt.cli.app import run
     from microgpt.errors import MicrogptError
-    from microgpt.lab.store import Store
+    from microgpt.lab.store.store import Store
     from microgpt.studio.scaling import Scaling
 
     scaling, seen = Scaling(path), 0

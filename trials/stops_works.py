@@ -62,7 +62,7 @@ def trained(home: Path, told: str, twice: bool) -> str:
 
 def swept(home: Path, told: str, twice: bool) -> str:
     """What is wrong with the store."""
-    from microgpt.lab.store import Store
+    from microgpt.lab.store.store import Store
 
     if not (home / "lab.db").exists() or not (home / "lab.db").stat().st_size:
         return ""
@@ -130,7 +130,7 @@ WORKS: Final = {
         (("sweep", "few.toml", "--jobs", "1"), ("sweep", "few.toml", "--jobs", "2")),
         0.9,
         swept,
-        ("microgpt.cli.sweep", "microgpt.lab.sweep", "microgpt.lab.store", "microgpt.lab.plan"),
+        ("microgpt.cli.sweep", "microgpt.lab.sweep.coordinator", "microgpt.lab.store.store", "microgpt.lab.sweep.plan"),
     ),
     "prepare": Work(
         (("prepare", "long.txt", "--out", "tokens"),),

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from microgpt.lab.record import RunRecord
-from microgpt.lab.run import Curve, Trained
-from microgpt.lab.store import Store
+from microgpt.lab.store.record import Curve, RunRecord, Trained
+from microgpt.lab.store.store import Store
 
 SETTINGS = {
     "steps": 30, "batch": 1, "lr": 0.01, "beta1": 0.85, "beta2": 0.99, "warmup": 0, "decay": "linear", "seed": 0,

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from microgpt.lab.executors import LocalProcesses
-from microgpt.lab.sweep import Done, Retried, Status
+from microgpt.lab.sweep.coordinator import Done, Retried, Status
+from microgpt.lab.sweep.executors import LocalProcesses
 from trials import few
 from trials.fault import Fault, Outcome, no_linux
 

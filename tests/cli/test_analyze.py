@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from microgpt.cli import analyze, report
 from microgpt.cli.app import run
 from microgpt.errors import StoreError, UsageError
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
 from trials.stores import keep
 
 pytest.importorskip("scipy", reason="intervals need SciPy")

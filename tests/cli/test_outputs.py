@@ -8,7 +8,7 @@ import pytest
 
 from microgpt import outputs
 from microgpt.cli.app import run
-from microgpt.lab import canvas
+from microgpt.lab.pictures import canvas
 from tests.cli.test_analyze import fill
 from tests.lab.laws.planted import drawn
 

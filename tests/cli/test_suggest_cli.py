@@ -8,7 +8,7 @@ import pytest
 from microgpt.cli.app import run
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.simulate import Simulated
-from microgpt.lab.simulate import Design, Law, Noise, simulate
+from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
 from microgpt.outputs import BANNER
 from tests.cli.test_laws_cli import asked, refused
 from tests.lab.laws.planted import drawn

@@ -15,9 +15,9 @@ from microgpt.data.choices import MARKOV_LENGTH, made_length
 from microgpt.data.markov import ALPHABET, ENDLESS, Chain
 from microgpt.data.reading import read
 from microgpt.errors import DataError
-from microgpt.lab.design_file import read_design
-from microgpt.lab.plan import plan
-from microgpt.lab.texts import Texts
+from microgpt.lab.sweep.design_file import read_design
+from microgpt.lab.sweep.plan import plan
+from microgpt.lab.sweep.texts import Texts
 
 CHAINS = st.builds(
     Chain, order=st.integers(1, 3), letters=st.integers(2, 6), evenness=st.floats(0.1, 3), seed=st.integers(0, 9)

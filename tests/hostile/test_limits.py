@@ -19,8 +19,8 @@ from microgpt import untrusted
 from microgpt.data import token_folder
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import CheckpointError, DataError, UsageError
-from microgpt.lab.design_file import read_design
 from microgpt.lab.laws import sheet
+from microgpt.lab.sweep.design_file import read_design
 from microgpt.library import load
 from microgpt.model.ledger import ledger
 from microgpt.studio import runs

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.data.reading import read
-from microgpt.lab.store import Store
+from microgpt.lab.store.store import Store
 from microgpt.library import load
 from microgpt.training.find import listing
 from tests.command import microgpt, refused

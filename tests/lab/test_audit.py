@@ -8,10 +8,10 @@ import pytest
 
 from microgpt.lab.audit import Finding, audit, sentence
 from microgpt.lab.audit.finding import SENTENCES
-from microgpt.lab.planted import FAULTS
-from microgpt.lab.record import RunRecord
-from microgpt.lab.series import PARAMS, STEPS, series
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.statistics.planted import FAULTS
+from microgpt.lab.statistics.series import PARAMS, STEPS, series
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.store.record import RunRecord
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
 BENCH = Path(__file__).parents[2] / "bench" / "audit.py"

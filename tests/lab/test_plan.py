@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from microgpt.cli.sweeping import print_estimate
 from microgpt.errors import DataError, UsageError
-from microgpt.lab.design import holds, log_range
-from microgpt.lab.design_file import read_design
-from microgpt.lab.estimate import estimate
-from microgpt.lab.plan import BUILT_IN, Plan, original, plan
-from microgpt.lab.spec import Spec
-from microgpt.lab.texts import Texts
-from microgpt.lab.tuning import SEEDS, choice, middle, trials
+from microgpt.lab.sweep.design import holds, log_range
+from microgpt.lab.sweep.design_file import read_design
+from microgpt.lab.sweep.estimate import estimate
+from microgpt.lab.sweep.plan import BUILT_IN, Plan, original, plan
+from microgpt.lab.sweep.spec import Spec
+from microgpt.lab.sweep.texts import Texts
+from microgpt.lab.sweep.tuning import SEEDS, choice, middle, trials
 from trials import few
 
 TEXTS = Texts()

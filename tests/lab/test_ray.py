@@ -20,11 +20,11 @@ import microgpt as package
 from microgpt.errors import DataError
 from microgpt.lab.cluster.asked import Asked
 from microgpt.lab.cluster.executor import RayCluster
-from microgpt.lab.executors import Executor
-from microgpt.lab.plan import Plan
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import Retried, Status, SweepRecord, sweep
-from microgpt.lab.texts import Texts
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.coordinator import Retried, Status, SweepRecord, sweep
+from microgpt.lab.sweep.executors import Executor
+from microgpt.lab.sweep.plan import Plan
+from microgpt.lab.sweep.texts import Texts
 from tests.conftest import SOURCE
 from tests.lab.test_sweep import alive, counts, gone, place, workers
 from trials import few

@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 from microgpt.errors import UsageError
-from microgpt.lab.canvas import PICTURES, embed, save, write_svg
-from microgpt.lab.page import page
-from microgpt.lab.plots import loss_plot, returns_plot
-from microgpt.lab.record import RunRecord
-from microgpt.lab.report import Section, report
-from microgpt.lab.returns import returns
-from microgpt.lab.run import Curve
-from microgpt.lab.series import STEPS, series
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.pictures.canvas import PICTURES, embed, save, write_svg
+from microgpt.lab.pictures.plots import loss_plot, returns_plot
+from microgpt.lab.report.contents import Section, report
+from microgpt.lab.report.page import page
+from microgpt.lab.statistics.returns import returns
+from microgpt.lab.statistics.series import STEPS, series
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.store.record import Curve, RunRecord
 from microgpt.outputs import destination
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
@@ -137,7 +136,8 @@ def test_a_picture_hangs_on_no_environment(tmp_path: Path) -> None:
     """A backend that is none, as a notebook's is elsewhere, and a person's own style."""
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfigure.facecolor: red\nsvg.fonttype: path\n")
     program = (
-        "import hashlib\nfrom microgpt.lab.canvas import drawing, write_svg\nwith drawing() as (figure, axes):\n"
+        "import hashlib\nfrom microgpt.lab.pictures.canvas import drawing, write_svg\n"
+        "with drawing() as (figure, axes):\n"
         "    axes.plot([1, 2])\nprint(hashlib.sha256(write_svg(figure, 'a').encode()).hexdigest())"
     )
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "MATPLOTLIB"))}

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microgpt.lab.intervals import difference, mean, seeds_to_settle, t_quantile
-from microgpt.lab.record import RunRecord
-from microgpt.lab.returns import Return, multiplicity, returns
-from microgpt.lab.series import PARAMS, STEPS
-from microgpt.lab.simulate import Design, Law, Noise, simulate
+from microgpt.lab.statistics.intervals import difference, mean, seeds_to_settle, t_quantile
+from microgpt.lab.statistics.returns import Return, multiplicity, returns
+from microgpt.lab.statistics.series import PARAMS, STEPS
+from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
+from microgpt.lab.store.record import RunRecord
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
 BENCH = Path(__file__).parents[2] / "bench" / "returns.py"

@@ -14,11 +14,11 @@ import pytest
 
 from bench import scaling_page
 from microgpt.lab.audit.finding import SENTENCES
-from microgpt.lab.design_file import KEYS, read_design
-from microgpt.lab.plan import plan
-from microgpt.lab.schema import migrate
-from microgpt.lab.texts import Texts
-from microgpt.lab.tuning import Tuning
+from microgpt.lab.store.schema import migrate
+from microgpt.lab.sweep.design_file import KEYS, read_design
+from microgpt.lab.sweep.plan import plan
+from microgpt.lab.sweep.texts import Texts
+from microgpt.lab.sweep.tuning import Tuning
 from trials import few
 
 ROOT = Path(__file__).parent.parent.parent

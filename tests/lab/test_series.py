@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from microgpt.lab.series import PARAMS, STEPS, series, setting_axis
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.statistics.series import PARAMS, STEPS, series, setting_axis
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
 
 
 def test_a_crossed_sweep_is_a_series_for_each_size_and_one_for_each_length() -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from microgpt.errors import UsageError
-from microgpt.lab.run import Workshop, curve
-from microgpt.lab.spec import Spec
-from microgpt.lab.texts import Texts
+from microgpt.lab.sweep.run import Workshop, curve
+from microgpt.lab.sweep.spec import Spec
+from microgpt.lab.sweep.texts import Texts
 from microgpt.model.cost import step_cost
 from microgpt.recipes import resolve
 from microgpt.training.loop import train

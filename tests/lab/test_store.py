@@ -17,13 +17,12 @@ import pytest
 
 from microgpt import untrusted
 from microgpt.errors import EnvironmentFault, StoreError
-from microgpt.lab import store as rooms
-from microgpt.lab.lock import held
-from microgpt.lab.opening import connect, translated_errors
-from microgpt.lab.record import RunRecord
-from microgpt.lab.run import Curve
-from microgpt.lab.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
-from microgpt.lab.store import Store
+from microgpt.lab.store import store as rooms
+from microgpt.lab.store.lock import held
+from microgpt.lab.store.opening import connect, translated_errors
+from microgpt.lab.store.record import Curve, RunRecord
+from microgpt.lab.store.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
+from microgpt.lab.store.store import Store
 from microgpt.training.request import SCIENTIFIC
 from trials.stores import SETTINGS, filled, trained
 from trials.waiting import PATIENCE, until

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from microgpt.cli.app import microgpt
 from microgpt.errors import StoreError
-from microgpt.lab import opening
-from microgpt.lab.store import Store
+from microgpt.lab.store import opening
+from microgpt.lab.store.store import Store
 from trials.stores import filled
 
 VERBS = (
@@ -219,7 +219,7 @@ def test_values_beyond_all_need_are_refused_without_their_memory(tmp_path: Path)
         )
         connection.commit()
     program = (
-        "import resource, sys\nfrom microgpt.lab.store import Store\nfrom microgpt.errors import StoreError\n"
+        "import resource, sys\nfrom microgpt.lab.store.store import Store\nfrom microgpt.errors import StoreError\n"
         "store = Store.open(sys.argv[1])\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for read in (store.records, store.sweeps, store.outcomes):\n"
         "    try:\n        read()\n    except StoreError as error:\n        print(error)\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from microgpt.lab import origin
+from microgpt.lab.sweep import origin
 from trials.few import text
 
 DESIGN = """
@@ -38,7 +38,12 @@ def test_a_sweep_imports_nothing_from_the_folder_that_it_is_begun_in(flags: tupl
 @pytest.mark.long
 def test_a_picture_reads_no_settings_from_it(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
-    command = [sys.executable, "-P", "-c", "from microgpt.lab.canvas import drawing\nwith drawing():\n    pass"]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "from microgpt.lab.pictures.canvas import drawing\nwith drawing():\n    pass",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from microgpt.lab.audit import Finding
-from microgpt.lab.record import RunRecord
-from microgpt.lab.series import STEPS
-from microgpt.lab.simulate import Design, Law, Noise, simulate
-from microgpt.lab.study import part
-from microgpt.lab.summary import sentences, warned
+from microgpt.lab.report.study import part
+from microgpt.lab.report.summary import sentences, warned
+from microgpt.lab.statistics.series import STEPS
+from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
+from microgpt.lab.store.record import RunRecord
 
 pytest.importorskip("scipy", reason="intervals need SciPy")
 NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from microgpt.errors import DataError
-from microgpt.lab.executors import LocalProcesses
-from microgpt.lab.spec import Spec
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import (
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.coordinator import (
     Done,
     Planned,
     Retried,
@@ -26,6 +24,8 @@ from microgpt.lab.sweep import (
     in_order,
     work,
 )
+from microgpt.lab.sweep.executors import LocalProcesses
+from microgpt.lab.sweep.spec import Spec
 from trials import few
 from trials.waiting import PATIENCE, until
 
@@ -221,7 +221,7 @@ def test_a_plan_is_the_same_for_every_order_of_its_axes(tmp_path: Path) -> None:
 DEAF = """
 import re, signal
 from pathlib import Path
-from microgpt.lab.executors import LocalProcesses
+from microgpt.lab.sweep.executors import LocalProcesses
 if __name__ == "__main__":
     executor = LocalProcesses(2)
     for worker in executor.workers:

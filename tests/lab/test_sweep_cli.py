@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from microgpt.cli.sweeping import note
-from microgpt.lab.sweep import Tuned
-from microgpt.lab.tuning import Choice
+from microgpt.lab.sweep.coordinator import Tuned
+from microgpt.lab.sweep.tuning import Choice
 from tests.command import Done, microgpt, spawned, succeeded
 from tests.lab.test_sweep import place
 from trials import few

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgpt.lab.render import Column, Table, plain, to_csv, to_json, to_markdown, to_rich
-from microgpt.lab.series import PARAMS, STEPS, series
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
-from microgpt.lab.tables import returns_table, runs_table, significant, size_table, steps_table
+from microgpt.lab.statistics.render import Column, Table, plain, to_csv, to_json, to_markdown, to_rich
+from microgpt.lab.statistics.series import PARAMS, STEPS, series
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.statistics.tables import returns_table, runs_table, significant, size_table, steps_table
 from microgpt.untrusted import visible
 
 pytest.importorskip("scipy", reason="intervals need SciPy")

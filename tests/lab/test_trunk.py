@@ -14,16 +14,17 @@ import pytest
 from microgpt.engines import why_not_fastest
 from microgpt.engines.array.engine import ArrayRunner
 from microgpt.errors import UsageError
-from microgpt.lab.estimate import estimate
-from microgpt.lab.groups import InGroups, Waiting
-from microgpt.lab.plan import BUILT_IN, branched, plan
-from microgpt.lab.run import Trained, Workshop
-from microgpt.lab.spec import Spec
-from microgpt.lab.store import Store
-from microgpt.lab.sweep import Retried, Status, SweepInterrupted
-from microgpt.lab.texts import Texts
-from microgpt.lab.trunk import carry_out_branches, shares, trunk
-from microgpt.lab.tuning import trials
+from microgpt.lab.store.record import Trained
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.coordinator import Retried, Status, SweepInterrupted
+from microgpt.lab.sweep.estimate import estimate
+from microgpt.lab.sweep.groups import InGroups, Waiting
+from microgpt.lab.sweep.plan import BUILT_IN, branched, plan
+from microgpt.lab.sweep.run import Workshop
+from microgpt.lab.sweep.spec import Spec
+from microgpt.lab.sweep.texts import Texts
+from microgpt.lab.sweep.trunk import carry_out_branches, shares, trunk
+from microgpt.lab.sweep.tuning import trials
 from tests.command import microgpt, succeeded
 from tests.lab.test_sweep import counts, kill, place, start
 from tests.lab.test_sweep_cli import refused

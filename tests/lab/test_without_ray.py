@@ -12,8 +12,8 @@ from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.lab.cluster.asked import Asked, check_installed, check_token, environment
 from microgpt.lab.cluster.driver import jobs_of
 from microgpt.lab.cluster.worker import Worker
-from microgpt.lab.run import Trained
-from microgpt.lab.texts import Texts
+from microgpt.lab.store.record import Trained
+from microgpt.lab.sweep.texts import Texts
 from trials import few
 
 

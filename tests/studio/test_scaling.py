@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from microgpt.lab.run import Trained
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
-from microgpt.lab.store import Store
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.store.record import Trained
+from microgpt.lab.store.store import Store
 from microgpt.studio.scaling import Scaling
 from microgpt.studio.studio import Studio
 from trials.serving import Visit, visit

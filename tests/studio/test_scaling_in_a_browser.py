@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from microgpt.lab.simulate import SIZES, Design, Noise, simulate
+from microgpt.lab.statistics.simulate import SIZES, Design, Noise, simulate
 from microgpt.studio.scaling import EMPTY, Scaling
 from tests.browser import Watched, browser_page
 from tests.studio.test_scaling import NAMES

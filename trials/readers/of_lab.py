@@ -12,18 +12,18 @@ from typing import Final
 import numpy as np
 
 from microgpt.errors import DataError, StoreError, UsageError
-from microgpt.lab.design_file import read_design
 from microgpt.lab.laws import crossed, doubts, fit  # noqa: F401 - imported before a trial is watched
 from microgpt.lab.laws.csv_file import Columns, read_csv
 from microgpt.lab.laws.points import levels
 from microgpt.lab.laws.predict import Prediction
 from microgpt.lab.laws.register import register, registered, score
 from microgpt.lab.laws.table import table
-from microgpt.lab.plan import plan
-from microgpt.lab.render import to_json
-from microgpt.lab.store import Store
-from microgpt.lab.study import SWEEPS, answer
-from microgpt.lab.texts import Texts
+from microgpt.lab.report.study import SWEEPS, answer
+from microgpt.lab.statistics.render import to_json
+from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.design_file import read_design
+from microgpt.lab.sweep.plan import plan
+from microgpt.lab.sweep.texts import Texts
 from trials.few import text
 from trials.readers.mutate import EXTREMES, bytes_changed, cells_changed, json_changed, words_changed
 from trials.readers.reader import Reader

@@ -14,7 +14,7 @@ from microgpt.collector import gc_disabled
 
 if TYPE_CHECKING:
     from microgpt.lab.audit import Finding
-    from microgpt.lab.render import Table
+    from microgpt.lab.statistics.render import Table
 
 WHAT = ("steps", "params", "returns", "runs")
 OF_CSV = ("tokens", "flop", "unique", "where", "decimal", "lr", "seed", "vocabulary")
@@ -26,7 +26,7 @@ def _known(context: click.Context, parameter: click.Parameter, what: str | None)
     from microgpt.cli.app import suggestion
 
     if what is not None and what not in WHAT:
-        from microgpt.lab.study import SETTINGS
+        from microgpt.lab.report.study import SETTINGS
 
         if what not in SETTINGS:
             raise click.UsageError(f"There is no table of {what!r}. {suggestion(what, (*WHAT, *SETTINGS))}", context)
@@ -70,8 +70,9 @@ def command(
     --csv FILE the runs of any CSV are audited, and `returns` gives its tables.
     """
     from microgpt import outputs
-    from microgpt.lab import canvas, study
-    from microgpt.lab.store import Store
+    from microgpt.lab.pictures import canvas
+    from microgpt.lab.report import study
+    from microgpt.lab.store.store import Store
 
     if what is None and csv in WHAT:  # as in `analyze --csv steps`
         what, csv = csv, ""
@@ -94,8 +95,8 @@ def _elsewhere(csv: str, what: str | None, form: str | None, idle: str | None, c
     """The audit of a CSV, and its tables where they are asked for."""
     from microgpt.lab.laws.csv_file import Columns, Reading
     from microgpt.lab.laws.csv_runs import Named, look
-    from microgpt.lab.series import COUNTED
-    from microgpt.lab.tables import returns_table
+    from microgpt.lab.statistics.series import COUNTED
+    from microgpt.lab.statistics.tables import returns_table
 
     if idle or what not in (None, "returns"):
         raise click.UsageError(
@@ -117,7 +118,7 @@ def _elsewhere(csv: str, what: str | None, form: str | None, idle: str | None, c
 
 def _print(tables: "Sequence[Table]", findings: "Sequence[Finding]", form: str | None) -> None:
     from microgpt.lab.audit import sentence
-    from microgpt.lab.render import plain, to_csv, to_json, to_markdown, to_rich
+    from microgpt.lab.statistics.render import plain, to_csv, to_json, to_markdown, to_rich
 
     sentences = [sentence(finding) for finding in findings]
     if form == "json":

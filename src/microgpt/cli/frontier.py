@@ -29,9 +29,9 @@ def command(budget: str, train: bool, plot: str | None, force: bool, as_json: bo
     Runs of a store also give a recipe that is ready to train.
     """
     from microgpt import outputs
-    from microgpt.lab.canvas import PICTURES, save
     from microgpt.lab.laws.doubts import of_length
     from microgpt.lab.laws.frontier import apart, frontier
+    from microgpt.lab.pictures.canvas import PICTURES, save
 
     amount, unit = spending(budget, "BUDGET")
     if chosen["count"] != "all":

@@ -111,7 +111,7 @@ def read_parts(chosen: dict[str, Any], parts: "Sequence[tuple[str, str]]") -> "l
 
 def _tables(chosen: dict[str, Any], where: tuple[tuple[str, str], ...]) -> "dict[str, RunTable]":
     from microgpt.lab.laws.table import groups, part, table
-    from microgpt.lab.store import Store
+    from microgpt.lab.store.store import Store
 
     if chosen["csv"]:
         if chosen["count"] != "all":

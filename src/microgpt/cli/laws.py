@@ -54,7 +54,7 @@ def command(
         _simulate(simulate, as_json, chosen)
         return
     from microgpt import outputs
-    from microgpt.lab.canvas import PICTURES
+    from microgpt.lab.pictures.canvas import PICTURES
 
     asked = {"--plot": plot, "--residuals": residuals, "--draws": draws}
     places = {
@@ -104,9 +104,9 @@ def _heads(flag: str) -> list[bytes]:
 def _write(found: "Law", flag: str, place: Path) -> None:
     """A file that was asked for."""
     from microgpt import outputs
-    from microgpt.lab.canvas import save
     from microgpt.lab.laws.plot import law_plot, residual_plot
     from microgpt.lab.laws.summary import draws_csv
+    from microgpt.lab.pictures.canvas import save
 
     if flag == "--draws":
         outputs.write(place, draws_csv(found).encode())

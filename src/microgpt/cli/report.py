@@ -17,10 +17,10 @@ def command(store: str, out: str, force: bool) -> None:
     It needs no network and no other file, so it can be sent or kept as it is.
     """
     from microgpt import outputs
-    from microgpt.lab.laws.section import section
-    from microgpt.lab.page import page
-    from microgpt.lab.report import report
-    from microgpt.lab.store import Store
+    from microgpt.lab.report.contents import report
+    from microgpt.lab.report.law_section import section
+    from microgpt.lab.report.page import page
+    from microgpt.lab.store.store import Store
 
     place = outputs.destination(out, (".html",), flag="--out", reads=[store], force=force)
     with Store.open(store) as opened:

@@ -33,7 +33,7 @@ def command(out: str, as_json: bool) -> None:
 
 def line(run: "RunSummary", width: int) -> str:
     """A run in a line of plain text: what a file says of itself can't move the cursor of a terminal."""
-    from microgpt.lab.render import plain
+    from microgpt.lab.statistics.render import plain
 
     return plain(_cells(run, width))
 

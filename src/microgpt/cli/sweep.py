@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from microgpt.lab.cluster.asked import Asked
-    from microgpt.lab.design import Design
-    from microgpt.lab.executors import Executor
-    from microgpt.lab.plan import Plan
-    from microgpt.lab.sweep import SweepFinished
-    from microgpt.lab.texts import Texts
+    from microgpt.lab.sweep.coordinator import SweepFinished
+    from microgpt.lab.sweep.design import Design
+    from microgpt.lab.sweep.executors import Executor
+    from microgpt.lab.sweep.plan import Plan
+    from microgpt.lab.sweep.texts import Texts
 
 
 @click.command("sweep")
@@ -56,8 +56,8 @@ def command(what: str, **given: Any) -> int:
     steps and params are the original's two sweeps, laws is one to fit a law to; FILE.toml describes any other. Runs
     that are in the store are not run again: after Ctrl-C, a crash or a loss of power the same command goes on.
     """
-    from microgpt.lab.plan import plan
-    from microgpt.lab.texts import Texts
+    from microgpt.lab.sweep.plan import plan
+    from microgpt.lab.sweep.texts import Texts
 
     asked = _asked(given)
     design, texts = _design(what, given), Texts()
@@ -70,7 +70,7 @@ def command(what: str, **given: Any) -> int:
     if not given["quiet"] and (note := lacking()):
         click.echo(note, err=True)
     if given["dry_run"]:
-        from microgpt.lab.estimate import estimate
+        from microgpt.lab.sweep.estimate import estimate
 
         print_estimate(planned, estimate(planned, texts, jobs), given["as_json"])
         return 0
@@ -84,8 +84,8 @@ def command(what: str, **given: Any) -> int:
 def _carry_out(
     planned: "Plan", texts: "Texts", begin: "Callable[[], Executor]", given: dict[str, Any], stop: Stop
 ) -> "SweepFinished":
-    from microgpt.lab.store import Store
-    from microgpt.lab.sweep import SweepFinished, sweep
+    from microgpt.lab.store.store import Store
+    from microgpt.lab.sweep.coordinator import SweepFinished, sweep
 
     tells: Teller = teller(given["quiet"])
     with Store.open(given["store"], create=True) as store:
@@ -105,8 +105,8 @@ def _design(what: str, given: dict[str, Any]) -> "Design":
     """The design that a word or a file means."""
     from dataclasses import replace
 
-    from microgpt.lab.design_file import read_design
-    from microgpt.lab.plan import BUILT_IN, branched, original
+    from microgpt.lab.sweep.design_file import read_design
+    from microgpt.lab.sweep.plan import BUILT_IN, branched, original
 
     if what in BUILT_IN:
         design = BUILT_IN[what]
@@ -142,9 +142,9 @@ def _executor(asked: "Asked | None", planned: "Plan", jobs: int, keep_runs: bool
         from microgpt.lab.cluster.executor import RayCluster
 
         return RayCluster(asked)
-    from microgpt.lab.executors import LocalProcesses
-    from microgpt.lab.groups import InGroups
-    from microgpt.lab.trunk import trunk
+    from microgpt.lab.sweep.executors import LocalProcesses
+    from microgpt.lab.sweep.groups import InGroups
+    from microgpt.lab.sweep.trunk import trunk
 
     if not keep_runs and any(map(trunk, planned.levels)):
         return InGroups(jobs)
@@ -188,7 +188,7 @@ def _check_gpus(asked: "Asked", planned: "Plan") -> None:
 
 def _check_trunk(planned: "Plan", given: dict[str, Any]) -> None:
     """Refuse a trunk where nobody would train one: what runs come to would be the same, and their price too."""
-    from microgpt.lab.trunk import shares
+    from microgpt.lab.sweep.trunk import shares
 
     told = "--schedule trunk trains the lengths of a size one after another, "
     if given["executor"] == "ray":
@@ -200,7 +200,7 @@ def _check_trunk(planned: "Plan", given: dict[str, Any]) -> None:
 
 
 def _print_end(end: "SweepFinished", store: str, as_json: bool) -> None:
-    from microgpt.lab.sweep import SweepInterrupted
+    from microgpt.lab.sweep.coordinator import SweepInterrupted
 
     counts = {"planned": end.planned, "done": end.done, "skipped": end.skipped, "failed": end.failed}
     if as_json:

@@ -17,9 +17,9 @@ from microgpt.untrusted import visible
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from microgpt.lab.estimate import Row, TimeEstimate
-    from microgpt.lab.plan import Plan
-    from microgpt.lab.sweep import Status, SweepRecord
+    from microgpt.lab.sweep.coordinator import Status, SweepRecord
+    from microgpt.lab.sweep.estimate import Row, TimeEstimate
+    from microgpt.lab.sweep.plan import Plan
 
 MOST_WORKERS = 16  # shown in the live table
 NEEDED_LATER = {"scipy": "SciPy", "matplotlib": "matplotlib"}  # by what looks at the store
@@ -32,7 +32,7 @@ class Teller(telling.Teller):
         self.next = time.monotonic() + EVERY
 
     def tell(self, record: "SweepRecord") -> None:
-        from microgpt.lab.sweep import Status
+        from microgpt.lab.sweep.coordinator import Status
 
         if line := note(record):
             self.note(line)
@@ -90,7 +90,7 @@ def teller(quiet: bool) -> Teller:
 
 def note(record: "SweepRecord") -> str:
     """What a record is worth saying, or nothing."""
-    from microgpt.lab.sweep import Done, Planned, Retried, Tuned
+    from microgpt.lab.sweep.coordinator import Done, Planned, Retried, Tuned
 
     match record:
         case Planned(runs, skipped, jobs):

@@ -14,7 +14,7 @@ from microgpt.errors import EnvironmentFault, StoreError
 from microgpt.studio.kept import Kept
 
 if TYPE_CHECKING:
-    from microgpt.lab.record import RunRecord
+    from microgpt.lab.store.record import RunRecord
 
 EMPTY: Final = (
     "There is no store of runs yet. A sweep makes one: run “microgpt sweep steps” in another terminal, "
@@ -84,7 +84,7 @@ class Scaling:
 
     def _records(self, sweep: str) -> tuple[list[str], str, "list[RunRecord]"]:
         """The sweeps that have runs, the one to show, and its runs."""
-        from microgpt.lab.store import Store
+        from microgpt.lab.store.store import Store
 
         assert self._store is not None
         with self._reading, Store.open(self._store) as store:

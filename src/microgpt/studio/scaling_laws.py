@@ -14,10 +14,10 @@ from microgpt.lab.laws.points import Points, count_levels, points
 from microgpt.lab.laws.price import price
 from microgpt.lab.laws.summary import MEANINGS, Fitting, Law, in_words, law
 from microgpt.lab.laws.table import RunTable, table
-from microgpt.lab.record import RunRecord
-from microgpt.lab.render import MISSING
-from microgpt.lab.series import STEPS, Axis, Series
-from microgpt.lab.study import part, varied
+from microgpt.lab.report.study import part, varied
+from microgpt.lab.statistics.render import MISSING
+from microgpt.lab.statistics.series import STEPS, Axis, Series
+from microgpt.lab.store.record import RunRecord
 
 LINES: Final = 12  # of an axis that get a curve
 PLACES: Final = 40  # of a curve

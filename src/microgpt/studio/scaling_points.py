@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from microgpt.lab.audit import sentence
-from microgpt.lab.record import RunRecord
-from microgpt.lab.render import Table
-from microgpt.lab.returns import Slope
-from microgpt.lab.series import Axis, Level, Series, usable
-from microgpt.lab.study import part, slopes, varied
-from microgpt.lab.tables import level_estimate, returns_table
+from microgpt.lab.report.study import part, slopes, varied
+from microgpt.lab.statistics.render import Table
+from microgpt.lab.statistics.returns import Slope
+from microgpt.lab.statistics.series import Axis, Level, Series, usable
+from microgpt.lab.statistics.tables import level_estimate, returns_table
+from microgpt.lab.store.record import RunRecord
 
 RUNS: Final = 12  # of a point that are told one by one
 SHOWN_SAMPLES: Final = 6  # of its first run

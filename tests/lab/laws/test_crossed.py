@@ -9,14 +9,14 @@ from microgpt.lab.laws.crossed import crossed_sweeps
 from microgpt.lab.laws.fit import fit
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import points
-from microgpt.lab.laws.section import section
 from microgpt.lab.laws.slopes import law_slopes
-from microgpt.lab.page import page
-from microgpt.lab.record import RunRecord
-from microgpt.lab.report import Report
-from microgpt.lab.series import PARAMS, STEPS, series
-from microgpt.lab.simulate import SIZES, Design, Law, Noise, simulate
-from microgpt.lab.tables import returns_table
+from microgpt.lab.report.contents import Report
+from microgpt.lab.report.law_section import section
+from microgpt.lab.report.page import page
+from microgpt.lab.statistics.series import PARAMS, STEPS, series
+from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
+from microgpt.lab.statistics.tables import returns_table
+from microgpt.lab.store.record import RunRecord
 
 pytest.importorskip("scipy", reason="a law needs SciPy")
 NAMES = Law(E=1.6, A=1.5, B=8.0, alpha=0.3, beta=0.4)

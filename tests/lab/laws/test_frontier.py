@@ -18,7 +18,7 @@ from microgpt.lab.laws.price import price
 from microgpt.lab.laws.recipe import heads, recipe
 from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.table import table
-from microgpt.lab.simulate import Design, Law, Noise, simulate
+from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from tests.lab.laws.planted import drawn

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from microgpt.errors import DataError, UsageError
-from microgpt.lab.design_file import read_design
 from microgpt.lab.laws.backtest import Backtest, backtest
 from microgpt.lab.laws.bootstrap import Ensemble, bootstrap
 from microgpt.lab.laws.fit import fit
@@ -21,9 +20,10 @@ from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.laws.suggest import Suggestion, candidates, grid, suggest
 from microgpt.lab.laws.table import table
 from microgpt.lab.laws.targets import Target, best_size, judged, loss_at, number
-from microgpt.lab.plan import plan as planned
-from microgpt.lab.simulate import Design, Law, Noise, simulate
-from microgpt.lab.texts import Texts
+from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
+from microgpt.lab.sweep.design_file import read_design
+from microgpt.lab.sweep.plan import plan as planned
+from microgpt.lab.sweep.texts import Texts
 from tests.lab.laws.planted import drawn
 
 pytest.importorskip("scipy", reason="intervals need SciPy")

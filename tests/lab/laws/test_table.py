@@ -14,8 +14,8 @@ from microgpt.errors import DataError, UsageError
 from microgpt.lab.laws.csv_file import Columns, read_csv
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.table import distinct, groups, part, table
-from microgpt.lab.record import RunRecord
-from microgpt.lab.simulate import Design, Law, Noise, simulate
+from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
+from microgpt.lab.store.record import RunRecord
 
 NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)  # close to what the built-in names give
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from microgpt.lab.audit import design, results
 from microgpt.lab.audit.finding import Finding, Severity, sentence
-from microgpt.lab.record import RunRecord
-from microgpt.lab.series import RUN_AXES, Series, series, usable
+from microgpt.lab.statistics.series import RUN_AXES, Series, series, usable
+from microgpt.lab.store.record import RunRecord
 
 __all__ = ["Finding", "Severity", "audit", "sentence"]
 

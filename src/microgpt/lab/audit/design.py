@@ -7,8 +7,7 @@ from typing import Final
 
 from microgpt.lab.audit.finding import Finding, Severity
 from microgpt.lab.audit.gather import by_axis, once
-from microgpt.lab.record import RunRecord
-from microgpt.lab.series import (
+from microgpt.lab.statistics.series import (
     CIRCUMSTANCES,
     COUNTED,
     FOLLOWERS,
@@ -20,6 +19,7 @@ from microgpt.lab.series import (
     size_name,
     usable,
 )
+from microgpt.lab.store.record import RunRecord
 from microgpt.model.settings import counted
 
 ENOUGH_LEVELS: Final = 4
@@ -97,7 +97,7 @@ def learning_rates(records: Sequence[RunRecord]) -> list[Finding]:
 
 
 def _alike(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Runs that can share a learning rate: all is equal but seed, rate, steps and warmup, as in lab/tuning.py."""
+    """Runs that can share a learning rate: all is equal but seed, rate, steps and warmup, as in lab/sweep/tuning.py."""
     around, settings = attrgetter(*CIRCUMSTANCES), reader(sorted(settings_of(records) - {*SHARED}))
     return list(grouped(sorted(records, key=attrgetter("params")), lambda run: (around(run), settings(run))).values())
 

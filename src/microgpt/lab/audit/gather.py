@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from microgpt.lab.series import Level, Series
+from microgpt.lab.statistics.series import Level, Series
 
 
 def by_axis(lines: Iterable[Series]) -> dict[str, list[Series]]:

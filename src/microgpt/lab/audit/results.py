@@ -9,10 +9,20 @@ from typing import Any, Final
 from microgpt.lab.audit.finding import Finding
 from microgpt.lab.audit.gather import by_axis, once
 from microgpt.lab.audit.trend import fall, rises
-from microgpt.lab.intervals import f_above, t_above
-from microgpt.lab.record import RunRecord
-from microgpt.lab.returns import drop
-from microgpt.lab.series import COUNTED, RUN_AXES, Level, Series, along, cells, reader, run_name, setting_axis
+from microgpt.lab.statistics.intervals import f_above, t_above
+from microgpt.lab.statistics.returns import drop
+from microgpt.lab.statistics.series import (
+    COUNTED,
+    RUN_AXES,
+    Level,
+    Series,
+    along,
+    cells,
+    reader,
+    run_name,
+    setting_axis,
+)
+from microgpt.lab.store.record import RunRecord
 
 FAMILY_ERROR: Final = 0.01  # the chance that a sweep whose loss never rises is said to rise somewhere
 FLAT: Final = 0.05  # a difference that chance alone would make more often than this is none that was seen

@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from microgpt.lab.intervals import t_above
-from microgpt.lab.series import Level, Series
+from microgpt.lab.statistics.intervals import t_above
+from microgpt.lab.statistics.series import Level, Series
 
 Test = tuple[float, float, Level, Level, Series]  # chance, rise, two levels, and their series
 

@@ -14,10 +14,10 @@ from microgpt.data.corpus import Corpus
 from microgpt.errors import EnvironmentFault
 from microgpt.lab.cluster.asked import Asked
 from microgpt.lab.cluster.worker import Versions, Worker
-from microgpt.lab.executors import quick
-from microgpt.lab.spec import Spec
-from microgpt.lab.texts import Texts, reading
-from microgpt.lab.worker import Lost, Outcome
+from microgpt.lab.sweep.executors import quick
+from microgpt.lab.sweep.spec import Spec
+from microgpt.lab.sweep.texts import Texts, reading
+from microgpt.lab.sweep.worker import Lost, Outcome
 
 STARTS: Final = 3  # of workers that died before they said a word, one after another, until that is a fault
 WITHOUT_WORKERS: Final = 60.0  # seconds without any worker that are borne

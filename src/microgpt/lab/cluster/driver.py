@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 from microgpt.children import ORPHANED
 from microgpt.errors import EnvironmentFault, MicrogptError
 from microgpt.lab.cluster.asked import Asked, environment
-from microgpt.lab.spec import Spec
-from microgpt.lab.worker import Broken, Outcome
+from microgpt.lab.sweep.spec import Spec
+from microgpt.lab.sweep.worker import Broken, Outcome
 from microgpt.machine import cores
 
 if TYPE_CHECKING:

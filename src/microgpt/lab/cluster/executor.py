@@ -14,9 +14,9 @@ from microgpt.children import starting
 from microgpt.errors import EnvironmentFault
 from microgpt.lab.cluster.asked import Asked, check_installed, check_token
 from microgpt.lab.cluster.driver import ENDING, LOG, Report, drive
-from microgpt.lab.run import Trained
-from microgpt.lab.spec import Spec
-from microgpt.lab.worker import Broken, Lost, Outcome
+from microgpt.lab.store.record import Trained
+from microgpt.lab.sweep.spec import Spec
+from microgpt.lab.sweep.worker import Broken, Lost, Outcome
 
 JOINING: Final = 15.0  # seconds in which a cluster must have answered
 STARTING: Final = 120.0  # seconds for Ray to start on this machine, or for a first worker to begin

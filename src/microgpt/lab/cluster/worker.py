@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import microgpt
 from microgpt.data.corpus import Corpus
-from microgpt.lab.run import Workshop
-from microgpt.lab.spec import NUMERICS, Spec
-from microgpt.lab.worker import Outcome, outcome_of
+from microgpt.lab.sweep.run import Workshop
+from microgpt.lab.sweep.spec import NUMERICS, Spec
+from microgpt.lab.sweep.worker import Outcome, outcome_of
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from microgpt.lab.intervals import scipy_part
 from microgpt.lab.laws.fit import Fit, fit_part
 from microgpt.lab.laws.form import inputs
 from microgpt.lab.laws.points import Floats, Points, count_levels
 from microgpt.lab.laws.scatter import scatter_of
+from microgpt.lab.statistics.intervals import scipy_part
 
 FOLDS: Final = 4
 REACH: Final = 10.0  # how many times the compute of what was fitted a backtest predicts

@@ -20,11 +20,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from microgpt.lab.intervals import scipy_part
 from microgpt.lab.laws.fit import Fit, refit
 from microgpt.lab.laws.form import Form
 from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.scatter import Scatter, draw_losses, scatter_of
+from microgpt.lab.statistics.intervals import scipy_part
 
 Resample = Literal["runs", "residuals"]
 

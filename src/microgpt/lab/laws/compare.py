@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 
 from microgpt.errors import DataError
-from microgpt.lab.intervals import mean, t_quantile
 from microgpt.lab.laws.bootstrap import FAR as FAR_TIMES
 from microgpt.lab.laws.bootstrap import Ensemble, draw_runs, interval
 from microgpt.lab.laws.doubts import check_design
@@ -27,6 +26,7 @@ from microgpt.lab.laws.rows import NOTHING
 from microgpt.lab.laws.scatter import scatter_of
 from microgpt.lab.laws.summary import Fitting, Law, law
 from microgpt.lab.laws.table import RunTable, taken
+from microgpt.lab.statistics.intervals import mean, t_quantile
 
 Span = tuple[float, float]
 Key = tuple[int, int, str]  # levels of size and length, and a label

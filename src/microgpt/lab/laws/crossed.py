@@ -10,8 +10,8 @@ from microgpt.lab.laws.doubts import check_design
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.table import RunTable, table
-from microgpt.lab.record import RunRecord
-from microgpt.lab.series import usable
+from microgpt.lab.statistics.series import usable
+from microgpt.lab.store.record import RunRecord
 
 VARIED: Final = ("steps", "warmup", "lr", "seed", "emb", "head", "layer", "ff")  # what runs of one law may differ in
 NOTHING: Final = "there are no finished runs with a held-out loss; `microgpt sweep laws` makes some"

@@ -14,8 +14,8 @@ from microgpt.lab.laws.csv_file import Columns, Opened, Reading, open_csv
 from microgpt.lab.laws.points import Floats, Ints, levels, points
 from microgpt.lab.laws.rows import RATE, telling, units, values
 from microgpt.lab.laws.sheet import number
-from microgpt.lab.record import RunRecord
-from microgpt.lab.series import COUNTED, Series, series
+from microgpt.lab.statistics.series import COUNTED, Series, series
+from microgpt.lab.store.record import RunRecord
 
 SEEDS: Final = ("seed", "random_seed", "rng_seed")
 VOCABULARIES: Final = ("vocabulary", "vocab", "vocab_size", "n_vocab")

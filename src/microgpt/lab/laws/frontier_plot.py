@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from microgpt.lab.canvas import HUES, INK, PAPER, Plot, drawing
 from microgpt.lab.laws.bootstrap import Ensemble, stretch
 from microgpt.lab.laws.curves import slices, spent
 from microgpt.lab.laws.frontier import METHODS, MOST_DRAWS, Optimum, law_best
@@ -15,6 +14,7 @@ from microgpt.lab.laws.isoflop import Bottoms, curves_of, logs_of, shape
 from microgpt.lab.laws.plot import log_axis, short
 from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.price import Price
+from microgpt.lab.pictures.canvas import HUES, INK, PAPER, Plot, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

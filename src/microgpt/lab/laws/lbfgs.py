@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from microgpt.lab.intervals import scipy_part
 from microgpt.lab.laws.fit import AGREE, Fit, check_moved, starts
 from microgpt.lab.laws.form import Form, inputs
 from microgpt.lab.laws.points import Floats, Points
 from microgpt.lab.laws.solve import DELTA, huber
+from microgpt.lab.statistics.intervals import scipy_part
 
 TIGHT = {"ftol": 1e-16, "gtol": 1e-12, "maxiter": 20_000, "maxfun": 40_000, "maxcor": 30}
 SCALE = 1e6  # the sum is of the order of δ² a point, below what L-BFGS-B takes for zero

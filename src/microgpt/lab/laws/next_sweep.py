@@ -9,7 +9,7 @@ import numpy as np
 from microgpt.lab.laws.points import Floats
 from microgpt.lab.laws.recipe import model, recipe
 from microgpt.lab.laws.suggest import Suggestion
-from microgpt.lab.record import RunRecord
+from microgpt.lab.store.record import RunRecord
 from microgpt.outputs import BANNER
 
 LIKE: Final = 0.3  # of sizes within this share of one that is tried, the shape most like the runs is taken

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from microgpt.lab.canvas import HUES, QUIET, Plot, drawing
 from microgpt.lab.laws.bootstrap import stretch
 from microgpt.lab.laws.doubts import WORDS
 from microgpt.lab.laws.form import Axis
 from microgpt.lab.laws.points import Floats, Points, levels
 from microgpt.lab.laws.summary import Law
+from microgpt.lab.pictures.canvas import HUES, QUIET, Plot, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import numpy as np
 
 from microgpt.errors import DataError
 from microgpt.lab.laws.points import SAME
-from microgpt.lab.record import RunRecord
+from microgpt.lab.store.record import RunRecord
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig, Settings, flag
 from microgpt.training.request import Request

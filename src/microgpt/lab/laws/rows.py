@@ -8,7 +8,7 @@ from typing import Final
 from microgpt.errors import DataError
 from microgpt.lab.laws.points import Floats, Ints
 from microgpt.lab.laws.sheet import Cell, Decimal, Sheet, number
-from microgpt.lab.schema import FACTS
+from microgpt.lab.store.schema import FACTS
 from microgpt.model.settings import counted, shown
 
 MOST_NAMED: Final = 5  # rows or values in a sentence

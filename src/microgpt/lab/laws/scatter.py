@@ -18,9 +18,9 @@ from typing import Final
 
 import numpy as np
 
-from microgpt.lab.intervals import scipy_part
 from microgpt.lab.laws.fit import Fit
 from microgpt.lab.laws.points import Floats
+from microgpt.lab.statistics.intervals import scipy_part
 
 PRIOR: Final = 8.0  # the weight that holds the power near zero, in units of one run's squared log loss
 POWERS: Final = (-0.5, 1.5)

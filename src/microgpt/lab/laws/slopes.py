@@ -11,9 +11,9 @@ from microgpt.lab.laws.fit import Fit, fit
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.points import points
 from microgpt.lab.laws.predict import in_range
-from microgpt.lab.record import RunRecord
-from microgpt.lab.returns import UNIT, Slope
-from microgpt.lab.series import STEPS, Axis, Level
+from microgpt.lab.statistics.returns import UNIT, Slope
+from microgpt.lab.statistics.series import STEPS, Axis, Level
+from microgpt.lab.store.record import RunRecord
 
 
 def law_slopes(records: Sequence[RunRecord]) -> Slope | None:

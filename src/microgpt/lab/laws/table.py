@@ -10,8 +10,8 @@ import numpy as np
 from microgpt.errors import DataError, UsageError, nearest
 from microgpt.lab.audit import audit, sentence
 from microgpt.lab.laws.points import Floats, Ints, Points, points
-from microgpt.lab.record import RunRecord
-from microgpt.lab.schema import FACTS
+from microgpt.lab.store.record import RunRecord
+from microgpt.lab.store.schema import FACTS
 from microgpt.model.settings import counted, shown
 
 Counting = Literal["all", "no-embedding", "body"]

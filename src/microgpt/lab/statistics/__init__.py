@@ -1,0 +1,1 @@
+"""What the runs say: series along an axis, intervals, returns, tables."""
