@@ -12,7 +12,7 @@ from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
 from microgpt.outputs import BANNER
 from tests.cli.test_laws_cli import asked, refused
 from tests.lab.laws.planted import drawn
-from tests.studio.test_scaling import filled
+from trials.stores import keep
 
 pytest.importorskip("scipy")
 QUICK = ["--bootstrap", "100"]
@@ -60,7 +60,7 @@ def test_a_store_writes_a_sweep_that_can_be_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     design = Design(sizes=((8, 2, 1), (16, 4, 1), (32, 4, 2), (64, 8, 4)), steps=(1000, 4000, 16000, 60000), seeds=1)
-    filled(tmp_path / "lab.db", simulate(NAMES, design, Noise(), seed=1))
+    keep(tmp_path / "lab.db", simulate(NAMES, design, Noise(), seed=1))
     use = ["suggest", "1e11", "--target", "size_exponent", "--runs", "12", "--write", "next.toml", *QUICK]
     Path("next.toml").write_text(BANNER)  # its own file is replaced
     assert run(use) == 0

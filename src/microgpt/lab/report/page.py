@@ -21,7 +21,7 @@ POLICY: Final = (
 
 def page(report: Report) -> str:
     """The whole page."""
-    style = resources.files("microgpt.lab").joinpath("page.css").read_text(encoding="utf-8")
+    style = resources.files("microgpt.lab.report").joinpath("page.css").read_text(encoding="utf-8")
     sections = "\n".join(map(_section, report.sections))
     return f"""<!doctype html>
 <html lang="en">
