@@ -21,10 +21,12 @@ test-all: test long  ## both
 test-browser: .venv/ready-to-browse  ## the studio and the exported page in a real Chromium, which must be installed
 	$(PYTEST) -m browser
 
-lint: .venv/ready-to-test  ## style and types
+lint: .venv/ready-to-test  ## style, types, and how many lines there are
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@for room in src tests trials bench; do \
+	  echo "$$room: $$(find $$room \( -name '*.py' -o -name '*.js' -o -name '*.c' \) -exec cat {} + | wc -l) lines"; done
 
 format: .venv/ready-to-test  ## set the code as the house does
 	$(BIN)/ruff check --fix .

@@ -53,18 +53,10 @@ def carry_out(design: Asked, store: Path, jobs: int) -> SweepFinished:
 
 def two_sweeps(folder: Path, seeds: int, jobs: int) -> dict[str, float]:
     """The original's two sweeps: seconds, and seconds of processors (the workers' own)."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    ends = [
-        carry_out(replace(BUILT_IN[name], seeds=tuple(range(seeds))), folder / "two.db", jobs)
-        for name in ("steps", "params")
-    ]
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {
-        "runs": sum(end.done for end in ends),
-        "seconds": time.perf_counter() - start,
-        "worker_processor_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-    }
+    designs = [replace(BUILT_IN[name], seeds=tuple(range(seeds))) for name in ("steps", "params")]
+    ends: list[SweepFinished] = []
+    clock, processor = both_times(lambda: ends.extend(carry_out(one, folder / "two.db", jobs) for one in designs))
+    return {"runs": sum(end.done for end in ends), "seconds": clock, "worker_processor_seconds": processor}
 
 
 def overhead(repeats: int = 40) -> dict[str, float]:
