@@ -53,6 +53,9 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert code.count(after) == 1
             code = code.replace(after, f"{line}\n{after}")
         path.write_text(code, "utf-8")
+    registry = root / "microgpt" / "engines" / "__init__.py"
+    code, computed = registry.read_text("utf-8"), '_array, ("64", "32"), variations=("taste",),'
+    registry.write_text(code.replace('_array, ("64", "32"),', computed), "utf-8")
     return root
 
 
@@ -141,3 +144,13 @@ print(json.dumps([[field["name"] for field in form()["fields"]], command(asked)]
     fields, command = json.loads(succeeded(done).stdout)
     assert {"taste", "drift", "accent", "lanes", "colour"} <= {*fields}
     assert command == "microgpt --accent --drift 0.5"
+
+
+def test_no_engine_and_no_export_ignores_what_a_model_varies(newer: Path, old: Path) -> None:
+    tasting = ("train", *TINY, "--taste", "odd", "--name", "odd")
+    succeeded(by(newer, old, *tasting))
+    told = refused(by(newer, old, *tasting, "--engine", "fused"), 2)
+    assert told.endswith("--engine fused does not compute --taste odd; take --engine array.")
+    assert "does not compute --taste odd" in refused(by(newer, old, "export", "odd", "odd.html"), 2)
+    succeeded(by(newer, old, "export", "odd", "odd.safetensors"))
+    assert "--engine atomic does not compute --taste odd" in refused(by(newer, old, "verify", "--engine", "array"), 2)

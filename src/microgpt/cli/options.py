@@ -66,7 +66,8 @@ def option(field: "dataclasses.Field[Any]", choices: Iterable[str] = ()) -> Call
     """One field as an option: `norm_head` becomes --norm-head/--no-norm-head, `steps` becomes -s, --steps."""
     name, default = flag(field.name), field.default
     names = [field.name, *filter(None, [field.metadata.get("short")]), name]
-    shown = f"{field.metadata['help']}{_default(default)}"
+    shown = field.metadata["help"]
+    shown += "" if "default:" in shown else _default(default)
     if isinstance(default, bool):
         return click.option(field.name, f"{name}/--no-{name[2:]}", default=None, help=shown)
     if isinstance(default, tuple):
@@ -81,4 +82,4 @@ def _default(default: Any) -> str:
         return f"  [default: {'on' if default else 'off'}]"
     if isinstance(default, tuple):
         return f"  [default: {', '.join(default)}]"
-    return f"  [default: {default}]" if default not in ("", 0, None) else ""
+    return f"  [default: {default}]" if default not in ("", None) else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from microgpt.engines.fused import MOST_THREADS
 from microgpt.errors import UsageError, nearest
+from microgpt.model.settings import Architecture, flag, variations
 
 if TYPE_CHECKING:
     from microgpt.engines.contract import Engine, EngineConfig
@@ -35,6 +36,7 @@ class Entry:
     floor: float = 0.0  # seconds that no step is below, however small
     nominal: float = 1e9  # operations a second at small sizes on a usual core, before anything is measured
     slow: bool = False  # `bench` asks the smallest shape alone: others take minutes
+    variations: tuple[str, ...] = ()  # the settings of the model, beyond those of symmetry.py, that it computes
     slack: float = 1.0  # as many times the usual tolerance of float32 its gradients are allowed
 
 
@@ -128,14 +130,24 @@ def automatic() -> list[str]:
     return sorted(preferred, key=lambda name: -REGISTRY[name].preference)
 
 
-def choose(name: str = "auto") -> str:
+def computes(name: str, model: Architecture) -> bool:
+    """Whether an engine computes a model with all that it varies."""
+    return {*variations(model)} <= {*REGISTRY[name].variations}
+
+
+def choose(name: str = "auto", model: Architecture | None = None) -> str:
     """The engine that a name means: `auto` is the fastest usable one on a processor. Raises `UsageError` for a name
-    that is none."""
-    if name == "auto":
-        return next(one for one in automatic() if REGISTRY[one].missing() is None)
-    if name not in REGISTRY:
+    that is none, or an engine that does not compute what the model varies."""
+    able = [one for one in REGISTRY if not model or computes(one, model)]
+    if name == "auto" and (usable := [one for one in automatic() if one in able and not REGISTRY[one].missing()]):
+        return usable[0]
+    if name not in ("auto", *REGISTRY):
         near = nearest(name, ["auto", *REGISTRY], 0)
         raise UsageError(f"--engine takes auto, {', '.join(REGISTRY)}; found {name!r}. Did you mean {near}?")
+    if model and name not in able:
+        told = ", ".join(f"{flag(setting)} {value}" for setting, value in variations(model).items())
+        remedy = f"take --engine {' or '.join(able)}" if able else "leave it out"
+        raise UsageError(f"--engine {name} does not compute {told}; {remedy}.")
     return name
 
 

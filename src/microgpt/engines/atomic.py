@@ -27,7 +27,7 @@ from microgpt.engines.contract import (
     reusable,
 )
 from microgpt.model.ledger import ledger
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ARCHITECTURE, ModelConfig
 from microgpt.model.state import State
 from microgpt.symmetry import GPT, TAPE, Config, Matrix, Past, Val, adam, backward, log_softmax, softmax
 
@@ -47,7 +47,8 @@ def _tape() -> Iterator[None]:
 
 def _gpt(model: ModelConfig, numbers: Sequence[Any]) -> GPT:
     """The model of symmetry.py on a flat vector of numbers of any kind."""
-    sizes = {field.name: getattr(model, field.name) for field in fields(ModelConfig) if field.name != "vocabulary"}
+    known = {field.name for field in fields(Config)}
+    sizes = {name: getattr(model, name) for name in ARCHITECTURE if name in known}
     weights: dict[str, Matrix] = {}
     for entry in ledger(model):
         starts = range(entry.offset, entry.offset + entry.size, entry.columns)

@@ -11,17 +11,17 @@ of a tensor whose whole reference is zero is refused.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines import REFERENCE, REGISTRY, available, create
+from microgpt.engines import REFERENCE, REGISTRY, available, choose, computes, create
 from microgpt.engines.contract import Batch, Engine, EngineConfig
 from microgpt.model.ledger import params, tensors
-from microgpt.model.settings import ModelConfig, Precision
+from microgpt.model.settings import Architecture, ModelConfig, Precision, variations
 from microgpt.model.state import fresh
 
 STEPS = 10
@@ -111,14 +111,34 @@ def case(model: ModelConfig, batch: int, seed: int = 0) -> Case:
 def quick() -> list[Case]:
     """A spread of every kind of size, in a few seconds: both norm placements in their four combinations, one and
     several layers, heads and documents, vocabularies of 2, 27, 200 and 4,000."""
-    return [  # vocabulary, emb, head, layer, ctx, ff, norm_embeddings, norm_head
-        case(ModelConfig(27, 16, 4, 1, 16, 4, True, False), batch=1),
-        case(ModelConfig(27, 8, 2, 2, 5, 4, False, True), batch=3),
-        case(ModelConfig(200, 8, 4, 1, 6, 1, True, True), batch=2),
-        case(ModelConfig(11, 6, 1, 3, 4, 2, False, False), batch=2),
-        case(ModelConfig(2, 4, 4, 2, 7, 3, False, True), batch=1),
-        case(ModelConfig(4000, 4, 2, 1, 2, 1, True, False), batch=1),
+    return [
+        case(model_of(27, (16, 4, 1, 16, 4), (True, False)), batch=1),
+        case(model_of(27, (8, 2, 2, 5, 4), (False, True)), batch=3),
+        case(model_of(200, (8, 4, 1, 6, 1), (True, True)), batch=2),
+        case(model_of(11, (6, 1, 3, 4, 2), (False, False)), batch=2),
+        case(model_of(2, (4, 4, 2, 7, 3), (False, True)), batch=1),
+        case(model_of(4000, (4, 2, 1, 2, 1), (True, False)), batch=1),
+        *varied(),
     ]
+
+
+def varied() -> list[Case]:
+    """A case for each other value of each setting by which a model may differ from that of symmetry.py."""
+    base = model_of(27, (8, 2, 2, 5, 4), (False, True))
+    later = [field for field in fields(Architecture) if field.metadata["since"]]
+    values = [(field, field.metadata["choices"] or (not field.default,)) for field in later]
+    models = [replace(base, **{field.name: value}) for field, others in values for value in others]
+    return [case(model, batch=3) for model in models if variations(model)]
+
+
+def model_of(vocabulary: int, sizes: tuple[int, ...], norms: Sequence[bool]) -> ModelConfig:
+    """A model of so many token ids, with emb, head, layer, ctx and ff, and with RMSNorm on embeddings and before the
+    head."""
+    emb, head, layer, ctx, ff = sizes
+    after, before = norms
+    return ModelConfig(
+        vocabulary, emb=emb, head=head, layer=layer, ctx=ctx, ff=ff, norm_embeddings=after, norm_head=before
+    )
 
 
 def full() -> list[Case]:
@@ -127,10 +147,10 @@ def full() -> list[Case]:
     vocabularies = [2, 27, 200]
     placements = list(product((True, False), repeat=2))
     small = [
-        case(ModelConfig(vocabulary, *shape, *norms), batch)
+        case(model_of(vocabulary, shape, norms), batch)
         for shape, vocabulary, norms, batch in product(shapes, vocabularies, placements, (1, 3))
     ]
-    return quick() + small + [case(ModelConfig(4000, 4, 2, 1, 4, 2, *norms), batch=1) for norms in placements]
+    return quick() + small + [case(model_of(4000, (4, 2, 1, 4, 2), norms), batch=1) for norms in placements]
 
 
 def answers(engine: Engine, case: Case) -> Answers:
@@ -212,21 +232,23 @@ def differences(case: Case) -> Check:
 def difference_cases() -> list[Case]:
     """Small models, for each weight takes two forward passes."""
     placements = product((True, False), repeat=2)
-    return [case(ModelConfig(5, 4, 2, 2, 3, 2, *norms), batch=1) for norms in placements]
+    return [case(model_of(5, (4, 2, 2, 3, 2), norms), batch=1) for norms in placements]
 
 
 def verify(engines: Sequence[str] = (), whole: bool = False) -> Iterator[Check]:
     """Every check, each as soon as it is done: central differences, then each case in each engine and precision.
 
-    Without `engines`, all that this machine can run.
+    Without `engines`, all that this machine can run. Raises `UsageError` for a model that an engine claims to compute
+    and the atoms do not.
     """
     engines = engines or [one.name for one in available() if one.usable]
     yield from map(differences, difference_cases())
     for one in full() if whole else quick():
+        if not (able := [name for name in engines if computes(name, one.model) and name != REFERENCE]):
+            continue
+        choose(REFERENCE, one.model)  # without its definition in atoms there is nothing to hold an engine against
         reference = answers(create(REFERENCE, EngineConfig()), one)
-        for name in engines:
-            if name == REFERENCE:
-                continue
+        for name in able:
             for precision in REGISTRY[name].precisions:
                 found = answers(create(name, EngineConfig(precision)), one)
                 yield compare(name, precision, one, reference, found)

@@ -11,6 +11,7 @@ from microgpt.export.huggingface import write_folder
 from microgpt.export.onnx import graph
 from microgpt.export.page import page
 from microgpt.export.program import program
+from microgpt.model.settings import flag, variations
 from microgpt.training.checkpoint import Checkpoint, shared, to_bytes
 
 WARNING: Final = "a model can repeat its training text: share it only where that may be read."
@@ -23,8 +24,9 @@ def export(
     ending, has a slash at its end, or is a folder. `reads` is where the model is from, and `force` replaces a file that
     this program did not write.
 
-    Raises `UsageError` for another ending, a file that must not be replaced, a folder that is not empty or a model of
-    bytes in what writes characters; `EnvironmentFault` where it can't be written or a package is missing.
+    Raises `UsageError` for another ending, a file that must not be replaced, a folder that is not empty, a model of
+    bytes in what writes characters, or one that varies what the format computes; `EnvironmentFault` where it can't be
+    written or a package is missing.
     """
     path = Path(target)
     if checkpoint.tokenizer.unit == "bytes" and path.suffix != ".safetensors":
@@ -32,6 +34,9 @@ def export(
             f"{target}: expected a file that ends in .safetensors, since this model's tokens are bytes and the other "
             "formats write characters; export it so, or train on --tokens characters."
         )
+    if path.suffix != ".safetensors" and (varied := variations(checkpoint.model)):
+        told = ", ".join(f"{flag(name)} {value}" for name, value in varied.items())
+        raise UsageError(f"{target}: this format does not compute {told}; export the weights, as .safetensors.")
     if not path.suffix or str(target).endswith(("/", os.sep)) or path.is_dir():
         write_folder(checkpoint, path)
         return

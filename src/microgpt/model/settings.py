@@ -158,6 +158,14 @@ class Settings(Architecture, _Schedule):
         return ModelConfig(vocabulary, **{name: getattr(self, name) for name in ARCHITECTURE})
 
 
+def variations(model: Architecture) -> dict[str, Any]:
+    """The settings by which a model differs from the model of symmetry.py's page, which every engine and export
+    computes: those that came later, at another value than before."""
+    later = (field for field in dataclasses.fields(Architecture) if field.metadata["since"])
+    values = ((field, getattr(model, field.name)) for field in later)
+    return {field.name: value for field, value in values if value != field.metadata["before"]}
+
+
 ARCHITECTURE: Final = tuple(declared.name for declared in dataclasses.fields(Architecture))
 SETTINGS: Final = tuple(declared.name for declared in dataclasses.fields(Settings))
 

@@ -14,7 +14,7 @@ from microgpt.training.request import Request
 def settled(request: Request) -> Request:
     """The request with the engine, the precision and the device that `auto` means here, so that a resumed run keeps
     them. Raises `EnvironmentFault` where PyTorch is to choose the device and is not installed."""
-    engine = choose(request.engine)
+    engine = choose(request.engine, request.settings)
     precision = REGISTRY[engine].automatic if request.precision == "auto" else request.precision
     return replace(request, engine=engine, precision=precision, device=device(engine, request.device))
 
@@ -48,7 +48,7 @@ def ready_engine(asked: Request, model: ModelConfig, request: Request) -> tuple[
 def own_engine(checkpoint: Checkpoint) -> tuple[str, EngineConfig]:
     """The engine of a checkpoint's training or, where this machine lacks that, `EVERYWHERE`."""
     if checkpoint.training is None:
-        return choose("auto"), EngineConfig()
+        return choose("auto", checkpoint.model), EngineConfig()
     request = settled(checkpoint.training.request)
     if REGISTRY[request.engine].missing():
         return EVERYWHERE, EngineConfig()
