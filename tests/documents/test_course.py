@@ -85,7 +85,7 @@ def break_a_derivative(shell: Shell) -> None:
 def write_attention(shell: Shell) -> None:
     file = "engines/array/backward.py"
     text = (shell.folder / "src/microgpt" / file).read_text()
-    [body] = re.findall(r'^def d_answer.*?""".*?"""(.*?)\n\n\ndef', text, re.M | re.S)
+    [body] = re.findall(r'^def d_attend.*?""".*?"""(.*?)\n\n\ndef', text, re.M | re.S)
     change(shell, file, body, ZEROS.rstrip())
     checks = said(shell, PARITY, code=1).splitlines()
     assert all(line.startswith("FAIL") for line in checks if line.split()[1] == "array")
