@@ -206,8 +206,9 @@ def _frontiers(studies: Sequence[Study]) -> str:
     return _markdown(["text", "FLOP", "method", "best size", "tokens", "loss"], rows)
 
 
-def _span(value: float, low: float, high: float) -> str:
-    return f"{value:.4g} ({low:.4g} to {high:.4g})"
+def _span(value: float, *bounds: float | None) -> str:
+    low, high = ("not determined" if bound is None else f"{bound:.4g}" for bound in bounds)
+    return f"{value:.4g} ({low} to {high})"
 
 
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -109,7 +109,7 @@ def test_an_older_run_is_not_made_again_and_a_new_setting_is_an_axis_with_its_ta
     assert "0 runs done, 4 were there already" in succeeded(by(newer, old, "sweep", "few.toml", "--quiet")).stdout
     assert "2 runs done, 2 were there" in succeeded(by(newer, old, "sweep", "tastes.toml", "--quiet")).stdout
     rows = json.loads(succeeded(by(newer, old, "analyze", "drift", "--sweep", "tastes", "--json")).stdout)["rows"]
-    assert [row["value"] for row in rows] == ["0.0", "0.5"]
+    assert [row["value"] for row in rows] == [0.0, 0.5]
     listed = json.loads(succeeded(by(newer, old, "analyze", "runs", "--sweep", "few", "--json")).stdout)["rows"]
     assert {row["taste"] for row in listed} == {"plain"}
     told = refused(microgpt("analyze", "runs", cwd=old), 7)

@@ -1,5 +1,7 @@
 """suggest from the command line: JSON, words, a sweep that runs, exit codes, and one line for what is wrong."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from microgpt.lab.laws.simulate import Simulated
 from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
 from microgpt.outputs import BANNER
 from tests.cli.test_laws_cli import asked, refused
+from tests.command import microgpt
 from tests.lab.laws.planted import drawn
 from trials.stores import keep
 
@@ -106,3 +109,24 @@ def test_what_is_wrong_is_one_line(
     found, line = refused(capsys, "suggest", *arguments, "--csv", runs, *QUICK)
     assert (found, said in line) == (code, True), line
     assert not list(tmp_path.glob("next*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "told"),
+    [
+        ("emb = 0", 7, "a value that its column can't hold"),
+        ("steps = 0", 7, "a value that its column can't hold"),
+        ("lr = -1.0", 7, "a value that its column can't hold"),
+        ("decay = 'wsd'", 2, "'wsd'"),
+        ("data = 'a\x7f.txt'", 0, ""),
+    ],
+)
+def test_what_a_store_of_others_says_is_no_unforeseen_error(change: str, code: int, told: str, tmp_path: Path) -> None:
+    design = Design(sizes=((8, 2, 1), (16, 4, 1), (32, 4, 2), (64, 8, 4)), steps=(1000, 4000, 16000, 60000), seeds=1)
+    keep(tmp_path / "lab.db", simulate(NAMES, design, Noise(), seed=1))
+    with closing(sqlite3.connect(tmp_path / "lab.db", isolation_level=None)) as connection:
+        connection.execute(f"UPDATE runs SET {change}")
+    done = microgpt("suggest", "1e11", "--write", "next.toml", "--bootstrap", "100", cwd=tmp_path)
+    assert (done.returncode, told in done.stderr) == (code, True), done.stderr
+    assert (tmp_path / "next.toml").exists() == (code == 0)
+    assert "unexpected" not in done.stderr

@@ -46,7 +46,7 @@ def test_what_is_not_run_is_listed() -> None:
             "DISTRIBUTED.md: a machine may have a card",
             *["DISTRIBUTED.md: needs several machines"] * 6,
             "DISTRIBUTED.md: needs two different commands at once",
-            "LAWS.md: takes half an hour",
+            "LAWS.md: takes two hours",
             "LAWS.md: needs pandas, and a frame of your own",
             "LAWS.md: the columns are those of a file of your own",
             "LAWS.md: the columns and settings are those of runs of your own",

@@ -59,6 +59,8 @@ def command(
     these runs, and with the same cost spent on more seeds. --write saves the runs as a sweep, ready for microgpt sweep
     FILE --store STORE.
     """
+    from dataclasses import replace
+
     from microgpt import outputs
     from microgpt.errors import DataError
     from microgpt.lab.laws.optimal import Limits
@@ -69,14 +71,19 @@ def command(
     amount, unit = spending(cost, "COST")
     limits = Limits(amount, runs, seeds, reach)
     _check(budget, at, target, unit, chosen)
-    place = write and outputs.destination(write, (".toml",), flag="--write", reads=sources(chosen), force=force)
+    place = (
+        None
+        if write is None
+        else outputs.destination(write, (".toml",), flag="--write", reads=sources(chosen), force=force)
+    )
 
     def suggested(table: "RunTable") -> dict[str, Any]:
         from microgpt.lab.laws.next_sweep import sweep_file, trainable
+        from microgpt.lab.sweep.design_file import parsed
 
         if place and not table.records:
             raise DataError("--write needs the runs of a store, found a CSV; without settings there is no sweep.")
-        law = fit_law(chosen, table)
+        law = fit_law(chosen, replace(table, counts={}))  # which counts all parameters, and needs no other
         paid = law_price(law, unit)
         wanted = _target(law, paid, budget, at, target)
         records, known = law.table.records, law.fit.points
@@ -84,7 +91,9 @@ def command(
         cells = candidates(law.ensemble, paid, limits, sizes)
         made = suggest(law.ensemble, law.backtest, paid, wanted, limits, cells)
         if place:
-            outputs.write(place, sweep_file(records, made).encode())
+            content = sweep_file(records, made).encode()
+            parsed(place, content)  # refuses what no sweep can be of, as a setting of a newer version is
+            outputs.write(place, content)
         told = _told(law, wanted, made, unit)
         if as_json:
             return told

@@ -47,7 +47,7 @@ def ready_engine(asked: Request, model: ModelConfig, request: Request) -> tuple[
 
 def own_engine(checkpoint: Checkpoint) -> tuple[str, EngineConfig]:
     """The engine of a checkpoint's training or, where this machine lacks that, `EVERYWHERE`."""
-    if checkpoint.training is None:
+    if checkpoint.training is None or checkpoint.training.request.engine not in ("auto", *REGISTRY):
         return choose("auto", checkpoint.model), EngineConfig()
     request = settled(checkpoint.training.request)
     if REGISTRY[request.engine].missing():

@@ -137,7 +137,9 @@ class Request:
                 raise CheckpointError(f"data: expected a list, found {type(data).__name__}; the file is damaged.")
             return revive(Request, request | {"data": tuple(data), "name": "", "out": ""})
         except (UsageError, OverflowError) as error:
-            raise CheckpointError(f"expected valid settings, found: {str(error)[:200]} The file is damaged.") from None
+            raise CheckpointError(
+                f"expected valid settings, found: {str(error)[:200]} The file is damaged, or newer."
+            ) from None
 
 
 _PRIVATE: Final = ("name", "out")  # a folder knows its place; a checkpoint that is shared should not

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import count, islice
 from typing import Any, Final
 
 import numpy as np
@@ -27,13 +28,14 @@ def sweep_file(records: tuple[RunRecord, ...], made: Suggestion) -> str:
         recipe(records, *cell, LIKE).settings for cell in zip(made.cells.at.params, made.cells.at.tokens, strict=True)
     ]
     varied = ("emb", "head", "layer", "steps", "lr")
-    first = 1 + max(record.seed for record in records)
+    used = {record.seed for record in records}
+    seeds = list(islice((seed for seed in count() if seed not in used), made.seeds))
     base = {name: value for name, value in ready[0].items() if name not in varied}
     facts = {
         name: Counter(getattr(run, name) for run in records).most_common(1)[0][0]
         for name in ("data", "engine", "precision")
     }
-    lines = [f"seeds = {list(range(first, first + made.seeds))}", "", "[base]"]
+    lines = [f"seeds = {seeds}", "", "[base]"]
     lines += [f"{name} = {_literal(value)}" for name, value in (facts | base).items()]
     for settings in ready:
         lines += ["", "[[levels]]", *(f"{name} = {_literal(settings[name])}" for name in varied)]
@@ -44,4 +46,5 @@ def _literal(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, float):
         return repr(float(value)) if not float(value).is_integer() else f"{value:.1f}"
-    return json.dumps(value.item() if isinstance(value, np.generic) else value, ensure_ascii=False)
+    text = json.dumps(value.item() if isinstance(value, np.generic) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")  # which TOML wants escaped

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from microgpt.errors import StoreError, UsageError
+from microgpt.errors import DataError, StoreError, UsageError
 from microgpt.lab.audit import Finding, audit
 from microgpt.lab.statistics.render import Table, plain
 from microgpt.lab.statistics.returns import Slope
@@ -75,7 +75,7 @@ def answer(store: Source, question: str, sweep: str | None = None) -> Answer:
     parts = [part(name or "", records, _axes(name or "", question)) for name, records in found]
     lines = [line for each in parts for _, found in each.lines for line in found]
     if question in SETTINGS and not any(len(line.levels) > 1 for line in lines):
-        raise StoreError(
+        raise DataError(
             f"expected runs that differ in {question} alone, found none; a sweep with {question} among its axes makes "
             "some: docs/SCALING.md tells how."
         )

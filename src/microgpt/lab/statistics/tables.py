@@ -86,7 +86,7 @@ class SettingRow(LevelRow):
     """Loss at one value of a setting. `drop` is how much lower it is than at the setting's default or, where that was
     not run, at the first value."""
 
-    value: str
+    value: Any
     params: int
     steps: int
     lr: float
@@ -146,7 +146,7 @@ def setting_table(lines: Iterable[Series], axis: Axis, default: str) -> Table:
     rows = [row for found in lines for row in _setting_rows(found, default)]
     columns = [
         *_series_column(rows),
-        Column(axis.name, lambda row: row.value, number=False),
+        Column(axis.name, lambda row: str(row.value), number=False),
         Column("params", lambda row: f"{row.params:,}", spare=True),
         *LOSS_COLUMNS,
         Column("loss drop", lambda row: number(row.drop, 4, sign=True)),
@@ -274,7 +274,7 @@ def _setting_rows(found: Series, default: str) -> list[SettingRow]:
         rows.append(
             SettingRow(
                 **fields,
-                value=str(found.axis.key(level.first)),
+                value=level.first.settings.get(found.axis.name),
                 drop=apart[0],
                 drop_low=apart[1],
                 drop_high=apart[2],

@@ -26,6 +26,7 @@ FILE_LIMIT: Final = 1 << 40  # bytes
 SCHEMA_LARGEST: Final = 1 << 16  # bytes of a value: our longest has 2 kB
 SCHEMA_STEPS: Final = 5_000  # of SQLite's virtual machine for a statement: ours take 71
 MOST_STEPS: Final = 1 << 27  # to walk a tree, and no more than its file has bytes: a row takes 3, and 12 bytes or more
+RUNS: Final = ["table", "runs", "runs"]
 LATER: Final = re.compile(r', "(\w{1,64})" (?:INTEGER|REAL|TEXT) NOT NULL DEFAULT ')  # a column that was added
 UNLOGGED: Final = "sqlite3 FILE 'PRAGMA journal_mode = DELETE' makes it one"
 STATISTICS: Final = {  # what ANALYZE, which other tools run, adds to a schema
@@ -146,7 +147,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         raise StoreError(f"{path}: expected a store of schema 1 to {len(MIGRATIONS)}, found {version}; {advice}.")
     # Reading a view, a computed column or an index of another's, or writing past his trigger, runs his program.
     schema = _schema(connection) - STATISTICS
-    later = tuple(name for *_, text in schema for name in LATER.findall(text))
+    later = tuple(name for *place, text in schema if place == RUNS for name in LATER.findall(text))
     if unknown := [name for name in later if name not in old_meanings()]:
         told = f"its runs set {', '.join(unknown[:5])}, which this one does not know"
         raise StoreError(f"{path}: made by a newer version of microgpt: {told}; use that one.")

@@ -6,10 +6,11 @@ import functools
 import json
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from microgpt.lab.store.record import RunRecord
+from microgpt.model.settings import LARGEST_NUMBER
 from microgpt.training.request import BEFORE, DECLARED, SCIENTIFIC
 
 APPLICATION: Final = 0x6D677074  # "mgpt", which tells a store from other SQLite files
@@ -179,7 +180,18 @@ def misfits(table: str, there: Sequence[str]) -> str:
         conditions.append(f"typeof({quoted(name)}) NOT IN ({', '.join(map(repr, types))})")
     if table == "runs":
         conditions += [f"{name} NOT BETWEEN 0 AND {sys.float_info.max!r}" for name in COUNTED]
+        conditions += [limit for name in SCIENTIFIC if name in there for limit in _beyond(name)]
     return f"SELECT * FROM {table} WHERE {' OR '.join(conditions)} LIMIT 1"
+
+
+def _beyond(name: str) -> Iterator[str]:
+    """Conditions, in SQL, for a value of a setting that is out of its bounds."""
+    bounds = DECLARED[name].metadata["bounds"]
+    for bound, sign in (("low", "<"), ("above", "<="), ("high", ">")):
+        if bounds[bound] is not None:
+            yield f"{quoted(name)} {sign} {bounds[bound]!r}"
+    if DECLARED[name].metadata["kind"] is int:
+        yield f"{quoted(name)} > {LARGEST_NUMBER}"
 
 
 @functools.cache

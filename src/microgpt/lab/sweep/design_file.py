@@ -31,13 +31,19 @@ _QUOTES: Final = ('"', "'")
 def read_design(path: Path) -> Design:
     """The design in a file. Raises `DataError` where it can't be read, `UsageError` with the line for what can't be."""
     try:
-        text = untrusted.read(path, LIMIT).decode("utf-8-sig")
+        return parsed(path, untrusted.read(path, LIMIT))
+    except CheckpointError as error:
+        raise DataError(str(error)) from None
+
+
+def parsed(path: Path, content: bytes) -> Design:
+    """The design in the content of a file. Raises as `read_design`."""
+    try:
+        text = content.decode("utf-8-sig")
         dots = [line.count(".") for line in text.split("\n")]
         if (most := max(dots)) > MOST_DOTS or most * (len(dots) + sum(dots)) > MOST_PARTS:
             raise ValueError(f"more than {MOST_DOTS} dots in a line, or very many in all")
         values = tomllib.loads(text)
-    except CheckpointError as error:
-        raise DataError(str(error)) from None
     except (ValueError, RecursionError) as error:  # a date of month 13 and a number of 5,000 digits are ValueErrors too
         found = str(error)[:200]
         raise DataError(f"{path}: expected TOML, found: {found}; see docs/SCALING.md for an example.") from None
