@@ -40,6 +40,8 @@ def lanes(trials: int, run: Callable[[range], dict[str, Any]]) -> Iterator[dict[
                 traceback.print_exc()
             finally:
                 sys.stderr.flush()
+                for pid in _reaped():  # what holds the pipe open would let its reader wait for ever
+                    os.kill(pid, signal.SIGKILL)
                 os._exit(0)
         os.close(there)
         reading.append(here)

@@ -1,6 +1,7 @@
 """What is stopped by `stops`: commands that take long, and what must be true of their home afterwards."""
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Callable
@@ -96,14 +97,19 @@ def nothing(home: Path, told: str, twice: bool) -> str:
     return "" if twice or not left else f"left {left}"
 
 
+def told_in(home: Path) -> str:
+    """What a command has written so far."""
+    return (home / "told").read_text() if (home / "told").exists() else ""
+
+
 def train_in_the_studio(home: Path) -> None:
     """Ask the studio for a training without end."""
     deadline = time.monotonic() + PATIENCE
-    while "#token=" not in (told := (home / "told").read_text() if (home / "told").exists() else ""):
+    while not (found := re.search(r"(\S+)#token=(\S+)", told_in(home))):
         if time.monotonic() > deadline:
             return
         time.sleep(0.005)
-    address, token = told.split()[4].split("#token=")
+    address, token = found.groups()
     asked = {"settings": {"steps": 10_000_000, "engine": "array", "name": "run"}}
     body, headers = json.dumps(asked).encode(), {"x-studio-token": token}
     with urllib.request.urlopen(urllib.request.Request(f"{address}api/trainings", body, headers)) as answer:
