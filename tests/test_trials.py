@@ -1,6 +1,6 @@
 """The trials of faults, a few every day and more now and then; `python -m trials` does all and fills the table."""
 
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_nothing_is_lost(name: str, trials: int, seed: int) -> None:
         pytest.skip("needs a package that is not installed here")
     if reason := fault.lacking():
         pytest.skip(reason)
-    resource_tracker.ensure_running()  # as a test before this one may have left it
+    resource_tracker.ensure_running(), forkserver.ensure_running()  # as tests before this one may have left them
     outcome = fault.try_it(trials, seed)
     assert outcome.trials > 0
     assert outcome.lost == 0, outcome.figures

@@ -13,7 +13,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import IO, Final
 
@@ -95,11 +95,13 @@ def waited(pid: int, seconds: float) -> int | None:
 
 def as_by_itself() -> None:
     """Be as a process that was started by itself, for a fork that carries out a command: where tests are run, warnings
-    may be errors, and the parent may have a resource tracker, which ends with the parent and not with its fork."""
-    tracker = resource_tracker._resource_tracker
-    if tracker._fd is not None:  # type: ignore[attr-defined]
-        os.close(tracker._fd)  # type: ignore[attr-defined]
-    tracker._fd = tracker._pid = None  # type: ignore[attr-defined]
+    may be errors, and the parent may have a resource tracker and a server of forks, no children of its fork."""
+    tracker, server = resource_tracker._resource_tracker, forkserver._forkserver  # type: ignore[attr-defined]
+    for descriptor in (tracker._fd, server._forkserver_alive_fd):
+        if descriptor is not None:
+            os.close(descriptor)
+    tracker.__init__()
+    server.__init__()
     warnings.resetwarnings()
     for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", kind)
