@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt import variations
 from microgpt.errors import UsageError
 from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import State
@@ -20,6 +21,7 @@ Batch = Sequence[Tokens]  # the sequences of one step
 
 EPSILON_ADAM = 1e-8
 EPSILON_NORM = 1e-5
+ROTARY_BASE = variations.ROTARY_BASE
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ class Options(TypedDict, total=False):
     ff: int
     norm_embeddings: bool
     norm_head: bool
+    position: Literal["learned", "rotary"]
+    activation: Literal["relu", "relu2"]
+    tied: bool
     encoding: str
     normalize: str
     holdout: float

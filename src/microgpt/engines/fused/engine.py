@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from microgpt.engines.contract import (
     EPSILON_ADAM,
     EPSILON_NORM,
+    ROTARY_BASE,
     Batch,
     EngineConfig,
     Tokens,
@@ -55,6 +56,10 @@ def defines(model: ModelConfig, precision: Precision) -> dict[str, float]:
         "FF": model.ff,
         "NORM_EMBEDDINGS": int(model.norm_embeddings),
         "NORM_HEAD": int(model.norm_head),
+        "ROTARY": int(model.position == "rotary"),
+        "SQUARED": int(model.activation == "relu2"),
+        "TIED": int(model.tied),
+        "ROTARY_BASE": ROTARY_BASE,
         "PRECISION": int(precision),
         "EPSILON_NORM": EPSILON_NORM,
         "EPSILON_ADAM": EPSILON_ADAM,
