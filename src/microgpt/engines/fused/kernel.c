@@ -272,7 +272,7 @@ typedef struct {
 } Activations;
 
 /* Cosines and sines repeat from head to head: after so many columns. */
-#define HEADS_FILL_VECTORS (HEAD_SIZE < LANES && LANES % HEAD_SIZE == 0)
+#define HEADS_FILL_VECTORS (LANES % HEAD_SIZE == 0)
 #define TURN_COLUMNS (HEADS_FILL_VECTORS ? LANES : HEAD_SIZE)
 #define TURN_WIDTH (PANELS(TURN_COLUMNS) * LANES)
 
