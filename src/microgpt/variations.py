@@ -72,6 +72,13 @@ class Tied(GPT):
         super().__init__(config, weights | {"lm_head": weights["wte"]})
 
 
+def decay(atoms: Vector, lr: float, weight_decay: float) -> None:
+    """Takes a share off each weight, before Adam moves it (Loshchilov & Hutter 2019, algorithm 2): what no gradient
+    asks for fades."""
+    for atom in atoms:
+        atom.data *= 1.0 - lr * weight_decay
+
+
 def varied(config: Varied, weights: dict[str, Matrix]) -> GPT:
     """The model of a configuration: the page, under the variations that it asks for."""
     asked = [(Rotary, config.position == "rotary"), (SquaredReLU, config.activation == "relu2"), (Tied, config.tied)]

@@ -30,7 +30,7 @@ from microgpt.model.ledger import ledger
 from microgpt.model.settings import ARCHITECTURE, ModelConfig
 from microgpt.model.state import State
 from microgpt.symmetry import GPT, TAPE, Matrix, Past, Val, adam, backward, log_softmax, softmax
-from microgpt.variations import Varied, varied
+from microgpt.variations import Varied, decay, varied
 
 NOT_FINITE = (ArithmeticError, ValueError)  # how Python's math refuses what numpy would call inf or nan
 _LOCK = threading.Lock()  # the tape is one per process
@@ -143,6 +143,7 @@ class AtomicRunner:
     def _updated(self, lr: float) -> _Moment:
         """The state after Adam has moved the atoms."""
         m, v, now = self._now.m.copy(), self._now.v.copy(), self._now
+        decay(self._atoms, lr, self._config.weight_decay)
         adam(self._atoms, m, v, now.step, lr, self._config.beta1, self._config.beta2)
         return _Moment([atom.data for atom in self._atoms], m, v, now.step + 1)
 

@@ -56,12 +56,13 @@ def tolerance_of(engine: str, precision: Precision) -> Tolerance:
 
 @dataclass(frozen=True)
 class Case:
-    """A model, its weights, and the documents of ten steps."""
+    """A model, its weights, the documents of ten steps, and the weight decay in them."""
 
     recipe: str
     model: ModelConfig
     weights: NDArray[np.float64]
     batches: tuple[Batch, ...]
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,19 @@ def case(model: ModelConfig, batch: int, seed: int = 0, deviation: float = 0.5) 
     return Case(recipe, model, weights, batches)
 
 
+def decayed(case: Case) -> Case:
+    """The same case, whose weights decay by a hundredth in ten steps."""
+    weight_decay = 0.01 / STEPS / LEARNING_RATE
+    return replace(case, recipe=f"{case.recipe} weight decay {weight_decay:g}", weight_decay=weight_decay)
+
+
 def quick() -> list[Case]:
     """A spread of every kind of size, in a few seconds: both norm placements in their four combinations, one and
     several layers, heads and documents, vocabularies of 2, 27, 200 and 4,000."""
     return [
         case(model_of(27, (16, 4, 1, 16, 4), (True, False)), batch=1),
         case(model_of(27, (8, 2, 2, 5, 4), (False, True)), batch=3),
-        case(model_of(200, (8, 4, 1, 6, 1), (True, True)), batch=2),
+        decayed(case(model_of(200, (8, 4, 1, 6, 1), (True, True)), batch=2)),
         case(model_of(11, (6, 1, 3, 4, 2), (False, False)), batch=2),
         case(model_of(2, (4, 4, 2, 7, 3), (False, True)), batch=1),
         case(model_of(4000, (4, 2, 1, 2, 1), (True, False)), batch=1),
@@ -277,8 +284,8 @@ def verify(engines: Sequence[str] = (), whole: bool = False) -> Iterator[Check]:
         if not (able := [name for name in engines if computes(name, one.model) and name != REFERENCE]):
             continue
         choose(REFERENCE, one.model)  # without its definition in atoms there is nothing to hold an engine against
-        reference = answers(create(REFERENCE, EngineConfig()), one)
+        reference = answers(create(REFERENCE, EngineConfig(weight_decay=one.weight_decay)), one)
         for name in able:
             for precision in REGISTRY[name].precisions:
-                found = answers(create(name, EngineConfig(precision)), one)
+                found = answers(create(name, EngineConfig(precision, weight_decay=one.weight_decay)), one)
                 yield compare(name, precision, one, reference, found)

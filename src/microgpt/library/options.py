@@ -14,6 +14,7 @@ class Options(TypedDict, total=False):
     beta2: float
     warmup: int
     decay: Literal["linear", "cosine", "constant", "cooldown"]
+    weight_decay: float
     seed: int
     initial: Literal["uniform", "gauss"]
     initial_scale: float

@@ -152,6 +152,9 @@ class _Schedule:
     decay: Decay = _schedule(
         "linear", "How the learning rate falls after the warm-up.", choices=("linear", "cosine", "constant", "cooldown")
     )
+    weight_decay: float = _schedule(
+        0.0, "Share of each weight, times the learning rate, that a step takes off.", low=0, since="0.1"
+    )
     seed: int = _schedule(42, "Seed of weights, order and samples.", low=0)
     initial: Initial = _schedule("gauss", "Distribution of the first weights.", choices=("uniform", "gauss"))
     initial_scale: float = _schedule(

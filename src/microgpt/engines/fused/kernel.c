@@ -971,19 +971,21 @@ typedef struct {
     real beta1, beta2, other1, other2; /* other: 1 - beta */
     real unbias1, unbias2;             /* 1 / (1 - beta^(step + 1)) */
     real rate;
+    real kept; /* of a weight, after its decay */
 } Adam;
 
 typedef struct {
     vector weight, m, v;
 } Updated;
 
-/* m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g², w = w - lr m̂ / (√v̂ + ε) (Kingma & Ba 2015, algorithm 1). */
+/* m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g², w = (1 - lr λ) w - lr m̂ / (√v̂ + ε), with λ the weight decay (Kingma &
+   Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2). */
 INLINE Updated adam(const Adam *adam, const State *state, const real *gradient, long at) {
     const vector g = load(gradient + at);
     const vector m = adam->beta1 * load(state->m + at) + adam->other1 * g;
     const vector v = adam->beta2 * load(state->v + at) + adam->other2 * g * g;
     const vector root = square_root(v * adam->unbias2) + (real)EPSILON_ADAM;
-    return (Updated){load(state->weights + at) - adam->rate * (adam->unbias1 * m) / root, m, v};
+    return (Updated){adam->kept * load(state->weights + at) - adam->rate * (adam->unbias1 * m) / root, m, v};
 }
 
 /* Updates a vector of weights, and clears their gradient for the next step. */
@@ -1102,7 +1104,8 @@ static int surely_finite(Bounds *bounds, const Adam *adam, double gradient) {
     Bounds after = *bounds;
     after.m = (bounds->m <= gradient ? gradient : bounds->m) * 1.001; /* NaN is not below, and stays */
     after.v = (bounds->v <= squared ? squared : bounds->v) * 1.001;
-    after.weight = bounds->weight + fabs((double)adam->rate) * after.m * adam->unbias1 * (1 / EPSILON_ADAM) * 1.001;
+    after.weight = bounds->weight * fmax(1, fabs((double)adam->kept)) +
+                   fabs((double)adam->rate) * after.m * adam->unbias1 * (1 / EPSILON_ADAM) * 1.001;
     if (!(after.m < room && after.v * adam->unbias2 < room && after.weight < room)) return 0;
     *bounds = after;
     return 1;
@@ -1117,7 +1120,7 @@ typedef struct {
     const int64_t *batches; /* step s has documents batches[s] … batches[s + 1] - 1 */
     int64_t steps;
     const double *rates;
-    double beta1, beta2;
+    double beta1, beta2, weight_decay;
     double *losses;
     const volatile int32_t *stop;
     double *sums; /* of an evaluation */
@@ -1193,6 +1196,7 @@ static int decide(Team *team, int64_t step, double gradient) {
         .unbias1 = (real)(1 / (1 - pow(team->beta1, number))),
         .unbias2 = (real)(1 / (1 - pow(team->beta2, number))),
         .rate = (real)team->rates[step],
+        .kept = (real)(1 - team->rates[step] * team->weight_decay),
     };
     if (atomic_load(&team->stopped) || !isfinite(team->loss) || !isfinite(gradient)) return 0;
     if (surely_finite(&team->bounds, &team->adam, gradient)) return 1;
@@ -1322,10 +1326,10 @@ static void clear_gradients(Workspace *workspace, int64_t slots) {
 /* Takes a step for each batch, until one is not finite or *stop is set; returns the steps done, and their losses. */
 int64_t kernel_train(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
                      const int64_t *batches, int64_t steps, const double *rates, double beta1, double beta2,
-                     double *losses, const volatile int32_t *stop, int64_t threads) {
+                     double weight_decay, double *losses, const volatile int32_t *stop, int64_t threads) {
     Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .batches = batches,
-                 .steps = steps, .rates = rates, .beta1 = beta1, .beta2 = beta2, .losses = losses, .stop = stop,
-                 .bounds = measure(state)};
+                 .steps = steps, .rates = rates, .beta1 = beta1, .beta2 = beta2, .weight_decay = weight_decay, .losses = losses,
+                 .stop = stop, .bounds = measure(state)};
     int64_t slots = 1;
     for (int64_t s = 0; s < steps; s++) {
         const int64_t wanted = kernel_slots(batches[s + 1] - batches[s]);
