@@ -30,6 +30,7 @@ from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 from microgpt.training.checkpoint import Checkpoint
+from tests.models import VARIATIONS, varies
 
 PLAIN = "abcdefghij <>osé"  # `<bos>` can be spelled with it
 HOSTILE = "\t\n\r \"'\\{}<>/bos,.é\u0301\u0308ßſİ\u00a0\u200b\u200d\u202e\u2028\ufeff日本🙂🧑\U0010ffff"
@@ -40,6 +41,10 @@ CASES: dict[str, Case] = {
     "lines": (ModelConfig(1, emb=8, head=2, ctx=9), "lines", PLAIN),
     "windows": (ModelConfig(1, emb=12, head=3, layer=2, ctx=7, ff=2, norm_head=True), "windows", PLAIN + "\n"),
     "hostile": (ModelConfig(1, emb=8, head=1, layer=2, ctx=60, norm_embeddings=False), "paragraphs", HOSTILE),
+    **{
+        varies(changes): (ModelConfig(1, emb=12, head=3, layer=2, ctx=7, **changes), "windows", PLAIN)
+        for changes in VARIATIONS
+    },
     "halves": (ModelConfig(1, emb=1, head=1, ctx=1, ff=1, norm_embeddings=False), "windows", HALVES),
 }
 
@@ -69,7 +74,7 @@ def tokens_of(checkpoint: Checkpoint) -> list[list[int]]:
 
 def prompts_of(name: str) -> list[str]:
     known = {"lines": ["a", "bed", "good"], "windows": ["a", "abcdefg"], "hostile": ["🧑\u200d"], "halves": []}
-    return ["", *known[name]]
+    return ["", *known.get(name, ["abcdefg"])]
 
 
 def texts_of(name: str) -> list[str]:
@@ -185,14 +190,15 @@ def test_the_lines_of_the_card_write_texts(kind: Kind, tmp_path: Path) -> None:
     assert len(done.stdout.split("\n")) >= 6
 
 
-def test_a_folder_holds_the_weights_of_the_ledger_in_their_own_precision(tmp_path: Path) -> None:
-    checkpoint = checkpoint_of("windows")
+@pytest.mark.parametrize("name", ["windows", varies(VARIATIONS[-1])])
+def test_a_folder_holds_the_weights_of_the_ledger_in_their_own_precision(name: str, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(name)
     export(checkpoint, tmp_path / "model")
     weights = safetensors.numpy.load_file(tmp_path / "model" / "model.safetensors")
     assert np.array_equal(
         np.sort(np.concatenate([w.ravel() for w in weights.values()])), np.sort(checkpoint.state.weights)
     )
-    assert weights["layers.1.mlp_fc1.weight"].shape == (24, 12)
+    assert weights["layers.1.mlp_fc1.weight"].shape == (checkpoint.model.ff * 12, 12)
     assert {array.dtype for array in weights.values()} == {np.dtype("f8")}
 
 
@@ -205,6 +211,17 @@ def test_a_folder_has_what_transformers_looks_for(tmp_path: Path) -> None:
         assert f"class {name}(" in (folder / f"{module}.py").read_text()
     assert json.loads((folder / "tokenizer_config.json").read_text())["characters"] == sorted(set(HOSTILE))
     assert "repeat its training text" in (folder / "README.md").read_text()
+    assert "with RMSNorm, ReLU and no biases" in (folder / "README.md").read_text()
+
+
+def test_the_card_and_the_config_tell_what_the_model_varies() -> None:
+    made = contents(checkpoint_of(varies(VARIATIONS[-1])))
+    told = (
+        "squared ReLU (`activation relu2`), rotary positions (`position rotary`), a head that is the embedding (`tied`)"
+    )
+    assert f"with RMSNorm, {told} and no biases" in made["README.md"].decode()
+    config = json.loads(made["config.json"])
+    assert (config["position"], config["activation"], config["tie_word_embeddings"]) == ("rotary", "relu2", True)
 
 
 def test_writing_a_folder_needs_neither_torch_nor_transformers(tmp_path: Path) -> None:

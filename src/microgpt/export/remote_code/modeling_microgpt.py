@@ -1,5 +1,8 @@
 """MicroGPT for transformers: GPT-2 (Radford et al. 2019) with RMSNorm (Zhang & Sennrich 2019), ReLU, and no biases.
 
+By its configuration it has rotary positions (Su et al. 2021), squared ReLU (So et al. 2021) and a head that is the
+embedding (Press & Wolf 2017).
+
 Shapes: B documents, T positions, V vocabulary, H heads, S numbers of a head, emb = H·S, wide = ff·emb.
 """
 
@@ -15,11 +18,28 @@ from transformers.modeling_outputs import CausalLMOutput
 from .configuration_microgpt import MicrogptConfig
 
 EPSILON = 1e-5
+ROTARY_BASE = 10_000.0
+Turns = tuple[Tensor, Tensor]  # cosines and sines of the angles of positions, (B, 1, T, S/2) each
 
 
 def rmsnorm(x: Tensor) -> Tensor:
     """y = x / sqrt(mean(x²) + ε) (Zhang & Sennrich 2019, eq. 4), without a gain."""
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON)
+
+
+def turns_of(positions: Tensor, size: int, like: Tensor) -> Turns:
+    """Of positions (B, T), the angles position · base^(-2i/S), in the precision and on the device of `like`. They are
+    computed in float64 on the processor: not every device has it."""
+    each = ROTARY_BASE ** (-2.0 * torch.arange(size // 2, dtype=torch.float64, device="cpu") / size)  # (S/2,)
+    angles = positions.cpu()[:, None, :, None] * each  # (B, 1, T, S/2)
+    return angles.cos().to(like), angles.sin().to(like)
+
+
+def turned(x: Tensor, turns: Turns) -> Tensor:
+    """Queries or keys (B, H, T, S), whose numbers i and i + S/2 are the axes of a plane, turned (Su et al. 2021, eq.
+    34)."""
+    (cos, sin), (a, b) = turns, x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
 class Layer(nn.Module):
@@ -28,7 +48,7 @@ class Layer(nn.Module):
     def __init__(self, config: MicrogptConfig) -> None:
         super().__init__()
         emb, wide = config.emb, config.ff * config.emb
-        self.head = config.head
+        self.head, self.activation = config.head, config.activation
         self.attn_wq = nn.Linear(emb, emb, bias=False)
         self.attn_wk = nn.Linear(emb, emb, bias=False)
         self.attn_wv = nn.Linear(emb, emb, bias=False)
@@ -36,14 +56,17 @@ class Layer(nn.Module):
         self.mlp_fc1 = nn.Linear(emb, wide, bias=False)
         self.mlp_fc2 = nn.Linear(wide, emb, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Shapes: x and the result (B, T, emb), `mask` as `causal_mask` gives it."""
-        x = x + self.attention(rmsnorm(x), mask)
-        return x + self.mlp_fc2(torch.relu(self.mlp_fc1(rmsnorm(x))))
+    def forward(self, x: Tensor, mask: Tensor, turns: Turns | None) -> Tensor:
+        """x and the result (B, T, emb); `mask` as `causal_mask` gives it, and `turns` where positions are rotary."""
+        x = x + self.attention(rmsnorm(x), mask, turns)
+        hidden = torch.relu(self.mlp_fc1(rmsnorm(x)))  # (B, T, wide)
+        return x + self.mlp_fc2(hidden.square() if self.activation == "relu2" else hidden)
 
-    def attention(self, x: Tensor, mask: Tensor) -> Tensor:
+    def attention(self, x: Tensor, mask: Tensor, turns: Turns | None) -> Tensor:
         """softmax(query · key / sqrt(S)) · value in each head (Vaswani et al. 2017, eq. 1)."""
         query, key, value = (self.split(linear(x)) for linear in (self.attn_wq, self.attn_wk, self.attn_wv))
+        if turns:
+            query, key = turned(query, turns), turned(key, turns)
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5  # (B, H, T, T)
         weights = torch.softmax(scores.masked_fill(~mask, -torch.inf), -1)
         return self.attn_wo((weights @ value).transpose(1, 2).flatten(2))
@@ -67,11 +90,12 @@ class MicrogptForCausalLM(PreTrainedModel, GenerationMixin):
     """Scores every token as the next one."""
 
     config_class = MicrogptConfig
+    _tied_weights_keys = {"lm_head.weight": "wte.weight"}  # noqa: RUF012 - where tie_word_embeddings says so
 
     def __init__(self, config: MicrogptConfig) -> None:
         super().__init__(config)
         self.wte = nn.Embedding(config.vocab_size, config.emb)
-        self.wpe = nn.Embedding(config.ctx, config.emb)
+        self.wpe = nn.Embedding(config.ctx, config.emb) if config.position == "learned" else None
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layer))
         self.lm_head = nn.Linear(config.emb, config.vocab_size, bias=False)
         self.post_init()
@@ -102,10 +126,12 @@ class MicrogptForCausalLM(PreTrainedModel, GenerationMixin):
             raise ValueError(f"expected at most {self.config.ctx} tokens, BOS and padding included (ctx), {found}.")
         real = torch.ones_like(input_ids) if attention_mask is None else attention_mask  # (B, T) 0 where padded
         positions = (real.cumsum(-1) - 1).clamp(min=0)  # (B, T)
-        x = self.wte(input_ids) + self.wpe(positions)  # (B, T, emb)
+        x = self.wte(input_ids)  # (B, T, emb)
+        x = x if self.wpe is None else x + self.wpe(positions)  # (B, T, emb)
+        turns = turns_of(positions, self.config.emb // self.config.head, x) if self.wpe is None else None
         x = rmsnorm(x) if self.config.norm_embeddings else x
         for layer in self.layers:
-            x = layer(x, causal_mask(real))
+            x = layer(x, causal_mask(real), turns)
         logits = self.lm_head(rmsnorm(x) if self.config.norm_head else x)  # (B, T, V)
         loss = None
         if labels is not None:  # cross_entropy leaves out what is -100
