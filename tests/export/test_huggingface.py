@@ -145,6 +145,25 @@ class TestInTransformers:
         expected = [run.sample(prompt, 1, top_k=1, length=LENGTH)[0] for prompt in prompts_of(name)]
         assert ["".join(text) for text in answers[name]["greedy"]] == expected
 
+    def test_a_cache_changes_no_text(self, name: str, answers: dict[str, Any]) -> None:
+        cached, uncached = ({**answers[name][way], "read": None} for way in ("cached", "uncached"))
+        assert cached == uncached
+
+    def test_a_cache_is_gone_on_from(self, name: str, answers: dict[str, Any]) -> None:
+        apart, on, anew, ahead = answers[name]["continued"]
+        assert apart < 1e-12
+        assert on == anew
+        if checkpoint_of(name).model.ctx > 1:
+            assert "expected all tokens of the text, those in the cache and at least one more" in ahead
+
+    def test_with_a_cache_a_token_is_read_once_until_ctx_is_full(self, name: str, answers: dict[str, Any]) -> None:
+        ctx, windows = checkpoint_of(name).model.ctx, checkpoint_of(name).kind == "windows"
+        anew = ctx // 2 + 1
+        slides = [windows and n > ctx and (n - ctx - 1) % (ctx - ctx // 2) == 0 for n in range(1, 13)]
+        expected = [anew if slid else 1 for slid in slides]
+        read = answers[name]["cached"]["read"]
+        assert read == expected[: len(read)]
+
     def test_texts_are_drawn_of_known_characters_alone(self, name: str, answers: dict[str, Any]) -> None:
         checkpoint, told = checkpoint_of(name), answers[name]
         assert {character for text in told["texts"] for character in text} <= set(checkpoint.tokenizer.characters)

@@ -94,7 +94,6 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
         **settings,
         "kind": checkpoint.kind,
         "dtype": "float32",
-        "use_cache": False,
     }
 
 
@@ -121,7 +120,6 @@ def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
         "do_sample": True,
         "temperature": usual_temperature(checkpoint.kind),
         "top_k": usual.top_k,
-        "use_cache": False,
     }
     if checkpoint.kind == "windows":
         ends: dict[str, Any] = {
