@@ -134,6 +134,6 @@ def _variations() -> str:
 
 
 def _kept(model: ModelConfig) -> str:
-    """What keeps of the page's matrices those that the model has, where it varies."""
+    """The condition in `trained` by which a model leaves out those of the page's matrices that it has not."""
     absent = [name for name in ("wpe", "lm_head") if name not in {entry.name for entry in ledger(model)}]
     return f" if name not in {absent}" if absent else ""
