@@ -1,7 +1,8 @@
 """How the model may vary: each setting that symmetry.py's page leaves at its first value, in the lines it changes.
 
-Standard library alone, like the page, and in the same atoms. A variation is a class that overrides one part of `GPT`;
-`varied` puts those that a model asks for over one another. Every engine is held against them, as against the page.
+Standard library alone, like the page, from Python 3.9 on, and in the same atoms: an exported program holds both. A
+variation is a class that overrides one part of `GPT`; `varied` puts those that a model asks for over one another. Every
+engine is held against them, as against the page.
 """
 
 import math
@@ -34,7 +35,7 @@ def turned(x: Vector, position: int) -> Vector:
     eq. 34, whose pairs are neighbours): a product of two turned vectors knows only how far apart they stand."""
     half = len(x) // 2
     angles = [position * ROTARY_BASE ** (-i / half) for i in range(half)]
-    planes = [(a, b, math.cos(angle), math.sin(angle)) for a, b, angle in zip(x[:half], x[half:], angles, strict=True)]
+    planes = [(a, b, math.cos(angle), math.sin(angle)) for a, b, angle in zip(x[:half], x[half:], angles)]
     return [a * cos - b * sin for a, b, cos, sin in planes] + [b * cos + a * sin for a, b, cos, sin in planes]
 
 
@@ -53,7 +54,7 @@ class Rotary(GPT):
         for part in parts:
             asked = turned(query[part], position)
             weights = softmax([dot(asked, key[part]) / size**0.5 for key, _ in past[layer]])
-            output += [dot(weights, column) for column in zip(*[value[part] for _, value in past[layer]], strict=True)]
+            output += [dot(weights, column) for column in zip(*[value[part] for _, value in past[layer]])]
         return linear(output, self.weights[layer + "attn_wo"])
 
 

@@ -1,11 +1,15 @@
 """`.py`: the reference with trained weights inside, one file that writes on the standard library alone."""
 
+import ast
 import base64
 import textwrap
 from pathlib import Path
 from typing import Final
 
 from microgpt import symmetry
+from microgpt import variations as defined
+from microgpt.model.ledger import ledger
+from microgpt.model.settings import ModelConfig, variations
 from microgpt.outputs import BANNER
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import usual_temperature
@@ -15,7 +19,7 @@ _ALONE: Final = '''
 
 import array, base64, os, unicodedata
 
-CONFIG = Config({settings})
+CONFIG = {config}({settings})
 CHARACTERS = {characters}
 KIND = {kind}
 WEIGHTS = """
@@ -29,7 +33,7 @@ def trained() -> GPT:
         numbers.byteswap()
     each = iter(numbers)
     sizes = shapes(CONFIG, len(CHARACTERS) + 1).items()
-    return GPT(CONFIG, {{name: [[next(each) for _ in range(n)] for _ in range(m)] for name, (m, n) in sizes}})
+    return {model}(CONFIG, {{name: [[next(each) for _ in range(n)] for _ in range(m)] for name, (m, n) in sizes{kept}}})
 
 def write(model: GPT, prompt: str, stream: random.Random, temperature: float, length: int) -> str:
     """A document, which the model ends itself; or so many characters of running text."""
@@ -91,6 +95,11 @@ if __name__ == "__main__":
     sampler()
 '''
 
+_VARIED: Final = """
+# How it varies --------------------------------------------------------------------------------------------------------
+
+"""
+
 _NORMALIZED: Final = """
     chosen.prompt = unicodedata.normalize("NFC", chosen.prompt)  # as the training text was"""
 
@@ -100,14 +109,31 @@ def program(checkpoint: Checkpoint) -> bytes:
     source = Path(symmetry.__file__).read_text(encoding="utf-8")
     art, _, _ = source.partition('if __name__ == "__main__":')
     model = checkpoint.model
+    varied = variations(model)
     numbers = checkpoint.state.weights.astype("<f8").tobytes()
-    names = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head")
+    names = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head", *varied)
     alone = _ALONE.format(
-        settings=", ".join(f"{name}={getattr(model, name)}" for name in names),
+        config="Varied" if varied else "Config",
+        model="varied" if varied else "GPT",
+        kept=_kept(model),
+        settings=", ".join(f"{name}={getattr(model, name)!r}" for name in names),
         characters=ascii(checkpoint.tokenizer.characters),
         kind=repr(checkpoint.kind),
         normalized=_NORMALIZED if checkpoint.tokenizer.normalize == "nfc" else "",
         temperature=usual_temperature(checkpoint.kind),
         weights="\n".join(textwrap.wrap(base64.b64encode(numbers).decode(), 120)),
     )
-    return (BANNER + art.rstrip() + "\n" + alone).encode()
+    return (BANNER + art.rstrip() + "\n" + (_variations() if varied else "") + alone).encode()
+
+
+def _variations() -> str:
+    """variations.py without its imports, all of which symmetry.py has."""
+    source = Path(defined.__file__).read_text(encoding="utf-8")
+    imports = [node.end_lineno for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return _VARIED + "\n".join(source.splitlines()[imports[-1] :]).lstrip("\n") + "\n"
+
+
+def _kept(model: ModelConfig) -> str:
+    """The condition in `trained` by which a model leaves out those of the page's matrices that it has not."""
+    absent = [name for name in ("wpe", "lm_head") if name not in {entry.name for entry in ledger(model)}]
+    return f" if name not in {absent}" if absent else ""
