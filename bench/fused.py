@@ -10,7 +10,7 @@ import ctypes
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +55,9 @@ SHAPES = [
     Shape(ModelConfig(65, 128, 4, 4, 64), 12, 2, windows=True, least_share=0.70),
     Shape(ModelConfig(65, 256, 4, 2, 64), 12, 1, windows=True),
     Shape(ModelConfig(27, 128, 8, 4, 64), 1, 20),
-    Shape(ModelConfig(27, 64, 4, position="rotary", activation="relu2"), 16, 40, least_share=0.70),
-    Shape(ModelConfig(27, 128, 8, position="rotary", activation="relu2"), 16, 10, least_share=0.70),
-    Shape(ModelConfig(65, 128, 4, 4, 64, position="rotary", activation="relu2"), 12, 2, windows=True, least_share=0.70),
 ]
+VARIED = {"position": "rotary"}, {"position": "rotary", "activation": "swiglu"}
+SHAPES += [replace(shape, model=replace(shape.model, **changes)) for changes in VARIED for shape in SHAPES[4:7]]
 
 
 class Targeted(FusedEngine):

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from functools import reduce
 
-from microgpt.symmetry import GPT, Config, Matrix, Past, Vector, dot, linear, relu, softmax
+from microgpt.symmetry import GPT, Config, Matrix, Past, Vector, dot, exp, linear, shapes, softmax
 
 ROTARY_BASE = (
     10_000.0  # the angles of a head fall from 1 to nearly 1 / base for each position (Su et al. 2021, sec. 3.2)
@@ -21,13 +21,27 @@ class Varied(Config):
     """The page's settings, and those by which a model may differ from it."""
 
     position: str = "learned"  # or rotary
-    activation: str = "relu"  # or relu2
-    tied: bool = False
+    activation: str = "relu"  # or swiglu
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.position == "rotary" and self.emb // self.head % 2:
             raise ValueError(f"rotary turns pairs of numbers, found heads of {self.emb // self.head}")
+
+
+def sizes(config: Varied, vocabulary: int) -> dict[str, tuple[int, int]]:
+    """The rows and columns of every matrix, as `shapes` of the page gives them. The three matrices of SwiGLU are a
+    third less wide, so that they hold no more numbers than the two of ReLU."""
+    left, wide = {}, max(1, 2 * config.ff * config.emb // 3)
+    for name, (rows, columns) in shapes(config, vocabulary).items():
+        layer, _, part = name.rpartition(".")
+        if config.activation == "swiglu" and part == "mlp_fc1":
+            left.update({f"{layer}.mlp_gate": (wide, columns), name: (wide, columns)})
+        elif config.activation == "swiglu" and part == "mlp_fc2":
+            left[name] = rows, wide
+        elif name != "wpe" or config.position == "learned":
+            left[name] = rows, columns
+    return left
 
 
 def turned(x: Vector, position: int) -> Vector:
@@ -58,19 +72,13 @@ class Rotary(GPT):
         return linear(output, self.weights[layer + "attn_wo"])
 
 
-class SquaredReLU(GPT):
-    """An MLP that is silent below zero and grows with the square above (So et al. 2021, section 4.2)."""
+class SwiGLU(GPT):
+    """An MLP whose numbers are products of two: one through x · sigmoid(x), a gate, one as it is (Shazeer 2020, eq.
+    6)."""
 
     def mlp(self, x: Vector, layer: str) -> Vector:
-        hidden = [relu(h) for h in linear(x, self.weights[layer + "mlp_fc1"])]
-        return linear([h * h for h in hidden], self.weights[layer + "mlp_fc2"])
-
-
-class Tied(GPT):
-    """The head scores a token by the numbers that stand for it (Press & Wolf 2017): one matrix, two gradients."""
-
-    def __init__(self, config: Config, weights: dict[str, Matrix]) -> None:
-        super().__init__(config, weights | {"lm_head": weights["wte"]})
+        gates, hidden = [linear(x, self.weights[layer + name]) for name in ("mlp_gate", "mlp_fc1")]
+        return linear([g / (1.0 + exp(-g)) * h for g, h in zip(gates, hidden)], self.weights[layer + "mlp_fc2"])
 
 
 def decay(atoms: Vector, lr: float, weight_decay: float) -> None:
@@ -82,7 +90,7 @@ def decay(atoms: Vector, lr: float, weight_decay: float) -> None:
 
 def varied(config: Varied, weights: dict[str, Matrix]) -> GPT:
     """The model of a configuration: the page, under the variations that it asks for."""
-    asked = [(Rotary, config.position == "rotary"), (SquaredReLU, config.activation == "relu2"), (Tied, config.tied)]
+    asked = [(Rotary, config.position == "rotary"), (SwiGLU, config.activation == "swiglu")]
     kinds = tuple(kind for kind, wanted in asked if wanted)
     model: GPT = type("Varied", kinds, {})(config, weights) if kinds else GPT(config, weights)
     return model

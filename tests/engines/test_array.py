@@ -98,6 +98,7 @@ def test_the_trace_names_every_intermediate() -> None:
         "attention_output": (4, 8),
         "residual_attention": (4, 8),
         "norm_mlp": (4, 8),
+        "expanded": (4, 16),
         "hidden": (4, 16),
         "residual_mlp": (4, 8),
     }

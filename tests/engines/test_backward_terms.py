@@ -26,10 +26,7 @@ SOURCE = inspect.getsource(module)
 COMPUTING = {"dot", "matmul", "at", "reduce", "total", "turned"}  # and all whose names begin with d_
 SCALED = 1.001
 PLAIN = ModelConfig(7, 8, 2, 2, 4, 2, norm_embeddings=True, norm_head=True)
-CASES = [
-    parity.case(model, batch=3)
-    for model in (PLAIN, replace(PLAIN, position="rotary", activation="relu2"), replace(PLAIN, tied=True))
-]
+CASES = [parity.case(model, batch=3) for model in (PLAIN, replace(PLAIN, position="rotary", activation="swiglu"))]
 BATCHES: list[Batch] = [CASES[0].batches[0], [np.array([6, 1, 6]), np.array([6, 2, 3, 6])]]  # the second is below ctx
 
 

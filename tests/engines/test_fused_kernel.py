@@ -30,13 +30,13 @@ HALVES = ModelConfig(7, 32, 2, 1, 4, 2, position="rotary")  # half a head fills 
 MODELS = {
     "packed heads": PACKED,
     "separate heads": SEPARATE,
-    "packed heads, varied": replace(PACKED, position="rotary", activation="relu2", tied=True),
-    "separate heads, varied": replace(SEPARATE, position="rotary", activation="relu2", tied=True),
+    "packed heads, varied": replace(PACKED, position="rotary", activation="swiglu"),
+    "separate heads, varied": replace(SEPARATE, position="rotary", activation="swiglu"),
     "half heads": HALVES,
 }
 BACKWARD = ("_backward", "backward", "outer_block", "outer", "scatter", "reduce", "turn")  # ends of functions' names
 FUNCTION = re.compile(r"^(?:SEPARATE|INLINE|static) \w+ \*?(\w+)\([^;{]*\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
-CALLED = r"(?:store|store_apart|turn|outer|product|transpose|scatter|\w+_backward)"
+CALLED = r"(?:store|turn|outer|product|transpose|scatter|\w+_backward)"
 CALL = re.compile(rf"^ +(?:for \(.*?\) |if \(!?\w+\) )?({CALLED}\(.*\);)")
 LONG_CALL = re.compile(r"^ +(outer|product|linear_backward|embed_backward)\([^;]*?\n[^;]*?\);", re.MULTILINE)
 CHANGE = re.compile(r"^ .*[^-+*/=<>!]([-+]=) (.*?);", re.MULTILINE)

@@ -25,10 +25,7 @@ SOURCE = inspect.getsource(module)
 COMPUTING = {"embedding", "linear", "rms_norm", "relu", "scaled_dot_product_attention", "cross_entropy"}
 SCALED = 1.001
 PLAIN = ModelConfig(7, 8, 2, 2, 4, 2, norm_embeddings=True, norm_head=True)
-CASES = [
-    parity.case(model, batch=3)
-    for model in (PLAIN, replace(PLAIN, position="rotary", activation="relu2"), replace(PLAIN, tied=True))
-]
+CASES = [parity.case(model, batch=3) for model in (PLAIN, replace(PLAIN, position="rotary", activation="swiglu"))]
 PREFIX = [6, 1, 2, 3]
 
 

@@ -217,7 +217,7 @@ def test_a_folder_holds_the_weights_of_the_ledger_in_their_own_precision(name: s
     assert np.array_equal(
         np.sort(np.concatenate([w.ravel() for w in weights.values()])), np.sort(checkpoint.state.weights)
     )
-    assert weights["layers.1.mlp_fc1.weight"].shape == (checkpoint.model.ff * 12, 12)
+    assert weights["layers.1.mlp_fc1.weight"].shape == (checkpoint.model.wide, 12)
     assert {array.dtype for array in weights.values()} == {np.dtype("f8")}
 
 
@@ -235,12 +235,10 @@ def test_a_folder_has_what_transformers_looks_for(tmp_path: Path) -> None:
 
 def test_the_card_and_the_config_tell_what_the_model_varies() -> None:
     made = contents(checkpoint_of(varies(VARIATIONS[-1])))
-    told = (
-        "squared ReLU (`activation relu2`), rotary positions (`position rotary`), a head that is the embedding (`tied`)"
-    )
+    told = "SwiGLU (`activation swiglu`), rotary positions (`position rotary`)"
     assert f"with RMSNorm, {told} and no biases" in made["README.md"].decode()
     config = json.loads(made["config.json"])
-    assert (config["position"], config["activation"], config["tie_word_embeddings"]) == ("rotary", "relu2", True)
+    assert (config["position"], config["activation"]) == ("rotary", "swiglu")
 
 
 def test_writing_a_folder_needs_neither_torch_nor_transformers(tmp_path: Path) -> None:

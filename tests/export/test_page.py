@@ -66,7 +66,7 @@ def test_the_same_model_gives_the_same_bytes_and_another_other_ones() -> None:
 
 def test_the_footer_tells_what_the_model_varies() -> None:
     assert b", ff 4; 11 characters" in page(model_of())
-    assert b", ff 4, position rotary, activation relu2, tied; 11 characters" in page(model_of(**VARIATIONS[-1]))
+    assert b", ff 4, position rotary, activation swiglu; 11 characters" in page(model_of(**VARIATIONS[-1]))
 
 
 @given(st.text(min_size=1).map(Tokenizer.of))

@@ -62,7 +62,7 @@ def all_paths(graph: Graph, atom: int) -> Iterator[float]:
         {"layer": 2, "norm_head": True},
         {"norm_embeddings": False, "head": 1},
         {"head": 8},
-        {"position": "rotary", "activation": "relu2", "tied": True, "head": 2},
+        {"position": "rotary", "activation": "swiglu", "head": 2},
     ],
 )
 @pytest.mark.parametrize("kind", ["lines", "windows"])

@@ -90,7 +90,7 @@ def _torch_device(name: str) -> str:
     return settled(name)
 
 
-DEFINED: Final = ("position", "activation", "tied")  # the settings of variations.py
+DEFINED: Final = ("position", "activation")  # the settings of variations.py
 REFERENCE: Final = "atomic"  # what every other engine is held against
 EVERYWHERE: Final = "array"  # needs nothing but the package, and can be looked into
 REGISTRY: Final[dict[str, Entry]] = {  # in the order of the ladder

@@ -14,7 +14,7 @@ from microgpt.export.program import program
 from microgpt.model.settings import flag, variations
 from microgpt.training.checkpoint import Checkpoint, shared, to_bytes
 
-COMPUTED: Final = ("position", "activation", "tied")  # the settings, beyond those of symmetry.py, that formats compute
+COMPUTED: Final = ("position", "activation")  # the settings, beyond those of symmetry.py, that formats compute
 WARNING: Final = "a model can repeat its training text: share it only where that may be read."
 
 

@@ -90,10 +90,10 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
             "AutoTokenizer": ["tokenization_microgpt.MicrogptTokenizer", None],
         },
         "vocab_size": settings.pop("vocabulary"),
-        "tie_word_embeddings": settings.pop("tied"),
         **settings,
         "kind": checkpoint.kind,
         "dtype": "float32",
+        "tie_word_embeddings": False,
     }
 
 
@@ -136,9 +136,8 @@ def _card(checkpoint: Checkpoint) -> str:
     """README.md: what the model is, how to load it, and what to know before sharing it."""
     model, running = checkpoint.model, checkpoint.kind == "windows"
     said = {name: "yes" if getattr(model, name) else "no" for name in ("norm_embeddings", "norm_head")}
-    parts = ["RMSNorm", "ReLU" if model.activation == "relu" else "squared ReLU (`activation relu2`)"]
+    parts = ["RMSNorm", "ReLU" if model.activation == "relu" else "SwiGLU (`activation swiglu`)"]
     parts += ["rotary positions (`position rotary`)"] if model.position == "rotary" else []
-    parts += ["a head that is the embedding (`tied`)"] if model.tied else []
     return (
         (CODE / "README.md")
         .read_text(encoding="utf-8")

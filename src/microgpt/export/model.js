@@ -28,7 +28,8 @@ const add = (u, v) => u.map((number, i) => number + v[i]);
 
 const relu = (x) => x.map((number) => Math.max(number, 0));
 
-const square = (x) => x.map((number) => number * number);
+/** x · sigmoid(x). */
+const silu = (x) => x.map((number) => number / (1 + Math.exp(-number)));
 
 const ROTARY_BASE = 10000;
 
@@ -63,8 +64,8 @@ function softmax(x) {
 
 // ── II. The model ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** GPT-2 (Radford et al. 2019) with RMSNorm, ReLU or its square, learned or rotary positions, a head of its own or the
-    embedding's numbers, and no biases: a configuration, and a matrix for each name. */
+/** GPT-2 (Radford et al. 2019) with RMSNorm, ReLU or SwiGLU, learned or rotary positions, and no biases: a
+    configuration, and a matrix for each name. */
 class GPT {
   constructor(config, matrices) {
     this.config = config;
@@ -81,7 +82,7 @@ class GPT {
       x = add(x, this.attention(rmsnorm(x), i, past[i]));
       x = add(x, this.mlp(rmsnorm(x), i));
     }
-    return linear(norm_head ? rmsnorm(x) : x, this.matrices.lm_head ?? this.matrices.wte);
+    return linear(norm_head ? rmsnorm(x) : x, this.matrices.lm_head);
   }
 
   /** Relates points in time: in each head the query of a token meets the keys of all so far (Vaswani et al. 2017, eq. 1). */
@@ -104,9 +105,13 @@ class GPT {
 
   /** Processes a single point in time. */
   mlp(x, layer) {
-    const hidden = relu(linear(x, this.matrices[`layer${layer}.mlp_fc1`]));
-    const active = this.config.activation === "relu2" ? square(hidden) : hidden; // relu2: So et al. 2021, section 4.2
-    return linear(active, this.matrices[`layer${layer}.mlp_fc2`]);
+    const [gate, fc1, fc2] = ["gate", "fc1", "fc2"].map((part) => this.matrices[`layer${layer}.mlp_${part}`]);
+    let hidden = linear(x, fc1);
+    if (gate) {
+      const gates = silu(linear(x, gate)); // SwiGLU (Shazeer 2020, eq. 6)
+      hidden = hidden.map((number, i) => number * gates[i]);
+    } else hidden = relu(hidden);
+    return linear(hidden, fc2);
   }
 
   row(name, index) {

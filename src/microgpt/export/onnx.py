@@ -90,10 +90,6 @@ class _Nodes:
         self.constants[name] = np.ascontiguousarray(self._weights[name].T, np.float32)
         return self.add("MatMul", x, name)
 
-    def tied(self, x: str, name: str) -> str:
-        """The same for a matrix whose rows are also looked up, and which is not stored twice."""
-        return self.add("MatMul", x, self.add("Transpose", self.table(name), perm=[1, 0]))
-
     def turns(self, model: ModelConfig, positions: str) -> tuple[str, str]:
         """Of positions (T,), what the numbers of a head and their partners are multiplied by when they are turned,
         (T, 1, S) each. They are looked up, since 32 bits of an angle are too few."""
@@ -164,12 +160,19 @@ def _forward(nodes: _Nodes, model: ModelConfig) -> None:
     x = nodes.rmsnorm(x) if model.norm_embeddings else x
     for layer in range(model.layer):
         x = nodes.add("Add", x, _attention(nodes, model, f"layer{layer}.attn_", nodes.rmsnorm(x), ahead, turns))
-        hidden = nodes.add("Relu", nodes.linear(nodes.rmsnorm(x), f"layer{layer}.mlp_fc1"))  # (B, T, wide)
-        hidden = nodes.add("Mul", hidden, hidden) if model.activation == "relu2" else hidden
-        x = nodes.add("Add", x, nodes.linear(hidden, f"layer{layer}.mlp_fc2"))
-    x = nodes.rmsnorm(x) if model.norm_head else x
-    logits = nodes.tied(x, "wte") if model.tied else nodes.linear(x, "lm_head")  # (B, T, V)
+        x = nodes.add("Add", x, _mlp(nodes, model, f"layer{layer}.mlp_", nodes.rmsnorm(x)))
+    logits = nodes.linear(nodes.rmsnorm(x) if model.norm_head else x, "lm_head")  # (B, T, V)
     nodes.add("Softmax", logits, name="probabilities", axis=-1)
+
+
+def _mlp(nodes: _Nodes, model: ModelConfig, layer: str, x: str) -> str:
+    hidden = nodes.linear(x, f"{layer}fc1")  # (B, T, wide)
+    if model.activation == "swiglu":
+        gate = nodes.linear(x, f"{layer}gate")  # (B, T, wide)
+        hidden = nodes.add("Mul", nodes.add("Mul", gate, nodes.add("Sigmoid", gate)), hidden)
+    else:
+        hidden = nodes.add("Relu", hidden)
+    return nodes.linear(hidden, f"{layer}fc2")
 
 
 def _attention(nodes: _Nodes, model: ModelConfig, layer: str, x: str, ahead: str, turns: tuple[str, str] | None) -> str:

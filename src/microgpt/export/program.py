@@ -8,8 +8,7 @@ from typing import Final
 
 from microgpt import symmetry
 from microgpt import variations as defined
-from microgpt.model.ledger import ledger
-from microgpt.model.settings import ModelConfig, variations
+from microgpt.model.settings import variations
 from microgpt.outputs import BANNER
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import usual_temperature
@@ -32,8 +31,8 @@ def trained() -> GPT:
     if sys.byteorder == "big":
         numbers.byteswap()
     each = iter(numbers)
-    sizes = shapes(CONFIG, len(CHARACTERS) + 1).items()
-    return {model}(CONFIG, {{name: [[next(each) for _ in range(n)] for _ in range(m)] for name, (m, n) in sizes{kept}}})
+    known = {shapes}(CONFIG, len(CHARACTERS) + 1).items()
+    return {model}(CONFIG, {{name: [[next(each) for _ in range(n)] for _ in range(m)] for name, (m, n) in known}})
 
 def write(model: GPT, prompt: str, stream: random.Random, temperature: float, length: int) -> str:
     """A document, which the model ends itself; or so many characters of running text."""
@@ -115,7 +114,7 @@ def program(checkpoint: Checkpoint) -> bytes:
     alone = _ALONE.format(
         config="Varied" if varied else "Config",
         model="varied" if varied else "GPT",
-        kept=_kept(model),
+        shapes="sizes" if varied else "shapes",
         settings=", ".join(f"{name}={getattr(model, name)!r}" for name in names),
         characters=ascii(checkpoint.tokenizer.characters),
         kind=repr(checkpoint.kind),
@@ -131,9 +130,3 @@ def _variations() -> str:
     source = Path(defined.__file__).read_text(encoding="utf-8")
     imports = [node.end_lineno for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
     return _VARIED + "\n".join(source.splitlines()[imports[-1] :]).lstrip("\n") + "\n"
-
-
-def _kept(model: ModelConfig) -> str:
-    """The condition in `trained` by which a model leaves out those of the page's matrices that it has not."""
-    absent = [name for name in ("wpe", "lm_head") if name not in {entry.name for entry in ledger(model)}]
-    return f" if name not in {absent}" if absent else ""

@@ -26,8 +26,7 @@ class Options(TypedDict, total=False):
     norm_embeddings: bool
     norm_head: bool
     position: Literal["learned", "rotary"]
-    activation: Literal["relu", "relu2"]
-    tied: bool
+    activation: Literal["relu", "swiglu"]
     encoding: str
     normalize: str
     holdout: float

@@ -37,9 +37,10 @@ def ledger(model: ModelConfig) -> tuple[Entry, ...]:
     emb, wide = model.emb, model.wide
     shapes = [("wte", model.vocabulary, emb)]
     shapes += [("wpe", model.ctx, emb)] if model.position == "learned" else []
-    shapes += [] if model.tied else [("lm_head", model.vocabulary, emb)]
+    shapes += [("lm_head", model.vocabulary, emb)]
     for layer in range(model.layer):
         shapes += [(f"layer{layer}.attn_{part}", emb, emb) for part in ("wq", "wk", "wv", "wo")]
+        shapes += [(f"layer{layer}.mlp_gate", wide, emb)] if model.activation == "swiglu" else []
         shapes += [(f"layer{layer}.mlp_fc1", wide, emb), (f"layer{layer}.mlp_fc2", emb, wide)]
     entries, offset = [], 0
     for name, rows, columns in shapes:

@@ -24,7 +24,7 @@ Decay = Literal["linear", "cosine", "constant", "cooldown"]
 Initial = Literal["uniform", "gauss"]
 Precision = Literal["32", "64", "bf16"]  # bits of a number
 Position = Literal["learned", "rotary"]
-Activation = Literal["relu", "relu2"]
+Activation = Literal["relu", "swiglu"]
 Group = Literal["model", "schedule", "text", "selection", "computing", "place", "recipe"]
 SCIENTIFIC_GROUPS: Final = ("model", "schedule", "text")  # what decides the result of a run
 
@@ -99,9 +99,8 @@ class Architecture:
         since="0.1",
     )
     activation: Activation = _model(
-        "relu", "Activation of the MLP: relu, or relu2, its square.", choices=("relu", "relu2"), since="0.1"
+        "relu", "Activation of the MLP; swiglu is a product of two halves.", choices=("relu", "swiglu"), since="0.1"
     )
-    tied: bool = _model(False, "The head reads with the embedding's own numbers.", since="0.1")
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,8 @@ class ModelConfig(Architecture, _Vocabulary):
             if type(size) is not int or size < 1:
                 raise UsageError(f"{name} must be a whole number of 1 or more, found {shown(size)}.")
             object.__setattr__(self, name, size)
+        for field in dataclasses.fields(Architecture):
+            object.__setattr__(self, field.name, check(field, getattr(self, field.name)))
         if self.emb % self.head:
             near = _near_divisor(self.emb, self.head)
             raise UsageError(
@@ -137,8 +138,9 @@ class ModelConfig(Architecture, _Vocabulary):
 
     @property
     def wide(self) -> int:
-        """Width of the MLP."""
-        return self.ff * self.emb
+        """Width of the MLP. SwiGLU has three matrices instead of two, so each is a third less wide."""
+        whole = self.ff * self.emb
+        return max(1, 2 * whole // 3) if self.activation == "swiglu" else whole
 
 
 @dataclass(frozen=True)

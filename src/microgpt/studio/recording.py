@@ -24,6 +24,7 @@ FUNCTIONS: Final = tuple(name for name in OPERATIONS if not name.startswith("__"
 UNARY: Final = frozenset({*FUNCTIONS, "neg"})  # the second operand of these is an idle zero
 MOST_ATOMS: Final = 200_000  # of one recording
 PARTS: Final = {
+    "mlp_gate": "MLP gate",
     "attn_wq": "queries",
     "attn_wk": "keys",
     "attn_wv": "values",

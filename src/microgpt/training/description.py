@@ -17,7 +17,6 @@ from microgpt.model.settings import ModelConfig, stated
 from microgpt.training.request import Request, revive
 
 SCHEMAS: Final = (1, 2)  # a file has the lowest that can tell it: 2 has tokens that are bytes, 1 characters alone
-_LAYER_TENSORS = 6  # four of attention and two of the MLP
 _MOST_CTX: Final = 1 << 20  # where no tensor says how many positions there are
 _WORDS: Final = 624  # of the state of Python's generator, the Mersenne twister
 
@@ -110,16 +109,17 @@ def _model(values: dict[str, Any], shapes: Shapes) -> ModelConfig:
     sizes = {name: _whole(values.get(name), name) for name in ("vocabulary", "emb", "head", "layer", "ctx", "ff")}
     vocabulary, emb = shapes.get("wte", (0, 0))
     ctx = shapes["wpe"][0] if "wpe" in shapes else min(sizes["ctx"], _MOST_CTX)
-    wide = shapes.get("layer0.mlp_fc1", (0, 0))[0]
-    layers, rest = divmod(sum(name.startswith("layer") for name in shapes), _LAYER_TENSORS)
-    found = {"vocabulary": vocabulary, "emb": emb, "ctx": ctx, "layer": layers, "wide": wide}
-    told = {**{name: sizes[name] for name in ("vocabulary", "emb", "ctx", "layer")}, "wide": sizes["ff"] * sizes["emb"]}
-    if rest or found != told or not sizes["head"] or not emb or emb % sizes["head"]:
+    layers = sum(name.endswith(".mlp_fc1") for name in shapes)
+    found = {"vocabulary": vocabulary, "emb": emb, "ctx": ctx, "layer": layers}
+    if found != {name: sizes[name] for name in found} or not sizes["head"] or not emb or emb % sizes["head"]:
         raise _odd("model", "the sizes of the tensors", str(sizes))
     try:
-        return revive(ModelConfig, values)
+        model: ModelConfig = revive(ModelConfig, values)
     except UsageError as error:
         raise _odd("model", "valid sizes", error) from None
+    if (model.wide, emb) != shapes.get("layer0.mlp_fc1"):
+        raise _odd("model", "the sizes of the tensors", str(sizes))
+    return model
 
 
 def _training(values: dict[str, Any], model: ModelConfig) -> Training:

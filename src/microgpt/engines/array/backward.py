@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from microgpt.engines.array.batching import PaddedBatch
-from microgpt.engines.array.forward import ForwardPass, LayerPass, Normed, total, turned
+from microgpt.engines.array.forward import ForwardPass, LayerPass, Normed, sigmoid, total, turned
 from microgpt.engines.array.matrices import Array, LayerMatrices, Matrices
 from microgpt.model.settings import ModelConfig
 
@@ -67,17 +67,19 @@ def d_rmsnorm(d_y: Array, normed: Normed) -> Array:
     return d_x
 
 
-def d_relu(d_y: Array, y: Array) -> Array:
-    """y = max(x, 0): the gradient passes where y is above zero."""
-    return d_y * (y > 0.0)
+def d_relu(d_y: Array, x: Array) -> Array:
+    """y = max(x, 0): the gradient passes where x is above zero."""
+    return d_y * (x > 0.0)
 
 
-def d_relu2(d_y: Array, y: Array) -> Array:
-    """y = max(x, 0)²: d_x = 2 max(x, 0) d_y, and max(x, 0) = √y."""
-    return d_y * (2.0 * np.sqrt(y))
+def d_swiglu(d_y: Array, x: Array) -> Array:
+    """y = g s h with s = σ(g), whose slope is s (1 - s): d_g = d_y h s (1 + g (1 - s)), d_h = d_y g s."""
+    gate, h = np.split(x, 2, axis=-1)  # (N, wide) each
+    s = sigmoid(gate)
+    return np.concatenate([d_y * h * s * (1.0 + gate * (1.0 - s)), d_y * gate * s], axis=-1)
 
 
-D_ACTIVATIONS: Final = {"relu": d_relu, "relu2": d_relu2}
+D_ACTIVATIONS: Final = {"relu": d_relu, "swiglu": d_swiglu}
 
 
 def d_softmax(d_p: Array, p: Array) -> Array:
@@ -92,9 +94,9 @@ def d_mlp(
     """x + fc2(relu(fc1(norm(x)))): the gradient goes straight through the sum, and once more through the branch."""
     d_activation = D_ACTIVATIONS[model.activation]
     d_weight(d_x, kept.hidden, gradient.fc2)
-    d_hidden = d_activation(d_linear(d_x, weights.fc2), kept.hidden)  # (N, wide)
-    d_weight(d_hidden, kept.norm_mlp.vectors, gradient.fc1)
-    return d_x + d_rmsnorm(d_linear(d_hidden, weights.fc1), kept.norm_mlp)
+    d_expanded = d_activation(d_linear(d_x, weights.fc2), kept.expanded)  # (N, wide) or (N, 2 wide)
+    d_weight(d_expanded, kept.norm_mlp.vectors, gradient.fc1)
+    return d_x + d_rmsnorm(d_linear(d_expanded, weights.fc1), kept.norm_mlp)
 
 
 def d_attention(
@@ -127,10 +129,8 @@ def d_attend(model: ModelConfig, d_y: Array, kept: LayerPass) -> Array:
 
 
 def d_embedding(d_x: Array, inputs: Array, gradient: Matrices[Array]) -> None:
-    """x = wte[token] + wpe[position]: each row gets the sum over the tokens that used it, and where the head is tied,
-    that of its use there, which it has already."""
-    if gradient.lm_head is not gradient.wte:
-        gradient.wte.fill(0.0)
+    """x = wte[token] + wpe[position]: each row gets the sum over the tokens that used it."""
+    gradient.wte.fill(0.0)
     np.add.at(gradient.wte, inputs.reshape(-1), d_x)
     if gradient.wpe is None:
         return

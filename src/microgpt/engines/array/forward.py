@@ -35,7 +35,8 @@ class LayerPass(NamedTuple):
     attention_output: Array  # (N, emb)
     residual_attention: Array  # (N, emb)
     norm_mlp: Normed
-    hidden: Array  # (N, wide) after the activation
+    expanded: Array  # (N, wide) before the activation; for SwiGLU (N, 2 wide), gates and what they are multiplied with
+    hidden: Array  # (N, wide) after it
     residual_mlp: Array  # (N, emb)
 
 
@@ -95,11 +96,13 @@ def _layer(
     output = (attention @ value).swapaxes(1, 2).reshape(-1, model.emb)  # (N, emb)
     residual_attention = x + linear(output, weights.wo)
     norm_mlp = rmsnorm(residual_attention)
-    hidden = ACTIVATIONS[model.activation](linear(norm_mlp.vectors, weights.fc1))  # (N, wide)
+    expanded = linear(norm_mlp.vectors, weights.fc1)  # (N, wide) or (N, 2 wide)
+    hidden = ACTIVATIONS[model.activation](expanded)  # (N, wide)
     residual_mlp = residual_attention + linear(hidden, weights.fc2)
     return LayerPass(
-        norm_attention, query, key, value, scores, attention, output, residual_attention, norm_mlp, hidden, residual_mlp
-    )
+        norm_attention, query, key, value, scores, attention, output, residual_attention, norm_mlp, expanded, hidden,
+        residual_mlp,
+    )  # fmt: skip
 
 
 def _extend(cached: Array, new: Array, filled: int) -> Array:
@@ -132,13 +135,21 @@ def relu(x: Array) -> Array:
     return np.maximum(x, 0.0)
 
 
-def relu2(x: Array) -> Array:
-    """y = max(x, 0)² (So et al. 2021, section 4.2)."""
-    y: Array = np.square(np.maximum(x, 0.0))
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e^-x), with no power that can overflow."""
+    power = np.exp(-np.abs(x))
+    y: Array = np.where(x < 0.0, power, 1.0) / (1.0 + power)
     return y
 
 
-ACTIVATIONS: Final = {"relu": relu, "relu2": relu2}
+def swiglu(x: Array) -> Array:
+    """y = g σ(g) h, of x = (g, h) side by side (Shazeer 2020, eq. 6)."""
+    gate, h = np.split(x, 2, axis=-1)  # (N, wide) each
+    y: Array = gate * sigmoid(gate) * h
+    return y
+
+
+ACTIVATIONS: Final = {"relu": relu, "swiglu": swiglu}
 
 
 def turned(x: Array, start: int = 0, sign: float = 1.0) -> Array:

@@ -17,7 +17,7 @@ class LayerMatrices(NamedTuple, Generic[Matrix]):
 
     qkv: Matrix  # (3 emb, emb) attn_wq, attn_wk and attn_wv, neighbours in the ledger: one matrix product for the three
     wo: Matrix  # (emb, emb)
-    fc1: Matrix  # (wide, emb)
+    fc1: Matrix  # (wide, emb); for SwiGLU (2 wide, emb) mlp_gate and mlp_fc1, neighbours in the same way
     fc2: Matrix  # (emb, wide)
 
 
@@ -26,7 +26,7 @@ class Matrices(NamedTuple, Generic[Matrix]):
 
     wte: Matrix  # (V, emb)
     wpe: Matrix | None  # (ctx, emb), where positions are learned
-    lm_head: Matrix  # (V, emb); wte itself, where they are tied
+    lm_head: Matrix  # (V, emb)
     layers: tuple[LayerMatrices[Matrix], ...]
 
 
@@ -40,12 +40,12 @@ def cut(model: ModelConfig, matrix: Callable[[slice, int], Matrix]) -> Matrices[
 
     def layer(name: str) -> LayerMatrices[Matrix]:
         qkv = made(f"{name}.attn_wq", f"{name}.attn_wv")
-        return LayerMatrices(qkv, *(made(f"{name}.{rest}") for rest in ("attn_wo", "mlp_fc1", "mlp_fc2")))
+        gate = f"{name}.mlp_gate"
+        fc1 = made(gate if gate in entries else f"{name}.mlp_fc1", f"{name}.mlp_fc1")
+        return LayerMatrices(qkv, made(f"{name}.attn_wo"), fc1, made(f"{name}.mlp_fc2"))
 
     layers = tuple(layer(f"layer{i}") for i in range(model.layer))
-    wte = made("wte")
-    wpe = made("wpe") if "wpe" in entries else None
-    return Matrices(wte, wpe, wte if model.tied else made("lm_head"), layers)
+    return Matrices(made("wte"), made("wpe") if "wpe" in entries else None, made("lm_head"), layers)
 
 
 def matrices(model: ModelConfig, flat: Array) -> Matrices[Array]:

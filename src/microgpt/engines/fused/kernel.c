@@ -1,10 +1,9 @@
 /* The fused engine's kernel: forward, backward and Adam of the whole model, compiled for one shape.
 
    Constants come from the compiler's command line (defines() in engine.py):
-     VOCABULARY, EMB, HEAD, LAYER, CTX, FF     the model's sizes; EMB is a multiple of HEAD
+     VOCABULARY, EMB, HEAD, LAYER, CTX, WIDE   the model's sizes; EMB is a multiple of HEAD, WIDE the MLP's width
      NORM_EMBEDDINGS, NORM_HEAD                1 where the norm stands, else 0
-     ROTARY, SQUARED, TIED                     1 where positions turn queries and keys, where ReLU is squared, and where
-                                               the head is the embedding, else 0
+     ROTARY, SWIGLU                            1 where positions turn queries and keys, and where the MLP has gates
      PRECISION                                 32 or 64, the bits of a `real`
      EPSILON_NORM, EPSILON_ADAM                those of RMSNorm and of Adam
      ROTARY_BASE                               of the angles
@@ -18,8 +17,8 @@
                       summed over the lanes of each head;
      separate heads   elsewhere: each head by itself, its scores as a product of matrices.
 
-   Vectors. All arithmetic is on vectors of LANES reals, as wide as the target's registers. Every width (EMB, WIDE =
-   FF * EMB, VOCABULARY) is padded to whole vectors with zeros, which stay zeros: their gradient is zero, and so is what
+   Vectors. All arithmetic is on vectors of LANES reals, as wide as the target's registers. Every width (EMB, WIDE,
+   VOCABULARY) is padded to whole vectors with zeros, which stay zeros: their gradient is zero, and so is what
    Adam makes of it.
 
    Panels. A table is cut into panels of LANES columns, and a panel holds its rows one after another:
@@ -188,9 +187,14 @@ INLINE vector exponential(vector x) {
     return select(x < EXP_LOWEST, all(0), y); /* NaN is not below, and stays NaN */
 }
 
+/* σ(x) = 1 / (1 + e^-x), with no power that can overflow. */
+INLINE vector sigmoid(vector x) {
+    const vector power = exponential(-absolute(x));
+    return select(x < 0, power, all(1)) / (1 + power);
+}
+
 /* ── Sizes and memory ────────────────────────────────────────────────────────────────────────────────────────────── */
 
-#define WIDE (FF * EMB)
 #define HEAD_SIZE (EMB / HEAD)
 #define PANELS(n) (((n) + LANES - 1) / LANES)
 #define EMB_PANELS PANELS(EMB)
@@ -209,14 +213,15 @@ INLINE vector exponential(vector x) {
 #define PANEL (ROWS * LANES)                        /* from a panel of an activation to the next */
 
 /* The weights, in their native order, as offsets in reals. The same order holds for m, v and each gradient. */
-#define WTE 0L                                                        /* [VOCABULARY][PADDED_EMB]; none where tied */
-#define WPE (WTE + (TIED ? 0L : (long)VOCABULARY * PADDED_EMB))       /* [CTX][PADDED_EMB]; none where rotary */
-#define LM_HEAD (WPE + (ROTARY ? 0L : (long)CTX * PADDED_EMB))        /* from here on matrices of tiles */
+#define WTE 0L                                                  /* [VOCABULARY][PADDED_EMB] */
+#define WPE (WTE + (long)VOCABULARY * PADDED_EMB)               /* [CTX][PADDED_EMB]; none where rotary */
+#define LM_HEAD (WPE + (ROTARY ? 0L : (long)CTX * PADDED_EMB))  /* from here on matrices of tiles */
 #define LAYERS (LM_HEAD + (long)PADDED_EMB * PADDED_VOCABULARY)
 #define QKV 0L                                          /* the offsets within a layer */
 #define WO (QKV + 3L * PADDED_EMB * PADDED_EMB)
 #define FC1 (WO + (long)PADDED_EMB * PADDED_EMB)
-#define FC2 (FC1 + (long)PADDED_EMB * PADDED_WIDE)
+#define FC1_PARTS (SWIGLU ? 2 : 1)                      /* the gates, and what they are multiplied with */
+#define FC2 (FC1 + (long)FC1_PARTS * PADDED_EMB * PADDED_WIDE)
 #define LAYER_SIZE (FC2 + (long)PADDED_WIDE * PADDED_EMB)
 #define PARAMS (LAYERS + LAYER * LAYER_SIZE)
 #define LAYER_AT(layer) (LAYERS + (layer) * LAYER_SIZE)
@@ -240,10 +245,10 @@ typedef struct {
 #endif
     Panel attention_output[EMB_PANELS];
     Panel norm_mlp[EMB_PANELS];
-    Panel hidden[WIDE_PANELS];            /* after the activation */
-#if SQUARED
-    Panel rectified[WIDE_PANELS];         /* after ReLU, before it is squared */
+#if SWIGLU
+    Panel expanded[2 * WIDE_PANELS];      /* before the activation */
 #endif
+    Panel hidden[WIDE_PANELS];            /* after it */
     real scale_attention[ROWS], scale_mlp[ROWS]; /* of the norms */
 } Layer;
 
@@ -261,7 +266,7 @@ typedef struct {
     Panel embedding[EMB_PANELS], final[EMB_PANELS]; /* after the norms that may stand there */
     real scale_embedding[ROWS], scale_final[ROWS];
     Panel logits[VOCABULARY_PANELS]; /* and their gradient */
-    Panel d_qkv[3 * EMB_PANELS], d_branch[EMB_PANELS], d_hidden[WIDE_PANELS];
+    Panel d_qkv[3 * EMB_PANELS], d_branch[EMB_PANELS], d_hidden[FC1_PARTS * WIDE_PANELS];
 #if !PACKED_HEADS
     Panel d_scores[CTX_PANELS];
     Panel head[7][HEAD_PANELS]; /* a head's columns of seven tables, where its numbers don't fill whole vectors */
@@ -300,7 +305,7 @@ typedef struct {
 
 /* ── Products ────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-typedef enum { PLAIN, ACTIVATE, ACTIVATE_BACKWARD } Finish;
+typedef enum { PLAIN, RELU, RELU_BACKWARD } Finish;
 
 /* How many panels to take at a time: as many as the registers hold, but one alone only where there is but one. */
 INLINE int next_panels(long panels) {
@@ -309,7 +314,7 @@ INLINE int next_panels(long panels) {
 
 /* A few rows of a product, all sums in registers: y[r] = base[r] + Σ_i x[r][i] w[i], in so many panels. */
 INLINE void product_block(const int rows, const int panels, long in, const real *x, long x_panel, const real *w,
-                          long w_panel, const real *base, real *y, long y_panel, Finish finish, real *rectified) {
+                          long w_panel, const real *base, real *y, long y_panel, Finish finish, const real *passed) {
     vector sums[BLOCK_ROWS][BLOCK_PANELS];
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < panels; p++) sums[r][p] = (vector){0};
@@ -327,37 +332,27 @@ INLINE void product_block(const int rows, const int panels, long in, const real 
     if (base) /* last, so that a long sum can be made of shorter ones, each rounded less */
         UNROLL for (int r = 0; r < rows; r++)
             UNROLL for (int p = 0; p < panels; p++) sums[r][p] += load(base + p * y_panel + r * LANES);
-    if (finish == ACTIVATE) {
+    if (finish == RELU) {
         UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int p = 0; p < panels; p++) {
-                sums[r][p] = select(sums[r][p] < 0, all(0), sums[r][p]);
-                if (!SQUARED) continue;
-                store(rectified + p * y_panel + r * LANES, sums[r][p]);
-                sums[r][p] *= sums[r][p];
-            }
-    } else if (finish == ACTIVATE_BACKWARD) {
+            UNROLL for (int p = 0; p < panels; p++) sums[r][p] = select(sums[r][p] < 0, all(0), sums[r][p]);
+    } else if (finish == RELU_BACKWARD) {
         UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int p = 0; p < panels; p++) {
-                const vector passed = load(rectified + p * y_panel + r * LANES);
-                if (SQUARED) sums[r][p] *= 2 * passed;
-                sums[r][p] = select(passed > 0, sums[r][p], all(0));
-            }
+            UNROLL for (int p = 0; p < panels; p++)
+                sums[r][p] = select(load(passed + p * y_panel + r * LANES) > 0, sums[r][p], all(0));
     }
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < panels; p++) store(y + p * y_panel + r * LANES, sums[r][p]);
 }
 
-/* y = base + x w for rows x in, in x (panels * LANES); base may be NULL, or y itself. The activation comes for free on
-   the way to memory, y = max(x w, 0) or its square, which keeps max(x w, 0) in `rectified`; backward it passes the
-   gradient where `rectified` is above zero. Distances between panels are in reals. */
+/* y = base + x w for rows x in, in x (panels * LANES); base may be NULL, or y itself. ReLU comes for free on the way to
+   memory; backward it passes the gradient where `passed` is above zero. Distances between panels are in reals. */
 SEPARATE void product(long rows, long in, long panels, const real *x, long x_panel, const real *w, long w_panel,
-                      const real *base, real *y, long y_panel, Finish finish, real *rectified) {
+                      const real *base, real *y, long y_panel, Finish finish, const real *passed) {
     while (panels) {
         const int width = next_panels(panels);
         for (long r = 0; r < rows; r += BLOCK_ROWS) {
             const int half = rows - r <= BLOCK_ROWS / 2;
-            const real *from = base ? base + r * LANES : base;
-            real *gate = rectified ? rectified + r * LANES : rectified;
+            const real *from = base ? base + r * LANES : base, *gate = passed ? passed + r * LANES : passed;
 #define BLOCK(rows, panels) \
     product_block(rows, panels, in, x + r * LANES, x_panel, w, w_panel, from, y + r * LANES, y_panel, finish, gate)
             if (width == 2) {
@@ -374,7 +369,7 @@ SEPARATE void product(long rows, long in, long panels, const real *x, long x_pan
         panels -= width;
         w += width * w_panel, y += width * y_panel;
         if (base) base += width * y_panel;
-        if (rectified) rectified += width * y_panel;
+        if (passed) passed += width * y_panel;
     }
 }
 
@@ -436,21 +431,21 @@ INLINE void transpose_tile(const real *from, real *to) {
 
 /* y = base + x w. */
 INLINE void linear(long rows, long in, long out_panels, const real *x, const real *w, const real *base, real *y,
-                   Finish finish, real *rectified) {
-    product(rows, in, out_panels, x, PANEL, w, PANELS(in) * LANES * LANES, base, y, PANEL, finish, rectified);
+                   Finish finish) {
+    product(rows, in, out_panels, x, PANEL, w, PANELS(in) * LANES * LANES, base, y, PANEL, finish, NULL);
 }
 
 #define LONGEST_SUM 512 /* products over more inputs, a vocabulary of thousands for one, are made of such parts */
 
-/* d_w += xᵀ d_y; and d_x = d_y wᵀ, back through the activation where `rectified` is given. */
+/* d_w += xᵀ d_y; and d_x = d_y wᵀ, where `passed` (if any) is above zero. */
 INLINE void linear_backward(long rows, long in, long out, const real *x, const real *d_y, const real *w_transposed,
-                            real *d_w, real *d_x, real *rectified) {
+                            real *d_w, real *d_x, const real *passed) {
     outer(rows, in, PANELS(out), x, PANEL, d_y, PANEL, d_w, PANELS(in) * LANES * LANES, 1);
     for (long first = 0; first < out; first += LONGEST_SUM) {
         const int last = out - first <= LONGEST_SUM;
         product(rows, last ? out - first : LONGEST_SUM, PANELS(in), d_y + first / LANES * PANEL, PANEL,
                 w_transposed + first * LANES, PANELS(out) * LANES * LANES, first ? d_x : NULL, d_x, PANEL,
-                last && rectified ? ACTIVATE_BACKWARD : PLAIN, rectified);
+                last && passed ? RELU_BACKWARD : PLAIN, passed);
     }
 }
 
@@ -499,30 +494,13 @@ SEPARATE void rmsnorm_backward(long rows, const real *y, const real *scale, cons
 
 /* ── Embeddings ──────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-/* The numbers of a token begin here, and follow one another at a distance: where tied, in a column of lm_head. */
-#define COLUMN_AT(token) (LM_HEAD + (token) / LANES * PADDED_EMB * LANES + (token) % LANES)
-#define TOKEN_AT(token) (TIED ? COLUMN_AT(token) : WTE + (token) * PADDED_EMB)
-#define TOKEN_DISTANCE (TIED ? LANES : 1)
-
-INLINE vector load_apart(const real *p) {
-    if (TOKEN_DISTANCE == 1) return load(p);
-    vector v;
-    UNROLL for (int lane = 0; lane < LANES; lane++) v[lane] = p[lane * TOKEN_DISTANCE];
-    return v;
-}
-
-INLINE void store_apart(real *p, vector v) {
-    if (TOKEN_DISTANCE == 1) store(p, v);
-    else UNROLL for (int lane = 0; lane < LANES; lane++) p[lane * TOKEN_DISTANCE] = v[lane];
-}
-
 /* x = wte[token] + wpe[position], or the first alone. */
 SEPARATE void embed(long first, long end, const real *weights, const Activations *a, real *x) {
     for (long t = first; t < end; t++) {
-        const real *token = weights + TOKEN_AT((long)a->input[t]);
+        const real *token = weights + WTE + a->input[t] * (long)PADDED_EMB;
         const real *position = weights + WPE + a->position[t] * (long)PADDED_EMB;
         for (long p = 0; p < EMB_PANELS; p++) {
-            vector number = load_apart(token + p * LANES * TOKEN_DISTANCE);
+            vector number = load(token + p * LANES);
             if (!ROTARY) number += load(position + p * LANES);
             store(x + p * PANEL + t * LANES, number);
         }
@@ -532,12 +510,11 @@ SEPARATE void embed(long first, long end, const real *weights, const Activations
 /* d_wte[token] += d_x, d_wpe[position] += d_x. */
 SEPARATE void embed_backward(long rows, const real *d_x, const Activations *a, real *gradient) {
     for (long t = 0; t < rows; t++) {
-        real *d_token = gradient + TOKEN_AT((long)a->input[t]);
+        real *d_token = gradient + WTE + a->input[t] * (long)PADDED_EMB;
         real *d_position = gradient + WPE + a->position[t] * (long)PADDED_EMB;
         for (long p = 0; p < EMB_PANELS; p++) {
             const vector slope = load(d_x + p * PANEL + t * LANES);
-            real *d_numbers = d_token + p * LANES * TOKEN_DISTANCE;
-            store_apart(d_numbers, load_apart(d_numbers) + slope);
+            store(d_token + p * LANES, load(d_token + p * LANES) + slope);
             if (!ROTARY) store(d_position + p * LANES, load(d_position + p * LANES) + slope);
         }
     }
@@ -826,14 +803,37 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
 
 /* ── The model ───────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-/* What ReLU let pass: all that there is of it where it is not squared. */
-INLINE real *rectified(Layer *layer) {
-#if SQUARED
-    return layer->rectified[0][0];
+/* hidden = activation(x w), with ReLU; or, where x w is gates g and as many numbers h, with SwiGLU: g σ(g) h (Shazeer
+   2020, eq. 6). */
+INLINE void expand(long rows, const real *x, const real *w, Layer *layer, long from) {
+    real *hidden = layer->hidden[0][0] + from * LANES;
+#if SWIGLU
+    real *gates = layer->expanded[0][0] + from * LANES;
+    linear(rows, EMB, 2 * WIDE_PANELS, x, w, NULL, gates, PLAIN);
+    for (long p = 0; p < WIDE_PANELS; p++)
+        for (long t = 0; t < rows; t++) {
+            const long at = p * PANEL + t * LANES;
+            const vector gate = load(gates + at), h = load(gates + WIDE_PANELS * PANEL + at);
+            store(hidden + at, gate * sigmoid(gate) * h);
+        }
 #else
-    return layer->hidden[0][0];
+    linear(rows, EMB, WIDE_PANELS, x, w, NULL, hidden, RELU);
 #endif
 }
+
+#if SWIGLU
+/* With s = σ(g), whose slope is s (1 - s): d_g = d_y h s (1 + g (1 - s)), d_h = d_y g s. d_y is in the place of d_g. */
+SEPARATE void swiglu_backward(long rows, const real *gates, real *d_gates) {
+    for (long p = 0; p < WIDE_PANELS; p++)
+        for (long t = 0; t < rows; t++) {
+            const long at = p * PANEL + t * LANES, other = WIDE_PANELS * PANEL + at;
+            const vector gate = load(gates + at), h = load(gates + other), d_y = load(d_gates + at);
+            const vector s = sigmoid(gate);
+            store(d_gates + at, d_y * h * s * (1 + gate * (1 - s)));
+            store(d_gates + other, d_y * gate * s);
+        }
+}
+#endif
 
 /* The logits of the chunk's rows from `from` on; what stands in rows before is known already. */
 SEPARATE void forward(const State *state, Activations *a, long from) {
@@ -853,7 +853,7 @@ SEPARATE void forward(const State *state, Activations *a, long from) {
         Layer *layer = &a->layer[l];
         real *norm_attention = layer->norm_attention[0][0] + at, *norm_mlp = layer->norm_mlp[0][0] + at;
         rmsnorm(rows, stream, norm_attention, layer->scale_attention + from);
-        linear(rows, EMB, 3 * EMB_PANELS, norm_attention, w + QKV, NULL, layer->qkv[0][0] + at, PLAIN, NULL);
+        linear(rows, EMB, 3 * EMB_PANELS, norm_attention, w + QKV, NULL, layer->qkv[0][0] + at, PLAIN);
 #if ROTARY
         turn(state, a, from, end, layer->qkv[0][0], 1);
 #endif
@@ -861,15 +861,14 @@ SEPARATE void forward(const State *state, Activations *a, long from) {
             const long start = a->first[d], first = start < from ? from : start;
             attention(a, layer, start, first, a->first[d + 1]);
         }
-        linear(rows, EMB, EMB_PANELS, layer->attention_output[0][0] + at, w + WO, stream, stream, PLAIN, NULL);
+        linear(rows, EMB, EMB_PANELS, layer->attention_output[0][0] + at, w + WO, stream, stream, PLAIN);
         rmsnorm(rows, stream, norm_mlp, layer->scale_mlp + from);
-        linear(rows, EMB, WIDE_PANELS, norm_mlp, w + FC1, NULL, layer->hidden[0][0] + at, ACTIVATE,
-               rectified(layer) + at);
-        linear(rows, WIDE, EMB_PANELS, layer->hidden[0][0] + at, w + FC2, stream, stream, PLAIN, NULL);
+        expand(rows, norm_mlp, w + FC1, layer, from);
+        linear(rows, WIDE, EMB_PANELS, layer->hidden[0][0] + at, w + FC2, stream, stream, PLAIN);
     }
     if (NORM_HEAD) rmsnorm(rows, stream, a->final[0][0] + at, a->scale_final + from);
     const real *final = NORM_HEAD ? a->final[0][0] + at : stream;
-    linear(rows, EMB, VOCABULARY_PANELS, final, weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN, NULL);
+    linear(rows, EMB, VOCABULARY_PANELS, final, weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
 }
 
 /* Adds the partial gradient of the chunk, from the gradient of its logits. */
@@ -884,12 +883,15 @@ SEPARATE void backward(const State *state, const real *transposed, Activations *
     for (long l = LAYER - 1; l >= 0; l--) {
         const real *w = transposed + LAYER_AT(l) - LM_HEAD;
         real *d_w = gradient + LAYER_AT(l);
-        Layer *layer = &a->layer[l];
+        const Layer *layer = &a->layer[l];
         const real *norm_attention = layer->norm_attention[0][0], *norm_mlp = layer->norm_mlp[0][0];
         const real *hidden = layer->hidden[0][0];
         real *d_hidden = a->d_hidden[0][0], *d_qkv = a->d_qkv[0][0];
-        linear_backward(rows, WIDE, EMB, hidden, stream, w + FC2, d_w + FC2, d_hidden, rectified(layer));
-        linear_backward(rows, EMB, WIDE, norm_mlp, d_hidden, w + FC1, d_w + FC1, branch, NULL);
+        linear_backward(rows, WIDE, EMB, hidden, stream, w + FC2, d_w + FC2, d_hidden, SWIGLU ? NULL : hidden);
+#if SWIGLU
+        swiglu_backward(rows, layer->expanded[0][0], d_hidden);
+#endif
+        linear_backward(rows, EMB, SWIGLU ? 2 * PADDED_WIDE : WIDE, norm_mlp, d_hidden, w + FC1, d_w + FC1, branch, NULL);
         rmsnorm_backward(rows, norm_mlp, layer->scale_mlp, branch, stream, stream);
         linear_backward(rows, EMB, EMB, layer->attention_output[0][0], stream, w + WO, d_w + WO, branch, NULL);
         for (long d = 0; d < a->documents; d++) attention_backward(a, layer, a->first[d], a->first[d + 1], branch);
@@ -1019,7 +1021,7 @@ INLINE void visit_panels(long member, long members, void *context, Visit visit) 
     for (long l = 0; l < LAYER; l++) {
         MATRIX(LAYER_AT(l) + QKV, EMB_PANELS, 3 * EMB_PANELS)
         MATRIX(LAYER_AT(l) + WO, EMB_PANELS, EMB_PANELS)
-        MATRIX(LAYER_AT(l) + FC1, EMB_PANELS, WIDE_PANELS)
+        MATRIX(LAYER_AT(l) + FC1, EMB_PANELS, FC1_PARTS * WIDE_PANELS)
         MATRIX(LAYER_AT(l) + FC2, WIDE_PANELS, EMB_PANELS)
     }
 #undef MATRIX
@@ -1281,16 +1283,16 @@ static real *copy_rows(real *flat, real *native, long rows, int import) {
 }
 
 static void copy_weights(real *flat, real *native, int import) {
-    if (TIED) flat = copy_matrix(flat, native + LM_HEAD, EMB, VOCABULARY, import);
-    else flat = copy_rows(flat, native + WTE, VOCABULARY, import);
+    flat = copy_rows(flat, native + WTE, VOCABULARY, import);
     if (!ROTARY) flat = copy_rows(flat, native + WPE, CTX, import);
-    if (!TIED) flat = copy_matrix(flat, native + LM_HEAD, EMB, VOCABULARY, import);
+    flat = copy_matrix(flat, native + LM_HEAD, EMB, VOCABULARY, import);
     for (long l = 0; l < LAYER; l++) {
         real *layer = native + LAYER_AT(l);
         for (long part = 0; part < 3; part++)
             flat = copy_matrix(flat, layer + QKV + part * PADDED_EMB * PADDED_EMB, EMB, EMB, import);
         flat = copy_matrix(flat, layer + WO, EMB, EMB, import);
-        flat = copy_matrix(flat, layer + FC1, EMB, WIDE, import);
+        for (long part = 0; part < FC1_PARTS; part++)
+            flat = copy_matrix(flat, layer + FC1 + part * PADDED_EMB * PADDED_WIDE, EMB, WIDE, import);
         flat = copy_matrix(flat, layer + FC2, WIDE, EMB, import);
     }
 }

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, embedding, linear, rms_norm, scaled_dot_product_attention
+from torch.nn.functional import cross_entropy, embedding, linear, rms_norm, scaled_dot_product_attention, silu
 
 from microgpt.engines.array.matrices import LayerMatrices, Matrices, cut
 from microgpt.engines.contract import EPSILON_NORM, ROTARY_BASE
@@ -50,8 +50,7 @@ def logits(model: ModelConfig, weights: Matrices[Tensor], inputs: Tensor, cache:
         x = rmsnorm(x)
     for index, layer in enumerate(weights.layers):
         x = x + linear(_attention(model, layer, rmsnorm(x), index, cache), layer.wo)  # (B, T, emb)
-        hidden = torch.relu(linear(rmsnorm(x), layer.fc1))  # (B, T, wide)
-        x = x + linear(hidden * hidden if model.activation == "relu2" else hidden, layer.fc2)  # (B, T, emb)
+        x = x + linear(_activated(model, linear(rmsnorm(x), layer.fc1)), layer.fc2)  # (B, T, emb)
     if model.norm_head:
         x = rmsnorm(x)
     return linear(x, weights.lm_head)  # (B, T, V)
@@ -87,6 +86,14 @@ def _attention(
         seen = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=x.device).tril(cache.filled)
         output = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (1, H, T, S)
     return output.transpose(1, 2).flatten(2)
+
+
+def _activated(model: ModelConfig, x: Tensor) -> Tensor:
+    """ReLU of (B, T, wide); or of (B, T, 2 wide) SwiGLU (Shazeer 2020, eq. 6), (B, T, wide)."""
+    if model.activation == "relu":
+        return torch.relu(x)
+    gate, h = x.chunk(2, -1)  # (B, T, wide) each
+    return silu(gate) * h
 
 
 def _turned(x: Tensor, start: int) -> Tensor:

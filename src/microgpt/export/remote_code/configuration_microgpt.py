@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 class MicrogptConfig(PretrainedConfig):
     """`kind` is what the model was trained on: lines, paragraphs (documents, which BOS begins and ends) or windows
     (running text, in which BOS never occurs). BOS is the last token id. `position` is learned or rotary, `activation`
-    relu or relu2, its square."""
+    relu or swiglu."""
 
     model_type = "microgpt"
     attribute_map = {  # noqa: RUF012 - the library's own name and form; a map of ctx would make it warn of writing on
@@ -29,7 +29,6 @@ class MicrogptConfig(PretrainedConfig):
         norm_head: bool = False,
         position: str = "learned",
         activation: str = "relu",
-        tie_word_embeddings: bool = False,
         kind: str = "lines",
         initializer_range: float = 0.08,
         **others: Any,
@@ -40,4 +39,5 @@ class MicrogptConfig(PretrainedConfig):
         self.position, self.activation = position, activation
         self.kind = kind
         self.initializer_range = initializer_range
-        super().__init__(tie_word_embeddings=tie_word_embeddings, **others)
+        others["tie_word_embeddings"] = False
+        super().__init__(**others)

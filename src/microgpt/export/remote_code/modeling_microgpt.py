@@ -1,7 +1,6 @@
 """MicroGPT for transformers: GPT-2 (Radford et al. 2019) with RMSNorm (Zhang & Sennrich 2019), ReLU, and no biases.
 
-By its configuration it has rotary positions (Su et al. 2021), squared ReLU (So et al. 2021) and a head that is the
-embedding (Press & Wolf 2017).
+By its configuration it has rotary positions (Su et al. 2021) and SwiGLU instead of ReLU (Shazeer 2020).
 
 Shapes: B documents, T positions, P positions of keys (those of a cache and T), V vocabulary, H heads, S numbers of a
 head, emb = H·S, wide = ff·emb.
@@ -51,11 +50,14 @@ class Layer(nn.Module):
         super().__init__()
         self.index = index
         emb, wide = config.emb, config.ff * config.emb
-        self.head, self.activation = config.head, config.activation
+        self.head = config.head
         self.attn_wq = nn.Linear(emb, emb, bias=False)
         self.attn_wk = nn.Linear(emb, emb, bias=False)
         self.attn_wv = nn.Linear(emb, emb, bias=False)
         self.attn_wo = nn.Linear(emb, emb, bias=False)
+        if config.activation == "swiglu":  # three matrices, each a third less wide
+            wide = max(1, 2 * wide // 3)
+            self.mlp_gate = nn.Linear(emb, wide, bias=False)
         self.mlp_fc1 = nn.Linear(emb, wide, bias=False)
         self.mlp_fc2 = nn.Linear(wide, emb, bias=False)
 
@@ -63,8 +65,13 @@ class Layer(nn.Module):
         """x and the result (B, T, emb); `mask` (B, 1, T, P) is true where a position looks, `turns` are given where
         positions are rotary, and `past` grows by the keys and values of x."""
         x = x + self.attention(rmsnorm(x), mask, turns, past)
-        hidden = torch.relu(self.mlp_fc1(rmsnorm(x)))  # (B, T, wide)
-        return x + self.mlp_fc2(hidden.square() if self.activation == "relu2" else hidden)
+        return x + self.mlp_fc2(self.activated(rmsnorm(x)))
+
+    def activated(self, x: Tensor) -> Tensor:
+        """ReLU of mlp_fc1, or SwiGLU (Shazeer 2020, eq. 6), (B, T, wide)."""
+        if hasattr(self, "mlp_gate"):
+            return functional.silu(self.mlp_gate(x)) * self.mlp_fc1(x)
+        return torch.relu(self.mlp_fc1(x))
 
     def attention(self, x: Tensor, mask: Tensor, turns: Turns | None, past: Cache | None) -> Tensor:
         """softmax(query · key / sqrt(S)) · value in each head (Vaswani et al. 2017, eq. 1)."""
@@ -96,7 +103,6 @@ class MicrogptForCausalLM(PreTrainedModel, GenerationMixin):
     """Scores every token as the next one."""
 
     config_class = MicrogptConfig
-    _tied_weights_keys = {"lm_head.weight": "wte.weight"}  # noqa: RUF012 - where tie_word_embeddings says so
 
     def __init__(self, config: MicrogptConfig) -> None:
         super().__init__(config)
