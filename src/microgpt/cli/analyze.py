@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from microgpt.lab.audit import Finding
     from microgpt.lab.statistics.render import Table
 
-WHAT = ("steps", "params", "returns", "runs")
+WHAT = ("steps", "params", "returns", "ideas", "runs")
 OF_CSV = ("tokens", "flop", "unique", "where", "decimal", "lr", "seed", "vocabulary")
 PIPED = 160  # characters of a line where there is no terminal to fit
 
