@@ -15,8 +15,8 @@ from microgpt.lab.sweep.ideas import CHANGED, IDEAS, SWEEPS, named
 
 IDEA: Final = Axis("ideas", "ideas", CHANGED, lambda run: named(run.settings), lambda _: 0, (*FOLLOWERS, "steps"))
 NOTE: Final = (
-    "Step: the time of one, in times the base's; training: that of the fastest run. Loss drop: held-out loss of the "
-    "base minus that of the idea, in nats per character, paired by seed, with its 90% interval."
+    "Step: the time of one, in times the base's, {known}. Loss drop: held-out loss of the base minus that of the idea, "
+    "in nats per character, paired by seed, with its 90% interval."
 )
 MEANINGS: Final = {
     "better": "the loss is lower, and the interval leaves out zero",
@@ -29,8 +29,8 @@ MEANINGS: Final = {
 @dataclass(frozen=True)
 class IdeaRow:
     """An idea against the base. `drop` is positive where it is better. `step` is the time of one, in times the base's:
-    at equal time what the steps were chosen by, else what `training`, the time of the fastest run, says. None is what
-    nobody knows: with one seed the interval, of runs that all failed the losses too."""
+    at equal time what its steps were chosen by, else that of the fastest run. None is what nobody knows: with one seed
+    the interval, of runs that all failed the losses too."""
 
     series: str
     equal: str  # time or steps; empty for a sweep that promises neither
@@ -39,7 +39,6 @@ class IdeaRow:
     lr: float
     params: int
     step: float | None
-    training: float | None
     seeds: int
     failed: int
     base_loss: float | None
@@ -60,7 +59,6 @@ def ideas_table(records: Iterable[RunRecord], sweep: str = "") -> Table:
         Column("steps", lambda row: f"{row.steps:,}"),
         Column("lr", lambda row: f"{row.lr:g}", spare=True),
         Column("step", lambda row: _times(row.step)),
-        Column("training", lambda row: _times(row.training)),
         Column("seeds", lambda row: str(row.seeds)),
         Column("base loss", lambda row: number(row.base_loss)),
         Column("loss drop", lambda row: number(row.drop, 4, sign=True)),
@@ -70,7 +68,8 @@ def ideas_table(records: Iterable[RunRecord], sweep: str = "") -> Table:
     verdicts = [f"{each}: {MEANINGS[each]}" for each in dict.fromkeys(row.verdict for row in rows) if each in MEANINGS]
     told = f"{'; '.join(verdicts).capitalize()}." if verdicts else ""
     title = f"Ideas at equal {equal}" if equal else "Ideas"
-    return Table(title, IdeaRow, rows, columns, " ".join(filter(None, [NOTE, told, multiplicity(rows)])))
+    note = NOTE.format(known="as measured before the sweep" if equal == "time" else "by the fastest run of each")
+    return Table(title, IdeaRow, rows, columns, " ".join(filter(None, [note, told, multiplicity(rows)])))
 
 
 def _told(run: RunRecord) -> bool:
@@ -89,7 +88,6 @@ def _rows(found: Series, equal: str) -> list[IdeaRow]:
 def _row(series: str, equal: str, name: str, base: Level, idea: Level) -> IdeaRow:
     losses = [list(level.losses.values()) for level in (base, idea)]
     estimate = drop(base, idea)[0] if all(losses) else None
-    training, longer = _fastest(idea, base), base.first.steps / max(1, idea.first.steps)
     return IdeaRow(
         series=series,
         equal=equal,
@@ -97,8 +95,7 @@ def _row(series: str, equal: str, name: str, base: Level, idea: Level) -> IdeaRo
         steps=idea.first.steps,
         lr=float(idea.first.settings["lr"]),
         params=idea.first.params,
-        step=longer if equal == "time" else training and training * longer,
-        training=training,
+        step=base.first.steps / max(1, idea.first.steps) if equal == "time" else _fastest(idea, base),
         seeds=estimate.count if estimate else 0,
         failed=_failed(idea),
         base_loss=fmean(losses[0]) if losses[0] else None,
@@ -124,9 +121,10 @@ def _failed(level: Level) -> int:
 
 
 def _fastest(idea: Level, base: Level) -> float | None:
-    """How many times the base's time of training the idea's is, of the fastest runs, since whatever else a machine is
-    at only slows; None where either is not known."""
-    known = [[run.seconds["train"] for run in level.runs if run.seconds.get("train")] for level in (idea, base)]
+    """How many times the base's time of a step the idea's is, by the fastest runs, since whatever else a machine is at
+    only slows; None where either is not known."""
+    spent = [[run.seconds.get("train", 0.0) / max(1, run.steps) for run in level.runs] for level in (idea, base)]
+    known = [[each for each in seconds if each > 0] for seconds in spent]
     return min(known[0]) / min(known[1]) if all(known) else None
 
 

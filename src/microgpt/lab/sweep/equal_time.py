@@ -16,7 +16,7 @@ from microgpt.lab.sweep.spec import Spec
 from microgpt.lab.sweep.texts import Texts
 from microgpt.recipes.speed import costs
 
-MEASURE: Final = 1.0  # seconds of the base's steps
+MEASURE: Final = 0.5  # seconds of the base's steps
 
 
 def at_equal_time(plan: Plan, texts: Texts, before: Mapping[str, Any] | None = None) -> Plan:
@@ -25,7 +25,7 @@ def at_equal_time(plan: Plan, texts: Texts, before: Mapping[str, Any] | None = N
     levels = by_idea(plan)
     if "" not in levels:
         raise UsageError(f"{plan.name}: expected a base that can be run, found none; choose other sizes.")
-    steps = {name: count for name, count in _begun(plan, before or {}).items() if name in levels}
+    steps = {name: count for name, count in begun(plan, before or {}).items() if name and name in levels}
     unknown = [name for name in levels if name and name not in steps]
     if unknown:
         turns = [(levels[name].request(), texts.shared(levels[name]).split) for name in ("", *unknown)]
@@ -51,7 +51,7 @@ def _with(level: Spec, steps: Mapping[str, int]) -> Spec:
     return level.with_settings(steps=steps.get(named(level.scientific), level.settings.steps))
 
 
-def _begun(plan: Plan, before: Mapping[str, Any]) -> dict[str, int]:
+def begun(plan: Plan, before: Mapping[str, Any]) -> dict[str, int]:
     """The steps of each idea in the plan of a store, where that has the same base on the same text and engine."""
     base = by_idea(plan)[""]
     asked = json.loads(json.dumps(plan.design.base))
