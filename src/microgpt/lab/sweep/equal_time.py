@@ -56,7 +56,8 @@ def begun(plan: Plan, before: Mapping[str, Any]) -> dict[str, int]:
     base = by_idea(plan)[""]
     asked = json.loads(json.dumps(plan.design.base))
     runs_on = [base.data_sha256, base.asked.engine, base.asked.precision]
-    if before.get("base") != asked or runs_on not in before.get("runs_on", ()):
+    found, levels = before.get("runs_on"), before.get("levels")
+    if before.get("base") != asked or not isinstance(found, list) or not isinstance(levels, list):
         return {}
-    levels = [level for level in before.get("levels", ()) if isinstance(level, dict)]
+    levels = [level for level in levels if isinstance(level, dict) and runs_on in found]
     return {named(level): level["steps"] for level in levels if type(level.get("steps")) is int and level["steps"] > 0}
