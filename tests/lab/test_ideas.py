@@ -97,7 +97,13 @@ def test_steps_in_a_store_count_for_the_same_base_and_text_alone(tmp_path: Path)
     kept = at_equal_time(asked, Texts(), before)
     assert {name: level.settings.steps for name, level in by_idea(kept).items()} == {"": 40} | dict.fromkeys(IDEAS, 7)
     assert kept.design.levels[0] == {}
-    for other in ({"base": {}}, {"runs_on": []}, {"runs_on": 7}, {"levels": 7}, {"levels": [{"steps": "7"}, {"steps": 0}, 7]}):
+    for other in (
+        {"base": {}},
+        {"runs_on": []},
+        {"runs_on": 7},
+        {"levels": 7},
+        {"levels": [{"steps": "7"}, {"steps": 0}, 7]},
+    ):
         assert begun(asked, before | other) == {}
 
 

@@ -38,7 +38,8 @@ def _base(command: Command) -> Command:
 @click.option(
     "--equal",
     type=click.Choice(["time", "steps"]),
-    help="Of ideas: what each has as much of as the base; its steps follow from a measurement.  [default: time]",
+    help="Of ideas: time, where one with slower steps gets fewer, as measured before the first run; or steps.  "
+    "[default: time]",
 )
 @click.option(
     "--seeds", type=click.IntRange(1, 10_000), metavar="N", help="Runs of each level.  [default: 3, of ideas 5]"
