@@ -156,7 +156,7 @@ def test_csv_alone_prints_values_and_flags_that_would_do_nothing_are_refused(
         assert run(["analyze", *arguments, "--store", str(lab)]) == 0
         assert len(capsys.readouterr().out.splitlines()) == RUNS + 1
     for arguments, said in (
-        ([], "Expected one of steps, params, returns, runs, or --csv FILE"),
+        ([], "Expected one of steps, params, returns, ideas, runs, or --csv FILE"),
         (["runs", "--tokens", "D"], "--tokens is for the runs of a CSV"),
         (["steps", "--csv", "theirs.csv"], "and the tables of `returns`"),
         (["--csv", "theirs.csv", "--vocabulary", "1"], "--vocabulary takes"),

@@ -21,6 +21,7 @@ from trials.stores import filled
 VERBS = (
     "analyze runs",
     "analyze steps",
+    "analyze ideas",
     "report",
     "laws",
     "predict 1e4 1e6",

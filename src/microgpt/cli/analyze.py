@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from microgpt.lab.audit import Finding
     from microgpt.lab.statistics.render import Table
 
-WHAT = ("steps", "params", "returns", "runs")
+WHAT = ("steps", "params", "returns", "ideas", "runs")
 OF_CSV = ("tokens", "flop", "unique", "where", "decimal", "lr", "seed", "vocabulary")
 PIPED = 160  # characters of a line where there is no terminal to fit
 
@@ -63,8 +63,8 @@ def command(
     force: bool,
     **chosen: Any,
 ) -> None:
-    """Tables of a store: loss against steps or size, return on investment, loss by a SETTING that a sweep varied (such
-    as `lr` or `decay`), or a row for each run.
+    """Tables of a store: loss against steps or size, return on investment, what each of `sweep ideas` brings, loss by a
+    SETTING that a sweep varied (such as `lr` or `decay`), or a row for each run.
 
     Every figure is a held-out loss over seeds, with a 90% interval. Warnings of the audit go to standard error. With
     --csv FILE the runs of any CSV are audited, and `returns` gives its tables.

@@ -62,12 +62,15 @@ def settings(kind: type, **choices: Iterable[str]) -> Callable[[Command], Comman
     return decorate
 
 
-def option(field: "dataclasses.Field[Any]", choices: Iterable[str] = ()) -> Callable[[Command], Command]:
-    """One field as an option: `norm_head` becomes --norm-head/--no-norm-head, `steps` becomes -s, --steps."""
+def option(
+    field: "dataclasses.Field[Any]", choices: Iterable[str] = (), otherwise: str = ""
+) -> Callable[[Command], Command]:
+    """One field as an option: `norm_head` becomes --norm-head/--no-norm-head, `steps` becomes -s, --steps. Its default
+    is told by the help or, in words, by `otherwise`."""
     name, default = flag(field.name), field.default
     names = [field.name, *filter(None, [field.metadata.get("short")]), name]
     shown = field.metadata["help"]
-    shown += "" if "default:" in shown else _default(default)
+    shown += f"  [default: {otherwise}]" if otherwise else "" if "default:" in shown else _default(default)
     if isinstance(default, bool):
         return click.option(field.name, f"{name}/--no-{name[2:]}", default=None, help=shown)
     if isinstance(default, tuple):

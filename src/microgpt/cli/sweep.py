@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microgpt.cli.app import Stop, suggestion
-from microgpt.cli.options import JSON, STORE
-from microgpt.cli.sweeping import Teller, lacking, print_estimate, teller
+from microgpt.cli.options import JSON, STORE, Command, TextCommand, option
+from microgpt.cli.sweeping import Teller, lacking, of_ideas, print_estimate, teller
 from microgpt.errors import UsageError
+from microgpt.lab.sweep.design import BASE
 from microgpt.model.settings import counted
+from microgpt.training.request import DECLARED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from microgpt.lab.cluster.asked import Asked
     from microgpt.lab.sweep.coordinator import SweepFinished
@@ -23,9 +25,25 @@ if TYPE_CHECKING:
     from microgpt.lab.sweep.texts import Texts
 
 
-@click.command("sweep")
-@click.argument("what", metavar="steps|params|laws|FILE.toml")
-@click.option("--seeds", type=click.IntRange(1, 10_000), metavar="N", help="Runs of each level.  [default: 3]")
+def _base(command: Command) -> Command:
+    """A decorator: an option for each setting of `BASE`."""
+    for name in reversed(BASE):
+        command = option(DECLARED[name], otherwise="the sweep's")(command)
+    return command
+
+
+@click.command("sweep", cls=TextCommand)
+@click.argument("what", metavar="steps|params|laws|ideas|FILE.toml")
+@_base
+@click.option(
+    "--equal",
+    type=click.Choice(["time", "steps"]),
+    help="Of ideas: time, where one with slower steps gets fewer, as measured before the first run; or steps.  "
+    "[default: time]",
+)
+@click.option(
+    "--seeds", type=click.IntRange(1, 10_000), metavar="N", help="Runs of each level.  [default: 3, of ideas 5]"
+)
 @click.option("--jobs", type=click.IntRange(1, 1024), metavar="N", help="Runs at a time.  [default: one for each core]")
 @STORE
 @click.option(
@@ -53,8 +71,9 @@ if TYPE_CHECKING:
 def command(what: str, **given: Any) -> int:
     """Carry out a planned set of runs, and keep them in a store.
 
-    steps and params are the original's two sweeps, laws is one to fit a law to; FILE.toml describes any other. Runs
-    that are in the store are not run again: after Ctrl-C, a crash or a loss of power the same command goes on.
+    steps and params are the original's two sweeps, laws is one to fit a law to; ideas holds changes of the model, each
+    by itself, against a base; FILE.toml describes any other. Runs that are in the store are not run again: after
+    Ctrl-C, a crash or a loss of power the same command goes on.
     """
     from microgpt.lab.sweep.plan import plan
     from microgpt.lab.sweep.texts import Texts
@@ -72,6 +91,7 @@ def command(what: str, **given: Any) -> int:
     if given["dry_run"]:
         from microgpt.lab.sweep.estimate import estimate
 
+        planned = _settled(planned, texts, _kept(given["store"]), given)
         print_estimate(planned, estimate(planned, texts, jobs), given["as_json"])
         return 0
     with Stop() as stop:
@@ -87,8 +107,9 @@ def _carry_out(
     from microgpt.lab.store.store import Store
     from microgpt.lab.sweep.coordinator import SweepFinished, sweep
 
-    tells: Teller = teller(given["quiet"])
     with Store.open(given["store"], create=True) as store:
+        planned = _settled(planned, texts, store.sweeps(), given)
+        tells: Teller = teller(given["quiet"])
         executor = begin()
         try:
             for record in sweep(planned, store, executor, texts, stop):
@@ -101,17 +122,52 @@ def _carry_out(
     raise AssertionError("a sweep ends with a record or raises")
 
 
+def _kept(store: str) -> "Mapping[str, Mapping[str, Any]]":
+    """The plans of a store, which need not be there."""
+    from microgpt.lab.store.store import Store
+
+    path = Path(store)
+    if not path.is_file() or not path.stat().st_size:
+        return {}
+    with Store.open(path) as opened:
+        return opened.sweeps()
+
+
+def _settled(
+    planned: "Plan", texts: "Texts", kept: "Mapping[str, Mapping[str, Any]]", given: "Mapping[str, Any]"
+) -> "Plan":
+    """The plan with the steps of each idea, of which it is told; any other sweep as it is."""
+    from microgpt.lab.sweep.equal_time import at_equal_time
+    from microgpt.lab.sweep.ideas import SWEEPS
+    from microgpt.lab.sweep.plan import UNTUNED
+
+    name = planned.name.removesuffix(UNTUNED)
+    if name not in SWEEPS.values():
+        return planned
+    if name == SWEEPS["time"]:
+        planned = at_equal_time(planned, texts, kept.get(planned.name))
+    for line in [] if given["quiet"] else of_ideas(planned):
+        click.echo(line, err=True)
+    return planned
+
+
 def _design(what: str, given: dict[str, Any]) -> "Design":
     """The design that a word or a file means."""
     from dataclasses import replace
 
     from microgpt.lab.sweep.design_file import read_design
-    from microgpt.lab.sweep.plan import BUILT_IN, branched, original
+    from microgpt.lab.sweep.ideas import ideas
+    from microgpt.lab.sweep.plan import BUILT_IN, based, branched, original
 
-    if what in BUILT_IN:
-        design = BUILT_IN[what]
+    asked = {name: given[name] for name in BASE if given[name] not in (None, ())}
+    if given["equal"] and what != "ideas":
+        raise UsageError(f"--equal is for the sweep ideas, found {what}; leave it out.")
+    if what == "ideas":
+        design = ideas(asked, given["equal"] or "time")
+    elif what in BUILT_IN:
+        design = based(BUILT_IN[what], asked)
     elif what.endswith(".toml"):
-        design = read_design(Path(what))
+        design = based(read_design(Path(what)), asked)
     else:
         raise UsageError(f"There is no sweep {what!r}; a file ends in .toml. {suggestion(what, list(BUILT_IN))}")
     if given["seeds"]:

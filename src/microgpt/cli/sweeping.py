@@ -12,6 +12,7 @@ from microgpt.cli.streams import console, redraws
 from microgpt.cli.telling import EVERY
 from microgpt.model.settings import counted
 from microgpt.training.pace import duration
+from microgpt.training.request import BEFORE
 from microgpt.untrusted import visible
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from microgpt.lab.sweep.estimate import Row, TimeEstimate
     from microgpt.lab.sweep.plan import Plan
 
+SHOWN = ("steps", "emb", "head", "layer", "ctx", "batch", "lr", "seed")  # of a level, in columns of their own
 MOST_WORKERS = 16  # shown in the live table
 NEEDED_LATER = {"scipy": "SciPy", "matplotlib": "matplotlib"}  # by what looks at the store
 
@@ -114,7 +116,26 @@ def progress(status: "Status") -> str:
 
 def described(settings: Any) -> str:
     """A run in a few words."""
-    return "steps {steps}, emb {emb}, head {head}, layer {layer}, lr {lr:g}, seed {seed}".format(**settings)
+    varied = [f", {name} {settings[name]}" for name, value in BEFORE.items() if settings.get(name, value) != value]
+    told = "steps {steps}, emb {emb}, head {head}, layer {layer}, lr {lr:g}, seed {seed}".format(**settings)
+    return told + "".join(varied)
+
+
+def of_ideas(plan: "Plan") -> list[str]:
+    """What a plan of ideas settled before it runs: steps that take as long as the base's, and which ideas can't be."""
+    from microgpt.lab.sweep.equal_time import by_idea
+    from microgpt.lab.sweep.ideas import IDEAS, SWEEPS
+
+    levels = by_idea(plan)
+    base = levels[""].settings.steps
+    lengths = {name: levels[name].settings.steps for name in IDEAS if name in levels}
+    told = [f"{name}: can't be with the base's settings, and is left out" for name in IDEAS if name not in levels]
+    if plan.name.startswith(SWEEPS["steps"]):
+        return told
+    return told + [
+        f"{name}: {counted(steps, 'step')}, since each takes {base / steps:.2f} times as long as the base's"
+        for name, steps in lengths.items()
+    ]
 
 
 def lacking() -> str:
@@ -147,8 +168,11 @@ def print_estimate(plan: "Plan", known: "TimeEstimate", as_json: bool) -> None:
     sizes = f"{'steps':>9} {'emb':>4} {'head':>4} {'layer':>5} {'ctx':>4} {'batch':>5} {'lr':>7} {'params':>10}"
     costs = f"{'epochs':>6} {'FLOP a run':>10} {'memory':>8} {'time a run':>10}"
     click.echo(f"{sizes} {'runs':>5} {'tuning':>6} {costs}")
-    for row in known.rows:
-        click.echo(_line(row, "tuned" if plan.tuning else f"{row.spec.settings.lr:g}"))
+    firsts = [row.spec.scientific for row in known.rows]
+    others = [name for name in firsts[0] if name not in SHOWN and len({each[name] for each in firsts}) > 1]
+    for row, each in zip(known.rows, firsts, strict=True):
+        told = ", ".join(f"{name} {each[name]}" for name in others)
+        click.echo(f"{_line(row, 'tuned' if plan.tuning else f'{row.spec.settings.lr:g}')}  {told}".rstrip())
     if plan.left_out:
         click.echo(f"{counted(plan.left_out, 'combination')} left out, because of conditions or invalid settings.")
     more = f", {known.tuning:,} of them to tune learning rates (perhaps a few more)" if known.tuning else ""

@@ -1,11 +1,13 @@
 """How fast this machine learns from a text: measured by steps that are thrown away."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from microgpt.data.dataset import Dataset
 from microgpt.data.split import Split
 from microgpt.engines.contract import Runner, predictions
 from microgpt.model.cost import step_cost
@@ -14,6 +16,9 @@ from microgpt.training.evaluate import evaluations
 from microgpt.training.prepare import prepare
 from microgpt.training.request import Request
 from microgpt.training.selection import spread
+
+TURN: Final = 2e-3  # seconds
+LEAST_TURNS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,47 @@ def measured(request: Request, split: Split, seconds: float) -> Speed:
     for _ in evaluations(runner, held_out):
         pass
     return Speed(spent / taken, flop / spent, (time.perf_counter() - evaluating) / max(1, len(held_out)))
+
+
+def costs(asked: Sequence[tuple[Request, Split]], seconds: float) -> list[float]:
+    """How many times as long as a step of the first of some trainings one of each takes.
+
+    They take turns, the first about `seconds` in all, so that a machine that changes its pace does so for all. Turns
+    are shorter than what a system gives a process at once, and the lower quartile of each one's is compared: those in
+    which something else was computed say nothing.
+    """
+    turns = [_Turn.of(*each) for each in asked]
+    for turn in turns:
+        turn.take(0, 1)  # the first is slower than all others
+    count = max(1, int(TURN / max(min(turns[0].take(n, 1) for n in range(1, 6)), 1e-9)))
+    taken: list[list[float]] = [[] for _ in turns]
+    while sum(taken[0]) < seconds or len(taken[0]) < LEAST_TURNS:
+        first = len(taken[0]) * count
+        for turn, times in zip(turns, taken, strict=True):
+            times.append(turn.take(first, count))
+    quartiles = [sorted(times)[len(times) // 4] for times in taken]
+    return [quartile / quartiles[0] for quartile in quartiles]
+
+
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """A training of which a few steps are taken now and then."""
+
+    dataset: Dataset
+    batch: int
+    runner: Runner
+
+    @staticmethod
+    def of(request: Request, split: Split) -> "_Turn":
+        prepared = prepare(request, split)
+        engine = ready_engine(request, prepared.checkpoint.model, prepared.request)[1]
+        return _Turn(prepared.dataset, request.settings.batch, engine.open(prepared.checkpoint.state))
+
+    def take(self, first: int, count: int) -> float:
+        """Seconds of so many steps."""
+        start = time.perf_counter()
+        _advance(self.runner, self.dataset.sequences_of(first, count, self.batch))
+        return time.perf_counter() - start
 
 
 def _advance(runner: Runner, batches: Any) -> None:

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from microgpt.lab.audit import sentence
 from microgpt.lab.report.study import part, slopes, varied
+from microgpt.lab.statistics.ideas import IDEA, ideas_table
 from microgpt.lab.statistics.render import Table
 from microgpt.lab.statistics.returns import Slope
-from microgpt.lab.statistics.series import Axis, Level, Series, usable
+from microgpt.lab.statistics.series import RUN_AXES, Axis, Level, Series, usable
 from microgpt.lab.statistics.tables import level_estimate, returns_table
 from microgpt.lab.store.record import RunRecord
+from microgpt.lab.sweep.plan import UNTUNED
 
 RUNS: Final = 12  # of a point that are told one by one
 SHOWN_SAMPLES: Final = 6  # of its first run
@@ -22,17 +24,21 @@ ROWS: Final = 100  # of a table; the command line has all
 
 
 def shown(sweep: str, records: Sequence[RunRecord]) -> dict[str, Any]:
-    """Points, lines along each axis that varies, tables of returns and warnings. Raises `EnvironmentFault` without
-    SciPy."""
+    """Points, lines along each axis that varies, tables of returns and warnings. Ideas are no numbers: they stand at
+    their sizes and lengths, with a table of their own. Raises `EnvironmentFault` without SciPy."""
     found = part(sweep, records, varied(sweep))
+    warnings, ideas = found.findings, IDEA in varied(sweep)
+    if ideas:
+        found = part(sweep, records, RUN_AXES)
     points = _Points(records)
     lines = [_line(axis, line, points) for axis, series in found.lines for line in series]
     slope = slopes(records) if any(len(line["at"]) > 1 for line in lines) else None
+    tables = [ideas_table(records, sweep.removesuffix(UNTUNED))] if ideas else _returns(found.lines, slope)
     return {
         "points": points.made,
         "lines": lines,
-        "tables": [told(table) for table in _returns(found.lines, slope) if table.rows],
-        "warnings": [{"severity": each.severity, "text": sentence(each)} for each in found.findings],
+        "tables": [told(table) for table in tables if table.rows],
+        "warnings": [{"severity": each.severity, "text": sentence(each)} for each in warnings],
         **_known(records),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from microgpt.lab.pictures.canvas import HUES, PAPER, QUIET, Plot, drawing, titled
+from microgpt.lab.statistics.ideas import IdeaRow
 from microgpt.lab.statistics.render import plain
 from microgpt.lab.statistics.returns import Return
 from microgpt.lab.statistics.series import STEPS, Series
@@ -21,6 +22,11 @@ OF_VERDICT: Final = {
     "diminishing returns": (QUIET, "D"),
     "degradation or instability": (HUES[1], "s"),
     "not measured": (QUIET, "x"),
+}
+OF_IDEA: Final = {
+    "better": OF_VERDICT["learning efficiently"],
+    "no difference seen": OF_VERDICT["diminishing returns"],
+    "worse": OF_VERDICT["degradation or instability"],
 }
 SEEN: Final = {"o": "●", "D": "◆", "s": "■", "x": "×"}  # the marks as characters
 MOST_LINES: Final = 12  # beyond it nobody can follow them
@@ -51,23 +57,33 @@ def loss_plot(lines: Sequence[Series]) -> Plot:
 
 def returns_plot(rows: Sequence[Return]) -> Plot:
     """What each step along the axis brings, with its interval and verdict, against zero."""
-    rows = list(rows)[: 4 * MOST_LINES]
+    several = len({row.axis for row in rows}) > 1
+    return _drops(rows, [_row_name(row, several) for row in rows], OF_VERDICT, "nats per token")
+
+
+def ideas_plot(rows: Sequence[IdeaRow]) -> Plot:
+    """What each idea brings, with its interval and verdict, against the base at zero."""
+    names = [" ".join(filter(None, [plain(row.series), row.equal and f"equal {row.equal}", row.idea])) for row in rows]
+    same = len({(row.series, row.equal) for row in rows}) == 1
+    return _drops(rows, [row.idea for row in rows] if same else names, OF_IDEA, "nats per character")
+
+
+def _drops(rows: Sequence[Any], names: Sequence[str], of_verdict: Mapping[str, tuple[str, str]], unit: str) -> Plot:
+    """A dot and an interval for each row, with a mark that says its verdict; where nothing is known, only its name."""
+    rows, marks = list(rows)[: 4 * MOST_LINES], {}
     with drawing(max(1.5, 1.0 + 0.26 * len(rows))) as (figure, axes):
         axes.axvline(0, color=QUIET, linewidth=0.9)
         for place, row in enumerate(rows):
-            hue, mark = OF_VERDICT[row.verdict]
+            hue, marks[row.verdict] = of_verdict.get(row.verdict, OF_VERDICT["not measured"])
             if row.low is not None and row.high is not None:
                 axes.plot([row.low, row.high], [place, place], color=hue, linewidth=2, solid_capstyle="round")
-            axes.plot([row.drop], [place], mark, color=hue, markersize=5)
-        several = len({row.axis for row in rows}) > 1
-        axes.set_yticks(range(len(rows)), [_row_name(row, several) for row in rows])
+            if row.drop is not None:
+                axes.plot([row.drop], [place], marks[row.verdict], color=hue, markersize=5)
+        axes.set_yticks(range(len(rows)), list(names[: len(rows)]))
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
-        titled(axes, "Drop of the held-out loss, nats per token")
-    verdicts = dict.fromkeys(row.verdict for row in rows)
-    return Plot(
-        figure, "; ".join([*(f"{SEEN[OF_VERDICT[each][1]]} {each}" for each in verdicts), "bars: 90% intervals"])
-    )
+        titled(axes, f"Drop of the held-out loss, {unit}")
+    return Plot(figure, "; ".join([*(f"{SEEN[mark]} {each}" for each, mark in marks.items()), "bars: 90% intervals"]))
 
 
 def curves_plot(curves: Mapping[str, "Curve"]) -> Plot:

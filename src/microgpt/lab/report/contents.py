@@ -9,21 +9,32 @@ from typing import TYPE_CHECKING, Final
 
 from microgpt.lab.audit import Finding
 from microgpt.lab.pictures.canvas import Plot, embed, write_svg
-from microgpt.lab.pictures.plots import curves_plot, loss_plot, returns_plot
-from microgpt.lab.report.study import UNTUNED, Part, part, slopes, varied
+from microgpt.lab.pictures.plots import curves_plot, ideas_plot, loss_plot, returns_plot
+from microgpt.lab.report.study import Part, part, slopes, varied
 from microgpt.lab.report.summary import sentences, warned
+from microgpt.lab.statistics.ideas import IDEA, ideas_table
 from microgpt.lab.statistics.render import Column, Table
 from microgpt.lab.statistics.returns import Slope
 from microgpt.lab.statistics.series import PARAMS, STEPS, Axis, Series, reader, size_name
 from microgpt.lab.statistics.tables import returns_table, size_table, steps_table
 from microgpt.lab.store.record import RunRecord
-from microgpt.model.settings import counted
+from microgpt.lab.sweep.design import BASE
+from microgpt.lab.sweep.ideas import SWEEPS
+from microgpt.lab.sweep.plan import BUILT_IN, UNTUNED
+from microgpt.model.settings import counted, flag
+from microgpt.training.request import DECLARED
 
 if TYPE_CHECKING:
     from microgpt.lab.store.record import Curve
 
 Curves = Mapping[str, "Curve"]  # training losses by a run's identity
-TITLES: Final = {"steps": "Longer training", "params": "Larger models", "laws": "Sizes crossed with lengths"}
+TITLES: Final = {
+    "steps": "Longer training",
+    "params": "Larger models",
+    "laws": "Sizes crossed with lengths",
+    SWEEPS["time"]: "Ideas at equal time",
+    SWEEPS["steps"]: "Ideas at equal steps",
+}
 SHOWN_SAMPLES: Final = 5
 MOST_COLUMNS: Final = 8
 
@@ -116,6 +127,11 @@ def _sweep(found: Part, store: str, curves: Curves, slope: Slope | None) -> Sect
             continue
         sweep = shlex.quote(found.sweep)
         asked = f"microgpt analyze {axis.name} --sweep {sweep} --store {store}"
+        if axis is IDEA:
+            tables.append(ideas := ideas_table(found.records, found.sweep.removesuffix(UNTUNED)))
+            again = f"{asked} --plot ideas.svg"
+            pictures.append(_picture(ideas_plot(ideas.rows), f"{found.sweep}-{axis.name}", "What ideas bring", again))
+            continue
         gains = returns_table(lines, axis, slope)
         tables.append(steps_table(lines) if axis is STEPS else size_table(lines))
         caption = f"Held-out loss against {axis.unit}"
@@ -147,9 +163,26 @@ def _again(found: Part, store: str) -> str:
     built_in = found.sweep.removesuffix(UNTUNED)
     seeds = max((len(level.losses) for _, lines in found.lines for line in lines for level in line.levels), default=0)
     words = [built_in if built_in in TITLES else shlex.quote(f"{found.sweep}.toml")]
+    if built_in == SWEEPS["steps"]:
+        words = ["ideas", "--equal steps"]
+    words += _flags(found, words[0]) if words[0] in BUILT_IN else []
     words += ["--original"] if built_in != found.sweep else []
     words += [f"--seeds {seeds}"] if seeds else []
     return f"microgpt sweep {' '.join(words)} --store {store}"
+
+
+def _flags(found: Part, name: str) -> list[str]:
+    """The settings that the runs of a built-in sweep share in place of its own, as flags."""
+    design = BUILT_IN[name]
+    varied = {*design.axes, *(key for level in design.levels for key in level)}
+    run = next((line.levels[0].first for _, lines in found.lines for line in lines), None)
+    if run is None:
+        return []
+    own = {**{key: DECLARED[key].default for key in BASE}, **design.base, "data": "names"}
+    asked = {**run.settings, "data": run.data}
+    return [
+        f"{flag(key)} {shlex.quote(str(asked[key]))}" for key in BASE if key not in varied and asked[key] != own[key]
+    ]
 
 
 def _axis_and_line(found: Part) -> tuple[Axis, Series] | None:
@@ -179,6 +212,8 @@ def _curves(found: Part, curves: Curves) -> Curves:
 
 
 def _title(axis: Axis, run: RunRecord) -> str:
+    if axis is IDEA:
+        return str(IDEA.key(run)) or "base"
     return counted(run.steps, "step") if axis is STEPS else size_name(run)
 
 

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from microgpt.errors import DataError, StoreError, UsageError
 from microgpt.lab.audit import Finding, audit
+from microgpt.lab.statistics.ideas import IDEA, ideas_table
 from microgpt.lab.statistics.render import Table, plain
 from microgpt.lab.statistics.returns import Slope
 from microgpt.lab.statistics.series import PARAMS, RUN_AXES, STEPS, Axis, Series, along, cells, setting_axis
 from microgpt.lab.statistics.tables import returns_table, runs_table, setting_table, size_table, steps_table
 from microgpt.lab.store.record import Role, RunRecord
+from microgpt.lab.sweep import ideas
+from microgpt.lab.sweep.plan import UNTUNED
 from microgpt.training.request import DECLARED, SCIENTIFIC, SWEEP_AXES
 
 if TYPE_CHECKING:
@@ -22,10 +25,16 @@ SWEEPS: Final[dict[str, tuple[str | None, ...]]] = {  # where the answer is look
     "params": ("params",),
     "returns": ("steps", "params"),
     "runs": (),
+    "ideas": tuple(ideas.SWEEPS.values()),
 }
-BUILT_IN: Final = ("steps", "params", "laws")  # sweeps that need no file
-UNTUNED: Final = "-original"  # ends the name of a built-in sweep whose learning rate is the recipe's
-ASKED: Final[dict[str, tuple[Axis, ...]]] = {"steps": (STEPS,), "params": (PARAMS,), "returns": RUN_AXES, "runs": ()}
+BUILT_IN: Final = ("steps", "params", "laws", "ideas")  # sweeps that need no file
+ASKED: Final[dict[str, tuple[Axis, ...]]] = {
+    "steps": (STEPS,),
+    "params": (PARAMS,),
+    "returns": RUN_AXES,
+    "runs": (),
+    "ideas": (IDEA,),
+}
 
 
 class Source(Protocol):
@@ -79,6 +88,10 @@ def answer(store: Source, question: str, sweep: str | None = None) -> Answer:
             f"expected runs that differ in {question} alone, found none; a sweep with {question} among its axes makes "
             "some: docs/SCALING.md tells how."
         )
+    if question == "ideas" and not any(ideas_table(records).rows for _, records in found):
+        raise DataError(
+            "expected runs of a base and of ideas, found none of both; `microgpt sweep ideas` makes them, or goes on."
+        )
     slope = slopes(_every(store, found)) if question == "returns" else None
     tables = [table for each in parts for table in _tables(each, question, slope)]
     return Answer(question, parts, [table for table in tables if table.rows] or tables[:1])
@@ -96,19 +109,21 @@ def part(sweep: str, records: Sequence[RunRecord], axes: Sequence[Axis]) -> Part
 
 def plot(asked: Answer) -> "Plot":
     """The picture of an answer. Raises `UsageError` where it has none."""
-    from microgpt.lab.pictures.plots import loss_plot, returns_plot
+    from microgpt.lab.pictures.plots import ideas_plot, loss_plot, returns_plot
 
     lines = [line for each in asked.parts for _, found in each.lines for line in found]
     if asked.question in ("runs", *SETTINGS) or not lines:
         raise UsageError("--plot needs losses along steps or sizes, found none; ask for steps, params or returns.")
-    if asked.question == "returns":
-        return returns_plot([row for table in asked.tables for row in table.rows])
+    rows = [row for table in asked.tables for row in table.rows]
+    if asked.question in ("returns", "ideas"):
+        return returns_plot(rows) if asked.question == "returns" else ideas_plot(rows)
     return loss_plot(lines)
 
 
 def varied(sweep: str) -> Sequence[Axis]:
     """The axes that a sweep may vary: the built-in ones vary one thing each, of others all is looked at."""
-    return {"steps": (STEPS,), "params": (PARAMS,)}.get(sweep.removesuffix(UNTUNED), RUN_AXES)
+    built_in = {"steps": (STEPS,), "params": (PARAMS,)} | dict.fromkeys(ideas.SWEEPS.values(), (IDEA,))
+    return built_in.get(sweep.removesuffix(UNTUNED), RUN_AXES)
 
 
 def _axes(sweep: str, question: str) -> Sequence[Axis]:
@@ -127,6 +142,8 @@ def slopes(records: Sequence[RunRecord]) -> Slope | None:
 def _tables(found: Part, question: str, slope: Slope | None) -> list[Table]:
     if question == "returns":
         return [returns_table(lines, axis, slope) for axis, lines in found.lines]
+    if question == "ideas":
+        return [ideas_table(found.records, found.sweep.removesuffix(UNTUNED))]
     if question in SETTINGS:
         default = str(DECLARED[question].default)
         return [setting_table(lines, axis, default) for axis, lines in found.lines]

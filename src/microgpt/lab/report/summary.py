@@ -6,10 +6,12 @@ from typing import Final
 
 from microgpt.lab.audit import Finding
 from microgpt.lab.report.study import Part
+from microgpt.lab.statistics.ideas import IDEA, ideas_table
 from microgpt.lab.statistics.returns import Return, drop, returns_of, verdict
 from microgpt.lab.statistics.series import PARAMS, STEPS, Axis, Series, usable
 from microgpt.lab.statistics.tables import level_estimate
 from microgpt.lab.store.record import RunRecord
+from microgpt.lab.sweep.plan import UNTUNED
 
 LED: Final = {STEPS.name: "Trained longer", PARAMS.name: "Made larger"}
 
@@ -19,7 +21,9 @@ def sentences(parts: Sequence[Part], records: Sequence[RunRecord]) -> list[str]:
     said = [_scale(records)]
     for part in parts:
         for axis, lines in part.lines:
-            if lines and len(lines[0].levels) > 1:
+            if axis is IDEA:
+                said.append(_ideas(part))
+            elif lines and len(lines[0].levels) > 1:
                 said.append(_axis(axis, lines[0], several=len(lines) > 1))
     return [sentence for sentence in [*said, _noise(parts)] if sentence]
 
@@ -43,6 +47,14 @@ def _scale(records: Sequence[RunRecord]) -> str:
         f"frequencies alone {runs[0].unigram:.3f}; lower is better. All losses are on documents that were not trained "
         "on."
     )
+
+
+def _ideas(found: Part) -> str:
+    """What the ideas came to, by their verdicts."""
+    table = ideas_table(found.records, found.sweep.removesuffix(UNTUNED))
+    verdicts = dict.fromkeys(row.verdict for row in table.rows)
+    named = [f"{each}: {', '.join(row.idea for row in table.rows if row.verdict == each)}" for each in verdicts]
+    return f"{table.title}, against their base: {'; '.join(named)}." if named else ""
 
 
 def _axis(axis: Axis, line: Series, several: bool) -> str:

@@ -92,7 +92,7 @@ def explained(rows: Sequence[Return]) -> str:
     return f"{told[0].upper()}{told[1:]}.{to_add}" if told else ""
 
 
-def multiplicity(rows: Sequence[Return]) -> str:
+def multiplicity(rows: Sequence[object]) -> str:
     """What a reader of many rows must bear in mind; empty for a single one."""
     return MULTIPLICITY.format(rows=len(rows), wrong=f"{len(rows) / 10:.2g}") if len(rows) > 1 else ""
 

@@ -30,10 +30,11 @@ class Axis:
     fields: tuple[str, ...]
     key: Callable[[RunRecord], Any]
     value: Callable[[RunRecord], int]
+    follow: tuple[str, ...] = FOLLOWERS
 
     @property
     def followers(self) -> tuple[str, ...]:
-        return tuple(name for name in FOLLOWERS if name not in self.fields)
+        return tuple(name for name in self.follow if name not in self.fields)
 
 
 STEPS: Final = Axis("steps", "steps", ("steps",), attrgetter("steps"), attrgetter("steps"))
@@ -113,9 +114,9 @@ def series(records: Iterable[RunRecord], axis: Axis) -> list[Series]:
     return along(cells(records), axis)
 
 
-def cells(records: Iterable[RunRecord]) -> list[Cell]:
-    """The usable runs by all that they may differ in but their seed."""
-    runs = [run for run in records if usable(run)]
+def cells(records: Iterable[RunRecord], keep: Callable[[RunRecord], bool] = usable) -> list[Cell]:
+    """The runs to `keep` by all that they may differ in but their seed."""
+    runs = [run for run in records if keep(run)]
     around, settings = attrgetter(*CIRCUMSTANCES), reader(sorted(settings_of(runs) - {"seed"}))
     return list(map(_each_seed, grouped(runs, lambda run: (around(run), settings(run))).values()))
 

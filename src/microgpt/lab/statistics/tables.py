@@ -278,13 +278,14 @@ def _setting_rows(found: Series, default: str) -> list[SettingRow]:
                 drop=apart[0],
                 drop_low=apart[1],
                 drop_high=apart[2],
-                verdict=_compared(estimate) if estimate else "compared with",
+                verdict=compared(estimate) if estimate else "compared with",
             )
         )
     return rows
 
 
-def _compared(estimate: Estimate) -> str:
+def compared(estimate: Estimate) -> str:
+    """What an interval says of a difference."""
     words = {"learning efficiently": "better", "degradation or instability": "worse"}
     return words.get(said := verdict(estimate), "no difference seen" if said == "diminishing returns" else said)
 

@@ -15,6 +15,7 @@ from microgpt.training.request import DECLARED, SCIENTIFIC, SWEEP_AXES
 Mode = Literal["crossed", "paired"]
 Level = Mapping[str, Any]  # settings by name
 MOST_LEVELS: Final = 100_000
+BASE: Final = ("data", "steps", "batch", "emb", "head", "layer", "ctx")  # what all runs share that a flag may name
 NUMBERS: Final = tuple(  # the settings that a condition may name; every level has the same seeds
     name for name in SCIENTIFIC if name != "seed" and isinstance(DECLARED[name].default, int | float)
 )

@@ -9,9 +9,11 @@ from typing import Any, Final
 from microgpt.errors import UsageError
 from microgpt.lab.store.record import Role
 from microgpt.lab.sweep.design import Design, Level, fits, log_range
+from microgpt.lab.sweep.ideas import ideas
 from microgpt.lab.sweep.spec import Spec
 from microgpt.lab.sweep.texts import Texts
 from microgpt.lab.sweep.tuning import Choice, Group, Losses, Tuning, choice, trials
+from microgpt.model.settings import flag
 from microgpt.recipes import find, resolve
 from microgpt.training.request import SCIENTIFIC, SWEEP_AXES
 
@@ -31,11 +33,13 @@ LAW_SIZES: Final = (  # from about 1,300 to 200,000 parameters, each some three 
 LAW_STEPS: Final = tuple(log_range(2_000, 64_000, 5))  # the longest sees the names two and a half times
 SIZE: Final = ("emb", "head", "layer")  # what a group of levels is called by in any case
 SHARED: Final = ("steps", "warmup", "lr", "seed")  # what tells no group from another
+UNTUNED: Final = "-original"  # ends the name of a built-in sweep whose learning rate is the recipe's
 
 BUILT_IN: Final[dict[str, Design]] = {
     "steps": Design("steps", axes={"steps": STEPS}),
     "params": Design("params", base={"steps": 5_000}, levels=SIZES),
     "laws": Design("laws", levels=LAW_SIZES, axes={"steps": LAW_STEPS}),
+    "ideas": ideas(),
 }
 
 
@@ -108,9 +112,17 @@ def plan(design: Design, texts: Texts, **computed: Any) -> Plan:
     return Plan(design, _grouped(levels), design.tuning if design.tuned else None, left_out)
 
 
+def based(design: Design, asked: Level) -> Design:
+    """The same sweep with other settings that all its runs share. Raises `UsageError` for one that it varies."""
+    for name in asked:
+        if any(name in level for level in (design.axes, *design.levels)):
+            raise UsageError(f"{flag(name)} is what {design.name} varies; leave it out.")
+    return replace(design, base={**design.base, **asked})
+
+
 def original(design: Design) -> Design:
     """The same sweep with the recipe's learning rate for every size, as the original has it, under its own name."""
-    return replace(design, name=f"{design.name}-original", tuned=False, rates=())
+    return replace(design, name=f"{design.name}{UNTUNED}", tuned=False, rates=())
 
 
 def branched(design: Design) -> Design:
