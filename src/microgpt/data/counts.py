@@ -11,7 +11,7 @@ different characters before it, or its count where nothing ever stands before it
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,12 +32,13 @@ _known: dict[bytes, "Mark"] = {}  # what was found before, by a hash of the text
 
 @dataclass(frozen=True)
 class Mark:
-    """What the best table of counts scores: `loss` in nats per character, by grams of up to `order` characters, which
-    it knows from so many `characters` of the training text."""
+    """What the best table of counts scores: `loss` in nats per character, by grams of up to `order` characters, counted
+    in so many `characters` of the training text. `note` says so where that is a part of it."""
 
     loss: float
     order: int
     characters: int
+    note: str = ""
 
 
 def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
@@ -55,7 +56,8 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
         stops = np.minimum(starts + STRETCH, stops[0])
     else:
         stops = stops - 1  # the mark that ends a document begins the next
-    few = slice(None, None, -(-int((stops - starts).sum()) // MOST))
+    whole, all_sequences = int((stops - starts).sum(dtype=np.int64)), len(sequences)
+    few = slice(None, None, -(-whole // MOST))
     end = np.array([] if running else [corpus.tokenizer.bos], corpus.tokens.dtype)
     training = np.concatenate([*joined(corpus.tokens, starts[few], stops[few]), end])[:MOST]
     sequences = _spread(sequences, max(1, MOST // 8 // ctx))
@@ -71,7 +73,10 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
     key = digest.digest()
     if key not in _known:
         _known[key] = best_table(training, held_out, measured, symbols, begin)
-    return _known[key]
+    note = f"the table of counts knows {len(training):,} of the {whole:,} characters of the training text"
+    if len(sequences) < all_sequences:
+        note += f", and is told on {len(sequences):,} of {all_sequences:,} held-out sequences"
+    return replace(_known[key], note=note if len(training) < whole or len(sequences) < all_sequences else "")
 
 
 def _spread(sequences: Sequence[Tokens], most: int, parts: int = 16) -> Sequence[Tokens]:
