@@ -174,7 +174,8 @@ def test_eval_gives_the_loss_that_training_gave(home: Path) -> None:
     told = json.loads(succeeded(microgpt("eval", "first", "--json", cwd=home)).stdout)
     trained = json.loads((home / "runs" / "first" / "run.json").read_text())
     assert told["loss"] == pytest.approx(trained["loss"]["holdout"], rel=1e-12)
-    assert set(told) == {"loss", "se", "documents", "tokens"}
+    assert set(told) == {"loss", "se", "documents", "tokens", "counts", "stride"}
+    assert told["counts"] == trained["loss"]["counts"]
 
 
 def test_runs_lists_what_there_is_and_what_is_broken(home: Path) -> None:
