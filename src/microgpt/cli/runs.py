@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 @OUT
 @JSON
 def command(out: str, as_json: bool) -> None:
-    """List the saved runs, newest first: name, date, text, size, steps, held-out loss, and that of counts.
+    """List the saved runs, newest first: name, date, text, size, steps, held-out loss, and the mark to beat.
 
-    Counts are the best table of counts of the training text: the mark to beat."""
+    That is the loss of the best table of counts of the training text."""
     from microgpt.training.find import listing
 
     found = listing(out)

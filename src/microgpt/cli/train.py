@@ -193,8 +193,8 @@ def _advice(result: "Result") -> str:
     """What helps a model that is worse than counts."""
     loss = result.loss
     if loss.holdout is None or loss.mean_last_100 is None or loss.holdout - loss.mean_last_100 < BY_HEART:
-        return "try --for 60s, or a larger --emb with more --steps"
-    return "it learns the text by heart; try --for 60s, fewer --steps or a smaller --emb"
+        return "try more --steps with a larger --emb, or --for with more time"
+    return "it learns the text by heart, so try fewer --steps, a smaller --emb or more text"
 
 
 def _print_interrupted(record: "Interrupted") -> None:

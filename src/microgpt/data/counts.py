@@ -57,7 +57,7 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
     else:
         stops = stops - 1  # the mark that ends a document begins the next
     whole, all_sequences = int((stops - starts).sum(dtype=np.int64)), len(sequences)
-    few = slice(None, None, -(-whole // MOST))
+    few = _even(len(starts), int(len(starts) * min(1, MOST / whole)))
     end = np.array([] if running else [corpus.tokenizer.bos], corpus.tokens.dtype)
     training = np.concatenate([*joined(corpus.tokens, starts[few], stops[few]), end])[:MOST]
     sequences = _spread(sequences, max(1, MOST // 8 // ctx))
@@ -79,12 +79,22 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
     return replace(_known[key], note=note if len(training) < whole or len(sequences) < all_sequences else "")
 
 
+def forget() -> None:
+    """Have each mark be found anew, as who measures the time of that wants."""
+    _known.clear()
+
+
 def _spread(sequences: Sequence[Tokens], most: int, parts: int = 16) -> Sequence[Tokens]:
     """At most so many of the sequences, or one of each part: neighbours, from all over the text."""
     if len(sequences) <= most:
         return sequences
-    each, firsts = max(1, most // parts), np.linspace(0, len(sequences), parts, endpoint=False).astype(int)
-    return [sequences[place] for first in firsts.tolist() for place in range(first, first + each)]
+    each = max(1, most // parts)
+    return [sequences[place] for first in _even(len(sequences), parts) for place in range(first, first + each)]
+
+
+def _even(size: int, count: int) -> Positions:
+    """So many places below `size`, one at least, at even distances."""
+    return np.linspace(0, size, max(1, count), endpoint=False).astype(np.intp)
 
 
 def best_table(
