@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from microgpt.data.corpus import Corpus
 from microgpt.data.counts import CHOOSING, LONGEST, MOST, USUAL, best_table, mark
 from microgpt.data.dataset import Dataset
+from microgpt.data.markov import Chain
 from microgpt.data.reading import Text, read, text_from
 from microgpt.data.split import Split
 
@@ -129,6 +130,14 @@ def test_on_names_it_beats_most_models() -> None:
     _, loss, characters = marked(read(["names"]), "auto", 16)
     assert loss == pytest.approx(1.9963, abs=1e-4)
     assert characters == 193_259
+
+
+def test_of_a_chain_it_learns_nearly_all_that_can_be_known() -> None:
+    chain = Chain(order=2, letters=5, evenness=0.5, seed=1)
+    text = text_from(chain.text(200_000))
+    dataset, loss, _ = marked(text, "windows", 16)
+    floor = chain.best_loss(dataset.tokens[None, -20_000:].astype(int))
+    assert floor - 0.001 < loss < floor + 0.005
 
 
 @pytest.mark.parametrize("ctx", [4, 16])
