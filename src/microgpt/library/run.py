@@ -268,14 +268,19 @@ class Run:
         >>> held_out.documents, held_out.losses.shape
         (299, (299,))
         """
+        tokenizer, kind, ctx = self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx
+        stride = None if stride is None else plain(int, stride)
+        if stride is not None and not (type(stride) is int and 1 <= stride <= ctx):
+            raise UsageError(
+                f"--stride takes 1 to {ctx:,}, the ctx of this run, found {shown(stride)}; half of ctx is usual."
+            )
         sequences, own = self._measured(data, text, documents, encoding)
         check_sequences(self.checkpoint, sequences)
-        tokenizer, kind, ctx = self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx
         if stride is not None and kind == "windows":
             found = evaluate.strided_loss(self.runner, sequences, ctx, stride)
         else:
             found = evaluate.held_out_loss(self.runner, sequences, tokenizer, kind, ctx)
-        if counts:
+        if counts and not (own and not own.holdout_documents):  # else it would be told the text that it counted
             with contextlib.suppress(MicrogptError):  # the training text is not at hand
                 split = (own or dataset_of(self.checkpoint, self._split)).split
                 found = replace(found, mark=mark(split, sequences, ctx))

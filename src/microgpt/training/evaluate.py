@@ -64,10 +64,8 @@ def strided_loss(runner: Runner, windows: Sequence[Tokens], ctx: int, stride: in
 
     Each but the first tells its last `stride` predictions alone, which have ctx - stride tokens before them or more. A
     token depends on none after it, so their loss is that of the window less that of its beginning.
-    Raises `UsageError` unless stride is 1 … ctx, `DivergedError` where a loss is not finite.
+    The stride is 1 … ctx. Raises `DivergedError` where a loss is not finite.
     """
-    if not 1 <= stride <= ctx:
-        raise UsageError(f"--stride takes 1 to {ctx:,}, the ctx of this run, found {stride:,}; half of ctx is usual.")
     text = np.concatenate([*(tokens[:-1] for tokens in windows), windows[-1][-1:]])
     starts = np.arange(0, max(1, len(text) - 1 - (ctx - stride)), stride)
     wholes = Views(text, starts, np.minimum(starts + ctx + 1, len(text)))
