@@ -49,34 +49,48 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
     """
     if not sequences:
         return None
-    corpus, running = split.corpus, split.is_running
-    starts, stops = split.training.starts, split.training.stops
-    if running:
-        starts = np.arange(0, int(stops[0]), STRETCH)
-        stops = np.minimum(starts + STRETCH, stops[0])
-    else:
-        stops = stops - 1  # the mark that ends a document begins the next
-    whole, all_sequences = int((stops - starts).sum(dtype=np.int64)), len(sequences)
-    few = _even(len(starts), int(len(starts) * min(1, MOST / whole)))
-    end = np.array([] if running else [corpus.tokenizer.bos], corpus.tokens.dtype)
-    training = np.concatenate([*joined(corpus.tokens, starts[few], stops[few]), end])[:MOST]
-    sequences = _spread(sequences, max(1, MOST // 8 // ctx))
-    pieces = [tokens[: min(len(tokens) - 1, ctx + 1)] for tokens in sequences]
-    measured = np.ones(sum(map(len, pieces)) + 1, np.bool_)
-    measured[0] = False
-    measured[np.cumsum([len(piece) for piece in pieces])] = [len(tokens) - 1 <= ctx for tokens in sequences]
-    held_out = np.concatenate([*pieces, sequences[-1][-1:]])
-    symbols, begin = (corpus.tokenizer.bos, None) if running else (corpus.tokenizer.vocabulary, corpus.tokenizer.bos)
+    bos, vocabulary = split.corpus.tokenizer.bos, split.corpus.tokenizer.vocabulary
+    symbols, begin = (bos, None) if split.is_running else (vocabulary, bos)
+    training, whole = _training(split)
+    some = _spread(sequences, max(1, MOST // 8 // ctx))
+    held_out, measured = _cropped(some, ctx)
     digest = hashlib.sha256(repr((symbols, begin, len(training), training.dtype, held_out.dtype)).encode())
     for array in (training, held_out, measured):
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(array.data)
     key = digest.digest()
     if key not in _known:
         _known[key] = best_table(training, held_out, measured, symbols, begin)
-    note = f"the table of counts knows {len(training):,} of the {whole:,} characters of the training text"
-    if len(sequences) < all_sequences:
-        note += f", and is told on {len(sequences):,} of {all_sequences:,} held-out sequences"
-    return replace(_known[key], note=note if len(training) < whole or len(sequences) < all_sequences else "")
+    note = ""
+    if len(training) < whole or len(some) < len(sequences):
+        note = f"the table of counts knows {len(training):,} of the {whole:,} characters of the training text"
+    if len(some) < len(sequences):
+        note += f", and is told on {len(some):,} of {len(sequences):,} held-out sequences"
+    return replace(_known[key], note=note)
+
+
+def _training(split: Split) -> tuple[Tokens, int]:
+    """The training part laid end to end, (characters,), or as much of it as is counted, and how long all of it is."""
+    tokens, starts, stops = split.corpus.tokens, split.training.starts, split.training.stops
+    if split.is_running:
+        starts, end = np.arange(0, int(stops[0]), STRETCH), tokens[:0]
+        stops = np.minimum(starts + STRETCH, stops[0])
+    else:  # the mark that ends a document begins the next
+        stops, end = stops - 1, np.array([split.corpus.tokenizer.bos], tokens.dtype)
+    whole = int((stops - starts).sum(dtype=np.int64)) + len(end)
+    few = _even(len(starts), int(len(starts) * min(1, MOST / whole)))
+    training = np.concatenate([*joined(tokens, starts[few], stops[few]), end])[:MOST]
+    return training, whole
+
+
+def _cropped(sequences: Sequence[Tokens], ctx: int) -> tuple[Tokens, NDArray[np.bool_]]:
+    """Sequences laid end to end, each of which begins with the last character of the one before, and which of these
+    characters are among the first ctx predictions of one; shapes (characters,)."""
+    pieces = [tokens[: min(len(tokens) - 1, ctx + 1)] for tokens in sequences]
+    held_out = np.concatenate([*pieces, sequences[-1][-1:]])
+    measured = np.ones(len(held_out), np.bool_)
+    measured[0] = False
+    measured[np.cumsum([len(piece) for piece in pieces])] = [len(tokens) - 1 <= ctx for tokens in sequences]
+    return held_out, measured
 
 
 def forget() -> None:
