@@ -1,7 +1,8 @@
 """Times of the data room: `python bench/data.py [--megabytes 100]`.
 
-Reading and tokenizing the built-in names (split and shuffle apart), and generated texts read, tokenized and split in
-a process of their own, with the peak of its memory. Numpy is loaded beforehand.
+Reading and tokenizing the built-in names (split and shuffle apart); the best tables of counts of texts and of their
+beginnings, with their marks; and generated texts read, tokenized, split and counted in a process of their own, with the
+peak of its memory. Numpy is loaded beforehand.
 """
 
 import json
@@ -12,16 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import machine
 from microgpt.data.corpus import Corpus
+from microgpt.data.counts import forget, mark
 from microgpt.data.dataset import Dataset
-from microgpt.data.reading import read
+from microgpt.data.reading import read, text_from
 from microgpt.data.split import Split
 
 REPEATS = 51
+COUNTED = 9  # times that a table of counts is found
 MEGABYTE = 1_000_000
 
 
@@ -46,6 +49,22 @@ def names() -> dict[str, dict[str, float]]:
         "split": milliseconds(lambda: Split.of(corpus, 0.1, 0)),
         "sequences of 1,000 steps": milliseconds(lambda: dataset.sequences_of(0, 1000, 1)),
     }
+
+
+def marks() -> Iterator[str]:
+    """The best table of counts of each built-in text and of beginnings of it, in nats per character, found anew."""
+    for name in ("names", "shakespeare"):
+        whole = read([name])
+        for size in (500, 20_000, len(whole)):
+            corpus = Corpus.of(text_from(str(whole)[:size]), whole.declared_kind or "auto")
+            dataset = Dataset.of(Split.of(corpus, 0.1, 0), ctx=16)
+            held_out, times = dataset.held_out(), []
+            for _ in range(COUNTED):
+                forget()
+                begin = time.perf_counter()
+                found = mark(dataset.split, held_out, 16)
+                times.append(time.perf_counter() - begin)
+            yield f"{name}, {size:,} characters: {found}; {statistics.median(times) * 1e3:.1f} ms"
 
 
 def generate(shape: str, size: int, path: Path) -> None:
@@ -80,17 +99,23 @@ def measure(path: str) -> dict[str, float | str | int]:
     begin = time.perf_counter()
     dataset = Dataset.of(Split.of(corpus, 0.1, 0), ctx=64)
     dataset.sequences(0, 32)
+    split_seconds, after_splitting = time.perf_counter() - begin, peak()
+    held_out, begin = dataset.held_out(), time.perf_counter()
+    found = mark(dataset.split, held_out, 64)
     return {
         "kind": corpus.kind,
         "characters": len(text),
         "documents": dataset.documents,
         "read_seconds": read_seconds,
         "tokenize_seconds": tokenize_seconds,
-        "split_seconds": time.perf_counter() - begin,
+        "split_seconds": split_seconds,
+        "counts_seconds": time.perf_counter() - begin,
+        "counts": str(found),
         "numpy_megabytes": base,
         "read_megabytes": after_reading,
         "tokenize_megabytes": after_tokenizing,
-        "split_megabytes": peak(),
+        "split_megabytes": after_splitting,
+        "counts_megabytes": peak(),
     }
 
 
@@ -118,9 +143,13 @@ def main() -> None:
         print(
             f"{arguments.megabytes} MB {shape} as {row['kind']}, {row['documents']:,} documents: "
             f"read {row['read_seconds']:.2f} s, tokenize {row['tokenize_seconds']:.2f} s, "
-            f"split {row['split_seconds']:.2f} s; peak {row['numpy_megabytes']:.0f} MB with numpy, "
-            f"then {row['read_megabytes']:.0f}, {row['tokenize_megabytes']:.0f}, {row['split_megabytes']:.0f} MB"
+            f"split {row['split_seconds']:.2f} s, count {row['counts_seconds']:.2f} s; peak "
+            f"{row['numpy_megabytes']:.0f} MB with numpy, then {row['read_megabytes']:.0f}, "
+            f"{row['tokenize_megabytes']:.0f}, {row['split_megabytes']:.0f}, {row['counts_megabytes']:.0f} MB\n"
+            f"  {row['counts']}"
         )
+    for row in marks():
+        print(row)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ LAW: Final = "--csv runs.csv --bootstrap 100"
 USUAL: Final = {  # a use of each verb that is over in no time, to which the flag is added
     "train": "--data few.txt --steps 3 --emb 4 --head 2 --ctx 4 --samples 1 --engine array --eval-every 1",
     "sample": "run --count 1",
+    "eval": "run",
     "bench": "--engine array",
     "engines": "--show-kernel",
     "plan": "--params 1e9",

@@ -189,6 +189,7 @@ def test_runs_are_listed_and_told(there: Visit, trained: Path) -> None:
     assert run["settings"]["emb"] == run["model"]["emb"]
     assert run["holdout"] > 0
     assert run["uniform"] > run["holdout"] / 2
+    assert 0 < run["counts"] < run["uniform"]
     assert run["samples"]
 
 
@@ -239,7 +240,9 @@ def test_what_a_hostile_folder_says_stays_text_and_numbers(trained: Path, tmp_pa
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes((trained / "weights.safetensors").read_bytes())
     (folder / SAMPLES_FILE).write_text(HTML)
-    (folder / REPORT).write_text(json.dumps({"loss": {"holdout": HTML, "unigram": [1]}, "engine": {}, "seconds": 3}))
+    (folder / REPORT).write_text(
+        json.dumps({"loss": {"holdout": HTML, "unigram": [1], "counts": HTML}, "engine": {}, "seconds": 3})
+    )
     looks = [{"step": "1", "loss": HTML, "documents": 1, "samples": [3]}, {"step": -1}, 7]
     (folder / "looks.json").write_text(json.dumps({"looks": looks}))
     (folder / "losses.csv").write_text("step,loss,lr\n1,nan,0.1\n")
@@ -248,4 +251,5 @@ def test_what_a_hostile_folder_says_stays_text_and_numbers(trained: Path, tmp_pa
         assert answer.headers["content-type"] == "application/json"
         run = answer.json()
     assert (run["samples"], run["holdout"], run["unigram"], run["seconds"]) == ([HTML], None, None, None)
+    assert run["counts"] is None
     assert (run["looks"], run["curve"], run["engine"]) == ([], [], run["request"]["engine"])

@@ -1,15 +1,19 @@
 """Held-out loss: what it sums, its standard error, bits per character, and other texts."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from microgpt.data.reading import read, text_from
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.errors import DataError
+from microgpt.errors import DataError, UsageError
+from microgpt.library import Run, load
 from microgpt.training.evaluate import CLUSTERS, contiguous, sequences_of, standard_error, summarize
+from microgpt.training.prepare import dataset_of
 from trials.small import finish, request
 
 TOKENIZER = Tokenizer.of("abc")
@@ -67,13 +71,62 @@ def test_windows_that_resemble_their_neighbours_have_the_larger_error() -> None:
 
 
 def test_a_run_tells_the_loss_that_its_model_has_on_what_it_held_out(tmp_path: Path) -> None:
-    from microgpt.library import load
-
     end = finish(request(tmp_path))
     held_out = load(tmp_path / "runs" / "run").evaluate()
     assert held_out.loss == end.result.loss.holdout
     assert held_out.se == end.result.loss.holdout_se
     assert held_out.documents == end.result.loss.holdout_documents == 3
+
+
+def prose(folder: Path, **settings: Any) -> Run:
+    """A small model of running text."""
+    path = folder / "prose.txt"
+    path.write_text("It was a bright cold day in April, and the clocks were striking. " * 20)
+    return load(finish(replace(request(folder, documents="windows", **settings), data=(str(path),))).result.run)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 7, 8])
+def test_with_a_stride_each_prediction_sees_so_many_tokens_or_more(tmp_path: Path, stride: int) -> None:
+    run = prose(tmp_path)
+    found, text, ctx = run.evaluate(stride=stride), "", run.model.ctx
+    for window in dataset_of(run.checkpoint).held_out():
+        text += run.checkpoint.tokenizer.decode(window[:-1] if len(window) > ctx else window)
+    ids, losses = run.checkpoint.tokenizer.encode(text).tolist(), []
+    for place in range(1, len(ids)):
+        late = max(0, -(-(place - ctx) // stride))  # windows after the first
+        prefix = ids[late * stride : place]
+        assert len(prefix) >= min(place, ctx - stride)
+        losses.append(-math.log(run.runner.next(prefix)[ids[place]]))
+    assert found.tokens == len(losses)
+    assert found.loss == pytest.approx(sum(losses) / len(losses), rel=1e-6)
+    assert found.stride == stride
+    assert found.bits_per_character == pytest.approx(found.loss / math.log(2))
+
+
+def test_a_stride_of_a_whole_window_changes_nothing_and_a_longer_one_is_refused(tmp_path: Path) -> None:
+    run = prose(tmp_path)
+    assert run.evaluate(stride=run.model.ctx).loss == pytest.approx(run.evaluate().loss, rel=1e-9)
+    for stride in (0, -1, run.model.ctx + 1):
+        with pytest.raises(UsageError, match=f"--stride takes 1 to 8.* found {stride}"):
+            run.evaluate(stride=stride)
+
+
+def test_documents_are_the_same_with_any_stride(tmp_path: Path) -> None:
+    run = load(finish(request(tmp_path)).result.run)
+    assert run.evaluate(stride=3) == run.evaluate()
+
+
+def test_an_evaluation_finds_the_mark_that_the_training_told(tmp_path: Path) -> None:
+    run = prose(tmp_path)
+    found = run.evaluate(counts=True)
+    assert found.mark
+    assert found.mark.loss == run.counts == found.to_dict()["counts"]
+    assert run.evaluate().mark is None
+    other = run.evaluate(text="It was April. ", counts=True)
+    assert other.mark
+    assert other.mark.loss > found.mark.loss
+    (tmp_path / "prose.txt").unlink()
+    assert run.evaluate(text="It was April. ", counts=True).mark is None
 
 
 def test_another_text_is_told_in_the_tokens_of_the_model() -> None:

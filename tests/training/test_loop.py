@@ -10,7 +10,7 @@ from microgpt.errors import DivergedError, UsageError
 from microgpt.recipes import resolve
 from microgpt.training import pace
 from microgpt.training.loop import train
-from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Sampled, Saved, Started
+from microgpt.training.records import Evaluated, Finished, Interrupted, Note, Progress, Result, Sampled, Saved, Started
 from microgpt.training.resume import resume
 from microgpt.training.run_folder import RunFolder
 from tests.conftest import golden
@@ -219,8 +219,14 @@ def test_the_result_is_the_json_of_the_contract(tmp_path: Path) -> None:
     )
     assert " ".join(told["seconds"]) == "total data compile train evaluate sample"
     assert " ".join(told["loss"]) == (
-        "first last mean_last_100 holdout holdout_se holdout_documents holdout_bits_per_character unigram uniform"
+        "first last mean_last_100 holdout holdout_se holdout_documents holdout_bits_per_character unigram uniform "
+        "counts"
     )
+    assert Result.from_dict(told) is not None
+    del told["loss"]["counts"]  # which came later
+    old = Result.from_dict(told)
+    assert old is not None
+    assert old.loss.counts is None
     assert told["precision"] == 64
     assert told["documents"] == len(NAMES) - told["loss"]["holdout_documents"]
     assert told["tokens"] > 50

@@ -6,6 +6,7 @@ import json
 import click
 
 from microgpt.cli.options import JSON, OUT, RUN, TextCommand
+from microgpt.cli.telling import beside_counts
 from microgpt.model.settings import counted
 
 
@@ -18,10 +19,16 @@ from microgpt.model.settings import counted
     help="Another text, or the run's own in a new place.  [default: its held-out documents]",
 )
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of that other text.")
+@click.option(
+    "--stride",
+    type=int,
+    metavar="N",
+    help="Of running text: windows N tokens apart, so that each prediction sees ctx - N tokens or more.",
+)
 @OUT
 @JSON
-def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_json: bool) -> None:
-    """Measure the held-out loss of a run, or its loss on another text.
+def command(run: str | None, data: tuple[str, ...], encoding: str, stride: int | None, out: str, as_json: bool) -> None:
+    """Measure the held-out loss of a run, or its loss on another text, beside the best table of counts.
 
     Nats per token, with the standard error over documents. RUN is a name, a folder or a weights file; without it, the
     newest finished run.
@@ -36,7 +43,9 @@ def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_
     training = model.checkpoint.training
     if data and training and training.request.holdout and is_own(model.checkpoint, data):
         click.echo("this is the run's own text: only its held-out documents are measured", err=True)
-    found = model.evaluate(data or None, encoding=encoding)
+    if stride is not None and model.checkpoint.kind != "windows":
+        click.echo("the model sees each document from its beginning, so --stride changes nothing", err=True)
+    found = model.evaluate(data or None, encoding=encoding, stride=stride, counts=True)
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return
@@ -46,3 +55,7 @@ def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_
         f"{counted(found.tokens, 'token')} of {counted(found.documents, 'document')}; guessing every token alike "
         f"scores {model.uniform:.3f}"
     )
+    if found.mark:
+        click.echo(beside_counts(found.loss, found.mark.loss, model.checkpoint.kind if stride is None else ""))
+        if found.mark.note:
+            click.echo(found.mark.note, err=True)

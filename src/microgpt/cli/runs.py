@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 @OUT
 @JSON
 def command(out: str, as_json: bool) -> None:
-    """List the saved runs, newest first: name, date, text, size, steps, held-out loss."""
+    """List the saved runs, newest first: name, date, text, size, steps, held-out loss, and the mark to beat.
+
+    That is the loss of the best table of counts of the training text."""
     from microgpt.training.find import listing
 
     found = listing(out)
@@ -26,7 +28,7 @@ def command(out: str, as_json: bool) -> None:
         click.echo(f"There are no runs in {out} yet; `microgpt train` makes one.", err=True)
         return
     width = max(len(run.name) for run in found)
-    click.echo(f"{'name':{width}}  {'date':19}  {'text':12} {'params':>11} {'steps':>13}  held-out loss")
+    click.echo(f"{'name':{width}}  {'date':19}  {'text':12} {'params':>11} {'steps':>13}  held-out loss  counts")
     for run in found:
         click.echo(line(run, width))
 
@@ -42,9 +44,10 @@ def _cells(run: "RunSummary", width: int) -> str:
     if run.fault:
         return f"{run.name:{width}}  {run.date:19}  {run.fault}"
     steps = f"{run.step}" if run.step == run.steps else f"{run.step}/{run.steps}"
-    loss = "" if run.holdout is None else f"{run.holdout:.4f}"
+    losses = "" if run.holdout is None else f"{run.holdout:<13.4f}"
+    losses += "" if run.counts is None else f"  {run.counts:.4f}"
     sizes = f"{_grouped(run.params):>11} {steps:>13}"
-    return f"{run.name:{width}}  {run.date:19}  {run.data or '':12} {sizes}  {loss}".rstrip()
+    return f"{run.name:{width}}  {run.date:19}  {run.data or '':12} {sizes}  {losses}".rstrip()
 
 
 def _grouped(params: int | None) -> str:

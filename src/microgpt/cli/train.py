@@ -11,7 +11,7 @@ import click
 from microgpt import untrusted
 from microgpt.cli.app import Stop
 from microgpt.cli.options import FORCE, JSON, TextCommand, settings
-from microgpt.cli.telling import Teller, copies, separated, teller
+from microgpt.cli.telling import Teller, beside_counts, copies, separated, teller
 from microgpt.errors import UsageError
 from microgpt.model.settings import ARCHITECTURE, Settings, counted
 from microgpt.recipes import RECIPES
@@ -19,6 +19,9 @@ from microgpt.training.request import Request
 
 if TYPE_CHECKING:
     from microgpt.training.records import Finished, Interrupted, Record, Result
+
+
+BY_HEART = 0.4  # nats that the held-out loss may lie above the training loss
 
 
 @click.command("train", cls=TextCommand)
@@ -145,7 +148,7 @@ def _follow(
                 tells.close()
             case Finished():
                 ended = record
-                _print_result(record.result, as_json)
+                _print_result(record.result, record.checkpoint.kind, as_json)
             case Interrupted():
                 ended = record
                 tells.close()
@@ -154,22 +157,24 @@ def _follow(
     return ended
 
 
-def _print_result(result: "Result", as_json: bool) -> None:
+def _print_result(result: "Result", kind: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result.to_dict(), allow_nan=False))
         return
     if result.samples:
         click.echo(separated(result.samples))
-    click.echo(_summary(result))
+    click.echo(_summary(result, kind))
 
 
-def _summary(result: "Result") -> str:
-    """What the training came to, in two or three lines."""
+def _summary(result: "Result", kind: str) -> str:
+    """What the training came to, in two to four lines."""
     loss, lines = result.loss, []
     known = f"letter frequencies alone score {loss.unigram:.3f}, guessing every token alike {loss.uniform:.3f}"
     if loss.holdout is not None:
         error = f" ± {loss.holdout_se:.3f}" if loss.holdout_se is not None else ""
         lines.append(f"held-out loss {loss.holdout:.3f}{error} nats per token; {known}")
+        if loss.counts is not None:
+            lines.append(beside_counts(loss.holdout, loss.counts, kind, _advice(result)))
     elif loss.mean_last_100 is not None:
         lines.append(f"training loss {loss.mean_last_100:.3f} nats per token over the last 100 steps; {known}")
     if result.samples and result.samples_copied is not None:
@@ -182,6 +187,14 @@ def _summary(result: "Result") -> str:
         )
         lines.append(f"{result.run}  ({steps} in {time} on {result.engine})")
     return "\n" + "\n".join(lines)
+
+
+def _advice(result: "Result") -> str:
+    """What helps a model that is worse than counts."""
+    loss = result.loss
+    if loss.holdout is None or loss.mean_last_100 is None or loss.holdout - loss.mean_last_100 < BY_HEART:
+        return "try more --steps with a larger --emb, or --for with more time"
+    return "it learns the text by heart, so try fewer --steps, a smaller --emb or more text"
 
 
 def _print_interrupted(record: "Interrupted") -> None:

@@ -1,7 +1,9 @@
 """A run as the library has it: a model that writes, is measured, compared, looked into and exported."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, overload
@@ -9,6 +11,8 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.data.counts import mark
+from microgpt.data.dataset import Dataset
 from microgpt.data.reading import read, read_bytes
 from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
@@ -104,6 +108,12 @@ class Run:
     def uniform(self) -> float:
         """Loss of a model that knows nothing: what to compare a loss with."""
         return float(np.log(self.model.vocabulary))
+
+    @property
+    def counts(self) -> float | None:
+        """Loss of the best table of counts of the training text: the mark to beat. None where it was not found, as for
+        an unfinished run; `evaluate(counts=True)` finds it."""
+        return self.result.loss.counts if self.result else None
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -244,35 +254,61 @@ class Run:
         text: str | None = None,
         documents: Sequence[str] | None = None,
         encoding: str = "utf-8",
+        stride: int | None = None,
+        counts: bool = False,
     ) -> HeldOut:
         """The held-out loss and that of each document, on what this run held out or on another text, also in memory.
 
         The run's own text, which may have moved, is known by its hash: what was held out of it is measured, if anything
-        was. Raises `DataError` where the text has changed since the training, or has unknown characters.
+        was. Of running text, `stride` has each window bring so many predictions, so that all but the first few see
+        ctx - stride tokens or more. With `counts` the `mark` of the best table of counts is found, where the training
+        text is at hand. Raises `DataError` where the text has changed since the training, or has unknown characters.
 
         >>> held_out = train(steps=20, holdout=0.01).evaluate()
         >>> held_out.documents, held_out.losses.shape
         (299, (299,))
         """
         tokenizer, kind, ctx = self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx
+        stride = None if stride is None else plain(int, stride)
+        if stride is not None and not (type(stride) is int and 1 <= stride <= ctx):
+            raise UsageError(
+                f"--stride takes 1 to {ctx:,}, the ctx of this run, found {shown(stride)}; half of ctx is usual."
+            )
+        sequences, own = self._measured(data, text, documents, encoding)
+        check_sequences(self.checkpoint, sequences)
+        if stride is not None and kind == "windows":
+            found = evaluate.strided_loss(self.runner, sequences, ctx, stride)
+        else:
+            found = evaluate.held_out_loss(self.runner, sequences, tokenizer, kind, ctx)
+        if counts and not (own and not own.holdout_documents):  # else it would be told the text that it counted
+            with contextlib.suppress(MicrogptError):  # the training text is not at hand
+                split = (own or dataset_of(self.checkpoint, self._split)).split
+                found = replace(found, mark=mark(split, sequences, ctx))
+        return found
+
+    def _measured(
+        self, data: Sources | None, text: str | None, documents: Sequence[str] | None, encoding: str
+    ) -> tuple[Sequence[Tokens], Dataset | None]:
+        """What is to be evaluated on, with the run's own text where that is what was named."""
+        tokenizer = self.checkpoint.tokenizer
         given = in_memory(text, documents, tokenizer.normalize)
         if given and data is not None:
             raise UsageError("data names a text, and text or documents give one, found both; leave one out.")
         names = () if data is None else sources(data)
-        sequences: Sequence[Tokens] = ()
+        own: Dataset | None = None
         if not (given or names):
-            sequences = dataset_of(self.checkpoint, self._split).held_out()
+            own = dataset_of(self.checkpoint, self._split)
         elif names and is_own(self.checkpoint, names):
-            sequences = dataset_of(moved(self.checkpoint, names)).held_out()
+            own = dataset_of(moved(self.checkpoint, names))
+        sequences: Sequence[Tokens] = own.held_out() if own else ()
         if names and not sequences:
             in_bytes, normalize = tokenizer.unit == "bytes", tokenizer.normalize
             given = read_bytes(names) if in_bytes else read(names, encoding=encoding, normalize=normalize)
         if given:
-            sequences = evaluate.sequences_of(given, tokenizer, kind, ctx)
+            sequences = evaluate.sequences_of(given, tokenizer, self.checkpoint.kind, self.model.ctx)
         if not sequences:
             raise UsageError("this run held nothing out; give a text with --data.")
-        check_sequences(self.checkpoint, sequences)
-        return evaluate.held_out_loss(self.runner, sequences, tokenizer, kind, ctx)
+        return sequences, own
 
     def compare(self, other: "Run", level: float = 0.9) -> Comparison:
         """This run's held-out loss less another's, with an interval over the documents that both held out.

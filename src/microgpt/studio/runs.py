@@ -79,6 +79,7 @@ def detail(studio: Studio, name: str) -> dict[str, Any]:
         "engine": report.get("engine") if isinstance(report.get("engine"), str) else request.get("engine"),
         "uniform": math.log(description.model.vocabulary),
         "unigram": _loss(report, "unigram"),
+        "counts": _loss(report, "counts"),
         "holdout": _loss(report, "holdout"),
         "holdout_se": _loss(report, "holdout_se"),
         "seconds": _seconds(report),

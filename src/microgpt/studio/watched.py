@@ -55,6 +55,7 @@ class Watched(Observer):
         self._history = History(None)
         self._due, self._missed = list[int](), list[int]()
         self._rates = list[NDArray[np.float64]]()  # of the steps that may be taken once more: a plan can change
+        self._marked = False  # whether the mark to beat was told
         self._live = False  # whether looks are taken as the training goes
         self._documents, self._looking = 0, 0.0
 
@@ -121,6 +122,9 @@ class Watched(Observer):
     def _tell(self, session: Session, losses: NDArray[np.float64], speed: float | None) -> None:
         told = {"first": session.step - len(losses) + 1, "losses": losses, "step": session.step}
         self._publish("losses", told | {"steps": session.settings.steps, "steps_per_second": speed})
+        if session.marking.known and not self._marked:
+            self._marked = True
+            self._publish("mark", {"counts": session.marking.known.loss})
 
     def _look(self, session: Session, runner: Runner, step: int) -> None:
         """Let the model write, measure it, and keep its weights."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from microgpt.data.choices import Kind
 from microgpt.data.corpus import Corpus
+from microgpt.data.counts import Mark
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import Text
 from microgpt.data.slices import Tokens, Views, fitting
@@ -27,6 +28,8 @@ class HeldOut:
     """Loss in nats per token with its standard error (None for a single cluster); `documents` counts sequences.
 
     `sums` and `counts`, both (documents,), are the summed loss and the predictions of each, in the order of the text.
+    `stride` is how many predictions a window of running text brings, where that was asked for. `mark` is what the best
+    table of counts scores, where that was.
     """
 
     loss: float
@@ -34,6 +37,8 @@ class HeldOut:
     documents: int
     tokens: int
     bits_per_character: float
+    stride: int | None = None
+    mark: Mark | None = None
     sums: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     counts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64), compare=False, repr=False)
 
@@ -44,13 +49,33 @@ class HeldOut:
 
     def to_dict(self) -> dict[str, float | int | None]:
         """The JSON of `eval`."""
-        return {"loss": self.loss, "se": self.se, "documents": self.documents, "tokens": self.tokens}
+        told = {name: getattr(self, name) for name in ("loss", "se", "documents", "tokens", "stride")}
+        return told | {"counts": self.mark.loss if self.mark else None}
 
 
 def held_out_loss(runner: Runner, sequences: Sequence[Tokens], tokenizer: Tokenizer, kind: Kind, ctx: int) -> HeldOut:
     """The held-out loss of a model on sequences; there must be one at least."""
     sums, counts = (np.concatenate(parts) for parts in zip(*evaluations(runner, sequences), strict=True))
     return summarize(sums, counts, sequences, tokenizer, kind, ctx)
+
+
+def strided_loss(runner: Runner, windows: Sequence[Tokens], ctx: int, stride: int) -> HeldOut:
+    """The held-out loss on running text, cut into windows, by windows that begin `stride` tokens after one another.
+
+    Each but the first tells its last `stride` predictions alone, which have ctx - stride tokens before them or more. A
+    token depends on none after it, so their loss is that of the window less that of its beginning.
+    The stride is 1 … ctx. Raises `DivergedError` where a loss is not finite.
+    """
+    text = np.concatenate([*(tokens[:-1] for tokens in windows), windows[-1][-1:]])
+    starts = np.arange(0, max(1, len(text) - 1 - (ctx - stride)), stride)
+    wholes = Views(text, starts, np.minimum(starts + ctx + 1, len(text)))
+    beginnings = Views(text, starts[1:], starts[1:] + ctx - stride + 1)
+    sums, counts = (np.concatenate(parts) for parts in zip(*evaluations(runner, wholes), strict=True))
+    if stride < ctx and len(beginnings):
+        known = [np.concatenate(parts) for parts in zip(*evaluations(runner, beginnings), strict=True)]
+        sums[1:], counts[1:] = sums[1:] - known[0], counts[1:] - known[1]
+    loss, se = mean_loss(sums, counts, "windows")
+    return HeldOut(loss, se, len(starts), int(counts.sum()), loss / math.log(2), stride, sums=sums, counts=counts)
 
 
 def evaluations(

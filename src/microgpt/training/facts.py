@@ -76,6 +76,7 @@ def _losses(session: Session, held_out: HeldOut | None) -> Losses:
         holdout_bits_per_character=held_out.bits_per_character if held_out else None,
         unigram=session.dataset.unigram,
         uniform=session.dataset.uniform,
+        counts=mark.loss if (mark := session.marking.wait()) else None,
     )
 
 

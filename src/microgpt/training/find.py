@@ -32,6 +32,7 @@ class RunSummary:
     step: int | None = None
     steps: int | None = None
     holdout: float | None = None
+    counts: float | None = None
     fault: str | None = None
 
 
@@ -95,7 +96,7 @@ def _summary(folder: RunFolder) -> RunSummary:
         report = folder.read_report()
     except (CheckpointError, EnvironmentFault) as fault:
         return RunSummary(folder.name, folder.path, modified, "unreadable", fault=str(fault))
-    loss = report.get("loss")
+    loss = found if isinstance(found := report.get("loss"), dict) else {}
     training = description.training
     return RunSummary(
         name=folder.name,
@@ -106,7 +107,8 @@ def _summary(folder: RunFolder) -> RunSummary:
         params=params(description.model),
         step=description.step,
         steps=training.request.settings.steps if training else None,
-        holdout=_told(loss, "holdout", float) if isinstance(loss, dict) else None,
+        holdout=_told(loss, "holdout", float),
+        counts=_told(loss, "counts", float),
     )
 
 

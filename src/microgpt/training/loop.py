@@ -159,6 +159,8 @@ def _end(session: Session, cut: Stop) -> Iterator[Record]:
         yield from above_nothing(session, held_out.loss, HELD_OUT)
     elif session.losses:
         yield from above_nothing(session, session.recent_loss, LAST, surely=session.step < TELLING)
+    if (mark := session.marking.wait()) and mark.note:
+        yield Note(mark.note)
     result = result_of(session, held_out, samples)
     if session.folder:
         session.append()

@@ -98,7 +98,8 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses in nats per token. `unigram` and `uniform` are what letter frequencies alone, or nothing, would score."""
+    """Losses in nats per token. `unigram` and `uniform` are what letter frequencies alone, or nothing, would score;
+    `counts`, in nats per character, what the best table of counts of the training part does (None in older runs)."""
 
     first: float | None
     last: float | None
@@ -109,6 +110,7 @@ class Losses:
     holdout_bits_per_character: float | None
     unigram: float
     uniform: float
+    counts: float | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def _revived(kind: type, values: Mapping[str, Any]) -> Any:
     """A record from plain values. Raises `KeyError` or `TypeError` where they can't be."""
     made: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
-        value = values[name]
+        value = values.get(name, getattr(kind, name)) if hasattr(kind, name) else values[name]
         if is_dataclass(hint):
             made[name] = _revived(hint, value)  # type: ignore[arg-type]
         elif isinstance(value, list) and hint == tuple[str, ...] and all(isinstance(item, str) for item in value):

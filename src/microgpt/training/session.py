@@ -19,6 +19,7 @@ from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import Settings, usual_rate
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.evaluate import HeldOut, evaluations, summarize
+from microgpt.training.marking import Marking
 from microgpt.training.prepare import Prepared
 from microgpt.training.records import Progress, Saved
 from microgpt.training.report import report
@@ -74,7 +75,8 @@ class Session:
         self._best_saved = True
 
     def open(self) -> None:
-        """Hand the state to the engine, which may compile now."""
+        """Hand the state to the engine, which may compile now, and have the mark to beat found."""
+        self.marking = Marking(self.dataset)
         with self.watch.measure("compile"):
             self.runner: Runner = self.engine.open(self.prepared.checkpoint.state)
         self._marks = [(time.perf_counter(), self.step)]

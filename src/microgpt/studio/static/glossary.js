@@ -8,6 +8,7 @@ export const WORDS = {
   "held-out loss": "The loss on documents that were kept aside and never trained on. It shows what the model has understood rather than remembered.",
   uniform: "The loss of guessing every token alike: the logarithm of the vocabulary's size.",
   unigram: "The loss of a model that knows only how often each character occurs, and not what came before it.",
+  counts: "The loss of the best table of counts of the same training text: how often each character followed the few before it (interpolated modified Kneser-Ney). A model that is worse has not learned what counting tells. Of running text it also sees what stands before a window.",
   nat: "The unit of surprise: 1 nat is the surprise at something that had a chance of 1/e, about 37%.",
   step: "One update of all weights by Adam, after looking at a batch of documents.",
   steps: "How many updates of the weights (Adam steps) the training takes.",

@@ -36,7 +36,7 @@ export function trainView(services, onLook) {
   let data, following, playing, drawing;
 
   function reset() {
-    data = { losses: [], looks: [], evaluations: [], perPoint: 1, steps: 0, step: 0, speed: null, uniform: null, unigram: null };
+    data = { losses: [], looks: [], evaluations: [], perPoint: 1, steps: 0, step: 0, speed: null, uniform: null, unigram: null, counts: null };
     following = true;
     stop();
     for (const each of [facts, samples, notes, result]) each.replaceChildren();
@@ -57,6 +57,7 @@ export function trainView(services, onLook) {
     const marks = [];
     if (data.uniform) marks.push({ y: data.uniform, label: "guessing every token alike (uniform)" });
     if (data.unigram) marks.push({ y: data.unigram, label: "letter frequencies alone (unigram)" });
+    if (data.counts) marks.push({ y: data.counts, label: "the best table of counts" });
     const window = Math.max(1, Math.round(100 / data.perPoint));
     picture.set({
       xLog: log.checked,
@@ -180,6 +181,10 @@ export function trainView(services, onLook) {
       data.speed = event.steps_per_second ?? data.speed;
       drawSoon();
     },
+    mark({ counts }) {
+      data.counts = counts;
+      drawSoon();
+    },
     look(event) {
       const known = data.looks.findIndex((look) => look.step === event.step);
       if (known >= 0) data.looks[known] = event;
@@ -196,6 +201,7 @@ export function trainView(services, onLook) {
     note: ({ text, warning }) => addNote(text, warning),
     finished({ result: found }) {
       data.steps = found.steps;
+      data.counts = found.loss.counts;
       conclude(found);
     },
     lost: ({ error }) => (trouble.textContent = error),
@@ -212,7 +218,8 @@ export function trainView(services, onLook) {
     if (loss.holdout !== null) {
       const error = loss.holdout_se === null ? "" : ` ± ${number(loss.holdout_se, 1)}`;
       parts.push(glossary("held-out loss", "Held-out loss"), ` ${number(loss.holdout, 4)}${error} nats per token; `,
-        glossary("unigram", "letter frequencies alone"), ` score ${number(loss.unigram, 4)}, `, glossary("uniform", "guessing every token alike"), ` ${number(loss.uniform, 4)}. `);
+        glossary("unigram", "letter frequencies alone"), ` score ${number(loss.unigram, 4)}, `, glossary("uniform", "guessing every token alike"), ` ${number(loss.uniform, 4)}`,
+        ...(loss.counts === null ? [] : [", ", glossary("counts", "the best table of counts"), ` ${number(loss.counts, 4)}`]), ". ");
     }
     if (found.seconds) parts.push(`${number(found.steps_taken)} steps took ${duration(found.seconds.train)}. `);
     if (found.samples_copied !== null && found.samples.length) parts.push(`${found.samples_copied} of ${found.samples.length} samples are copies from the training text.`);
@@ -241,6 +248,7 @@ export function trainView(services, onLook) {
       data.step = run.step;
       data.uniform = run.uniform;
       data.unigram = run.unigram;
+      data.counts = run.counts;
       data.losses = run.curve;
       data.perPoint = run.curve.length > 1 ? run.curve[1][0] - run.curve[0][0] : 1;
       data.evaluations = run.evaluations;
@@ -250,7 +258,7 @@ export function trainView(services, onLook) {
       data.speed = run.seconds ? run.step / run.seconds : null;
       showLook(data.looks.length - 1);
       addNote(run.name);
-      conclude({ loss: { holdout: run.holdout, holdout_se: run.holdout_se, unigram: run.unigram ?? run.uniform, uniform: run.uniform }, steps_taken: run.step, seconds: run.seconds === null ? null : { train: run.seconds }, samples_copied: null, samples: [] });
+      conclude({ loss: { holdout: run.holdout, holdout_se: run.holdout_se, unigram: run.unigram ?? run.uniform, uniform: run.uniform, counts: run.counts }, steps_taken: run.step, seconds: run.seconds === null ? null : { train: run.seconds }, samples_copied: null, samples: [] });
       draw();
     },
   };

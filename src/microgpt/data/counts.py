@@ -1,0 +1,230 @@
+"""The mark to beat: the best table of counts of a training text, interpolated modified Kneser-Ney over characters.
+
+With c the counts, D their discounts, h a context and h' the same without its first character (Chen & Goodman 1999, An
+empirical study of smoothing techniques for language modeling, section 3; Kneser & Ney 1995):
+
+    p(w | h) = (c(h w) - D(c(h w)) + p(w | h') * sum over v of D(c(h v))) / sum over v of c(h v)
+
+D is 0 for 0, and D1, D2, D3 for 1, 2, and 3 or more. The longest grams have their counts, a shorter one the number of
+different characters before it, or its count where nothing ever stands before it. Below all is 1 / characters.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.data.slices import Positions, Tokens, joined
+from microgpt.data.split import Split
+
+LONGEST: Final = 9  # characters of a gram, and as many as 64 bits hold: longer ones gain nothing on names or plays
+CHOOSING: Final = 0.1  # share of the training text, at its end, that chooses the order
+USUAL: Final = (0.0, 0.5, 1.0, 1.5)  # discounts where the text is too small to tell them
+MOST: Final = 1 << 21  # characters of a training text that are counted, and an eighth of it held-out ones told …
+STRETCH: Final = 1 << 12  # … in stretches of so many from all over a longer one
+
+Floats = NDArray[np.float64]
+_known: dict[bytes, "Mark"] = {}  # what was found before, by a hash of the texts
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What the best table of counts scores: `loss` in nats per character, by grams of up to `order` characters, counted
+    in so many `characters` of the training text. `note` says so where that is a part of it."""
+
+    loss: float
+    order: int
+    characters: int
+    note: str = ""
+
+
+def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
+    """The mark of the training part of a split, on the first ctx predictions of each of these sequences of its kind;
+    None where there are none. Found once for the same texts.
+
+    Of long texts only a part is looked at: stretches of running text, or documents, from all over them.
+    """
+    if not sequences:
+        return None
+    bos, vocabulary = split.corpus.tokenizer.bos, split.corpus.tokenizer.vocabulary
+    symbols, begin = (bos, None) if split.is_running else (vocabulary, bos)
+    training, whole = _training(split)
+    some = _spread(sequences, max(1, MOST // 8 // ctx))
+    held_out, measured = _cropped(some, ctx)
+    digest = hashlib.sha256(repr((symbols, begin, len(training), training.dtype, held_out.dtype)).encode())
+    for array in (training, held_out, measured):
+        digest.update(array.data)
+    key = digest.digest()
+    if key not in _known:
+        _known[key] = best_table(training, held_out, measured, symbols, begin)
+    note = ""
+    if len(training) < whole or len(some) < len(sequences):
+        note = f"the table of counts knows {len(training):,} of the {whole:,} characters of the training text"
+    if len(some) < len(sequences):
+        note += f", and is told on {len(some):,} of {len(sequences):,} held-out sequences"
+    return replace(_known[key], note=note)
+
+
+def _training(split: Split) -> tuple[Tokens, int]:
+    """The training part laid end to end, (characters,), or as much of it as is counted, and how long all of it is."""
+    tokens, starts, stops = split.corpus.tokens, split.training.starts, split.training.stops
+    if split.is_running:
+        starts, end = np.arange(0, int(stops[0]), STRETCH), tokens[:0]
+        stops = np.minimum(starts + STRETCH, stops[0])
+    else:  # the mark that ends a document begins the next
+        stops, end = stops - 1, np.array([split.corpus.tokenizer.bos], tokens.dtype)
+    whole = int((stops - starts).sum(dtype=np.int64)) + len(end)
+    few = _even(len(starts), int(len(starts) * min(1, MOST / whole)))
+    training = np.concatenate([*joined(tokens, starts[few], stops[few]), end])[:MOST]
+    return training, whole
+
+
+def _cropped(sequences: Sequence[Tokens], ctx: int) -> tuple[Tokens, NDArray[np.bool_]]:
+    """Sequences laid end to end, each of which begins with the last character of the one before, and which of these
+    characters are among the first ctx predictions of one; shapes (characters,)."""
+    pieces = [tokens[: min(len(tokens) - 1, ctx + 1)] for tokens in sequences]
+    held_out = np.concatenate([*pieces, sequences[-1][-1:]])
+    measured = np.ones(len(held_out), np.bool_)
+    measured[0] = False
+    measured[np.cumsum([len(piece) for piece in pieces])] = [len(tokens) - 1 <= ctx for tokens in sequences]
+    return held_out, measured
+
+
+def forget() -> None:
+    """Have each mark be found anew, as who measures the time of that wants."""
+    _known.clear()
+
+
+def _spread(sequences: Sequence[Tokens], most: int, parts: int = 16) -> Sequence[Tokens]:
+    """At most so many of the sequences, or one of each part: neighbours, from all over the text."""
+    if len(sequences) <= most:
+        return sequences
+    each = max(1, most // parts)
+    return [sequences[place] for first in _even(len(sequences), parts) for place in range(first, first + each)]
+
+
+def _even(size: int, count: int) -> Positions:
+    """So many places below `size`, one at least, at even distances."""
+    return np.linspace(0, size, max(1, count), endpoint=False).astype(np.intp)
+
+
+def best_table(
+    training: Tokens, held_out: Tokens, measured: NDArray[np.bool_], symbols: int, begin: int | None
+) -> Mark:
+    """The mark of a training text, (n,), on the `measured` ones, (m,), of the characters of a held-out text, (m,).
+
+    Characters are numbers below `symbols`. One of them, `begin`, stands before, between and after documents; contexts
+    end at it, and it is predicted as the end of a document. Running text has none (None). The first character of each
+    text is never predicted. The order is the last that still gains on the last tenth of the training text, told by the
+    rest.
+    """
+    text = _Text(np.concatenate([training, held_out]), len(training), symbols, begin)
+    cut = int(len(training) * (1 - CHOOSING))
+    choosing = _Table(text, cut, np.arange(cut, len(training)))
+    telling = _Table(text, len(training), len(training) + np.flatnonzero(measured))
+    level, lowest, loss, order = _Level(text, 1, None), np.inf, np.inf, 0
+    while (chosen := choosing.loss(level)) < lowest:
+        lowest, loss, order = chosen, telling.loss(level), level.length
+        if order == text.longest:
+            break
+        level = _Level(text, order + 1, level)
+    return Mark(loss, order, len(training))
+
+
+class _Text:
+    """The places of a text, sorted by the character there, then by the one before it, and so on: equal grams of any
+    length are neighbours. What stands before the first place is the end of the text.
+
+    `shared`, (n,), is how many characters a place has in common with the one sorted before it; `back`, (n,), how many
+    characters of context it has.
+    """
+
+    def __init__(self, tokens: Tokens, cut: int, symbols: int, begin: int | None) -> None:
+        bits = max(1, (symbols - 1).bit_length())
+        self.symbols, self.longest = symbols, min(LONGEST, 64 // bits)
+        self.back = _back(tokens, cut, begin)
+        keys = tokens.astype(np.uint64)
+        for back in range(1, self.longest):
+            keys <<= np.uint64(bits)
+            keys |= np.roll(tokens, back)
+        self.places = np.argsort(keys)
+        keys = keys[self.places]
+        differing = keys[1:] ^ keys[:-1]
+        self.shared = np.full(len(tokens), -1, np.int8)  # the first place begins a gram of every length, and of none
+        self.shared[1:] = differing == 0
+        for left in range(1, self.longest):
+            self.shared[1:] += differing < np.uint64(1 << bits * left)
+
+
+def _back(tokens: Tokens, cut: int, begin: int | None) -> NDArray[np.int8]:
+    places = np.arange(len(tokens), dtype=np.int32)
+    begins = np.zeros(len(tokens), np.bool_) if begin is None else tokens == begin
+    begins[[0, cut]] = True
+    last = np.maximum.accumulate(np.where(begins, places, 0))
+    back = np.zeros(len(tokens), np.int8)
+    back[1:] = np.minimum(places[1:] - last[:-1], LONGEST)
+    back[cut] = 0
+    return back
+
+
+class _Level:
+    """The grams of one length: `grams`, (n,), is the number of the one that ends at a place; of each gram `contexts`,
+    (g,), is the number of all but its last character among shorter grams, `parents`, (g,), of all but its first."""
+
+    def __init__(self, text: _Text, length: int, shorter: "_Level | None") -> None:
+        firsts = text.shared < length
+        self.length = length
+        self.grams = np.empty(len(firsts), np.int32)
+        self.grams[text.places] = np.cumsum(firsts, dtype=np.int32) - 1
+        self.parents: Positions = np.cumsum(text.shared[firsts] < length - 1) - 1
+        self.before = shorter.grams if shorter else np.zeros(len(firsts), np.int32)
+        self.contexts: Positions = self.before[text.places[firsts] - 1].astype(np.intp)
+
+
+class _Table:
+    """The counts of the characters 1 to `stop` of a text, grown from grams of one length to the next, and what they
+    give the characters at `places`."""
+
+    def __init__(self, text: _Text, stop: int, places: Positions) -> None:
+        self.text, self.stop, self.places = text, stop, places
+        self.lower: Floats = np.full(len(places), 1 / text.symbols)
+        self.known: tuple[_Level, NDArray[np.integer[Any]]] | None = None
+
+    def loss(self, level: _Level) -> float:
+        """Loss in nats with the grams of this level as the longest; levels come one after another."""
+        known = slice(1, self.stop)
+        grams = level.grams[known][self.text.back[known] >= level.length - 1]
+        counts = np.bincount(grams, minlength=len(level.contexts))
+        if self.known:
+            shorter, own = self.known
+            different = np.bincount(level.parents[counts > 0], minlength=len(own))
+            self.lower = self._told(shorter, np.where(different > 0, different, own))
+        self.known = level, counts
+        return float(-np.log(self._told(level, counts)).mean())
+
+    def _told(self, level: _Level, counts: NDArray[np.integer[Any]]) -> Floats:
+        """The probability of the character at each place; that of the shorter context where this one is not known."""
+        discounts, size = discounts_of(counts), int(level.contexts.max()) + 1
+        totals = np.bincount(level.contexts, counts, size)
+        spared = np.bincount(level.contexts, discounts[np.minimum(counts, 3)], size)
+        contexts = level.before[self.places - 1]
+        known = (self.text.back[self.places] >= level.length - 1) & (totals[contexts] > 0)
+        contexts, own = contexts[known], counts[level.grams[self.places[known]]]
+        probabilities = self.lower.copy()
+        probabilities[known] *= spared[contexts]
+        probabilities[known] += own - discounts[np.minimum(own, 3)]
+        probabilities[known] /= totals[contexts]
+        return probabilities
+
+
+def discounts_of(counts: NDArray[np.integer[Any]]) -> Floats:
+    """D of 0, 1, 2, and 3 or more, from how many counts are 1, 2, 3 and 4 (Chen & Goodman 1999, equation 26)."""
+    n1, n2, n3, n4 = (int(np.count_nonzero(counts == count)) for count in (1, 2, 3, 4))
+    if min(n1, n2, n3) == 0:
+        return np.array(USUAL)
+    share = n1 / (n1 + 2 * n2)
+    found = np.array([0, 1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3])
+    return found if (found[1:] > 0).all() else np.array(USUAL)
