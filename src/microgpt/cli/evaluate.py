@@ -23,7 +23,7 @@ from microgpt.model.settings import counted
 def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_json: bool) -> None:
     """Measure the held-out loss of a run, or its loss on another text.
 
-    Nats per token, with the standard error over documents. RUN is a name, a folder or a weights file; without it, the
+    Nats per character, with the standard error over documents. RUN is a name, a folder or a weights file; without it, the
     newest finished run.
     """
     from microgpt.cli.finding import load
@@ -40,9 +40,9 @@ def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return
-    error = "" if found.se is None else f" ± {found.se:.4f}"
+    error = "" if found.per_character_se is None else f" ± {found.per_character_se:.4f}"
     click.echo(
-        f"{found.loss:.4f}{error} nats per token ({found.bits_per_character:.3f} bits per character) on "
+        f"{found.per_character:.4f}{error} nats per character ({found.bits_per_character:.3f} bits per character) on "
         f"{counted(found.tokens, 'token')} of {counted(found.documents, 'document')}; guessing every token alike "
-        f"scores {model.uniform:.3f}"
+        f"scores {model.uniform * found.tokens / found.characters:.3f}"
     )

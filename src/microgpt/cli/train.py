@@ -137,9 +137,9 @@ def _follow(
             case Progress():
                 tells.progress(record, held_out)
             case Evaluated(step, measured):
-                held_out = measured.loss
+                held_out, se = measured.per_character, measured.per_character_se
                 if tell_looks:
-                    error = "" if measured.se is None else f" ± {measured.se:.4f}"
+                    error = "" if se is None else f" ± {se:.4f}"
                     tells.note(f"step {step}  held-out loss {held_out:.4f}{error}")
             case Sampled(samples=samples) if samples:
                 tells.close()
@@ -166,12 +166,15 @@ def _print_result(result: "Result", as_json: bool) -> None:
 def _summary(result: "Result") -> str:
     """What the training came to, in two or three lines."""
     loss, lines = result.loss, []
-    known = f"letter frequencies alone score {loss.unigram:.3f}, guessing every token alike {loss.uniform:.3f}"
-    if loss.holdout is not None:
-        error = f" ± {loss.holdout_se:.3f}" if loss.holdout_se is not None else ""
-        lines.append(f"held-out loss {loss.holdout:.3f}{error} nats per token; {known}")
+    letters = "letter" if loss.characters_per_token == 1 else "token"
+    known = f"{letters} frequencies alone score {loss.unigram_per_character:.3f}, "
+    known += f"guessing every token alike {loss.uniform_per_character:.3f}"
+    if loss.holdout_per_character is not None:
+        error = f" ± {loss.holdout_per_character_se:.3f}" if loss.holdout_per_character_se is not None else ""
+        lines.append(f"held-out loss {loss.holdout_per_character:.3f}{error} nats per character; {known}")
     elif loss.mean_last_100 is not None:
-        lines.append(f"training loss {loss.mean_last_100:.3f} nats per token over the last 100 steps; {known}")
+        found = loss.mean_last_100 / loss.characters_per_token
+        lines.append(f"training loss {found:.3f} nats per character over the last 100 steps; {known}")
     if result.samples and result.samples_copied is not None:
         lines.append(copies(result.samples_copied, len(result.samples)))
     if result.run:

@@ -220,10 +220,10 @@ class _Time:
             *_, end = train(asked, stop=lambda: stop() or time.perf_counter() > start + seconds, split=self.split)
         except DivergedError:
             return None
-        if not isinstance(end, Finished) or end.result.loss.holdout is None:
+        if not isinstance(end, Finished) or (loss := end.result.loss.holdout_per_character) is None:
             return None
         compiling = end.result.seconds.compile  # which a size needs but once
-        return Trial(plan, end.result.loss.holdout, time.perf_counter() - start - compiling)
+        return Trial(plan, loss, time.perf_counter() - start - compiling)
 
 
 def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell: Tell) -> Fitted:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from microgpt.data.choices import Kind
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset
+from microgpt.data.nearest import refusal
 from microgpt.data.reading import Text
+from microgpt.data.retokenize import encoded
 from microgpt.data.slices import Tokens, Views, fitting
 from microgpt.data.split import Part, Split
 from microgpt.data.tokenizer import Tokenizer
@@ -24,15 +26,20 @@ AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Loss in nats per token with its standard error (None for a single cluster); `documents` counts sequences.
+    """Loss in nats per token and per character, each with its standard error (None for a single cluster).
 
-    `sums` and `counts`, both (documents,), are the summed loss and the predictions of each, in the order of the text.
+    Of characters the two are one. Per character models of different tokens compare, so that is what a person is told;
+    the end of a document counts as a character. `documents` counts sequences. `sums` and `counts`, both (documents,),
+    are the summed loss and the predictions of each, in the order of the text.
     """
 
     loss: float
     se: float | None
+    per_character: float
+    per_character_se: float | None
     documents: int
     tokens: int
+    characters: int
     bits_per_character: float
     sums: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     counts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64), compare=False, repr=False)
@@ -44,7 +51,15 @@ class HeldOut:
 
     def to_dict(self) -> dict[str, float | int | None]:
         """The JSON of `eval`."""
-        return {"loss": self.loss, "se": self.se, "documents": self.documents, "tokens": self.tokens}
+        return {
+            "loss": self.loss,
+            "se": self.se,
+            "holdout_per_character": self.per_character,
+            "holdout_per_character_se": self.per_character_se,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "characters": self.characters,
+        }
 
 
 def held_out_loss(runner: Runner, sequences: Sequence[Tokens], tokenizer: Tokenizer, kind: Kind, ctx: int) -> HeldOut:
@@ -69,33 +84,45 @@ def summarize(
     kind: Kind,
     ctx: int,
 ) -> HeldOut:
-    """Summed loss over summed predictions, its standard error, and the same in bits per character.
+    """Summed loss over summed predictions, and over the characters predicted, with standard errors; and in bits.
 
     Bits per character are all the nats, those for the BOS that ends a document too, over ln 2 times the characters
     predicted. BOS is no character: what it costs to say that a document ends is shared by its characters.
     Raises `DivergedError` where a loss is not finite.
     """
     loss, se = mean_loss(sums, counts, kind)
-    characters = sum(int((tokens[1 : 1 + ctx] != tokenizer.bos).sum()) for tokens in sequences)
+    told = characters_of(sequences, tokenizer, ctx)
+    per_character, per_character_se = mean_loss(sums, told, kind)
+    ends = 0 if kind == "windows" else sum(int((tokens[1 : 1 + ctx] == tokenizer.bos).sum()) for tokens in sequences)
     return HeldOut(
         loss=loss,
         se=se,
+        per_character=per_character,
+        per_character_se=per_character_se,
         documents=len(sequences),
         tokens=int(counts.sum()),
-        bits_per_character=float(sums.sum() / math.log(2) / max(characters, 1)),
+        characters=int(told.sum()),
+        bits_per_character=float(sums.sum() / math.log(2) / max(int(told.sum()) - ends, 1)),
         sums=sums,
         counts=counts,
     )
 
 
+def characters_of(sequences: Sequence[Tokens], tokenizer: Tokenizer, ctx: int) -> NDArray[np.int64]:
+    """How many characters each sequence predicts, cropped to ctx predictions, (documents,); BOS counts as one."""
+    if tokenizer.tokens == "characters":
+        return np.array([min(len(tokens) - 1, ctx) for tokens in sequences], np.int64)
+    return np.array([tokenizer.lengths[tokens[1 : 1 + ctx]].sum() for tokens in sequences], np.int64)
+
+
 def mean_loss(
     sums: NDArray[np.float64], counts: NDArray[np.int64], kind: Kind, remedy: str = "train it anew"
 ) -> tuple[float, float | None]:
-    """Summed loss over summed predictions, both (documents,), and its standard error. Raises `DivergedError` where a
-    loss is not finite."""
+    """Summed loss over summed predictions or characters, both (documents,), and its standard error. Raises
+    `DivergedError` where a loss is not finite."""
     if not np.isfinite(sums).all():
         raise DivergedError(f"expected a finite held-out loss, found another: the weights are too large; {remedy}.")
-    return float(sums.sum() / counts.sum()), standard_error(*clusters(kind, sums, counts))
+    return float(sums.sum() / max(int(counts.sum()), 1)), standard_error(*clusters(kind, sums, counts))
 
 
 @dataclass(frozen=True)
@@ -160,13 +187,13 @@ def clusters(
 
 
 def standard_error(sums: NDArray[np.float64], counts: NDArray[Any]) -> float | None:
-    """Standard error of R = Σ yᵢ / Σ nᵢ, for k clusters of summed loss yᵢ and nᵢ predictions.
+    """Standard error of R = Σ yᵢ / Σ nᵢ, for k clusters of summed loss yᵢ and nᵢ predictions, or characters.
 
     se² = k / (k − 1) · Σ (yᵢ − R nᵢ)² / (Σ nᵢ)²: the linearised variance of a ratio (Cochran 1977, Sampling
     Techniques, chapter 6), which for clusters is that of Miller 2024, Adding Error Bars to Evals, section 2.2.
     Tokens of a document are not independent of each other, so the document, not the token, is the unit.
     """
-    if len(sums) < 2:
+    if len(sums) < 2 or not counts.any():
         return None
     residuals = sums - sums.sum() / counts.sum() * counts
     return float(math.sqrt(len(sums) / (len(sums) - 1) * (residuals @ residuals)) / counts.sum())
@@ -181,14 +208,21 @@ def contiguous(values: NDArray[Any]) -> NDArray[Any]:
 def sequences_of(text: Text, tokenizer: Tokenizer, kind: Kind, ctx: int) -> Sequence[Tokens]:
     """Another text as sequences for the model of this tokenizer; those of running text are made as they are asked for.
 
-    Raises `DataError` for unknown characters, or a text of characters for a model of bytes or the other way round.
+    Raises `DataError` for unknown characters, or a text that was prepared in other tokens than the model's.
     """
-    if text.unit != tokenizer.unit:
-        raise DataError(f"{text.name}: expected {tokenizer.unit}, as this model has, found {text.unit}; prepare it so.")
-    corpus = Corpus.of(text, kind)
-    known, table = corpus.tokenizer.characters, None
-    if known != tokenizer.characters:
-        table = np.append(tokenizer.encode(known), tokenizer.bos).astype(fitting(tokenizer.bos))
+    corpus, table = Corpus.of(text, kind), None
+    if text.counts is None and text.unit == "characters" and tokenizer.tokens != "characters":
+        if unknown := tokenizer.unknown(corpus.tokenizer.characters):
+            raise DataError(refusal(unknown, tokenizer.characters))
+        corpus = encoded(corpus, tokenizer)
+    found, same = corpus.tokenizer, corpus.tokenizer.characters == tokenizer.characters
+    if (found.unit, found.merges) != (tokenizer.unit, tokenizer.merges) or (found.merges and not same):
+        raise DataError(
+            f"{text.name}: expected {tokenizer.tokens}, as this model has, found other tokens ({found.tokens}); give "
+            "the text itself."
+        )
+    if not same:
+        table = np.append(tokenizer.encode(found.characters), tokenizer.bos).astype(fitting(tokenizer.bos))
     if kind == "windows":
         starts = np.arange(0, len(corpus.tokens) - 1, ctx)
         return Views(corpus.tokens, starts, np.minimum(starts + ctx + 1, len(corpus.tokens)), table)

@@ -44,7 +44,7 @@ def loss_plot(lines: Sequence[Series]) -> Plot:
             ends.append((*_means(axes, line, hue), line.label, hue))
         _label_ends(axes, ends)
         _round_ticks(axes, [level.value for line in shown for level in line.levels])
-        titled(axes, "Held-out loss, nats per token")
+        titled(axes, "Held-out loss, nats per character")
         axes.set_xlabel(f"{axis.unit}, logarithmic scale")
     return Plot(figure, _sources(shown))
 
@@ -63,7 +63,7 @@ def returns_plot(rows: Sequence[Return]) -> Plot:
         axes.set_yticks(range(len(rows)), [_row_name(row, several) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
-        titled(axes, "Drop of the held-out loss, nats per token")
+        titled(axes, "Drop of the held-out loss, nats per character")
     verdicts = dict.fromkeys(row.verdict for row in rows)
     return Plot(
         figure, "; ".join([*(f"{SEEN[OF_VERDICT[each][1]]} {each}" for each in verdicts), "bars: 90% intervals"])
@@ -85,7 +85,7 @@ def curves_plot(curves: Mapping[str, "Curve"]) -> Plot:
             ends.append((float(steps[-1]), smooth[-1], name, hue))
         _label_ends(axes, ends)
         _round_ticks(axes, [step for curve in shown.values() for step in curve.steps])
-        titled(axes, "Training loss, nats per token")
+        titled(axes, "Training loss, nats per character")
         axes.set_xlabel("steps, logarithmic scale")
     return Plot(figure, "One seed each, running means. Training loss is not to be compared with held-out loss.")
 
