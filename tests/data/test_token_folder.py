@@ -144,7 +144,7 @@ def at_byte(place: int, value: bytes) -> Callable[[Path], object]:
             "no regular file",
         ),
         "no JSON": (lambda folder: (folder / HEADER).write_text("{"), "expected JSON"),
-        "a newer schema": (changed("schema", 2), "schema 1, found '2'"),
+        "a newer schema": (changed("schema", 3), "schema 1 or 2, found '3'"),
         "another unit": (changed("unit", "words"), "other values"),
         "counts that are too few": (changed("counts", [1]), "other values"),
         "counts of words": (changed("counts", ["a"] * 24), "other values"),

@@ -86,7 +86,7 @@ def test_a_model_of_characters_is_measured_on_token_files_of_other_characters(tm
     write_folder([str(tmp_path / "few.txt")], tmp_path / "few")
     assert run.evaluate(tmp_path / "few").loss == run.evaluate(tmp_path / "few.txt").loss
     write_folder([str(tmp_path / "few.txt")], tmp_path / "few-bytes", tokens="bytes")
-    with pytest.raises(DataError, match="expected characters, as this model has, found bytes"):
+    with pytest.raises(DataError, match=r"expected characters, as this model has, found other tokens \(bytes\)"):
         run.evaluate(tmp_path / "few-bytes")
 
 

@@ -23,8 +23,8 @@ from microgpt.model.settings import counted
 def command(run: str | None, data: tuple[str, ...], encoding: str, out: str, as_json: bool) -> None:
     """Measure the held-out loss of a run, or its loss on another text.
 
-    Nats per character, with the standard error over documents. RUN is a name, a folder or a weights file; without it, the
-    newest finished run.
+    Nats per character, with the standard error over documents. RUN is a name, a folder or a weights file; without it,
+    the newest finished run.
     """
     from microgpt.cli.finding import load
     from microgpt.data.sources import of_that_name

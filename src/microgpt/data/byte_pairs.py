@@ -9,6 +9,7 @@ import heapq
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -56,7 +57,9 @@ def learn(pieces: Iterable[list[str]], characters: str, size: int) -> tuple[Pair
     while len(texts) < size:
         pair = chain.most_frequent()
         if pair is None:
-            raise DataError(f"--tokens bpe:{size}: this text gives {len(texts):,} tokens at most; take bpe:{len(texts)}.")
+            raise DataError(
+                f"--tokens bpe:{size}: this text gives {len(texts):,} tokens at most; take bpe:{len(texts)}."
+            )
         text = texts[pair[0]] + texts[pair[1]]
         if len(text) > LONGEST or pair in merges:
             continue
@@ -81,7 +84,7 @@ class _Chain:
         self._next, self._before = list(range(1, len(self._tokens) + 1)), list(range(-1, len(self._tokens) - 1))
         self._counts: dict[Pair, int] = {}
         self._places: dict[Pair, list[int]] = {}  # of the left one; some are gone by the time they are looked at
-        for place, pair in enumerate(zip(self._tokens, self._tokens[1:], strict=False)):
+        for place, pair in enumerate(pairwise(self._tokens)):
             if -1 not in pair:
                 self._count(pair, self._weights[place], place)
         self._heap = [(-count, pair) for pair, count in self._counts.items()]
@@ -144,7 +147,7 @@ def texts_of(characters: str, merges: Sequence[Pair]) -> tuple[list[str], list[i
 
 def merges_of(values: object) -> tuple[Pair, ...]:
     """Merges from untrusted JSON, a list of pairs of whole numbers. Raises ValueError for anything else."""
-    if not isinstance(values, list) or len(values) > MOST_TOKENS_TOKENS:
+    if not isinstance(values, list) or len(values) > MOST_TOKENS:
         raise ValueError(f"no list of {MOST_TOKENS:,} or fewer")
     if not all(isinstance(pair, list) and len(pair) == 2 and all(type(one) is int for one in pair) for pair in values):
         raise ValueError("one that is no pair of ids")
@@ -169,11 +172,8 @@ class Encoder(dict[str, bytes]):
             yield np.frombuffer(b"".join(map(self.__getitem__, pieces)), self.dtype)
 
     def __missing__(self, piece: str) -> bytes:
-        if piece == self._mark:
-            ids = [self._bos]
-        else:
-            ids = self._merged([self._ids[character] for character in piece])
-        found = np.array(ids, self.dtype).tobytes()
+        own = [self._bos] if piece == self._mark else self._merged([self._ids[character] for character in piece])
+        found = np.array(own, self.dtype).tobytes()
         if len(piece) <= SHORT:
             if len(self) >= CACHED:
                 self.clear()
@@ -185,11 +185,7 @@ class Encoder(dict[str, bytes]):
         quick for a piece of any length."""
         ranks, size = self._ranks, len(tokens)
         following, before = list(range(1, size + 1)), list(range(-1, size - 1))
-        heap = [
-            (*found, place)
-            for place, pair in enumerate(zip(tokens, tokens[1:], strict=False))
-            if (found := ranks.get(pair))
-        ]
+        heap = [(*found, place) for place, pair in enumerate(pairwise(tokens)) if (found := ranks.get(pair))]
         heapq.heapify(heap)
         while heap:
             rank, token, place = heapq.heappop(heap)

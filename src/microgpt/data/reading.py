@@ -32,8 +32,8 @@ class Text:
     is that of the raw bytes of all files in order. `declared_kind` is what a built-in text says of itself.
 
     `unit` is what a symbol stands for; the alphabet of bytes is BYTES. A text that was prepared as token files stays on
-    disk: `symbols` is a map of them, `sha256` is theirs, and `counts`, (tokens,), how often each occurs; where they were
-    merged, `merges` says how, and the first `learned_from` of them are those that the merges were learned from.
+    disk: `symbols` is a map of them, `sha256` is theirs, and `counts`, (tokens,), how often each occurs; where they
+    were merged, `merges` says how, and the first `learned_from` of them are those that it was learned from.
     `cuts` are the starts and stops of its documents, of the declared kind, where they are known; shapes (documents,).
     """
 

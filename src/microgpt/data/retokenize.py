@@ -61,13 +61,13 @@ def encoded(corpus: Corpus, tokenizer: Tokenizer) -> Corpus:
     return replace(corpus, tokenizer=tokenizer, tokens=tokens, edges=edges)
 
 
-def characters_in(corpus: Corpus, array: Iterator[Tokens], mark: str) -> Iterator[str]:
+def _text(corpus: Corpus, tokens: Iterator[Tokens], mark: str) -> Iterator[str]:
     """Tokens of a corpus of characters as text, with a mark for BOS."""
     codes = codes_of(corpus.tokenizer.characters + mark)
-    return (text_of(codes[block]) for block in array)
+    return (text_of(codes[block]) for block in tokens)
 
 
-def mark_beside(characters: str) -> str:
+def _mark_beside(characters: str) -> str:
     """A character that is none of these."""
     known = {*characters}
     return next(chr(code) for code in range(0x10FFFF, 0, -1) if chr(code) not in known)
@@ -76,9 +76,9 @@ def mark_beside(characters: str) -> str:
 def _encoded(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[Tokens]:
     if tokenizer.unit == "bytes":
         return _in_bytes(corpus, tokenizer.bos)
-    mark = mark_beside(corpus.tokenizer.characters + tokenizer.characters)
+    mark = _mark_beside(corpus.tokenizer.characters + tokenizer.characters)
     encoder = Encoder(tokenizer.characters, tokenizer.merges, tokenizer.bos, mark)
-    return encoder.encode(characters_in(corpus, blocks(corpus.tokens), mark))
+    return encoder.encode(_text(corpus, blocks(corpus.tokens), mark))
 
 
 def _in_bytes(corpus: Corpus, bos: int) -> Iterator[Tokens]:
@@ -97,9 +97,10 @@ def _tokenizer(split: Split, tokens: str) -> Tokenizer:
     corpus, part = split.corpus, split.training
     if tokens == "bytes":
         return Tokenizer(BYTES, unit="bytes")
-    mark = mark_beside(corpus.tokenizer.characters)
-    array = blocks(corpus.tokens[: part.stops[0]]) if split.is_running else joined(corpus.tokens, part.starts, part.stops)
-    pieces = cut(characters_in(corpus, array, mark), mark)
+    mark = _mark_beside(corpus.tokenizer.characters)
+    running = blocks(corpus.tokens[: part.stops[0]])
+    seen = running if split.is_running else joined(corpus.tokens, part.starts, part.stops)
+    pieces = cut(_text(corpus, seen, mark), mark)
     return replace(corpus.tokenizer, merges=learn(pieces, corpus.tokenizer.characters, size_of(tokens)))
 
 

@@ -121,8 +121,9 @@ class Split:
         ids = tokenizer.encode(text)
         starts, stops = self.training.starts, self.training.stops
         if self.is_running and tokenizer.merges:  # whose tokens would be others in the midst of a word
-            reach = range(0, int(stops[0]), BLOCK)
-            return any(text in tokenizer.decode(tokens[place : min(place + BLOCK + len(text), stops[0])]) for place in reach)
+            firsts, last = range(0, int(stops[0]), BLOCK), int(stops[0])
+            views = (tokens[first : min(first + BLOCK + len(text), last)] for first in firsts)
+            return any(text in tokenizer.decode(view) for view in views)
         if self.is_running:
             parts = blocks(tokens[: max(0, int(stops[0]) - len(ids) + 1)])
             found = (np.flatnonzero(part == ids[0]) + place * BLOCK for place, part in enumerate(parts))

@@ -45,8 +45,8 @@ _LEARNED: Final = {"merges", "learned_from"}
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What `tokens.json` says. Token ids are places in `characters`, and beyond them tokens that `merges` make, which were
-    learned from the first `learned_from` tokens; `counts`, (tokens,), is how often each occurs.
+    """What `tokens.json` says. Token ids are places in `characters`, and beyond them tokens that `merges` make, which
+    were learned from the first `learned_from` tokens; `counts`, (tokens,), is how often each occurs.
 
     `sha256` is that of `tokens.bin`. For bytes `characters` is BYTES, and every text can be told in them.
     """
@@ -127,9 +127,10 @@ def header_of(data: bytes, where: str) -> Header:
     # What is not ASCII would take four times its bytes, and `to_json` writes none.
     values = untrusted.parse_json(data.decode("ascii", "replace"), where, MOST_CHARACTERS + len(_KEYS))
     if values.get("schema") not in SCHEMAS:
+        known = " or ".join(map(str, SCHEMAS))
         raise DataError(
-            f"{where}: expected token files of schema {' or '.join(map(str, SCHEMAS))}, found {str(values.get('schema'))[:40]!r}; prepare the "
-            "text again, or take the version of microgpt that wrote it."
+            f"{where}: expected token files of schema {known}, found "
+            f"{str(values.get('schema'))[:40]!r}; prepare the text again, or take the version of microgpt that wrote it."
         )
     unit, characters = values.get("unit"), values.get("characters")
     if unit == "bytes" and characters is None:

@@ -23,8 +23,8 @@ from microgpt.errors import CheckpointError, DataError
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """`characters` are sorted and distinct; the place of each is its token id. `merges` are pairs of ids in the order in
-    which they were learned (see byte_pairs), each of which makes a token; their ids follow.
+    """`characters` are sorted and distinct; the place of each is its token id. `merges` are pairs of ids in the order
+    in which they were learned (see byte_pairs), each of which makes a token; their ids follow.
 
     With `normalize` "nfc" a text to encode is normalised first, as the text it was made from was. Where `unit` is
     "bytes" a token is a byte of UTF-8, its id its number, and `characters` is BYTES: no text has an unknown one.

@@ -68,7 +68,7 @@ class StudioTexts:
     def split(self, request: Request) -> Split:
         """The text of a request in its two parts, from memory where it was just asked for. Raises `DataError`."""
         key = (*request.data, request.documents, request.encoding, request.normalize, request.holdout)
-        key = (*key, request.split_seed)
+        key = (*key, request.split_seed, request.tokens)
         return self._splits.get(key, lambda: split_of(request, request.documents))
 
     def preview(self, text_id: object) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def prepare(request: Request, split: Split | None = None, begin: Checkpoint | No
     Raises `DataError` for the text; `UsageError` for settings that can't be on it, or sizes beyond the machine.
     """
     request = settled(request)
-    split = split or split_of(request, request.documents, known=begin and begin.tokenizer)
+    split = split or split_of(request, request.documents, known=begin.tokenizer if begin else None)
     model = request.settings.model(split.corpus.tokenizer.vocabulary)
     check_memory(request, model)
     stream = random.Random(request.settings.seed) if request.golden else None
@@ -125,14 +125,11 @@ def is_own(checkpoint: Checkpoint, data: Sequence[str]) -> bool:
     Raises `DataError` where it can't be read."""
     if checkpoint.training is None or STANDARD_INPUT in data:
         return False
-    # A folder of bytes may have the hash of the text itself, which is another source of the same tokens.
-    unlike = checkpoint.tokenizer.unit == "bytes" and is_token_folder(data[0]) != _was_prepared(checkpoint.training.request)
-    return not unlike and sha256_of(data) == checkpoint.training.provenance.sha256
-
-
-def _was_prepared(request: Request) -> bool:
-    """Whether a run of bytes had them from token files: a training that was asked for bytes read a text."""
-    return request.tokens == "characters"
+    if checkpoint.tokenizer.unit == "bytes":  # token files and the text that they were made of may have one hash
+        prepared = checkpoint.training.request.tokens == "characters"  # one that was asked for bytes read a text
+        if prepared != is_token_folder(data[0]):
+            return False
+    return sha256_of(data) == checkpoint.training.provenance.sha256
 
 
 def is_gone(source: str, sources: tuple[str, ...]) -> bool:

@@ -153,8 +153,8 @@ class Writer:
         tokens: list[int] = self.tokenizer.encode(text).tolist()
         if self.kind != "windows" and len(tokens) >= self.ctx:
             raise UsageError(
-                f"--prompt must leave room to write: at most {self.ctx - 1} {self._units} for a model of ctx {self.ctx}, "
-                f"found {len(tokens)}; shorten it."
+                f"--prompt must leave room to write: at most {self.ctx - 1} {self._units} for a model of ctx "
+                f"{self.ctx}, found {len(tokens)}; shorten it."
             )
         return tokens
 

@@ -145,7 +145,8 @@ def advance(dataset: Dataset, settings: Settings, runner: Runner, begin: int, en
 
 
 def _evaluate(runner: Runner, shared: Shared) -> HeldOut:
-    """The held-out loss per character, by training/evaluate.py; None where nothing is held out. Raises `DivergedError`."""
+    """The held-out loss per character, by training/evaluate.py; None where nothing is held out. Raises
+    `DivergedError`."""
     if not shared.held_out:
         return None, None
     sums = np.concatenate([part for part, _ in evaluations(runner, shared.held_out, AT_ONCE)])

@@ -21,7 +21,7 @@ from microgpt.training.evaluate import characters_of
 from microgpt.training.prepare import check_memory
 from microgpt.training.request import Request, having
 
-AFTER_READING = ("tokens", "holdout", "split_seed", "order", "golden")  # of the settings of a text, those that are for its use
+AFTER_READING = ("tokens", "holdout", "split_seed", "order", "golden")  # settings of a text that are for its use
 
 Kept = TypeVar("Kept")
 
