@@ -11,7 +11,7 @@ SETTINGS = {
     "steps": 30, "batch": 1, "lr": 0.01, "beta1": 0.85, "beta2": 0.99, "warmup": 0, "decay": "linear", "seed": 0,
     "emb": 4, "head": 2, "layer": 1, "ctx": 8, "ff": 4, "norm_embeddings": True, "norm_head": False, "golden": False,
     "initial": "gauss", "initial_scale": 0.08, "documents": "lines", "encoding": "utf-8", "normalize": "nfc",
-    "holdout": 0.2, "split_seed": 0, "order": "shuffled",
+    "holdout": 0.2, "split_seed": 0, "order": "shuffled", "tokens": "characters",
 }  # fmt: skip
 
 

@@ -79,13 +79,16 @@ def _records(resume: str | None, begin: str | None, chosen: dict[str, Any], stop
 
     if resume is begin is None:
         return train(resolve(chosen.pop("recipe", "default"), chosen), stop=stop)
+    from microgpt.data.token_folder import is_token_folder
     from microgpt.training import checkpoint as checkpoints
     from microgpt.training.find import find, weights_of
 
     if resume is None:
         first = checkpoints.read(weights_of(find(begin, chosen.get("out", "runs"))))
-        sizes = {name: getattr(first.model, name) for name in ARCHITECTURE}
-        return train(resolve(chosen.pop("recipe", "default"), sizes | chosen), stop=stop, begin=first)
+        same = {name: getattr(first.model, name) for name in ARCHITECTURE}
+        if not any(map(is_token_folder, chosen.get("data", ()))):  # which has its own
+            same["tokens"] = first.tokenizer.tokens
+        return train(resolve(chosen.pop("recipe", "default"), same | chosen), stop=stop, begin=first)
     from microgpt.training.resume import resume as go_on
 
     if "recipe" in chosen:

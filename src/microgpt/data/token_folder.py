@@ -129,8 +129,8 @@ def header_of(data: bytes, where: str) -> Header:
     if values.get("schema") not in SCHEMAS:
         known = " or ".join(map(str, SCHEMAS))
         raise DataError(
-            f"{where}: expected token files of schema {known}, found "
-            f"{str(values.get('schema'))[:40]!r}; prepare the text again, or take the version of microgpt that wrote it."
+            f"{where}: expected token files of schema {known}, found {str(values.get('schema'))[:40]!r}; prepare the "
+            "text again, or take the version of microgpt that wrote it."
         )
     unit, characters = values.get("unit"), values.get("characters")
     if unit == "bytes" and characters is None:

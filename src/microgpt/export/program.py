@@ -70,7 +70,8 @@ def sampler() -> None:
     parser.add_argument("--seed", type=int, default=None)
     chosen = parser.parse_args(){normalized}
     unknown = sorted(set(chosen.prompt) - set(CHARACTERS))
-    if unknown or not 0 <= chosen.temperature < math.inf or (KIND != "windows" and len(encode(chosen.prompt)) >= CONFIG.ctx):
+    full = not unknown and KIND != "windows" and len(encode(chosen.prompt)) >= CONFIG.ctx
+    if unknown or full or not 0 <= chosen.temperature < math.inf:
         parser.error(f"the prompt has unknown characters: {{unknown}}" if unknown else
                      f"expected a temperature of 0 or more and a prompt of fewer than {{CONFIG.ctx}} {unit}")
     model, stream = trained(), random.Random(chosen.seed)

@@ -2,30 +2,31 @@
 pairs are merged in the order in which they were learned."""
 
 import re
+from itertools import pairwise
 
 
 class Pairs:
     """Every character is a token, then comes what each merge (a pair of token ids) makes: `texts` are their texts."""
 
-    def __init__(self, characters: "list[str] | str", merges: "list[list[int]]") -> None:
+    def __init__(self, characters: list[str] | str, merges: list[list[int]]) -> None:
         self.texts = list(characters)
         self.ids = {text: token for token, text in enumerate(self.texts)}
-        self.ranks: "dict[tuple[int, int], tuple[int, int]]" = {}  # of a pair: its place, and the token that it makes
+        self.ranks: dict[tuple[int, int], tuple[int, int]] = {}  # of a pair: its place, and the token that it makes
         for rank, (left, right) in enumerate(merges):
             text = self.texts[left] + self.texts[right]
             token = self.ids.setdefault(text, len(self.texts))
             self.texts += [text] if token == len(self.texts) else []
             self.ranks[left, right] = rank, token
 
-    def encode(self, text: str) -> "list[int]":
+    def encode(self, text: str) -> list[int]:
         """The token ids of a text, all of whose characters are known."""
         return [token for piece in re.findall(" ?[^ \n]+|[ \n]", text) for token in self.merged(piece)]
 
-    def merged(self, piece: str) -> "list[int]":
+    def merged(self, piece: str) -> list[int]:
         """The tokens of one piece: the earliest merge first, of equals the leftmost."""
         tokens = [self.ids[character] for character in piece]
         while True:
-            pairs = enumerate(zip(tokens, tokens[1:]))  # noqa: B905, RUF007 - for Python before 3.10
+            pairs = enumerate(pairwise(tokens))
             found = [(*self.ranks[pair], place) for place, pair in pairs if pair in self.ranks]
             if not found:
                 return tokens

@@ -24,7 +24,7 @@ class MicrogptTokenizer(PreTrainedTokenizer):
         merges: list[list[int]] | None = None,
         **others: Any,
     ) -> None:
-        self.pairs, self.characters = Pairs(characters, merges or []), set(characters)
+        self.pairs, self.known = Pairs(characters, merges or []), set(characters)
         self.bos = "<bos>"
         while self.bos in self.pairs.ids:  # a word of the text
             self.bos = f"<{self.bos}>"
@@ -48,7 +48,7 @@ class MicrogptTokenizer(PreTrainedTokenizer):
 
     def _tokenize(self, text: str, **others: Any) -> list[str]:
         text = unicodedata.normalize("NFC", text) if self.normalize == "nfc" else text
-        if unknown := sorted(set(text) - self.characters):
+        if unknown := sorted(set(text) - self.known):
             raise ValueError(f"expected only characters of the training text, found others: {unknown[:10]}.")
         return [self.tokens[token] for token in self.pairs.encode(text)]
 
