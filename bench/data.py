@@ -1,7 +1,7 @@
 """Times of the data room: `python bench/data.py [--megabytes 100]`.
 
-Reading and tokenizing the built-in names (split and shuffle apart), and generated texts read, tokenized and split in
-a process of their own, with the peak of its memory. Numpy is loaded beforehand.
+Reading and tokenizing the built-in names (split and shuffle apart), learning and encoding byte pairs, and generated
+texts read, tokenized and split in a process of their own, with the peak of its memory. Numpy is loaded beforehand.
 """
 
 import json
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import machine
+from microgpt.data.byte_pairs import Encoder, cut, learn
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import read
@@ -46,6 +47,20 @@ def names() -> dict[str, dict[str, float]]:
         "split": milliseconds(lambda: Split.of(corpus, 0.1, 0)),
         "sequences of 1,000 steps": milliseconds(lambda: dataset.sequences_of(0, 1000, 1)),
     }
+
+
+def byte_pairs(megabytes: int) -> str:
+    """1,024 tokens of the built-in plays, and so many megabytes of these, in parts, told in them. It is in this process
+    and comes last: a new one begins with the peak of the one that starts it."""
+    text = str(read(["shakespeare"]))
+    characters = "".join(sorted(set(text)))
+    begin = time.perf_counter()
+    encoder = Encoder(characters, learn(cut([text]), characters, 1024), 1024)
+    learned, base, begin = time.perf_counter() - begin, peak(), time.perf_counter()
+    parts = (text for _ in range(megabytes * MEGABYTE // len(text) + 1))
+    tokens = sum(map(len, encoder.encode(parts)))
+    seconds = time.perf_counter() - begin
+    return f"learned in {learned:.2f} s; {tokens:,} tokens in {seconds:.2f} s, peak {base:.0f}, then {peak():.0f} MB"
 
 
 def generate(shape: str, size: int, path: Path) -> None:
@@ -121,6 +136,7 @@ def main() -> None:
             f"split {row['split_seconds']:.2f} s; peak {row['numpy_megabytes']:.0f} MB with numpy, "
             f"then {row['read_megabytes']:.0f}, {row['tokenize_megabytes']:.0f}, {row['split_megabytes']:.0f} MB"
         )
+    print(f"1,024 byte pairs, {arguments.megabytes} MB: {byte_pairs(arguments.megabytes)}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from microgpt.data.byte_pairs import cut, learn
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.model.ledger import params
@@ -12,6 +13,9 @@ from microgpt.model.state import fresh
 from microgpt.training.checkpoint import Checkpoint
 
 LETTERS: Final = Tokenizer.of("abcdefgh é\n")
+MERGED: Final = Tokenizer(  # the same letters in byte pairs
+    LETTERS.characters, merges=learn(cut(["bad bad cab\nhé bad cab hé"]), LETTERS.characters, LETTERS.bos + 6)
+)
 
 
 def model_of(tokenizer: Tokenizer = LETTERS, kind: Kind = "lines", seed: int = 1, **sizes: Any) -> Checkpoint:

@@ -63,7 +63,7 @@ class _Listener:
 def _told(header: "Header", out: str) -> dict[str, object]:
     return {
         "folder": out,
-        "unit": header.unit,
+        "unit": header.kind_of_tokens,
         "tokens": header.tokens,
         "vocabulary": len(header.counts) + 1,
         "bits": 8 * header.dtype.itemsize,
@@ -73,7 +73,7 @@ def _told(header: "Header", out: str) -> dict[str, object]:
 
 def _line(header: "Header", out: str) -> str:
     size = header.tokens * header.dtype.itemsize / 1e6
-    unit = f"tokens of {header.unit}" if header.merges else header.unit
+    unit = f"tokens of byte pairs ({header.kind_of_tokens})" if header.merges else header.unit
     return (
         f"{out}: {header.tokens:,} {unit}, a vocabulary of {len(header.counts) + 1:,}, {size:,.1f} MB; "
         f"train on it with: microgpt --data {out}"

@@ -7,8 +7,10 @@ Here the pairs are of characters: every character stays a token, so every text o
 
 import heapq
 import re
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -20,6 +22,7 @@ from microgpt.errors import DataError
 
 PIECES: Final = " ?[^ \n{mark}]+|[ \n{mark}]"  # of Python, JavaScript and the library tokenizers alike
 LONGEST: Final = 256  # characters of a token
+MOST_LEARNED: Final = 10_000_000  # characters that merges are learned from
 CACHED: Final = 1 << 17  # pieces whose ids are remembered, …
 SHORT: Final = 64  # … of so many characters at most
 _RARE: Final = 2  # a pair that occurs less often is not merged
@@ -37,7 +40,8 @@ def cut(texts: Iterable[str], mark: str = "") -> Iterator[list[str]]:
 
 
 def learn(pieces: Iterable[list[str]], characters: str, size: int) -> tuple[Pair, ...]:
-    """The merges that make `size` tokens of the sorted `characters`, for a text in pieces.
+    """The merges that make `size` tokens of the sorted `characters`, for a text in pieces, of which the first
+    MOST_LEARNED characters count, with the rest of the part in which they end: so memory is bounded.
 
     The pair of the highest count comes first, of equals that of the lower ids, as in the library tokenizers (a test
     holds the two together). Raises `DataError` where so few or so many tokens can't be had, and says how many can.
@@ -48,8 +52,11 @@ def learn(pieces: Iterable[list[str]], characters: str, size: int) -> tuple[Pair
             f"bpe:{min(MOST_TOKENS, 2 * len(characters))} would do."
         )
     counts: Counter[str] = Counter()
+    seen = 0
     for some in pieces:
         counts.update(some)
+        if (seen := seen + sum(map(len, some))) >= MOST_LEARNED:
+            break
     chain = _Chain(counts, characters)
     texts = list(characters)
     known = {text: token for token, text in enumerate(texts)}
@@ -75,15 +82,17 @@ class _Chain:
 
     def __init__(self, counts: Counter[str], characters: str) -> None:
         ids = {character: token for token, character in enumerate(characters)}
-        self._tokens, self._weights = [-1], [0]  # -1 stands between two pieces
+        self._tokens, self._weights = array("i", [-1]), array("q", [0])  # -1 stands between two pieces
         for piece, count in counts.items():
             if len(piece) == 1:  # no pair, and perhaps the mark
                 continue
-            self._tokens += [*(ids[character] for character in piece), -1]
-            self._weights += [count] * (len(piece) + 1)
-        self._next, self._before = list(range(1, len(self._tokens) + 1)), list(range(-1, len(self._tokens) - 1))
-        self._counts: dict[Pair, int] = {}
-        self._places: dict[Pair, list[int]] = {}  # of the left one; some are gone by the time they are looked at
+            self._tokens.extend([*(ids[character] for character in piece), -1])
+            self._weights.extend([count] * (len(piece) + 1))
+        self._next = array("i", range(1, len(self._tokens) + 1))
+        self._before = array("i", range(-1, len(self._tokens) - 1))
+        self._counts: defaultdict[Pair, int] = defaultdict(int)
+        # Of the left one of each pair. Some are gone by the time they are looked at.
+        self._places: defaultdict[Pair, array[int]] = defaultdict(partial(array, "i"))
         for place, pair in enumerate(pairwise(self._tokens)):
             if -1 not in pair:
                 self._count(pair, self._weights[place], place)
@@ -120,8 +129,8 @@ class _Chain:
             heapq.heappush(self._heap, (-self._counts[new], new))
 
     def _count(self, pair: Pair, weight: int, place: int) -> Pair:
-        self._counts[pair] = self._counts.get(pair, 0) + weight
-        self._places.setdefault(pair, []).append(place)
+        self._counts[pair] += weight
+        self._places[pair].append(place)
         return pair
 
 
@@ -181,8 +190,23 @@ class Encoder(dict[str, bytes]):
         return found
 
     def _merged(self, tokens: list[int]) -> list[int]:
-        """The tokens of a piece after all merges: the earliest learned first, of equals the leftmost. A heap makes that
-        quick for a piece of any length."""
+        """The tokens of a piece after all merges: the earliest learned first, of equals the leftmost."""
+        if len(tokens) > SHORT:
+            return self._merged_by_a_heap(tokens)
+        get, none = self._ranks.get, (len(self._ranks), 0)
+        found = [get(pair, none) for pair in pairwise(tokens)]
+        while found and (best := min(found)) is not none:
+            place = found.index(best)
+            tokens[place : place + 2] = [best[1]]
+            del found[place]
+            if place < len(found):
+                found[place] = get((best[1], tokens[place + 1]), none)
+            if place:
+                found[place - 1] = get((tokens[place - 1], best[1]), none)
+        return tokens
+
+    def _merged_by_a_heap(self, tokens: list[int]) -> list[int]:
+        """The same, quick for a piece of any length."""
         ranks, size = self._ranks, len(tokens)
         following, before = list(range(1, size + 1)), list(range(-1, size - 1))
         heap = [(*found, place) for place, pair in enumerate(pairwise(tokens)) if (found := ranks.get(pair))]

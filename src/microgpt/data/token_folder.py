@@ -61,6 +61,11 @@ class Header:
     learned_from: int = 0
 
     @property
+    def kind_of_tokens(self) -> str:
+        """What a token is, as `--tokens` has it."""
+        return f"bpe:{len(self.counts)}" if self.merges else self.unit
+
+    @property
     def tokens(self) -> int:
         """How many tokens the text has."""
         return int(self.counts.sum())

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt import files
-from microgpt.data.byte_pairs import Encoder, Pair, cut, learn
+from microgpt.data.byte_pairs import MOST_LEARNED, Encoder, Pair, cut, learn
 from microgpt.data.choices import Normalization, Unit, size_of
 from microgpt.data.decoding import check
 from microgpt.data.reading import gather, name_of, raw
@@ -27,8 +27,7 @@ from microgpt.data.token_folder import BYTES, HEADER, TOKENS, Header
 from microgpt.errors import DataError, UsageError
 
 Listener = Callable[[int], None]  # hears, again and again, how many bytes more were read; what it raises ends the work
-LEARNED: Final = 0.8  # share of a text that merges are learned from: what is held out stands at its end, …
-MOST_LEARNED: Final = 100_000_000  # … and characters at most, so that the pieces fit into memory
+LEARNED: Final = 0.8  # share of a text that merges are learned from at most: what is held out stands at its end
 _FEWEST: Final = 2  # tokens, of which the first predicts the second
 
 
