@@ -81,7 +81,7 @@ def test_from_the_page_to_the_samples_and_back_by_the_address(opened: Any, addre
         samples = tab.locator("#samples li").all_inner_texts()
         [run] = [path for path in out.iterdir() if path.name[0] != "."]
         assert samples[:5] == (run / "samples.txt").read_text().splitlines()[:5]
-        assert "nats per token" in tab.inner_text("#result")
+        assert "nats per character" in tab.inner_text("#result")
         assert json.loads((run / "run.json").read_text())["status"] == "finished"
         tab.wait_for_function("() => location.search.includes('look=300')")
         tab.locator("#film").fill("0")

@@ -26,6 +26,7 @@ class Options(TypedDict, total=False):
     norm_head: bool
     encoding: str
     normalize: str
+    tokens: str
     holdout: float
     split_seed: int
     engine: str
