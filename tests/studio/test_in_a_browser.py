@@ -95,6 +95,27 @@ def test_from_the_page_to_the_samples_and_back_by_the_address(opened: Any, addre
         watched.check()
 
 
+def test_a_training_in_byte_pairs_shows_its_tokens_and_losses_per_character(
+    opened: Any, address: str, out: Path
+) -> None:
+    with visited(opened, address) as watched:
+        go(watched, address, tokens="bpe:90", steps="40", engine="array")
+        tab = watched.tab
+        tab.wait_for_selector(".piece")
+        assert max(map(len, tab.locator(".piece").all_inner_texts())) > 1
+        tab.click("#start")
+        phase(watched, "Finished")
+        [run] = [path for path in out.iterdir() if path.name[0] != "."]
+        loss = json.loads((run / "run.json").read_text())["loss"]
+        assert f"{loss['holdout_per_character']:.3f}" in tab.inner_text("#result")
+        go(watched, address, page="xray", run=run.name, prompt="annabella")
+        tab.wait_for_selector(".letter")
+        letters = tab.locator(".letter b").all_inner_texts()
+        assert "".join(letters[1:]) == "annabella"
+        assert len(letters) < 10
+        watched.check()
+
+
 def test_pause_one_step_reload_go_on_and_stop(opened: Any, address: str, out: Path) -> None:
     with visited(opened, address) as watched:
         start(watched, **SLOW)
