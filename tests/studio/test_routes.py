@@ -122,7 +122,7 @@ def test_a_text_is_shown_token_by_token_in_byte_pairs(here: Visit) -> None:
         assert (plain["pieces"], told["vocabulary"]) == (None, 101)
         assert ["".join(pieces) for pieces in told["pieces"]] == told["shown"] == plain["shown"]
         assert max(map(len, told["pieces"][0])) > 1
-    assert "bpe:N" in here.get("/api/text?id=names&tokens=bpe:0")["error"]
+    assert "bpe:N" in here.get("/api/text?id=names&tokens=bpe:0", REFUSED)["error"]
 
 
 def test_texts_are_never_kept_where_a_link_leads(here: Visit, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def header_of(data: bytes, where: str) -> Header:
             header = Header(*about, merges, learned)
     except ValueError:  # merges that can't be
         raise damaged from None
-    if header is None or header._values() != values:
+    if header is None or header._values() != values or header.learned_from > header.tokens:
         raise damaged
     return header
 
@@ -163,7 +163,7 @@ def is_alphabet(text: str) -> bool:
 
 def _is_sound(values: dict[str, Any], characters: str, merges: tuple[Pair, ...]) -> bool:
     """Whether all values are of their types; that they agree with one another is asked later."""
-    texts = all(isinstance(values.get(name), str) for name in ("name", "sha256"))
+    texts = all(isinstance(values.get(name), str) for name in ("name", "sha256")) and values["sha256"].isalnum()
     choices = values.get("unit") in UNITS and values.get("normalize") in NORMALIZATIONS
     known = values.get("unit") != "bytes" or (characters == BYTES and values.get("normalize") == "none")
     learned = values.get("learned_from", 0)
