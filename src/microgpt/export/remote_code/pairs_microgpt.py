@@ -2,13 +2,13 @@
 pairs are merged in the order in which they were learned."""
 
 import re
-from itertools import pairwise
+from collections.abc import Sequence
 
 
 class Pairs:
     """Every character is a token, then comes what each merge (a pair of token ids) makes: `texts` are their texts."""
 
-    def __init__(self, characters: list[str] | str, merges: list[list[int]]) -> None:
+    def __init__(self, characters: Sequence[str], merges: Sequence[Sequence[int]]) -> None:
         self.texts = list(characters)
         self.ids = {text: token for token, text in enumerate(self.texts)}
         self.ranks: dict[tuple[int, int], tuple[int, int]] = {}  # of a pair: its place, and the token that it makes
@@ -26,7 +26,7 @@ class Pairs:
         """The tokens of one piece: the earliest merge first, of equals the leftmost."""
         tokens = [self.ids[character] for character in piece]
         while True:
-            pairs = enumerate(pairwise(tokens))
+            pairs = enumerate(zip(tokens, tokens[1:]))  # noqa: B905, RUF007 - what Python 3.9 has
             found = [(*self.ranks[pair], place) for place, pair in pairs if pair in self.ranks]
             if not found:
                 return tokens
