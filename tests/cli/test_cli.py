@@ -174,7 +174,9 @@ def test_eval_gives_the_loss_that_training_gave(home: Path) -> None:
     told = json.loads(succeeded(microgpt("eval", "first", "--json", cwd=home)).stdout)
     trained = json.loads((home / "runs" / "first" / "run.json").read_text())
     assert told["loss"] == pytest.approx(trained["loss"]["holdout"], rel=1e-12)
-    assert set(told) == {"loss", "se", "documents", "tokens"}
+    assert told["holdout_per_character"] == pytest.approx(trained["loss"]["holdout_per_character"], rel=1e-12)
+    per_character = {"holdout_per_character", "holdout_per_character_se"}
+    assert set(told) == {"loss", "se", "documents", "tokens", "characters", *per_character}
 
 
 def test_runs_lists_what_there_is_and_what_is_broken(home: Path) -> None:
