@@ -163,7 +163,7 @@ def test_the_largest_number_that_a_text_can_give_is_told_and_works() -> None:
         retokenized(split, "bpe:99")
     most = str(told.value).rpartition("take ")[2].rstrip(".")
     assert retokenized(split, most).corpus.tokenizer.texts[-2:] == ("ab", " ab")
-    with pytest.raises(DataError, match="a token for each of the text's 6 characters at least"):
+    with pytest.raises(DataError, match="a token for each of the text's 6 characters at least; take bpe:6 or more"):
         retokenized(split, "bpe:5")
 
 

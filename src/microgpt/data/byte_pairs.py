@@ -47,9 +47,10 @@ def learn(pieces: Iterable[list[str]], characters: str, size: int) -> tuple[Pair
     holds the two together). Raises `DataError` where so few or so many tokens can't be had, and says how many can.
     """
     if size < len(characters):
+        advice = f"bpe:{len(characters)} or more" if len(characters) <= MOST_TOKENS else "--tokens bytes"
         raise DataError(
             f"--tokens bpe:{size}: expected a token for each of the text's {len(characters):,} characters at least; "
-            f"bpe:{min(MOST_TOKENS, 2 * len(characters))} would do."
+            f"take {advice}."
         )
     counts: Counter[str] = Counter()
     seen = 0
