@@ -23,7 +23,7 @@ from microgpt.engines.fused.engine import FusedEngine, declared
 from microgpt.engines.measure import chains
 from microgpt.model.cost import step_cost
 from microgpt.model.ledger import params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, variations
 from microgpt.model.state import fresh
 
 
@@ -41,7 +41,8 @@ class Shape:
     @property
     def title(self) -> str:
         model = self.model
-        return f"emb {model.emb:3} head {model.head} layer {model.layer} ctx {model.ctx:3} batch {self.batch:3}"
+        sizes = f"emb {model.emb:3} head {model.head} layer {model.layer} ctx {model.ctx:3} batch {self.batch:3}"
+        return " ".join([sizes, *map(str, variations(model).values())])
 
 
 SHAPES = [
@@ -54,6 +55,9 @@ SHAPES = [
     Shape(ModelConfig(65, 128, 4, 4, 64), 12, 2, windows=True, least_share=0.70),
     Shape(ModelConfig(65, 256, 4, 2, 64), 12, 1, windows=True),
     Shape(ModelConfig(27, 128, 8, 4, 64), 1, 20),
+    Shape(ModelConfig(27, 64, 4, position="rotary", activation="relu2"), 16, 40, least_share=0.70),
+    Shape(ModelConfig(27, 128, 8, position="rotary", activation="relu2"), 16, 10, least_share=0.70),
+    Shape(ModelConfig(65, 128, 4, 4, 64, position="rotary", activation="relu2"), 12, 2, windows=True, least_share=0.70),
 ]
 
 

@@ -11,6 +11,7 @@ from tests.conftest import SOURCE
 
 ROOMS = [
     "symmetry",
+    "variations",
     "errors",
     "collector",
     "children",

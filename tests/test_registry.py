@@ -54,8 +54,9 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
             code = code.replace(after, f"{line}\n{after}")
         path.write_text(code, "utf-8")
     registry = root / "microgpt" / "engines" / "__init__.py"
-    code, computed = registry.read_text("utf-8"), '_array, ("64", "32"), variations=("taste",),'
-    registry.write_text(code.replace('_array, ("64", "32"),', computed), "utf-8")
+    before, array, after = registry.read_text("utf-8").partition("_array, (")
+    code = before + array + after.replace("variations=DEFINED", 'variations=(*DEFINED, "taste")', 1)
+    registry.write_text(code, "utf-8")
     return root
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from microgpt.lab.store.record import Curve, RunRecord, Trained
 from microgpt.lab.store.store import Store
+from microgpt.lab.sweep.spec import Spec
+from microgpt.model.settings import Settings
+from microgpt.training.request import Request
 
-SETTINGS = {
-    "steps": 30, "batch": 1, "lr": 0.01, "beta1": 0.85, "beta2": 0.99, "warmup": 0, "decay": "linear", "seed": 0,
-    "emb": 4, "head": 2, "layer": 1, "ctx": 8, "ff": 4, "norm_embeddings": True, "norm_head": False, "golden": False,
-    "initial": "gauss", "initial_scale": 0.08, "documents": "lines", "encoding": "utf-8", "normalize": "nfc",
-    "holdout": 0.2, "split_seed": 0, "order": "shuffled", "tokens": "characters",
-}  # fmt: skip
+ASKED = Request(Settings(steps=30, emb=4, head=2, ctx=8), documents="lines", holdout=0.2)
+SETTINGS = Spec(ASKED, "00").scientific
 
 
 def trained(number: int = 0, **changes: object) -> Trained:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,18 @@ pytestmark = pytest.mark.skipif(reason_unavailable() is not None, reason=str(rea
 SOURCE = KERNEL.read_text("utf-8")
 PACKED = ModelConfig(7, 8, 2, 2, 4, 2, norm_embeddings=True, norm_head=True)
 SEPARATE = ModelConfig(7, 20, 2, 2, 20, 2, norm_embeddings=True, norm_head=True)  # heads of 10 are no lanes
-BACKWARD = ("_backward", "backward", "outer_block", "outer", "scatter", "reduce")  # ends of functions' names
+HALVES = ModelConfig(7, 32, 2, 1, 4, 2, position="rotary")  # half a head fills vectors
+MODELS = {
+    "packed heads": PACKED,
+    "separate heads": SEPARATE,
+    "packed heads, varied": replace(PACKED, position="rotary", activation="relu2", tied=True),
+    "separate heads, varied": replace(SEPARATE, position="rotary", activation="relu2", tied=True),
+    "half heads": HALVES,
+}
+BACKWARD = ("_backward", "backward", "outer_block", "outer", "scatter", "reduce", "turn")  # ends of functions' names
 FUNCTION = re.compile(r"^(?:SEPARATE|INLINE|static) \w+ \*?(\w+)\([^;{]*\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
-CALL = re.compile(r"^ +(?:for \(.*?\) |if \(\w+\) )?((?:store|outer|product|transpose|scatter|\w+_backward)\(.*\);)")
+CALLED = r"(?:store|store_apart|turn|outer|product|transpose|scatter|\w+_backward)"
+CALL = re.compile(rf"^ +(?:for \(.*?\) |if \(!?\w+\) )?({CALLED}\(.*\);)")
 LONG_CALL = re.compile(r"^ +(outer|product|linear_backward|embed_backward)\([^;]*?\n[^;]*?\);", re.MULTILINE)
 CHANGE = re.compile(r"^ .*[^-+*/=<>!]([-+]=) (.*?);", re.MULTILINE)
 VALUE = re.compile(r"^ +(?:const )?(?:vector|real) (\w+) = ([^;{]*);", re.MULTILINE)
@@ -95,7 +105,7 @@ def test_the_statements_are_found() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("model", [PACKED, SEPARATE], ids=["packed heads", "separate heads"])
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_whole_it_passes(model: ModelConfig, tmp_path: Path) -> None:
     assert gradient_error(SOURCE, tmp_path, model) < 1e-11
 
@@ -105,9 +115,9 @@ def test_whole_it_passes(model: ModelConfig, tmp_path: Path) -> None:
 def test_broken_it_fails(index: int, tmp_path: Path) -> None:
     text = MUTANTS[index][1]
     errors = []
-    for model in (PACKED, SEPARATE):
-        (tmp_path / str(model.emb)).mkdir()
-        errors.append(gradient_error(text, tmp_path / str(model.emb), model))
+    for name, model in MODELS.items():
+        (tmp_path / name).mkdir()
+        errors.append(gradient_error(text, tmp_path / name, model))
         if not errors[-1] <= 1e-11:
             return
     pytest.fail(f"{MUTANTS[index][0]}: nobody noticed, errors {errors}")

@@ -46,7 +46,8 @@ def test_every_reference_gradient_reaches_every_tensor() -> None:
     for case in parity.quick():
         _, gradient = ATOMIC.open(parity.fresh(case.model, case.weights)).gradient(case.batches[0])
         assert all(np.abs(tensor).max() > 0 for tensor in tensors(case.model, gradient).values())
-        assert (np.abs(tensors(case.model, gradient)["wpe"]).max(axis=1) > 0).all()
+        if case.model.position == "learned":
+            assert (np.abs(tensors(case.model, gradient)["wpe"]).max(axis=1) > 0).all()
 
 
 def test_a_zero_gradient_is_refused() -> None:

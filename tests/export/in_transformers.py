@@ -25,6 +25,9 @@ def answer(folder: str, tokens: list[list[int]], prompts: list[str], texts: list
         "loss": double(ids, labels=ids).loss.item(),
         "padded": padded(double, ids, tokenizer.pad_token_id),
         "beyond": refusal(lambda: usual(torch.zeros(1, usual.config.ctx + 1, dtype=torch.int64))),
+        "cached": written(double, tokenizer, prompts, length, True),
+        "uncached": written(double, tokenizer, prompts, length, False),
+        "continued": continued(double, ids),
         "greedy": [list(greedy(double, tokenizer, prompt, length)) for prompt in prompts],
         **drawn(usual, tokenizer, length),
         **encoded(tokenizer, texts),
@@ -62,6 +65,44 @@ def greedy(model: Any, tokenizer: Any, prompt: str, length: int) -> str:
     begun = inputs["input_ids"].shape[1] if prompt else 1
     tokens = model.generate(**inputs, do_sample=False, max_new_tokens=length - len(prompt))
     return prompt + tokenizer.decode(tokens[0, begun:], skip_special_tokens=True)
+
+
+def written(model: Any, tokenizer: Any, prompts: list[str], length: int, use_cache: bool) -> dict[str, Any]:
+    """Tokens with or without a cache: alone, by beams, drawn, together with padding, and those that are read for 12."""
+    settings = {"use_cache": use_cache, "max_new_tokens": length, "do_sample": False}
+    inputs = tokenizer([prompt for prompt in prompts if prompt] or [tokenizer.decode([0])], padding=True)
+    inputs = {name: torch.tensor(values) for name, values in inputs.items() if name != "token_type_ids"}
+    read: list[int] = []
+    hook = model.register_forward_pre_hook(lambda *given: read.append(given[2]["input_ids"].shape[1]), with_kwargs=True)
+    model.generate(**{**settings, "max_new_tokens": 12})
+    hook.remove()
+    torch.manual_seed(0)
+    told = {
+        "alone": model.generate(**settings),
+        "beams": model.generate(**settings, num_beams=3, num_return_sequences=3),
+        "drawn": model.generate(**{**settings, "do_sample": True}, num_return_sequences=5),
+        "together": model.generate(**inputs, **settings),
+    }
+    return {name: tokens.tolist() for name, tokens in told.items()} | {"read": read}
+
+
+def continued(model: Any, ids: torch.Tensor) -> list[Any]:
+    """How far logits are from themselves where the tokens before are cached; and what is written on from a cache that
+    an earlier writing left and from none, after a text that goes on by itself, and with the cache ahead of the text."""
+    half = ids.shape[1] // 2
+    part = model(ids[:, :half], use_cache=True)
+    apart = model(ids[:, half:], past_key_values=kept(part)).logits - model(ids).logits[:, half:]
+    few = {"do_sample": False, "max_new_tokens": model.config.ctx + 2 if model.config.kind == "windows" else 2}
+    before = model.generate(ids[:, :2], return_dict_in_generate=True, **few)
+    both = torch.cat([before.sequences, ids[:, :3]], 1)
+    on = [model.generate(both, past_key_values=past, **few).tolist() for past in (kept(before), None)]
+    ahead = refusal(lambda: model.generate(ids[:, :1], past_key_values=kept(part), **few)) if half else ""
+    return [float(apart.abs().max()), *on, ahead]
+
+
+def kept(output: Any) -> Any:
+    """The cache, whatever this version of the library calls it."""
+    return next(value for name, value in output.items() if name in ("cache", "past_key_values"))
 
 
 def drawn(model: Any, tokenizer: Any, length: int) -> dict[str, Any]:

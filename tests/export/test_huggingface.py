@@ -32,6 +32,7 @@ from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import fresh
 from microgpt.training.checkpoint import Checkpoint
+from tests.models import VARIATIONS, varies
 
 PLAIN = "abcdefghij <>osé"  # `<bos>` can be spelled with it
 HOSTILE = "\t\n\r \"'\\{}<>/bos,.é\u0301\u0308ßſİ\u00a0\u200b\u200d\u202e\u2028\ufeff日本🙂🧑\U0010ffff"
@@ -43,6 +44,10 @@ CASES: dict[str, Case] = {
     "windows": (ModelConfig(1, emb=12, head=3, layer=2, ctx=7, ff=2, norm_head=True), "windows", PLAIN + "\n"),
     "hostile": (ModelConfig(1, emb=8, head=1, layer=2, ctx=60, norm_embeddings=False), "paragraphs", HOSTILE),
     "merged": (ModelConfig(1, emb=8, head=2, ctx=9), "lines", PLAIN),
+    **{
+        varies(changes): (ModelConfig(1, emb=12, head=3, layer=2, ctx=7, **changes), "windows", PLAIN)
+        for changes in VARIATIONS
+    },
     "halves": (ModelConfig(1, emb=1, head=1, ctx=1, ff=1, norm_embeddings=False), "windows", HALVES),
 }
 
@@ -81,7 +86,7 @@ def prompts_of(name: str) -> list[str]:
         "hostile": ["🧑\u200d"],
         "halves": [],
     }
-    return ["", *known[name]]
+    return ["", *known.get(name, ["abcdefg"])]
 
 
 def texts_of(name: str) -> list[str]:
@@ -156,6 +161,25 @@ class TestInTransformers:
         expected = [run.sample(prompt, 1, top_k=1, length=LENGTH)[0] for prompt in prompts_of(name)]
         assert ["".join(text) for text in answers[name]["greedy"]] == expected
 
+    def test_a_cache_changes_no_text(self, name: str, answers: dict[str, Any]) -> None:
+        cached, uncached = ({**answers[name][way], "read": None} for way in ("cached", "uncached"))
+        assert cached == uncached
+
+    def test_a_cache_is_gone_on_from(self, name: str, answers: dict[str, Any]) -> None:
+        apart, on, anew, ahead = answers[name]["continued"]
+        assert apart < 1e-12
+        assert on == anew
+        if checkpoint_of(name).model.ctx > 1:
+            assert "expected all tokens of the text, those in the cache and at least one more" in ahead
+
+    def test_with_a_cache_a_token_is_read_once_until_ctx_is_full(self, name: str, answers: dict[str, Any]) -> None:
+        ctx, windows = checkpoint_of(name).model.ctx, checkpoint_of(name).kind == "windows"
+        anew = ctx // 2 + 1
+        slides = [windows and n > ctx and (n - ctx - 1) % (ctx - ctx // 2) == 0 for n in range(1, 13)]
+        expected = [anew if slid else 1 for slid in slides]
+        read = answers[name]["cached"]["read"]
+        assert read == expected[: len(read)]
+
     def test_texts_are_drawn_of_known_characters_alone(self, name: str, answers: dict[str, Any]) -> None:
         checkpoint, told = checkpoint_of(name), answers[name]
         assert {character for text in told["texts"] for character in text} <= set(checkpoint.tokenizer.characters)
@@ -201,14 +225,15 @@ def test_the_lines_of_the_card_write_texts(kind: Kind, tmp_path: Path) -> None:
     assert len(done.stdout.split("\n")) >= 6
 
 
-def test_a_folder_holds_the_weights_of_the_ledger_in_their_own_precision(tmp_path: Path) -> None:
-    checkpoint = checkpoint_of("windows")
+@pytest.mark.parametrize("name", ["windows", varies(VARIATIONS[-1])])
+def test_a_folder_holds_the_weights_of_the_ledger_in_their_own_precision(name: str, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(name)
     export(checkpoint, tmp_path / "model")
     weights = safetensors.numpy.load_file(tmp_path / "model" / "model.safetensors")
     assert np.array_equal(
         np.sort(np.concatenate([w.ravel() for w in weights.values()])), np.sort(checkpoint.state.weights)
     )
-    assert weights["layers.1.mlp_fc1.weight"].shape == (24, 12)
+    assert weights["layers.1.mlp_fc1.weight"].shape == (checkpoint.model.ff * 12, 12)
     assert {array.dtype for array in weights.values()} == {np.dtype("f8")}
 
 
@@ -221,6 +246,17 @@ def test_a_folder_has_what_transformers_looks_for(tmp_path: Path) -> None:
         assert f"class {name}(" in (folder / f"{module}.py").read_text()
     assert json.loads((folder / "tokenizer_config.json").read_text())["characters"] == sorted(set(HOSTILE))
     assert "repeat its training text" in (folder / "README.md").read_text()
+    assert "with RMSNorm, ReLU and no biases" in (folder / "README.md").read_text()
+
+
+def test_the_card_and_the_config_tell_what_the_model_varies() -> None:
+    made = contents(checkpoint_of(varies(VARIATIONS[-1])))
+    told = (
+        "squared ReLU (`activation relu2`), rotary positions (`position rotary`), a head that is the embedding (`tied`)"
+    )
+    assert f"with RMSNorm, {told} and no biases" in made["README.md"].decode()
+    config = json.loads(made["config.json"])
+    assert (config["position"], config["activation"], config["tie_word_embeddings"]) == ("rotary", "relu2", True)
 
 
 def test_writing_a_folder_needs_neither_torch_nor_transformers(tmp_path: Path) -> None:

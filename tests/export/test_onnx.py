@@ -19,7 +19,7 @@ from microgpt.export import export
 from microgpt.export.onnx import _verify, graph
 from microgpt.model.settings import ModelConfig
 from microgpt.training.checkpoint import Checkpoint
-from tests.models import MERGED, model_of
+from tests.models import MERGED, VARIATIONS, model_of
 
 CHARACTERS = "\n \"'\\abcé\u0301\u2028…日\ud83d\ude00🙂"  # two halves of a pair among them, which JSON would join
 
@@ -27,6 +27,7 @@ MODELS = [
     ModelConfig(6, emb=8, head=2, ctx=5),
     ModelConfig(6, emb=12, head=3, layer=2, ctx=7, ff=2, norm_embeddings=False, norm_head=True),
     ModelConfig(2, emb=1, head=1, ctx=1, ff=1, norm_embeddings=False),
+    *(ModelConfig(6, emb=12, head=3, layer=2, ctx=7, **changes) for changes in VARIATIONS),
 ]
 
 
@@ -61,7 +62,9 @@ def test_a_graph_computes_what_the_atoms_do(model: ModelConfig) -> None:
 @settings(max_examples=12, deadline=None)
 @given(
     st.builds(
-        lambda vocabulary, size, head, **others: ModelConfig(vocabulary, emb=size * head, head=head, **others),
+        lambda vocabulary, size, head, varied, **others: ModelConfig(
+            vocabulary, emb=(size + size % 2 if "position" in varied else size) * head, head=head, **varied, **others
+        ),
         vocabulary=st.integers(2, 27),
         size=st.integers(1, 4),
         head=st.integers(1, 3),
@@ -70,6 +73,7 @@ def test_a_graph_computes_what_the_atoms_do(model: ModelConfig) -> None:
         ff=st.integers(1, 3),
         norm_embeddings=st.booleans(),
         norm_head=st.booleans(),
+        varied=st.sampled_from([{}, *VARIATIONS]),
     ),
     st.data(),
 )

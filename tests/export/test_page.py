@@ -25,7 +25,7 @@ from microgpt.export.page import page
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import Sampling, Writer
 from tests.browser import Watched, browser, browser_page
-from tests.models import LETTERS, MERGED, model_of
+from tests.models import LETTERS, MERGED, VARIATIONS, model_of
 
 Visit = Callable[[Checkpoint], Any]
 HOSTILE = Tokenizer.of("</script><img src=x onerror=alert(1)>&quot;<!--{{weights}}\\\u2028\u0301\u0000😀é")
@@ -62,6 +62,11 @@ def test_the_policy_allows_what_stands_in_the_page_by_its_hash_and_no_more() -> 
 
 def test_the_same_model_gives_the_same_bytes_and_another_other_ones() -> None:
     assert page(model_of(seed=1)) == page(model_of(seed=1)) != page(model_of(seed=2))
+
+
+def test_the_footer_tells_what_the_model_varies() -> None:
+    assert b", ff 4; 11 characters" in page(model_of())
+    assert b", ff 4, position rotary, activation relu2, tied; 11 characters" in page(model_of(**VARIATIONS[-1]))
 
 
 @given(st.text(min_size=1).map(Tokenizer.of))
@@ -139,6 +144,7 @@ SETTINGS = [
     {"kind": "paragraphs", "norm_embeddings": False, "ctx": 5, "head": 1},
     {"kind": "windows", "norm_head": True, "layer": 2, "ctx": 6},
     {"kind": "windows", "ctx": 1},
+    *({"kind": "windows", "emb": 12, "head": 3, "layer": 2, "ctx": 6, **changes} for changes in VARIATIONS),
 ]
 
 
@@ -155,10 +161,15 @@ def test_probabilities_are_those_of_the_array_engine(visit: Visit, tokenizer: To
             np.testing.assert_allclose(found, runner.next(tokens), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "ctx"), [("lines", 9), ("windows", 1), ("windows", 2), ("windows", 7)])
+@pytest.mark.parametrize(
+    ("kind", "ctx", "changes"),
+    [("lines", 9, {}), ("windows", 1, {}), ("windows", 2, {}), ("windows", 7, {}), ("windows", 7, VARIATIONS[-1])],
+)
 @pytest.mark.parametrize("tokenizer", [LETTERS, MERGED], ids=["characters", "byte pairs"])
-def test_a_seed_writes_what_the_engine_writes_with_it(visit: Visit, kind: Kind, ctx: int, tokenizer: Tokenizer) -> None:
-    checkpoint = model_of(tokenizer, kind, ctx=ctx)
+def test_a_seed_writes_what_the_engine_writes_with_it(
+    visit: Visit, kind: Kind, ctx: int, changes: dict[str, Any], tokenizer: Tokenizer
+) -> None:
+    checkpoint = model_of(tokenizer, kind, ctx=ctx, **changes)
     tab, writer = visit(checkpoint), Writer(engine(checkpoint), tokenizer, kind, ctx)
     for prompt, seed, temperature in (("", 3, 0.5), ("b", 4, 0.0), ("bad", -7, 1.3), ("é h", 2**70 + 1, 0.8)):
         expected = writer.write(Sampling(3, temperature, 0, prompt, 40), random.Random(seed)).texts

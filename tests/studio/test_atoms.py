@@ -56,7 +56,14 @@ def all_paths(graph: Graph, atom: int) -> Iterator[float]:
 
 
 @pytest.mark.parametrize(
-    "sizes", [{}, {"layer": 2, "norm_head": True}, {"norm_embeddings": False, "head": 1}, {"head": 8}]
+    "sizes",
+    [
+        {},
+        {"layer": 2, "norm_head": True},
+        {"norm_embeddings": False, "head": 1},
+        {"head": 8},
+        {"position": "rotary", "activation": "relu2", "tied": True, "head": 2},
+    ],
 )
 @pytest.mark.parametrize("kind", ["lines", "windows"])
 def test_gradients_of_all_parameters_are_those_of_the_engine(sizes: dict[str, Any], kind: Any) -> None:

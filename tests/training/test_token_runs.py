@@ -97,7 +97,7 @@ def test_a_checkpoint_has_the_lowest_schema_that_can_tell_it(tmp_path: Path) -> 
         told = json.loads(to_json(checkpoint.description))
         assert told["schema"] == schema
         shapes = {"wte": (checkpoint.model.vocabulary, 4), "wpe": (8, 4), "layer0.mlp_fc1": (16, 4)}
-        shapes |= {f"other{number}": (1, 1) for number in range(6)}
+        shapes |= {f"layer0.other{number}": (1, 1) for number in range(5)}
         found = from_json(json.dumps(told), shapes)
         assert (found.model, found.tokenizer) == (checkpoint.model, checkpoint.tokenizer)
     with pytest.raises(CheckpointError, match="schema 1"):

@@ -78,7 +78,9 @@ def sent(port: int, data: bytes, seconds: float = 5) -> bytes:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(_pieces(connection))
-        except (ConnectionError, BrokenPipeError):  # it hung up before it had read all
+        except TimeoutError:  # it must answer
+            raise
+        except OSError:  # it hung up before it had read all, or before there was an end to tell
             return b""
 
 

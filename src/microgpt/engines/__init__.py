@@ -90,21 +90,23 @@ def _torch_device(name: str) -> str:
     return settled(name)
 
 
+DEFINED: Final = ("position", "activation", "tied")  # the settings of variations.py
 REFERENCE: Final = "atomic"  # what every other engine is held against
 EVERYWHERE: Final = "array"  # needs nothing but the package, and can be looked into
 REGISTRY: Final[dict[str, Entry]] = {  # in the order of the ladder
-    REFERENCE: Entry(_atomic, peak_share=1e-4, nominal=4e6, slow=True),
+    REFERENCE: Entry(_atomic, peak_share=1e-4, nominal=4e6, slow=True, variations=DEFINED),
     EVERYWHERE: Entry(
-        _array, ("64", "32"), most_threads=CORES, preference=1, peak_share=0.3, floor=1.2e-4, nominal=3e8
+        _array, ("64", "32"), most_threads=CORES, preference=1, peak_share=0.3, floor=1.2e-4, nominal=3e8,
+        variations=DEFINED,
     ),
     "fused": Entry(
         _fused, ("64", "32"), "32", MOST_THREADS, missing=_no_compiler, preference=2, peak_share=0.65, floor=3e-6,
-        nominal=5e9,
+        nominal=5e9, variations=DEFINED,
     ),
     # PyTorch's float32 products over a vocabulary of 4,000 add up less exactly: 2e-5 was seen where `array` has 1e-6.
     "torch": Entry(
         _torch, ("64", "32", "bf16"), "32", CORES, ranks=True, settle=_torch_device, missing=_no_torch, peak_share=0.25,
-        floor=6e-4, slack=5,
+        floor=6e-4, variations=DEFINED, slack=5,
     ),
 }  # fmt: skip
 

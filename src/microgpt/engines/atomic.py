@@ -1,4 +1,4 @@
-"""The engine `atomic`: symmetry.py, the definition of the model, behind the contract of engines.
+"""The engine `atomic`: symmetry.py and variations.py, the definition of the model, behind the contract of engines.
 
 Every number is an atom that knows its history. That is slow, and it is the reference for every other engine.
 """
@@ -29,7 +29,8 @@ from microgpt.engines.contract import (
 from microgpt.model.ledger import ledger
 from microgpt.model.settings import ARCHITECTURE, ModelConfig
 from microgpt.model.state import State
-from microgpt.symmetry import GPT, TAPE, Config, Matrix, Past, Val, adam, backward, log_softmax, softmax
+from microgpt.symmetry import GPT, TAPE, Matrix, Past, Val, adam, backward, log_softmax, softmax
+from microgpt.variations import Varied, decay, varied
 
 NOT_FINITE = (ArithmeticError, ValueError)  # how Python's math refuses what numpy would call inf or nan
 _LOCK = threading.Lock()  # the tape is one per process
@@ -46,14 +47,14 @@ def _tape() -> Iterator[None]:
 
 
 def _gpt(model: ModelConfig, numbers: Sequence[Any]) -> GPT:
-    """The model of symmetry.py on a flat vector of numbers of any kind."""
-    known = {field.name for field in fields(Config)}
+    """The model on a flat vector of numbers of any kind."""
+    known = {field.name for field in fields(Varied)}
     sizes = {name: getattr(model, name) for name in ARCHITECTURE if name in known}
     weights: dict[str, Matrix] = {}
     for entry in ledger(model):
         starts = range(entry.offset, entry.offset + entry.size, entry.columns)
         weights[entry.name] = [list(numbers[start : start + entry.columns]) for start in starts]
-    return GPT(Config(**sizes), weights)
+    return varied(Varied(**sizes), weights)
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class AtomicRunner:
     def _updated(self, lr: float) -> _Moment:
         """The state after Adam has moved the atoms."""
         m, v, now = self._now.m.copy(), self._now.v.copy(), self._now
+        decay(self._atoms, lr, self._config.weight_decay)
         adam(self._atoms, m, v, now.step, lr, self._config.beta1, self._config.beta2)
         return _Moment([atom.data for atom in self._atoms], m, v, now.step + 1)
 

@@ -1,7 +1,7 @@
 """The contract of engines: how a state is opened, advanced, measured and read back.
 
-An engine sees the model's configuration, a precision, a number of threads and Adam's betas; never a recipe's name, a
-file or a flag. Weights cross this border only as the flat vector of the ledger.
+An engine sees the model's configuration, a precision, a number of threads, Adam's betas and weight decay; never a
+recipe's name, a file or a flag. Weights cross this border only as the flat vector of the ledger.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt import variations
 from microgpt.errors import UsageError
 from microgpt.model.settings import ModelConfig, Precision
 from microgpt.model.state import State
@@ -20,16 +21,19 @@ Batch = Sequence[Tokens]  # the sequences of one step
 
 EPSILON_ADAM = 1e-8
 EPSILON_NORM = 1e-5
+ROTARY_BASE = variations.ROTARY_BASE
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What an engine needs besides the state: precision, threads, Adam's betas, and the device it computes on."""
+    """What an engine needs besides the state: precision, threads, Adam's betas and weight decay, and the device that
+    it computes on."""
 
     precision: Precision = "64"
     threads: int = 1
     beta1: float = 0.85
     beta2: float = 0.99
+    weight_decay: float = 0.0
     device: str = "cpu"
 
 

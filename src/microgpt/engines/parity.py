@@ -10,9 +10,10 @@ of a tensor whose whole reference is zero is refused.
 """
 
 import math
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from microgpt.model.settings import Architecture, ModelConfig, Precision, variat
 from microgpt.model.state import fresh
 
 STEPS = 10
+RANDOM_MODELS = 20
 LEARNING_RATE = 0.01
 STRIDE = 1e-5  # of central differences: balances their own error, O(stride²), with that of rounding, O(1e-16 / stride)
 DIFFERENCES_TOLERANCE = 1e-7
@@ -54,12 +56,13 @@ def tolerance_of(engine: str, precision: Precision) -> Tolerance:
 
 @dataclass(frozen=True)
 class Case:
-    """A model, its weights, and the documents of ten steps."""
+    """A model, its weights, the documents of ten steps, and the weight decay in them."""
 
     recipe: str
     model: ModelConfig
     weights: NDArray[np.float64]
     batches: tuple[Batch, ...]
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,11 @@ class Check:
     problem: str = ""
 
 
-def case(model: ModelConfig, batch: int, seed: int = 0) -> Case:
+def case(model: ModelConfig, batch: int, seed: int = 0, deviation: float = 0.5) -> Case:
     """A case whose first batch has a document beyond ctx, and whose others have documents of every length from one
     token between BOS. The weights are the same number in float32 and in float64."""
     stream = np.random.default_rng(seed)
-    weights = stream.normal(0.0, 0.5, params(model)).astype(np.float32).astype(np.float64)
+    weights = stream.normal(0.0, deviation, params(model)).astype(np.float32).astype(np.float64)
     lengths = iter([model.ctx + 3, *(1 + i % (model.ctx + 3) for i in range(STEPS * batch))])
     bos = model.vocabulary - 1
 
@@ -104,8 +107,14 @@ def case(model: ModelConfig, batch: int, seed: int = 0) -> Case:
     recipe = (
         f"emb {model.emb} head {model.head} layer {model.layer} ctx {model.ctx} ff {model.ff} "
         f"norms {norms[model.norm_embeddings, model.norm_head]} vocabulary {model.vocabulary} batch {batch}"
-    )
+    ) + "".join(f" {name} {value}" for name, value in variations(model).items())
     return Case(recipe, model, weights, batches)
+
+
+def decayed(case: Case) -> Case:
+    """The same case, whose weights decay by a hundredth in ten steps."""
+    weight_decay = 0.01 / STEPS / LEARNING_RATE
+    return replace(case, recipe=f"{case.recipe} weight decay {weight_decay:g}", weight_decay=weight_decay)
 
 
 def quick() -> list[Case]:
@@ -114,7 +123,7 @@ def quick() -> list[Case]:
     return [
         case(model_of(27, (16, 4, 1, 16, 4), (True, False)), batch=1),
         case(model_of(27, (8, 2, 2, 5, 4), (False, True)), batch=3),
-        case(model_of(200, (8, 4, 1, 6, 1), (True, True)), batch=2),
+        decayed(case(model_of(200, (8, 4, 1, 6, 1), (True, True)), batch=2)),
         case(model_of(11, (6, 1, 3, 4, 2), (False, False)), batch=2),
         case(model_of(2, (4, 4, 2, 7, 3), (False, True)), batch=1),
         case(model_of(4000, (4, 2, 1, 2, 1), (True, False)), batch=1),
@@ -123,12 +132,28 @@ def quick() -> list[Case]:
 
 
 def varied() -> list[Case]:
-    """A case for each other value of each setting by which a model may differ from that of symmetry.py."""
+    """A case for each other value of each setting by which a model may differ from that of symmetry.py, and for each
+    pair of such values."""
     base = model_of(27, (8, 2, 2, 5, 4), (False, True))
+    alone = [{name: value} for name, values in other_values().items() for value in values]
+    pairs = [one | other for one, other in combinations(alone, 2) if one.keys() != other.keys()]
+    return [case(replace(base, **changes), batch=3) for changes in alone + pairs]
+
+
+def other_values() -> dict[str, list[Any]]:
+    """Of each setting that came after symmetry.py's, the values that its page has not."""
     later = [field for field in fields(Architecture) if field.metadata["since"]]
-    values = [(field, field.metadata["choices"] or (not field.default,)) for field in later]
-    models = [replace(base, **{field.name: value}) for field, others in values for value in others]
-    return [case(model, batch=3) for model in models if variations(model)]
+    values = {field: field.metadata["choices"] or (True, False) for field in later}
+    return {field.name: [one for one in ones if one != field.metadata["before"]] for field, ones in values.items()}
+
+
+def random_model(stream: random.Random) -> ModelConfig:
+    """Small sizes, norms and variations at random."""
+    head, size = stream.choice((1, 2, 4)), stream.choice((2, 4, 6, 8))
+    sizes = head * size, head, stream.randint(1, 3), stream.randint(2, 9), stream.randint(1, 4)
+    plain = model_of(stream.randint(2, 60), sizes, stream.choices((True, False), k=2))
+    changes = {name: stream.choice(values) for name, values in other_values().items() if stream.random() < 0.7}
+    return replace(plain, **changes)
 
 
 def model_of(vocabulary: int, sizes: tuple[int, ...], norms: Sequence[bool]) -> ModelConfig:
@@ -141,8 +166,15 @@ def model_of(vocabulary: int, sizes: tuple[int, ...], norms: Sequence[bool]) -> 
     )
 
 
+def random_case(stream: random.Random) -> Case:
+    """A model at random, with weights less wild than elsewhere: where many layers square what they get, the errors of
+    float32 grow with it."""
+    return case(random_model(stream), stream.randint(1, 3), stream.randrange(1 << 32), deviation=0.2)
+
+
 def full() -> list[Case]:
-    """The whole spread, in minutes: every placement of norms with every shape, vocabulary and batch below."""
+    """The whole spread, in minutes: every placement of norms with every shape, vocabulary and batch below, and models
+    at random."""
     shapes = [(16, 4, 1, 16, 4), (8, 8, 2, 3, 2), (12, 3, 3, 9, 1), (4, 1, 1, 2, 2)]
     vocabularies = [2, 27, 200]
     placements = list(product((True, False), repeat=2))
@@ -150,7 +182,9 @@ def full() -> list[Case]:
         case(model_of(vocabulary, shape, norms), batch)
         for shape, vocabulary, norms, batch in product(shapes, vocabularies, placements, (1, 3))
     ]
-    return quick() + small + [case(model_of(4000, (4, 2, 1, 4, 2), norms), batch=1) for norms in placements]
+    large = [case(model_of(4000, (4, 2, 1, 4, 2), norms), batch=1) for norms in placements]
+    stream = random.Random(0)
+    return quick() + small + large + [random_case(stream) for _ in range(RANDOM_MODELS)]
 
 
 def answers(engine: Engine, case: Case) -> Answers:
@@ -232,7 +266,10 @@ def differences(case: Case) -> Check:
 def difference_cases() -> list[Case]:
     """Small models, for each weight takes two forward passes."""
     placements = product((True, False), repeat=2)
-    return [case(model_of(5, (4, 2, 2, 3, 2), norms), batch=1) for norms in placements]
+    plain = [model_of(5, (4, 2, 2, 3, 2), norms) for norms in placements]
+    others = other_values()
+    mixed = [replace(plain[0], **dict(zip(others, ones, strict=True))) for ones in product(*others.values())]
+    return [case(model, batch=1) for model in plain + mixed]
 
 
 def verify(engines: Sequence[str] = (), whole: bool = False) -> Iterator[Check]:
@@ -247,8 +284,8 @@ def verify(engines: Sequence[str] = (), whole: bool = False) -> Iterator[Check]:
         if not (able := [name for name in engines if computes(name, one.model) and name != REFERENCE]):
             continue
         choose(REFERENCE, one.model)  # without its definition in atoms there is nothing to hold an engine against
-        reference = answers(create(REFERENCE, EngineConfig()), one)
+        reference = answers(create(REFERENCE, EngineConfig(weight_decay=one.weight_decay)), one)
         for name in able:
             for precision in REGISTRY[name].precisions:
-                found = answers(create(name, EngineConfig(precision)), one)
+                found = answers(create(name, EngineConfig(precision, weight_decay=one.weight_decay)), one)
                 yield compare(name, precision, one, reference, found)

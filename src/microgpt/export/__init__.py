@@ -14,6 +14,7 @@ from microgpt.export.program import program
 from microgpt.model.settings import flag, variations
 from microgpt.training.checkpoint import Checkpoint, shared, to_bytes
 
+COMPUTED: Final = ("position", "activation", "tied")  # the settings, beyond those of symmetry.py, that formats compute
 WARNING: Final = "a model can repeat its training text: share it only where that may be read."
 
 
@@ -25,8 +26,8 @@ def export(
     this program did not write.
 
     Raises `UsageError` for another ending, a file that must not be replaced, a folder that is not empty, a model of
-    bytes in what writes characters, or one that varies what the format computes; `EnvironmentFault` where it can't be
-    written or a package is missing.
+    bytes in what writes characters, or one that varies what the format does not compute; `EnvironmentFault` where it
+    can't be written or a package is missing.
     """
     path = Path(target)
     if checkpoint.tokenizer.unit == "bytes" and path.suffix != ".safetensors":
@@ -34,8 +35,9 @@ def export(
             f"{target}: expected a file that ends in .safetensors, since this model's tokens are bytes and the other "
             "formats write characters; export it so, or train on --tokens characters."
         )
-    if path.suffix != ".safetensors" and (varied := variations(checkpoint.model)):
-        told = ", ".join(f"{flag(name)} {value}" for name, value in varied.items())
+    others = {name: value for name, value in variations(checkpoint.model).items() if name not in COMPUTED}
+    if path.suffix != ".safetensors" and others:
+        told = ", ".join(f"{flag(name)} {value}" for name, value in others.items())
         raise UsageError(f"{target}: this format does not compute {told}; export the weights, as .safetensors.")
     if not path.suffix or str(target).endswith(("/", os.sep)) or path.is_dir():
         write_folder(checkpoint, path)

@@ -81,7 +81,7 @@ def _parameter(name: str) -> str:
 
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:
-    sizes = dataclasses.asdict(checkpoint.model)
+    settings = dataclasses.asdict(checkpoint.model)
     return {
         "model_type": "microgpt",
         "architectures": ["MicrogptForCausalLM"],
@@ -90,12 +90,11 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
             "AutoModelForCausalLM": "modeling_microgpt.MicrogptForCausalLM",
             "AutoTokenizer": ["tokenization_microgpt.MicrogptTokenizer", None],
         },
-        "vocab_size": sizes.pop("vocabulary"),
-        **sizes,
+        "vocab_size": settings.pop("vocabulary"),
+        "tie_word_embeddings": settings.pop("tied"),
+        **settings,
         "kind": checkpoint.kind,
         "dtype": "float32",
-        "tie_word_embeddings": False,
-        "use_cache": False,
     }
 
 
@@ -123,7 +122,6 @@ def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
         "do_sample": True,
         "temperature": usual_temperature(checkpoint.kind),
         "top_k": usual.top_k,
-        "use_cache": False,
     }
     if checkpoint.kind == "windows":
         ends: dict[str, Any] = {
@@ -140,11 +138,15 @@ def _card(checkpoint: Checkpoint) -> str:
     """README.md: what the model is, how to load it, and what to know before sharing it."""
     model, running = checkpoint.model, checkpoint.kind == "windows"
     said = {name: "yes" if getattr(model, name) else "no" for name in ("norm_embeddings", "norm_head")}
+    parts = ["RMSNorm", "ReLU" if model.activation == "relu" else "squared ReLU (`activation relu2`)"]
+    parts += ["rotary positions (`position rotary`)"] if model.position == "rotary" else []
+    parts += ["a head that is the embedding (`tied`)"] if model.tied else []
     return (
         (CODE / "README.md")
         .read_text(encoding="utf-8")
         .format(
             **{**dataclasses.asdict(model), **said},
+            parts=", ".join(parts),
             text="running text" if running else "short documents",
             params=params(model),
             characters=len(checkpoint.tokenizer.characters),

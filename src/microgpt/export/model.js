@@ -1,7 +1,7 @@
 "use strict";
 // A whole GPT in plain JavaScript. Read it downwards: I numbers, II the model, III its weights, IV its memory.
-// It computes what symmetry.py of MicroGPT: The Art of Symmetry defines. Weights are float32; what is computed from
-// them is float64, the number of JavaScript.
+// It computes what symmetry.py and variations.py of MicroGPT: The Art of Symmetry define. Weights are float32; what is
+// computed from them is float64, the number of JavaScript.
 
 // ── I. Numbers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -28,6 +28,25 @@ const add = (u, v) => u.map((number, i) => number + v[i]);
 
 const relu = (x) => x.map((number) => Math.max(number, 0));
 
+const square = (x) => x.map((number) => number * number);
+
+const ROTARY_BASE = 10000;
+
+/** In each head of `size` numbers, i and i + size/2 are the axes of a plane, turned by position · base^(-2i/size) (Su et
+    al. 2021, eq. 34). */
+function turned(x, position, size) {
+  const [y, half] = [new Float64Array(x.length), size / 2];
+  for (let start = 0; start < x.length; start += size) {
+    for (let i = 0; i < half; i++) {
+      const angle = position * ROTARY_BASE ** (-i / half);
+      const [a, b, cos, sin] = [x[start + i], x[start + half + i], Math.cos(angle), Math.sin(angle)];
+      y[start + i] = a * cos - b * sin;
+      y[start + half + i] = b * cos + a * sin;
+    }
+  }
+  return y;
+}
+
 /** y = x / sqrt(mean(x²) + 1e-5) (Zhang & Sennrich 2019, eq. 4). */
 function rmsnorm(x) {
   const scale = 1 / Math.sqrt(dot(x, x) / x.length + 1e-5);
@@ -44,7 +63,8 @@ function softmax(x) {
 
 // ── II. The model ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** GPT-2 (Radford et al. 2019) with RMSNorm, ReLU, and no biases: a configuration, and a matrix for each name. */
+/** GPT-2 (Radford et al. 2019) with RMSNorm, ReLU or its square, learned or rotary positions, a head of its own or the
+    embedding's numbers, and no biases: a configuration, and a matrix for each name. */
 class GPT {
   constructor(config, matrices) {
     this.config = config;
@@ -54,22 +74,24 @@ class GPT {
   /** Scores every token as the next one. `past` holds the keys and values of the tokens before, and grows by this. */
   logits(token, position, past) {
     const { layer, norm_embeddings, norm_head } = this.config;
-    let x = add(this.row("wte", token), this.row("wpe", position)); // what it is, and where it stands
+    let x = this.row("wte", token); // what it is
+    if (this.matrices.wpe) x = add(x, this.row("wpe", position)); // and where it stands
     if (norm_embeddings) x = rmsnorm(x);
     for (let i = 0; i < layer; i++) {
       x = add(x, this.attention(rmsnorm(x), i, past[i]));
       x = add(x, this.mlp(rmsnorm(x), i));
     }
-    return linear(norm_head ? rmsnorm(x) : x, this.matrices.lm_head);
+    return linear(norm_head ? rmsnorm(x) : x, this.matrices.lm_head ?? this.matrices.wte);
   }
 
   /** Relates points in time: in each head the query of a token meets the keys of all so far (Vaswani et al. 2017, eq. 1). */
   attention(x, layer, past) {
     const matrix = (part) => this.matrices[`layer${layer}.attn_${part}`];
-    const [query, key, value] = ["wq", "wk", "wv"].map((part) => linear(x, matrix(part)));
+    const size = x.length / this.config.head; // numbers of a token that one head sees
+    let [query, key, value] = ["wq", "wk", "wv"].map((part) => linear(x, matrix(part)));
+    if (this.config.position === "rotary") [query, key] = [query, key].map((y) => turned(y, past.keys.length, size));
     past.keys.push(key);
     past.values.push(value);
-    const size = x.length / this.config.head; // numbers of a token that one head sees
     const output = new Float64Array(x.length);
     for (let start = 0; start < x.length; start += size) {
       const weights = softmax(past.keys.map((key) => dot(query, key, start, size) / Math.sqrt(size)));
@@ -83,7 +105,8 @@ class GPT {
   /** Processes a single point in time. */
   mlp(x, layer) {
     const hidden = relu(linear(x, this.matrices[`layer${layer}.mlp_fc1`]));
-    return linear(hidden, this.matrices[`layer${layer}.mlp_fc2`]);
+    const active = this.config.activation === "relu2" ? square(hidden) : hidden; // relu2: So et al. 2021, section 4.2
+    return linear(active, this.matrices[`layer${layer}.mlp_fc2`]);
   }
 
   row(name, index) {

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt import __version__
-from microgpt.engines.array.forward import forward, softmax
+from microgpt.engines.array.forward import forward, rotation, softmax
 from microgpt.engines.array.matrices import matrices
 from microgpt.engines.contract import EPSILON_NORM
 from microgpt.errors import EnvironmentFault, MicrogptError, UsageError
@@ -45,13 +45,15 @@ def graph(checkpoint: Checkpoint) -> bytes:
         raise EnvironmentFault(
             "expected the package onnx to write .onnx, found none; pip install 'microgpt-symmetry[onnx]' installs it."
         ) from None
-    if params(checkpoint.model) > MOST_PARAMS:
+    model = checkpoint.model
+    turns = 2 * model.ctx * model.head_size if model.position == "rotary" else 0  # the numbers of both tables
+    if params(model) + turns > MOST_PARAMS:
         raise UsageError(
-            f".onnx holds at most {MOST_PARAMS:,} params, found {params(checkpoint.model):,}; export a folder."
+            f".onnx holds at most {MOST_PARAMS:,} params, found {params(model) + turns:,}; export a folder."
         )
-    model = _model(checkpoint)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
+    made = _model(checkpoint)
+    onnx.checker.check_model(made)
+    data: bytes = made.SerializeToString()
     _verify(data, checkpoint)
     return data
 
@@ -87,6 +89,25 @@ class _Nodes:
         """y = x Wᵀ, for W out x in."""
         self.constants[name] = np.ascontiguousarray(self._weights[name].T, np.float32)
         return self.add("MatMul", x, name)
+
+    def tied(self, x: str, name: str) -> str:
+        """The same for a matrix whose rows are also looked up, and which is not stored twice."""
+        return self.add("MatMul", x, self.add("Transpose", self.table(name), perm=[1, 0]))
+
+    def turns(self, model: ModelConfig, positions: str) -> tuple[str, str]:
+        """Of positions (T,), what the numbers of a head and their partners are multiplied by when they are turned,
+        (T, 1, S) each. They are looked up, since 32 bits of an angle are too few."""
+        cos, sin = rotation(model.head_size, 0, model.ctx, np.dtype(np.float32))  # (ctx, S/2) each
+        self.constants["cos"] = np.concatenate([cos, cos], -1)[:, None]  # (ctx, 1, S)
+        self.constants["sin"] = np.concatenate([-sin, sin], -1)[:, None]  # (ctx, 1, S)
+        return self.add("Gather", "cos", positions), self.add("Gather", "sin", positions)
+
+    def turned(self, x: str, turns: tuple[str, str], size: int) -> str:
+        """Queries or keys (B, T, H, S), their pairs of numbers i and i + S/2 turned (Su et al. 2021, eq. 34)."""
+        cos, sin = turns
+        partners = self.number([*range(size // 2, size), *range(size // 2)], np.int64)
+        other = self.add("Gather", x, partners, axis=-1)  # (B, T, H, S)
+        return self.add("Add", self.add("Mul", x, cos), self.add("Mul", other, sin))
 
     def rmsnorm(self, x: str) -> str:
         """y = x / sqrt(mean(x²) + ε) (Zhang & Sennrich 2019, eq. 4)."""
@@ -138,21 +159,27 @@ def _forward(nodes: _Nodes, model: ModelConfig) -> None:
     length = nodes.add("Gather", nodes.add("Shape", "tokens"), one)
     positions = nodes.add("Range", zero, length, one)  # (T,)
     ahead = nodes.add("Greater", positions, nodes.add("Unsqueeze", positions, nodes.number([1], np.int64)))  # (T, T)
-    token = nodes.add("Gather", nodes.table("wte"), "tokens")  # (B, T, emb)
-    x = nodes.add("Add", token, nodes.add("Gather", nodes.table("wpe"), positions))  # (B, T, emb)
+    x = nodes.add("Gather", nodes.table("wte"), "tokens")  # (B, T, emb)
+    turns = nodes.turns(model, positions) if model.position == "rotary" else None
+    if not turns:
+        x = nodes.add("Add", x, nodes.add("Gather", nodes.table("wpe"), positions))  # (B, T, emb)
     x = nodes.rmsnorm(x) if model.norm_embeddings else x
     for layer in range(model.layer):
-        x = nodes.add("Add", x, _attention(nodes, model, f"layer{layer}.attn_", nodes.rmsnorm(x), ahead))
+        x = nodes.add("Add", x, _attention(nodes, model, f"layer{layer}.attn_", nodes.rmsnorm(x), ahead, turns))
         hidden = nodes.add("Relu", nodes.linear(nodes.rmsnorm(x), f"layer{layer}.mlp_fc1"))  # (B, T, wide)
+        hidden = nodes.add("Mul", hidden, hidden) if model.activation == "relu2" else hidden
         x = nodes.add("Add", x, nodes.linear(hidden, f"layer{layer}.mlp_fc2"))
-    logits = nodes.linear(nodes.rmsnorm(x) if model.norm_head else x, "lm_head")  # (B, T, V)
+    x = nodes.rmsnorm(x) if model.norm_head else x
+    logits = nodes.tied(x, "wte") if model.tied else nodes.linear(x, "lm_head")  # (B, T, V)
     nodes.add("Softmax", logits, name="probabilities", axis=-1)
 
 
-def _attention(nodes: _Nodes, model: ModelConfig, layer: str, x: str, ahead: str) -> str:
+def _attention(nodes: _Nodes, model: ModelConfig, layer: str, x: str, ahead: str, turns: tuple[str, str] | None) -> str:
     """softmax(query · key / sqrt(S)) · value in each head (Vaswani et al. 2017, eq. 1)."""
     heads = nodes.number([0, 0, model.head, model.head_size], np.int64)  # a 0 keeps the size that is there
     query, key, value = (nodes.add("Reshape", nodes.linear(x, layer + part), heads) for part in ("wq", "wk", "wv"))
+    if turns:
+        query, key = (nodes.turned(part, turns, model.head_size) for part in (query, key))
     query, value = (nodes.add("Transpose", part, perm=[0, 2, 1, 3]) for part in (query, value))  # (B, H, T, S)
     key = nodes.add("Transpose", key, perm=[0, 2, 3, 1])  # (B, H, S, T)
     scores = nodes.add("Mul", nodes.add("MatMul", query, key), nodes.number(model.head_size**-0.5))

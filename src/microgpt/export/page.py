@@ -18,7 +18,7 @@ import numpy as np
 
 from microgpt.errors import DivergedError
 from microgpt.model.ledger import ledger, params
-from microgpt.model.settings import ModelConfig
+from microgpt.model.settings import ModelConfig, variations
 from microgpt.outputs import GENERATOR
 from microgpt.training.checkpoint import Checkpoint
 
@@ -71,6 +71,7 @@ def _hash(text: str) -> str:
 def _sizes(model: ModelConfig, unit: str) -> str:
     """The footer's line: sizes by the names of their flags."""
     sizes = ", ".join(f"{name} {getattr(model, name):,}" for name in ("emb", "head", "layer", "ctx", "ff"))
+    sizes += "".join(f", {name if value is True else f'{name} {value}'}" for name, value in variations(model).items())
     return f"{params(model):,} parameters: {sizes}; {model.vocabulary - 1:,} {unit}s and the mark of begin and end."
 
 

@@ -1,5 +1,6 @@
 """`.py`: the reference with trained weights inside, one file that writes on the standard library alone."""
 
+import ast
 import base64
 import json
 import textwrap
@@ -7,8 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from microgpt import symmetry
+from microgpt import variations as defined
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.export.huggingface import CODE, PAIRS
+from microgpt.model.ledger import ledger
+from microgpt.model.settings import ModelConfig, variations
 from microgpt.outputs import BANNER
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import usual_temperature
@@ -18,7 +22,7 @@ _ALONE: Final = '''
 
 import array, base64, os, unicodedata
 
-CONFIG = Config({settings})
+CONFIG = {config}({settings})
 CHARACTERS = {characters}
 {tokens}
 KIND = {kind}
@@ -33,7 +37,7 @@ def trained() -> GPT:
         numbers.byteswap()
     each = iter(numbers)
     sizes = shapes(CONFIG, len(TOKENS) + 1).items()
-    return GPT(CONFIG, {{name: [[next(each) for _ in range(n)] for _ in range(m)] for name, (m, n) in sizes}})
+    return {model}(CONFIG, {{name: [[next(each) for _ in range(n)] for _ in range(m)] for name, (m, n) in sizes{kept}}})
 
 def write(model: GPT, prompt: str, stream: random.Random, temperature: float, length: int) -> str:
     """A document, which the model ends itself; or so many characters of running text."""
@@ -97,6 +101,11 @@ if __name__ == "__main__":
     sampler()
 '''
 
+_VARIED: Final = """
+# How it varies --------------------------------------------------------------------------------------------------------
+
+"""
+
 _NORMALIZED: Final = """
     chosen.prompt = unicodedata.normalize("NFC", chosen.prompt)  # as the training text was"""
 
@@ -120,10 +129,14 @@ def program(checkpoint: Checkpoint) -> bytes:
     source = Path(symmetry.__file__).read_text(encoding="utf-8")
     art, _, _ = source.partition('if __name__ == "__main__":')
     model = checkpoint.model
+    varied = variations(model)
     numbers = checkpoint.state.weights.astype("<f8").tobytes()
-    names = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head")
+    names = ("emb", "head", "layer", "ctx", "ff", "norm_embeddings", "norm_head", *varied)
     alone = _ALONE.format(
-        settings=", ".join(f"{name}={getattr(model, name)}" for name in names),
+        config="Varied" if varied else "Config",
+        model="varied" if varied else "GPT",
+        kept=_kept(model),
+        settings=", ".join(f"{name}={getattr(model, name)!r}" for name in names),
         characters=ascii(checkpoint.tokenizer.characters),
         tokens=_tokens(checkpoint.tokenizer),
         unit="tokens" if checkpoint.tokenizer.merges else "characters",
@@ -132,7 +145,20 @@ def program(checkpoint: Checkpoint) -> bytes:
         temperature=usual_temperature(checkpoint.kind),
         weights="\n".join(textwrap.wrap(base64.b64encode(numbers).decode(), 120)),
     )
-    return (BANNER + art.rstrip() + "\n" + alone).encode()
+    return (BANNER + art.rstrip() + "\n" + (_variations() if varied else "") + alone).encode()
+
+
+def _variations() -> str:
+    """variations.py without its imports, all of which symmetry.py has."""
+    source = Path(defined.__file__).read_text(encoding="utf-8")
+    imports = [node.end_lineno for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return _VARIED + "\n".join(source.splitlines()[imports[-1] :]).lstrip("\n") + "\n"
+
+
+def _kept(model: ModelConfig) -> str:
+    """The condition in `trained` by which a model leaves out those of the page's matrices that it has not."""
+    absent = [name for name in ("wpe", "lm_head") if name not in {entry.name for entry in ledger(model)}]
+    return f" if name not in {absent}" if absent else ""
 
 
 def _tokens(tokenizer: Tokenizer) -> str:

@@ -14,6 +14,7 @@ class Options(TypedDict, total=False):
     beta2: float
     warmup: int
     decay: Literal["linear", "cosine", "constant", "cooldown"]
+    weight_decay: float
     seed: int
     initial: Literal["uniform", "gauss"]
     initial_scale: float
@@ -24,6 +25,9 @@ class Options(TypedDict, total=False):
     ff: int
     norm_embeddings: bool
     norm_head: bool
+    position: Literal["learned", "rotary"]
+    activation: Literal["relu", "relu2"]
+    tied: bool
     encoding: str
     normalize: str
     tokens: str

@@ -29,7 +29,8 @@ class StepCost:
 
 def forward_flop(model: ModelConfig, predictions: int) -> int:
     """Operations to predict so many tokens of one sequence, each attending to itself and all before it."""
-    products = sum(entry.size for entry in ledger(model) if entry.name not in ("wte", "wpe"))
+    looked_up = ("wpe",) if model.tied else ("wte", "wpe")
+    products = sum(entry.size for entry in ledger(model) if entry.name not in looked_up)
     pairs = predictions * (predictions + 1) // 2
     attention = 2 * model.layer * model.emb * pairs  # one product for the scores, one for the mixture
     return 2 * (products * predictions + attention)

@@ -35,7 +35,9 @@ class Entry:
 def ledger(model: ModelConfig) -> tuple[Entry, ...]:
     """Every matrix of the model, in order."""
     emb, wide = model.emb, model.wide
-    shapes = [("wte", model.vocabulary, emb), ("wpe", model.ctx, emb), ("lm_head", model.vocabulary, emb)]
+    shapes = [("wte", model.vocabulary, emb)]
+    shapes += [("wpe", model.ctx, emb)] if model.position == "learned" else []
+    shapes += [] if model.tied else [("lm_head", model.vocabulary, emb)]
     for layer in range(model.layer):
         shapes += [(f"layer{layer}.attn_{part}", emb, emb) for part in ("wq", "wk", "wv", "wo")]
         shapes += [(f"layer{layer}.mlp_fc1", wide, emb), (f"layer{layer}.mlp_fc2", emb, wide)]

@@ -23,6 +23,8 @@ LARGEST_NUMBER = 10**15  # of any whole number: beyond it a product of sizes is 
 Decay = Literal["linear", "cosine", "constant", "cooldown"]
 Initial = Literal["uniform", "gauss"]
 Precision = Literal["32", "64", "bf16"]  # bits of a number
+Position = Literal["learned", "rotary"]
+Activation = Literal["relu", "relu2"]
 Group = Literal["model", "schedule", "text", "selection", "computing", "place", "recipe"]
 SCIENTIFIC_GROUPS: Final = ("model", "schedule", "text")  # what decides the result of a run
 
@@ -90,6 +92,16 @@ class Architecture:
     ff: int = _model(4, "The MLP is ff times as wide as emb.", short="-f", low=1)
     norm_embeddings: bool = _model(True, "RMSNorm on the summed embeddings.")
     norm_head: bool = _model(False, "RMSNorm before the head.")
+    position: Position = _model(
+        "learned",
+        "How a token's place is told: learned numbers added to its embedding, or rotary turns of queries and keys.",
+        choices=("learned", "rotary"),
+        since="0.1",
+    )
+    activation: Activation = _model(
+        "relu", "Activation of the MLP: relu, or relu2, its square.", choices=("relu", "relu2"), since="0.1"
+    )
+    tied: bool = _model(False, "The head reads with the embedding's own numbers.", since="0.1")
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,11 @@ class ModelConfig(Architecture, _Vocabulary):
             near = _near_divisor(self.emb, self.head)
             raise UsageError(
                 f"emb must be a multiple of head, found --emb {self.emb} --head {self.head}; --head {near} would do."
+            )
+        if self.position == "rotary" and self.head_size % 2:
+            raise UsageError(
+                f"--position rotary turns pairs of numbers, so emb / head must be even, found --emb {self.emb} "
+                f"--head {self.head}; --emb {2 * self.emb} would do."
             )
 
     @property
@@ -134,6 +151,9 @@ class _Schedule:
     warmup: int = _schedule(0, "Steps over which the learning rate rises to --lr.", low=0)
     decay: Decay = _schedule(
         "linear", "How the learning rate falls after the warm-up.", choices=("linear", "cosine", "constant", "cooldown")
+    )
+    weight_decay: float = _schedule(
+        0.0, "Share of each weight, times the learning rate, that a step takes off.", low=0, since="0.1"
     )
     seed: int = _schedule(42, "Seed of weights, order and samples.", low=0)
     initial: Initial = _schedule("gauss", "Distribution of the first weights.", choices=("uniform", "gauss"))

@@ -14,8 +14,9 @@ from microgpt.studio import recording as recordings
 from microgpt.studio.expressions import compute
 from microgpt.studio.graph import Graph, freeze
 from microgpt.studio.recording import MOST_ATOMS, Recording
-from microgpt.symmetry import Config, Matrix
+from microgpt.symmetry import Matrix
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.variations import Varied
 
 ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 
@@ -87,5 +88,5 @@ def untrained() -> Checkpoint:
     return Checkpoint(fresh(model, draw_weights(settings, model)), tokenizer, "lines", None, has_moments=False)
 
 
-def _config(model: ModelConfig) -> Config:
-    return Config(**{f.name: getattr(model, f.name) for f in fields(ModelConfig) if f.name != "vocabulary"})
+def _config(model: ModelConfig) -> Varied:
+    return Varied(**{f.name: getattr(model, f.name) for f in fields(ModelConfig) if f.name != "vocabulary"})

@@ -1,4 +1,4 @@
-"""The atoms of symmetry.py, with a note of what made each one and where in the model it stands.
+"""The atoms of symmetry.py and variations.py, with a note of what made each one and where in the model it stands.
 
 Nothing of symmetry.py changes, and its tape stays untouched, since a training may be under way on it in another thread.
 Its own code runs here once more in a namespace of its own: `Val` means an atom of this recording, each operation has a
@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from types import FunctionType
 from typing import Any, Final
 
-from microgpt import symmetry
+from microgpt import symmetry, variations
 from microgpt.errors import UsageError
-from microgpt.symmetry import GPT, Config, Matrix, Val, Vector
+from microgpt.symmetry import GPT, Matrix, Val, Vector
+from microgpt.variations import Varied
 
 OPERATIONS: Final[dict[str, FunctionType]] = {
     name: method
@@ -102,17 +103,17 @@ def rehosted(function: FunctionType | Callable[..., Any], namespace: dict[str, A
     return copy
 
 
-def loss(recording: Recording, config: Config, weights: Mapping[str, Matrix], tokens: Sequence[int]) -> Val:
-    """The loss of a document by the code of `GPT`, recorded; `weights` are atoms of the recording."""
-    places = _Places(recording, config, weights)
-    namespace = dict(vars(symmetry))
-    for name in ("dot", "linear", "rmsnorm", "log_softmax", "softmax"):
-        namespace[name] = _announced(getattr(places, name), rehosted(getattr(symmetry, name), namespace))
+def loss(recording: Recording, config: Varied, weights: Mapping[str, Matrix], tokens: Sequence[int]) -> Val:
+    """The loss of a document by the code of the model, recorded; `weights` are atoms of the recording."""
+    places, model = _Places(recording, config, weights), type(variations.varied(config, dict(weights)))
+    namespace = vars(symmetry) | vars(variations)
+    for name in ("dot", "linear", "rmsnorm", "log_softmax", "softmax", "turned"):
+        namespace[name] = _announced(getattr(places, name), rehosted(namespace[name], namespace))
     methods = {
-        name: _announced(getattr(places, name), rehosted(vars(GPT)[name], namespace))
+        name: _announced(getattr(places, name), rehosted(getattr(model, name), namespace))
         for name in ("attention", "mlp", "logits", "loss")
     }
-    told: GPT = type("Told", (GPT,), methods)(config, dict(weights))
+    told: GPT = type("Told", (model,), methods)(config, dict(weights))
     result: Val = told.loss(tokens)
     return result
 
@@ -128,7 +129,7 @@ def _announced(place: Callable[..., AbstractContextManager[None]], function: Cal
 class _Places:
     """Where in the model its code is. Each method bears the name of the function that runs within it."""
 
-    def __init__(self, recording: Recording, config: Config, weights: Mapping[str, Matrix]) -> None:
+    def __init__(self, recording: Recording, config: Varied, weights: Mapping[str, Matrix]) -> None:
         self._recording, self._config = recording, config
         self._matrices = {id(matrix): name for name, matrix in weights.items()}
         blocks = [f"layer {i}" for i in range(config.layer)]
@@ -198,6 +199,9 @@ class _Places:
     def _head_group(self, part: str) -> int:
         head = self._recording.group(self._layer, f"head {self._head}", f"position {self._position}")
         return self._recording.group(part, start=head)
+
+    def turned(self, x: Vector, position: int) -> AbstractContextManager[None]:
+        return self._recording.inside(self._at(self._layer, "rotation"))
 
     def softmax(self, x: Vector) -> AbstractContextManager[None]:
         self._answers = self._config.emb // self._config.head

@@ -23,7 +23,8 @@ def engine_config(request: Request) -> EngineConfig:
     """What the engine of a settled request needs to know."""
     precision: Precision = request.precision  # type: ignore[assignment]  # validated by Request
     settings = request.settings
-    return EngineConfig(precision, request.threads, settings.beta1, settings.beta2, request.device)
+    adam = settings.beta1, settings.beta2, settings.weight_decay
+    return EngineConfig(precision, request.threads, *adam, request.device)
 
 
 def ready_engine(asked: Request, model: ModelConfig, request: Request) -> tuple[Request, Engine, str | None]:

@@ -17,7 +17,8 @@ from microgpt.model.settings import ModelConfig, stated
 from microgpt.training.request import Request, revive
 
 SCHEMAS: Final = (1, 2, 3)  # a file has the lowest that can tell it: 1 characters alone, 2 bytes, 3 merges
-_FIXED_TENSORS, _LAYER_TENSORS = 3, 6  # wte, wpe, lm_head; four of attention and two of the MLP
+_LAYER_TENSORS = 6  # four of attention and two of the MLP
+_MOST_CTX: Final = 1 << 20  # where no tensor says how many positions there are
 _WORDS: Final = 624  # of the state of Python's generator, the Mersenne twister
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -112,9 +113,9 @@ def _model(values: dict[str, Any], shapes: Shapes) -> ModelConfig:
     """The sizes, held against the shapes first: a size that fits no file must cost neither time nor memory."""
     sizes = {name: _whole(values.get(name), name) for name in ("vocabulary", "emb", "head", "layer", "ctx", "ff")}
     vocabulary, emb = shapes.get("wte", (0, 0))
-    ctx = shapes.get("wpe", (0, 0))[0]
+    ctx = shapes["wpe"][0] if "wpe" in shapes else min(sizes["ctx"], _MOST_CTX)
     wide = shapes.get("layer0.mlp_fc1", (0, 0))[0]
-    layers, rest = divmod(len(shapes) - _FIXED_TENSORS, _LAYER_TENSORS)
+    layers, rest = divmod(sum(name.startswith("layer") for name in shapes), _LAYER_TENSORS)
     found = {"vocabulary": vocabulary, "emb": emb, "ctx": ctx, "layer": layers, "wide": wide}
     told = {**{name: sizes[name] for name in ("vocabulary", "emb", "ctx", "layer")}, "wide": sizes["ff"] * sizes["emb"]}
     if rest or found != told or not sizes["head"] or not emb or emb % sizes["head"]:

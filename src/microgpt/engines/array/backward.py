@@ -7,11 +7,12 @@ Shapes: B documents, T positions, N = B·T tokens, V vocabulary, H heads, S numb
 """
 
 import math
+from typing import Final
 
 import numpy as np
 
 from microgpt.engines.array.batching import PaddedBatch
-from microgpt.engines.array.forward import ForwardPass, LayerPass, Normed, total
+from microgpt.engines.array.forward import ForwardPass, LayerPass, Normed, total, turned
 from microgpt.engines.array.matrices import Array, LayerMatrices, Matrices
 from microgpt.model.settings import ModelConfig
 
@@ -33,7 +34,7 @@ def backward(
     for layer, layer_gradient, layer_kept in zip(
         reversed(weights.layers), reversed(gradient.layers), reversed(kept.layers), strict=True
     ):
-        d_x = d_mlp(d_x, layer, layer_gradient, layer_kept)
+        d_x = d_mlp(model, d_x, layer, layer_gradient, layer_kept)
         d_x = d_attention(model, d_x, layer, layer_gradient, layer_kept)
     if kept.norm_embeddings:
         d_x = d_rmsnorm(d_x, kept.norm_embeddings)
@@ -71,16 +72,27 @@ def d_relu(d_y: Array, y: Array) -> Array:
     return d_y * (y > 0.0)
 
 
+def d_relu2(d_y: Array, y: Array) -> Array:
+    """y = max(x, 0)²: d_x = 2 max(x, 0) d_y, and max(x, 0) = √y."""
+    return d_y * (2.0 * np.sqrt(y))
+
+
+D_ACTIVATIONS: Final = {"relu": d_relu, "relu2": d_relu2}
+
+
 def d_softmax(d_p: Array, p: Array) -> Array:
     """p = softmax(x): d_x = p (d_p - Σ d_p p)."""
     d_x: Array = p * (d_p - total(d_p * p))
     return d_x
 
 
-def d_mlp(d_x: Array, weights: LayerMatrices[Array], gradient: LayerMatrices[Array], kept: LayerPass) -> Array:
+def d_mlp(
+    model: ModelConfig, d_x: Array, weights: LayerMatrices[Array], gradient: LayerMatrices[Array], kept: LayerPass
+) -> Array:
     """x + fc2(relu(fc1(norm(x)))): the gradient goes straight through the sum, and once more through the branch."""
+    d_activation = D_ACTIVATIONS[model.activation]
     d_weight(d_x, kept.hidden, gradient.fc2)
-    d_hidden = d_relu(d_linear(d_x, weights.fc2), kept.hidden)  # (N, wide)
+    d_hidden = d_activation(d_linear(d_x, weights.fc2), kept.hidden)  # (N, wide)
     d_weight(d_hidden, kept.norm_mlp.vectors, gradient.fc1)
     return d_x + d_rmsnorm(d_linear(d_hidden, weights.fc1), kept.norm_mlp)
 
@@ -109,13 +121,19 @@ def d_attend(model: ModelConfig, d_y: Array, kept: LayerPass) -> Array:
     np.matmul(d_scores, kept.key, out=d_query)
     np.matmul(d_scores.swapaxes(-1, -2), kept.query, out=d_key)
     np.matmul(kept.attention.swapaxes(-1, -2), d_heads, out=d_value)
+    if model.position == "rotary":  # a turn is orthogonal: its transpose turns back
+        d_query[:], d_key[:] = turned(d_query, sign=-1.0), turned(d_key, sign=-1.0)
     return d_projected.reshape(len(d_y), -1)
 
 
 def d_embedding(d_x: Array, inputs: Array, gradient: Matrices[Array]) -> None:
-    """x = wte[token] + wpe[position]: each row gets the sum over the tokens that used it."""
-    gradient.wte.fill(0.0)
+    """x = wte[token] + wpe[position]: each row gets the sum over the tokens that used it, and where the head is tied,
+    that of its use there, which it has already."""
+    if gradient.lm_head is not gradient.wte:
+        gradient.wte.fill(0.0)
     np.add.at(gradient.wte, inputs.reshape(-1), d_x)
+    if gradient.wpe is None:
+        return
     documents, positions = inputs.shape
     gradient.wpe[positions:] = 0.0
     np.add.reduce(d_x.reshape(documents, positions, -1), axis=0, out=gradient.wpe[:positions])

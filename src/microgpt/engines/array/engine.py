@@ -49,7 +49,7 @@ class ArrayRunner:
 
     def __init__(self, config: EngineConfig, state: State, pinned: Pinned) -> None:
         self._model, self._dtype = state.model, DTYPES[config.precision]
-        self._betas = Betas(config.beta1, config.beta2)
+        self._betas = Betas(config.beta1, config.beta2, config.weight_decay)
         self._pinned = pinned
         self._cached: list[int] = []
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it

@@ -1,17 +1,18 @@
 """The forward pass: tokens to logits and losses. It keeps what the backward pass and `trace` need.
 
 Shapes: B documents, T positions, N = B·T tokens, P positions of keys (T and those of a cache),
-V vocabulary, H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is symmetry.py's.
+V vocabulary, H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is that of symmetry.py and
+variations.py.
 """
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from microgpt.engines.array.matrices import Array, LayerMatrices, Matrices
-from microgpt.engines.contract import EPSILON_NORM
+from microgpt.engines.contract import EPSILON_NORM, ROTARY_BASE
 from microgpt.model.settings import ModelConfig
 
 
@@ -34,7 +35,7 @@ class LayerPass(NamedTuple):
     attention_output: Array  # (N, emb)
     residual_attention: Array  # (N, emb)
     norm_mlp: Normed
-    hidden: Array  # (N, wide) after ReLU
+    hidden: Array  # (N, wide) after the activation
     residual_mlp: Array  # (N, emb)
 
 
@@ -60,8 +61,10 @@ class Cache(NamedTuple):
 def forward(model: ModelConfig, weights: Matrices[Array], inputs: Array, cache: Cache | None = None) -> ForwardPass:
     """Logits of tokens (B, T), and the way to them; with a cache, of one document's tokens after the cached ones."""
     start = cache.filled if cache else 0
-    places = weights.wpe[start : start + inputs.shape[1]]  # (T, emb)
-    embedding = (weights.wte[inputs] + places).reshape(-1, model.emb)  # (N, emb)
+    embedding = weights.wte[inputs]  # (B, T, emb)
+    if weights.wpe is not None:
+        embedding += weights.wpe[start : start + inputs.shape[1]]  # (T, emb)
+    embedding = embedding.reshape(-1, model.emb)  # (N, emb)
     norm_embeddings = rmsnorm(embedding) if model.norm_embeddings else None
     x = norm_embeddings.vectors if norm_embeddings else embedding
     layers = []
@@ -80,6 +83,9 @@ def _layer(
     norm_attention = rmsnorm(x)
     projected = linear(norm_attention.vectors, weights.qkv)  # (N, 3 emb)
     query, key, value = projected.reshape(*shape, 3, model.head, model.head_size).transpose(2, 0, 3, 1, 4)
+    if model.position == "rotary":
+        start = cache.filled if cache else 0
+        query, key = (turned(x, start) for x in (query, key))
     if cache:
         key, value = _extend(cache.key[index], key, cache.filled), _extend(cache.value[index], value, cache.filled)
     scores = query @ key.swapaxes(-1, -2)  # (B, H, T, P)
@@ -89,7 +95,7 @@ def _layer(
     output = (attention @ value).swapaxes(1, 2).reshape(-1, model.emb)  # (N, emb)
     residual_attention = x + linear(output, weights.wo)
     norm_mlp = rmsnorm(residual_attention)
-    hidden = relu(linear(norm_mlp.vectors, weights.fc1))  # (N, wide)
+    hidden = ACTIVATIONS[model.activation](linear(norm_mlp.vectors, weights.fc1))  # (N, wide)
     residual_mlp = residual_attention + linear(hidden, weights.fc2)
     return LayerPass(
         norm_attention, query, key, value, scores, attention, output, residual_attention, norm_mlp, hidden, residual_mlp
@@ -122,7 +128,32 @@ def linear(x: Array, weight: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
+    """y = max(x, 0)."""
     return np.maximum(x, 0.0)
+
+
+def relu2(x: Array) -> Array:
+    """y = max(x, 0)² (So et al. 2021, section 4.2)."""
+    y: Array = np.square(np.maximum(x, 0.0))
+    return y
+
+
+ACTIVATIONS: Final = {"relu": relu, "relu2": relu2}
+
+
+def turned(x: Array, start: int = 0, sign: float = 1.0) -> Array:
+    """Queries or keys (B, H, T, S) whose pairs of numbers i and i + S/2 are turned by position · base^(-2i/S), the
+    first position being `start` (Su et al. 2021, eq. 34); with the sign -1 turned back."""
+    cos, sin = rotation(x.shape[-1], start, start + x.shape[-2], x.dtype)  # (T, S/2) each
+    a, b = np.split(x, 2, axis=-1)  # (B, H, T, S/2) each
+    return np.concatenate([a * cos - b * (sign * sin), b * cos + a * (sign * sin)], axis=-1)
+
+
+@lru_cache(maxsize=32)
+def rotation(size: int, start: int, stop: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Cosines and sines of the angles of positions from `start` to `stop`, (T, S/2) each."""
+    angles = np.arange(start, stop)[:, None] * ROTARY_BASE ** (-2.0 * np.arange(size // 2) / size)
+    return np.cos(angles).astype(dtype), np.sin(angles).astype(dtype)
 
 
 def rmsnorm(x: Array) -> Normed:

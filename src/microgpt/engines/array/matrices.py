@@ -25,8 +25,8 @@ class Matrices(NamedTuple, Generic[Matrix]):
     """All of the model."""
 
     wte: Matrix  # (V, emb)
-    wpe: Matrix  # (ctx, emb)
-    lm_head: Matrix  # (V, emb)
+    wpe: Matrix | None  # (ctx, emb), where positions are learned
+    lm_head: Matrix  # (V, emb); wte itself, where they are tied
     layers: tuple[LayerMatrices[Matrix], ...]
 
 
@@ -43,7 +43,9 @@ def cut(model: ModelConfig, matrix: Callable[[slice, int], Matrix]) -> Matrices[
         return LayerMatrices(qkv, *(made(f"{name}.{rest}") for rest in ("attn_wo", "mlp_fc1", "mlp_fc2")))
 
     layers = tuple(layer(f"layer{i}") for i in range(model.layer))
-    return Matrices(made("wte"), made("wpe"), made("lm_head"), layers)
+    wte = made("wte")
+    wpe = made("wpe") if "wpe" in entries else None
+    return Matrices(wte, wpe, wte if model.tied else made("lm_head"), layers)
 
 
 def matrices(model: ModelConfig, flat: Array) -> Matrices[Array]:

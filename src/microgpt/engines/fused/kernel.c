@@ -3,12 +3,15 @@
    Constants come from the compiler's command line (defines() in engine.py):
      VOCABULARY, EMB, HEAD, LAYER, CTX, FF     the model's sizes; EMB is a multiple of HEAD
      NORM_EMBEDDINGS, NORM_HEAD                1 where the norm stands, else 0
+     ROTARY, SQUARED, TIED                     1 where positions turn queries and keys, where ReLU is squared, and where
+                                               the head is the embedding, else 0
      PRECISION                                 32 or 64, the bits of a `real`
      EPSILON_NORM, EPSILON_ADAM                those of RMSNorm and of Adam
+     ROTARY_BASE                               of the angles
      ALIGNMENT, MOST_THREADS                   bytes that memory is aligned to; threads at most
 
-   Sections: numbers and vectors; sizes and memory; products; linear; RMSNorm; embeddings; attention in two forms;
-   cross-entropy; the model; chunks and slots; Adam; a team of threads; what Python calls.
+   Sections: numbers and vectors; sizes and memory; products; linear; RMSNorm; embeddings; rotation; attention in two
+   forms; cross-entropy; the model; chunks and slots; Adam; a team of threads; what Python calls.
 
    Attention. The sizes decide at compile time (PACKED_HEADS) which of two forms runs:
      packed heads     where a vector holds whole heads and CTX is 32 or less: a score is the product of two vectors,
@@ -206,9 +209,9 @@ INLINE vector exponential(vector x) {
 #define PANEL (ROWS * LANES)                        /* from a panel of an activation to the next */
 
 /* The weights, in their native order, as offsets in reals. The same order holds for m, v and each gradient. */
-#define WTE 0L                                          /* [VOCABULARY][PADDED_EMB] */
-#define WPE (WTE + (long)VOCABULARY * PADDED_EMB)       /* [CTX][PADDED_EMB] */
-#define LM_HEAD (WPE + (long)CTX * PADDED_EMB)          /* from here on matrices of tiles */
+#define WTE 0L                                                        /* [VOCABULARY][PADDED_EMB]; none where tied */
+#define WPE (WTE + (TIED ? 0L : (long)VOCABULARY * PADDED_EMB))       /* [CTX][PADDED_EMB]; none where rotary */
+#define LM_HEAD (WPE + (ROTARY ? 0L : (long)CTX * PADDED_EMB))        /* from here on matrices of tiles */
 #define LAYERS (LM_HEAD + (long)PADDED_EMB * PADDED_VOCABULARY)
 #define QKV 0L                                          /* the offsets within a layer */
 #define WO (QKV + 3L * PADDED_EMB * PADDED_EMB)
@@ -237,7 +240,10 @@ typedef struct {
 #endif
     Panel attention_output[EMB_PANELS];
     Panel norm_mlp[EMB_PANELS];
-    Panel hidden[WIDE_PANELS];            /* after ReLU */
+    Panel hidden[WIDE_PANELS];            /* after the activation */
+#if SQUARED
+    Panel rectified[WIDE_PANELS];         /* after ReLU, before it is squared */
+#endif
     real scale_attention[ROWS], scale_mlp[ROWS]; /* of the norms */
 } Layer;
 
@@ -265,8 +271,17 @@ typedef struct {
     Layer layer[LAYER];
 } Activations;
 
+/* Cosines and sines repeat from head to head: after so many columns. */
+#define HEADS_FILL_VECTORS (LANES % HEAD_SIZE == 0)
+#define TURN_COLUMNS (HEADS_FILL_VECTORS ? LANES : HEAD_SIZE)
+#define TURN_WIDTH (PANELS(TURN_COLUMNS) * LANES)
+
 typedef struct {
     int64_t step; /* steps done; the number of the next one */
+#if ROTARY
+    real cosine[CTX][TURN_WIDTH] __attribute__((aligned(ALIGNMENT)));
+    real sine[CTX][TURN_WIDTH] __attribute__((aligned(ALIGNMENT))); /* less than zero for the first of each pair */
+#endif
     real weights[PARAMS] __attribute__((aligned(ALIGNMENT)));
     real m[PARAMS] __attribute__((aligned(ALIGNMENT)));
     real v[PARAMS] __attribute__((aligned(ALIGNMENT)));
@@ -285,7 +300,7 @@ typedef struct {
 
 /* ── Products ────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-typedef enum { PLAIN, RELU, RELU_BACKWARD } Finish;
+typedef enum { PLAIN, ACTIVATE, ACTIVATE_BACKWARD } Finish;
 
 /* How many panels to take at a time: as many as the registers hold, but one alone only where there is but one. */
 INLINE int next_panels(long panels) {
@@ -294,7 +309,7 @@ INLINE int next_panels(long panels) {
 
 /* A few rows of a product, all sums in registers: y[r] = base[r] + Σ_i x[r][i] w[i], in so many panels. */
 INLINE void product_block(const int rows, const int panels, long in, const real *x, long x_panel, const real *w,
-                          long w_panel, const real *base, real *y, long y_panel, Finish finish, const real *passed) {
+                          long w_panel, const real *base, real *y, long y_panel, Finish finish, real *rectified) {
     vector sums[BLOCK_ROWS][BLOCK_PANELS];
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < panels; p++) sums[r][p] = (vector){0};
@@ -312,27 +327,37 @@ INLINE void product_block(const int rows, const int panels, long in, const real 
     if (base) /* last, so that a long sum can be made of shorter ones, each rounded less */
         UNROLL for (int r = 0; r < rows; r++)
             UNROLL for (int p = 0; p < panels; p++) sums[r][p] += load(base + p * y_panel + r * LANES);
-    if (finish == RELU) {
+    if (finish == ACTIVATE) {
         UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int p = 0; p < panels; p++) sums[r][p] = select(sums[r][p] < 0, all(0), sums[r][p]);
-    } else if (finish == RELU_BACKWARD) {
+            UNROLL for (int p = 0; p < panels; p++) {
+                sums[r][p] = select(sums[r][p] < 0, all(0), sums[r][p]);
+                if (!SQUARED) continue;
+                store(rectified + p * y_panel + r * LANES, sums[r][p]);
+                sums[r][p] *= sums[r][p];
+            }
+    } else if (finish == ACTIVATE_BACKWARD) {
         UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int p = 0; p < panels; p++)
-                sums[r][p] = select(load(passed + p * y_panel + r * LANES) > 0, sums[r][p], all(0));
+            UNROLL for (int p = 0; p < panels; p++) {
+                const vector passed = load(rectified + p * y_panel + r * LANES);
+                if (SQUARED) sums[r][p] *= 2 * passed;
+                sums[r][p] = select(passed > 0, sums[r][p], all(0));
+            }
     }
     UNROLL for (int r = 0; r < rows; r++)
         UNROLL for (int p = 0; p < panels; p++) store(y + p * y_panel + r * LANES, sums[r][p]);
 }
 
-/* y = base + x w for rows x in, in x (panels * LANES); base may be NULL, or y itself. ReLU comes for free on the way to
-   memory; backward it passes the gradient where `passed` is above zero. Distances between panels are in reals. */
+/* y = base + x w for rows x in, in x (panels * LANES); base may be NULL, or y itself. The activation comes for free on
+   the way to memory, y = max(x w, 0) or its square, which keeps max(x w, 0) in `rectified`; backward it passes the
+   gradient where `rectified` is above zero. Distances between panels are in reals. */
 SEPARATE void product(long rows, long in, long panels, const real *x, long x_panel, const real *w, long w_panel,
-                      const real *base, real *y, long y_panel, Finish finish, const real *passed) {
+                      const real *base, real *y, long y_panel, Finish finish, real *rectified) {
     while (panels) {
         const int width = next_panels(panels);
         for (long r = 0; r < rows; r += BLOCK_ROWS) {
             const int half = rows - r <= BLOCK_ROWS / 2;
-            const real *from = base ? base + r * LANES : base, *gate = passed ? passed + r * LANES : passed;
+            const real *from = base ? base + r * LANES : base;
+            real *gate = rectified ? rectified + r * LANES : rectified;
 #define BLOCK(rows, panels) \
     product_block(rows, panels, in, x + r * LANES, x_panel, w, w_panel, from, y + r * LANES, y_panel, finish, gate)
             if (width == 2) {
@@ -349,7 +374,7 @@ SEPARATE void product(long rows, long in, long panels, const real *x, long x_pan
         panels -= width;
         w += width * w_panel, y += width * y_panel;
         if (base) base += width * y_panel;
-        if (passed) passed += width * y_panel;
+        if (rectified) rectified += width * y_panel;
     }
 }
 
@@ -411,21 +436,21 @@ INLINE void transpose_tile(const real *from, real *to) {
 
 /* y = base + x w. */
 INLINE void linear(long rows, long in, long out_panels, const real *x, const real *w, const real *base, real *y,
-                   Finish finish) {
-    product(rows, in, out_panels, x, PANEL, w, PANELS(in) * LANES * LANES, base, y, PANEL, finish, NULL);
+                   Finish finish, real *rectified) {
+    product(rows, in, out_panels, x, PANEL, w, PANELS(in) * LANES * LANES, base, y, PANEL, finish, rectified);
 }
 
 #define LONGEST_SUM 512 /* products over more inputs, a vocabulary of thousands for one, are made of such parts */
 
-/* d_w += xᵀ d_y; and d_x = d_y wᵀ, where `passed` (if any) is above zero. */
+/* d_w += xᵀ d_y; and d_x = d_y wᵀ, back through the activation where `rectified` is given. */
 INLINE void linear_backward(long rows, long in, long out, const real *x, const real *d_y, const real *w_transposed,
-                            real *d_w, real *d_x, const real *passed) {
+                            real *d_w, real *d_x, real *rectified) {
     outer(rows, in, PANELS(out), x, PANEL, d_y, PANEL, d_w, PANELS(in) * LANES * LANES, 1);
     for (long first = 0; first < out; first += LONGEST_SUM) {
         const int last = out - first <= LONGEST_SUM;
         product(rows, last ? out - first : LONGEST_SUM, PANELS(in), d_y + first / LANES * PANEL, PANEL,
                 w_transposed + first * LANES, PANELS(out) * LANES * LANES, first ? d_x : NULL, d_x, PANEL,
-                last && passed ? RELU_BACKWARD : PLAIN, passed);
+                last && rectified ? ACTIVATE_BACKWARD : PLAIN, rectified);
     }
 }
 
@@ -474,28 +499,94 @@ SEPARATE void rmsnorm_backward(long rows, const real *y, const real *scale, cons
 
 /* ── Embeddings ──────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-/* x = wte[token] + wpe[position]. */
+/* The numbers of a token begin here, and follow one another at a distance: where tied, in a column of lm_head. */
+#define COLUMN_AT(token) (LM_HEAD + (token) / LANES * PADDED_EMB * LANES + (token) % LANES)
+#define TOKEN_AT(token) (TIED ? COLUMN_AT(token) : WTE + (token) * PADDED_EMB)
+#define TOKEN_DISTANCE (TIED ? LANES : 1)
+
+INLINE vector load_apart(const real *p) {
+    if (TOKEN_DISTANCE == 1) return load(p);
+    vector v;
+    UNROLL for (int lane = 0; lane < LANES; lane++) v[lane] = p[lane * TOKEN_DISTANCE];
+    return v;
+}
+
+INLINE void store_apart(real *p, vector v) {
+    if (TOKEN_DISTANCE == 1) store(p, v);
+    else UNROLL for (int lane = 0; lane < LANES; lane++) p[lane * TOKEN_DISTANCE] = v[lane];
+}
+
+/* x = wte[token] + wpe[position], or the first alone. */
 SEPARATE void embed(long first, long end, const real *weights, const Activations *a, real *x) {
     for (long t = first; t < end; t++) {
-        const real *token = weights + WTE + a->input[t] * (long)PADDED_EMB;
+        const real *token = weights + TOKEN_AT((long)a->input[t]);
         const real *position = weights + WPE + a->position[t] * (long)PADDED_EMB;
-        for (long p = 0; p < EMB_PANELS; p++)
-            store(x + p * PANEL + t * LANES, load(token + p * LANES) + load(position + p * LANES));
+        for (long p = 0; p < EMB_PANELS; p++) {
+            vector number = load_apart(token + p * LANES * TOKEN_DISTANCE);
+            if (!ROTARY) number += load(position + p * LANES);
+            store(x + p * PANEL + t * LANES, number);
+        }
     }
 }
 
 /* d_wte[token] += d_x, d_wpe[position] += d_x. */
 SEPARATE void embed_backward(long rows, const real *d_x, const Activations *a, real *gradient) {
     for (long t = 0; t < rows; t++) {
-        real *d_token = gradient + WTE + a->input[t] * (long)PADDED_EMB;
+        real *d_token = gradient + TOKEN_AT((long)a->input[t]);
         real *d_position = gradient + WPE + a->position[t] * (long)PADDED_EMB;
         for (long p = 0; p < EMB_PANELS; p++) {
             const vector slope = load(d_x + p * PANEL + t * LANES);
-            store(d_token + p * LANES, load(d_token + p * LANES) + slope);
-            store(d_position + p * LANES, load(d_position + p * LANES) + slope);
+            real *d_numbers = d_token + p * LANES * TOKEN_DISTANCE;
+            store_apart(d_numbers, load_apart(d_numbers) + slope);
+            if (!ROTARY) store(d_position + p * LANES, load(d_position + p * LANES) + slope);
         }
     }
 }
+
+/* ── Rotation ────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+#if ROTARY
+/* Numbers i and i + HEAD_SIZE / 2 of a head are turned by position * base^(-2 i / HEAD_SIZE), in place, for all heads of
+   queries and keys (Su et al. 2021, eq. 34); with the sign -1 turned back, which is the backward pass. */
+SEPARATE void turn(const State *state, const Activations *a, long from, long end, real *table, real sign) {
+    const long half = HEAD_SIZE / 2;
+    for (long p = 0; HEADS_FILL_VECTORS && p < 2 * EMB_PANELS; p++) /* both of a pair stand in the same vector */
+        for (long t = from; t < end; t++) {
+            real *numbers = table + p * PANEL + t * LANES;
+            const vector x = load(numbers), other = SHUFFLE(x, x, PARTNER, HEAD_SIZE / 2 % LANES);
+            const vector sine = sign * load(state->sine[a->position[t]]);
+            store(numbers, x * load(state->cosine[a->position[t]]) + other * sine);
+        }
+    for (long head = 0; !HEADS_FILL_VECTORS && head < 2 * HEAD; head++)
+        for (long i = 0; i < half; i += half % LANES || EMB % LANES ? 1 : LANES) {
+            const long first = head / HEAD * PADDED_EMB + head % HEAD * HEAD_SIZE + i, second = first + half;
+            real *a_half = table + first / LANES * PANEL + first % LANES;
+            real *b_half = table + second / LANES * PANEL + second % LANES;
+            for (long t = from; t < end; t++) {
+                const real *cosine = state->cosine[a->position[t]] + i, *sine = state->sine[a->position[t]] + half + i;
+                if (half % LANES == 0 && EMB % LANES == 0) {
+                    const vector x = load(a_half + t * LANES), y = load(b_half + t * LANES), s = sign * load(sine);
+                    store(a_half + t * LANES, x * load(cosine) - y * s);
+                    store(b_half + t * LANES, y * load(cosine) + x * s);
+                } else {
+                    const real x = a_half[t * LANES], y = b_half[t * LANES], s = sign * *sine;
+                    a_half[t * LANES] = x * *cosine - y * s;
+                    b_half[t * LANES] = y * *cosine + x * s;
+                }
+            }
+        }
+}
+
+static void set_angles(State *state) {
+    for (long t = 0; t < CTX; t++)
+        for (long c = 0; c < TURN_COLUMNS; c++) {
+            const long i = c % HEAD_SIZE;
+            const double angle = (double)t * pow(ROTARY_BASE, -2.0 * (double)(i % (HEAD_SIZE / 2)) / HEAD_SIZE);
+            state->cosine[t][c] = (real)cos(angle);
+            state->sine[t][c] = (real)(i < HEAD_SIZE / 2 ? -sin(angle) : sin(angle));
+        }
+}
+#endif
 
 /* Attention, in each head: output = A V with A = softmax(Q Kᵀ / √size), the attention weights (Vaswani et al. 2017, eq.
    1). attention() serves the rows of one document from `from` to `end`; `start` is where the document begins, and the
@@ -735,8 +826,18 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
 
 /* ── The model ───────────────────────────────────────────────────────────────────────────────────────────────────── */
 
+/* What ReLU let pass: all that there is of it where it is not squared. */
+INLINE real *rectified(Layer *layer) {
+#if SQUARED
+    return layer->rectified[0][0];
+#else
+    return layer->hidden[0][0];
+#endif
+}
+
 /* The logits of the chunk's rows from `from` on; what stands in rows before is known already. */
-SEPARATE void forward(const real *weights, Activations *a, long from) {
+SEPARATE void forward(const State *state, Activations *a, long from) {
+    const real *weights = state->weights;
     const long end = a->first[a->documents], rows = end - from, at = from * LANES;
     real *stream = a->stream[0][0] + at;
     if (NORM_EMBEDDINGS) {
@@ -752,23 +853,28 @@ SEPARATE void forward(const real *weights, Activations *a, long from) {
         Layer *layer = &a->layer[l];
         real *norm_attention = layer->norm_attention[0][0] + at, *norm_mlp = layer->norm_mlp[0][0] + at;
         rmsnorm(rows, stream, norm_attention, layer->scale_attention + from);
-        linear(rows, EMB, 3 * EMB_PANELS, norm_attention, w + QKV, NULL, layer->qkv[0][0] + at, PLAIN);
+        linear(rows, EMB, 3 * EMB_PANELS, norm_attention, w + QKV, NULL, layer->qkv[0][0] + at, PLAIN, NULL);
+#if ROTARY
+        turn(state, a, from, end, layer->qkv[0][0], 1);
+#endif
         for (long d = 0; d < a->documents; d++) {
             const long start = a->first[d], first = start < from ? from : start;
             attention(a, layer, start, first, a->first[d + 1]);
         }
-        linear(rows, EMB, EMB_PANELS, layer->attention_output[0][0] + at, w + WO, stream, stream, PLAIN);
+        linear(rows, EMB, EMB_PANELS, layer->attention_output[0][0] + at, w + WO, stream, stream, PLAIN, NULL);
         rmsnorm(rows, stream, norm_mlp, layer->scale_mlp + from);
-        linear(rows, EMB, WIDE_PANELS, norm_mlp, w + FC1, NULL, layer->hidden[0][0] + at, RELU);
-        linear(rows, WIDE, EMB_PANELS, layer->hidden[0][0] + at, w + FC2, stream, stream, PLAIN);
+        linear(rows, EMB, WIDE_PANELS, norm_mlp, w + FC1, NULL, layer->hidden[0][0] + at, ACTIVATE,
+               rectified(layer) + at);
+        linear(rows, WIDE, EMB_PANELS, layer->hidden[0][0] + at, w + FC2, stream, stream, PLAIN, NULL);
     }
     if (NORM_HEAD) rmsnorm(rows, stream, a->final[0][0] + at, a->scale_final + from);
     const real *final = NORM_HEAD ? a->final[0][0] + at : stream;
-    linear(rows, EMB, VOCABULARY_PANELS, final, weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
+    linear(rows, EMB, VOCABULARY_PANELS, final, weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN, NULL);
 }
 
 /* Adds the partial gradient of the chunk, from the gradient of its logits. */
-SEPARATE void backward(const real *transposed, Activations *a, real *gradient) {
+SEPARATE void backward(const State *state, const real *transposed, Activations *a, real *gradient) {
+    (void)state; /* where nothing is turned */
     const long rows = a->first[a->documents];
     real *stream = a->stream[0][0], *branch = a->d_branch[0][0];
     const real *final = NORM_HEAD ? a->final[0][0] : stream;
@@ -778,15 +884,18 @@ SEPARATE void backward(const real *transposed, Activations *a, real *gradient) {
     for (long l = LAYER - 1; l >= 0; l--) {
         const real *w = transposed + LAYER_AT(l) - LM_HEAD;
         real *d_w = gradient + LAYER_AT(l);
-        const Layer *layer = &a->layer[l];
+        Layer *layer = &a->layer[l];
         const real *norm_attention = layer->norm_attention[0][0], *norm_mlp = layer->norm_mlp[0][0];
         const real *hidden = layer->hidden[0][0];
         real *d_hidden = a->d_hidden[0][0], *d_qkv = a->d_qkv[0][0];
-        linear_backward(rows, WIDE, EMB, hidden, stream, w + FC2, d_w + FC2, d_hidden, hidden);
+        linear_backward(rows, WIDE, EMB, hidden, stream, w + FC2, d_w + FC2, d_hidden, rectified(layer));
         linear_backward(rows, EMB, WIDE, norm_mlp, d_hidden, w + FC1, d_w + FC1, branch, NULL);
         rmsnorm_backward(rows, norm_mlp, layer->scale_mlp, branch, stream, stream);
         linear_backward(rows, EMB, EMB, layer->attention_output[0][0], stream, w + WO, d_w + WO, branch, NULL);
         for (long d = 0; d < a->documents; d++) attention_backward(a, layer, a->first[d], a->first[d + 1], branch);
+#if ROTARY
+        turn(state, a, 0, rows, d_qkv, -1);
+#endif
         linear_backward(rows, EMB, 3 * PADDED_EMB, norm_attention, d_qkv, w + QKV, d_w + QKV, branch, NULL);
         rmsnorm_backward(rows, norm_attention, layer->scale_attention, branch, stream, stream);
     }
@@ -847,11 +956,11 @@ static int slot_gradient(const State *state, const Workspace *workspace, Slot *s
         if (stop && *stop) return 0;
         Activations *a = &slot->activations;
         document = pack(a, documents, document, end, batch);
-        forward(state->weights, a, 0);
+        forward(state, a, 0);
         cross_entropy(a, a->first[a->documents], 1);
         for (long d = 0; d < a->documents; d++)
             slot->loss += document_loss(a, d) / (double)(a->first[d + 1] - a->first[d]);
-        backward(workspace->transposed, a, slot->gradient);
+        backward(state, workspace->transposed, a, slot->gradient);
     }
     return 1;
 }
@@ -862,19 +971,21 @@ typedef struct {
     real beta1, beta2, other1, other2; /* other: 1 - beta */
     real unbias1, unbias2;             /* 1 / (1 - beta^(step + 1)) */
     real rate;
+    real kept; /* of a weight, after its decay */
 } Adam;
 
 typedef struct {
     vector weight, m, v;
 } Updated;
 
-/* m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g², w = w - lr m̂ / (√v̂ + ε) (Kingma & Ba 2015, algorithm 1). */
+/* m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g², w = (1 - lr λ) w - lr m̂ / (√v̂ + ε), with λ the weight decay (Kingma &
+   Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2). */
 INLINE Updated adam(const Adam *adam, const State *state, const real *gradient, long at) {
     const vector g = load(gradient + at);
     const vector m = adam->beta1 * load(state->m + at) + adam->other1 * g;
     const vector v = adam->beta2 * load(state->v + at) + adam->other2 * g * g;
     const vector root = square_root(v * adam->unbias2) + (real)EPSILON_ADAM;
-    return (Updated){load(state->weights + at) - adam->rate * (adam->unbias1 * m) / root, m, v};
+    return (Updated){adam->kept * load(state->weights + at) - adam->rate * (adam->unbias1 * m) / root, m, v};
 }
 
 /* Updates a vector of weights, and clears their gradient for the next step. */
@@ -993,7 +1104,8 @@ static int surely_finite(Bounds *bounds, const Adam *adam, double gradient) {
     Bounds after = *bounds;
     after.m = (bounds->m <= gradient ? gradient : bounds->m) * 1.001; /* NaN is not below, and stays */
     after.v = (bounds->v <= squared ? squared : bounds->v) * 1.001;
-    after.weight = bounds->weight + fabs((double)adam->rate) * after.m * adam->unbias1 * (1 / EPSILON_ADAM) * 1.001;
+    after.weight = bounds->weight * fmax(1, fabs((double)adam->kept)) +
+                   fabs((double)adam->rate) * after.m * adam->unbias1 * (1 / EPSILON_ADAM) * 1.001;
     if (!(after.m < room && after.v * adam->unbias2 < room && after.weight < room)) return 0;
     *bounds = after;
     return 1;
@@ -1008,7 +1120,7 @@ typedef struct {
     const int64_t *batches; /* step s has documents batches[s] … batches[s + 1] - 1 */
     int64_t steps;
     const double *rates;
-    double beta1, beta2;
+    double beta1, beta2, weight_decay;
     double *losses;
     const volatile int32_t *stop;
     double *sums; /* of an evaluation */
@@ -1084,6 +1196,7 @@ static int decide(Team *team, int64_t step, double gradient) {
         .unbias1 = (real)(1 / (1 - pow(team->beta1, number))),
         .unbias2 = (real)(1 / (1 - pow(team->beta2, number))),
         .rate = (real)team->rates[step],
+        .kept = (real)(1 - team->rates[step] * team->weight_decay),
     };
     if (atomic_load(&team->stopped) || !isfinite(team->loss) || !isfinite(gradient)) return 0;
     if (surely_finite(&team->bounds, &team->adam, gradient)) return 1;
@@ -1142,7 +1255,7 @@ static void evaluate(Team *team, long member) {
     for (int64_t document = first; document < end;) {
         if (*team->stop) return;
         const int64_t after = pack(a, team->documents, document, end, 1);
-        forward(team->state->weights, a, 0);
+        forward(team->state, a, 0);
         cross_entropy(a, a->first[a->documents], 0);
         for (long d = 0; d < a->documents; d++) team->sums[document + d] = document_loss(a, d);
         document = after;
@@ -1168,9 +1281,10 @@ static real *copy_rows(real *flat, real *native, long rows, int import) {
 }
 
 static void copy_weights(real *flat, real *native, int import) {
-    flat = copy_rows(flat, native + WTE, VOCABULARY, import);
-    flat = copy_rows(flat, native + WPE, CTX, import);
-    flat = copy_matrix(flat, native + LM_HEAD, EMB, VOCABULARY, import);
+    if (TIED) flat = copy_matrix(flat, native + LM_HEAD, EMB, VOCABULARY, import);
+    else flat = copy_rows(flat, native + WTE, VOCABULARY, import);
+    if (!ROTARY) flat = copy_rows(flat, native + WPE, CTX, import);
+    if (!TIED) flat = copy_matrix(flat, native + LM_HEAD, EMB, VOCABULARY, import);
     for (long l = 0; l < LAYER; l++) {
         real *layer = native + LAYER_AT(l);
         for (long part = 0; part < 3; part++)
@@ -1192,6 +1306,9 @@ void kernel_import(State *state, real *weights, real *m, real *v, int64_t step) 
     copy_weights(m, state->m, 1);
     copy_weights(v, state->v, 1);
     state->step = step;
+#if ROTARY
+    set_angles(state);
+#endif
 }
 
 int64_t kernel_export(State *state, real *weights, real *m, real *v) {
@@ -1209,10 +1326,10 @@ static void clear_gradients(Workspace *workspace, int64_t slots) {
 /* Takes a step for each batch, until one is not finite or *stop is set; returns the steps done, and their losses. */
 int64_t kernel_train(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
                      const int64_t *batches, int64_t steps, const double *rates, double beta1, double beta2,
-                     double *losses, const volatile int32_t *stop, int64_t threads) {
+                     double weight_decay, double *losses, const volatile int32_t *stop, int64_t threads) {
     Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .batches = batches,
-                 .steps = steps, .rates = rates, .beta1 = beta1, .beta2 = beta2, .losses = losses, .stop = stop,
-                 .bounds = measure(state)};
+                 .steps = steps, .rates = rates, .beta1 = beta1, .beta2 = beta2, .weight_decay = weight_decay, .losses = losses,
+                 .stop = stop, .bounds = measure(state)};
     int64_t slots = 1;
     for (int64_t s = 0; s < steps; s++) {
         const int64_t wanted = kernel_slots(batches[s + 1] - batches[s]);
@@ -1255,6 +1372,6 @@ void kernel_next(const State *state, Activations *a, const int32_t *tokens, int6
         a->pair[t] = (int32_t)(t * (t + 1) / 2);
     }
     a->documents = 1, a->first[0] = 0, a->first[1] = (int32_t)count;
-    forward(state->weights, a, (long)known);
+    forward(state, a, (long)known);
     for (long o = 0; o < VOCABULARY; o++) logits[o] = a->logits[o / LANES][count - 1][o % LANES];
 }

@@ -182,7 +182,7 @@ class TorchRunner:
         now, spare = self._snapshots
         with torch.no_grad():
             spare.numbers.copy_(now.numbers)
-            adam(spare.numbers, self._total[:-1], now.step, lr, (self._config.beta1, self._config.beta2))
+            adam(spare.numbers, self._total[:-1], now.step, lr, self._config)
         return spare._replace(step=now.step + 1)
 
     def _outcome(self, after: Snapshot) -> tuple[float, bool]:

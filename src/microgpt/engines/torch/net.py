@@ -1,8 +1,9 @@
 """The model in PyTorch: the flat vector as leaves of autograd, tokens to logits and losses.
 
 Shapes: B documents, T positions, P positions of keys (T and those of a cache), V vocabulary,
-H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is symmetry.py's; attention is one call
-(`scaled_dot_product_attention`), for which PyTorch has a kernel that never writes the (T, P) scores down.
+H heads, S numbers of a head, emb = H·S, wide = ff·emb. The model is that of symmetry.py and variations.py;
+attention is one call (`scaled_dot_product_attention`), for which PyTorch has a kernel that never writes the (T, P)
+scores down.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, linear, rms_norm, scaled_dot_product_attention
 
 from microgpt.engines.array.matrices import LayerMatrices, Matrices, cut
-from microgpt.engines.contract import EPSILON_NORM
+from microgpt.engines.contract import EPSILON_NORM, ROTARY_BASE
 from microgpt.model.settings import ModelConfig
 
 
@@ -42,12 +43,15 @@ def net(model: ModelConfig, flat: Tensor, gradient: Tensor) -> Matrices[Tensor]:
 def logits(model: ModelConfig, weights: Matrices[Tensor], inputs: Tensor, cache: Cache | None = None) -> Tensor:
     """Logits (B, T, V) of tokens (B, T); with a cache, of one document's tokens after the cached ones."""
     start, positions = cache.filled if cache else 0, inputs.shape[1]
-    x = embedding(inputs, weights.wte) + weights.wpe[start : start + positions]  # (B, T, emb)
+    x = embedding(inputs, weights.wte)  # (B, T, emb)
+    if weights.wpe is not None:
+        x = x + weights.wpe[start : start + positions]  # (B, T, emb)
     if model.norm_embeddings:
         x = rmsnorm(x)
     for index, layer in enumerate(weights.layers):
         x = x + linear(_attention(model, layer, rmsnorm(x), index, cache), layer.wo)  # (B, T, emb)
-        x = x + linear(torch.relu(linear(rmsnorm(x), layer.fc1)), layer.fc2)  # (B, T, emb)
+        hidden = torch.relu(linear(rmsnorm(x), layer.fc1))  # (B, T, wide)
+        x = x + linear(hidden * hidden if model.activation == "relu2" else hidden, layer.fc2)  # (B, T, emb)
     if model.norm_head:
         x = rmsnorm(x)
     return linear(x, weights.lm_head)  # (B, T, V)
@@ -70,6 +74,8 @@ def _attention(
     """The attention output, (B, T, emb): softmax(Q Kᵀ / √S) V (Vaswani et al. 2017, eq. 1), by a causal mask."""
     shape = (*x.shape[:2], 3, model.head, model.head_size)
     query, key, value = linear(x, weights.qkv).view(shape).permute(2, 0, 3, 1, 4)  # (B, H, T, S) each
+    if model.position == "rotary":
+        query, key = (_turned(part, cache.filled if cache else 0) for part in (query, key))
     if cache is None or not cache.filled:
         if cache:
             _keep(cache, index, key, value)
@@ -81,6 +87,18 @@ def _attention(
         seen = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=x.device).tril(cache.filled)
         output = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (1, H, T, S)
     return output.transpose(1, 2).flatten(2)
+
+
+def _turned(x: Tensor, start: int) -> Tensor:
+    """Queries or keys (B, H, T, S), their pairs of numbers i and i + S/2 turned by position · base^(-2i/S), the first
+    position being `start` (Su et al. 2021, eq. 34)."""
+    positions, size = x.shape[-2:]
+    exact = {"dtype": torch.float64, "device": "cpu"}
+    turns = ROTARY_BASE ** (-2.0 * torch.arange(size // 2, **exact) / size)  # (S/2,)
+    angles = torch.arange(start, start + positions, **exact)[:, None] * turns  # (T, S/2)
+    cos, sin = angles.cos().to(x), angles.sin().to(x)
+    a, b = x.chunk(2, -1)  # (B, H, T, S/2) each
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
 def _keep(cache: Cache, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The sizes of a MicroGPT model, and where its norms stand."""
+"""The sizes of a MicroGPT model, where its norms stand, and what else it varies by."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from transformers import PretrainedConfig
 
 class MicrogptConfig(PretrainedConfig):
     """`kind` is what the model was trained on: lines, paragraphs (documents, which BOS begins and ends) or windows
-    (running text, in which BOS never occurs). BOS is the last token id."""
+    (running text, in which BOS never occurs). BOS is the last token id. `position` is learned or rotary, `activation`
+    relu or relu2, its square."""
 
     model_type = "microgpt"
     attribute_map = {  # noqa: RUF012 - the library's own name and form; a map of ctx would make it warn of writing on
@@ -26,6 +27,9 @@ class MicrogptConfig(PretrainedConfig):
         ff: int = 4,
         norm_embeddings: bool = True,
         norm_head: bool = False,
+        position: str = "learned",
+        activation: str = "relu",
+        tie_word_embeddings: bool = False,
         kind: str = "lines",
         initializer_range: float = 0.08,
         **others: Any,
@@ -33,7 +37,7 @@ class MicrogptConfig(PretrainedConfig):
         self.vocab_size, self.emb, self.head, self.layer = vocab_size, emb, head, layer
         self.ctx, self.ff = ctx, ff
         self.norm_embeddings, self.norm_head = norm_embeddings, norm_head
+        self.position, self.activation = position, activation
         self.kind = kind
         self.initializer_range = initializer_range
-        others["tie_word_embeddings"] = False
-        super().__init__(**others)
+        super().__init__(tie_word_embeddings=tie_word_embeddings, **others)

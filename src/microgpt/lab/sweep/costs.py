@@ -54,9 +54,11 @@ def skeleton(spec: Spec, shared: Shared, dataset: Dataset) -> RunRecord:
 
 
 def params_by_part(model: ModelConfig) -> tuple[int, int, int]:
-    """How many numbers the embeddings, the head and the body learn."""
+    """How many numbers the embeddings, the head (where they are tied, the matrix of both) and the body learn."""
     sizes = {entry.name: entry.size for entry in ledger(model)}
-    embedding, head = sizes.pop("wte") + sizes.pop("wpe"), sizes.pop("lm_head")
+    embedding, wte = sizes.pop("wpe", 0), sizes.pop("wte")
+    head = wte if model.tied else sizes.pop("lm_head")
+    embedding += 0 if model.tied else wte
     return embedding, head, sum(sizes.values())
 
 
