@@ -1,8 +1,8 @@
 """Times of the data room: `python bench/data.py [--megabytes 100]`.
 
 Reading and tokenizing the built-in names (split and shuffle apart); the best tables of counts of texts and of their
-beginnings, with their marks; and generated texts read, tokenized, split and counted in a process of their own, with the
-peak of its memory. Numpy is loaded beforehand.
+beginnings, with their marks; learning and encoding byte pairs; and generated texts read, tokenized, split and counted
+in a process of their own, with the peak of its memory. Numpy is loaded beforehand.
 """
 
 import json
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import machine
+from microgpt.data.byte_pairs import Encoder, cut, learn
 from microgpt.data.corpus import Corpus
 from microgpt.data.counts import forget, mark
 from microgpt.data.dataset import Dataset
@@ -65,6 +66,20 @@ def marks() -> Iterator[str]:
                 found = mark(dataset.split, held_out, 16)
                 times.append(time.perf_counter() - begin)
             yield f"{name}, {size:,} characters: {found}; {statistics.median(times) * 1e3:.1f} ms"
+
+
+def byte_pairs(megabytes: int) -> str:
+    """1,024 tokens of the built-in plays, and so many megabytes of these, in parts, told in them. It is in this process
+    and comes last: a new one begins with the peak of the one that starts it. Seconds are the processor's."""
+    text = str(read(["shakespeare"]))
+    characters = "".join(sorted(set(text)))
+    begin = time.process_time()
+    encoder = Encoder(characters, learn(cut([text]), characters, 1024), 1024)
+    learned, base, begin = time.process_time() - begin, peak(), time.process_time()
+    parts = (text for _ in range(megabytes * MEGABYTE // len(text) + 1))
+    tokens = sum(map(len, encoder.encode(parts)))
+    seconds = time.process_time() - begin
+    return f"learned in {learned:.2f} s; {tokens:,} tokens in {seconds:.2f} s, peak {base:.0f}, then {peak():.0f} MB"
 
 
 def generate(shape: str, size: int, path: Path) -> None:
@@ -150,6 +165,7 @@ def main() -> None:
         )
     for row in marks():
         print(row)
+    print(f"1,024 byte pairs, {arguments.megabytes} MB: {byte_pairs(arguments.megabytes)}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from microgpt.data.byte_pairs import cut, learn
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines.parity import other_values
@@ -14,6 +15,9 @@ from microgpt.model.state import fresh
 from microgpt.training.checkpoint import Checkpoint
 
 LETTERS: Final = Tokenizer.of("abcdefgh é\n")
+MERGED: Final = Tokenizer(  # the same letters in byte pairs
+    LETTERS.characters, merges=learn(cut(["bad bad cab\nhé bad cab hé"]), LETTERS.characters, LETTERS.bos + 6)
+)
 
 VARIATIONS: Final[list[dict[str, Any]]] = [  # of a model, each that exports compute, and all of them at once
     *({name: value} for name in COMPUTED for value in other_values()[name]),

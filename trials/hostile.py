@@ -22,6 +22,7 @@ Part = tuple[int, int, float]
 NUMBERS = {"text": 16, "encodings": 16, "store": 28}  # rows of their own; the others are of 14
 TITLES = {
     "checkpoint": "a hostile checkpoint",
+    "merges": "hostile merges in a checkpoint",
     "model": "a hostile checkpoint, then listed and sampled",
     "report": "a damaged run.json",
     "losses": "a damaged losses.csv",
@@ -31,6 +32,7 @@ TITLES = {
     "text": "invalid UTF-8, UTF-16, NUL bytes in a text",
     "encodings": "the same in 18 other encodings",
     "token-header": "a damaged header of token files",
+    "token-merges": "damaged merges of token files",
     "token-array": "a damaged array of tokens",
     "prompt": "a damaged file with a prompt",
     "design": "a damaged design of a sweep (TOML)",

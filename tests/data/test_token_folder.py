@@ -28,7 +28,7 @@ PROSE = "Ein Löwe lag im Schatten.\nKam die Maus, die ihn nicht sah.\n\n" * 40
 def folder_of(place: Path, text: str | bytes = PROSE, unit: Unit = "characters") -> Path:
     data = text if isinstance(text, bytes) else text.encode()
     (place / "text.txt").write_bytes(data)
-    write_folder([str(place / "text.txt")], place / "tokens", unit=unit)
+    write_folder([str(place / "text.txt")], place / "tokens", tokens=unit)
     return place / "tokens"
 
 
@@ -57,7 +57,7 @@ def test_files_are_joined_as_reading_joins_them(tmp_path: Path) -> None:
     for name, text in (("a.txt", "one"), ("b.txt", "two\n"), ("c.txt", "three\n\n"), ("d.txt", "four")):
         (tmp_path / name).write_text(text)
     write_folder([str(tmp_path)], tmp_path / "characters")
-    write_folder([str(tmp_path)], tmp_path / "bytes", unit="bytes")
+    write_folder([str(tmp_path)], tmp_path / "bytes", tokens="bytes")
     joined = str(read([str(tmp_path)]))
     assert str(read([str(tmp_path / "characters")])) == joined == "one\n\ntwo\n\nthree\n\nfour"
     assert bytes(read([str(tmp_path / "bytes")]).symbols) == joined.encode()
@@ -144,7 +144,7 @@ def at_byte(place: int, value: bytes) -> Callable[[Path], object]:
             "no regular file",
         ),
         "no JSON": (lambda folder: (folder / HEADER).write_text("{"), "expected JSON"),
-        "a newer schema": (changed("schema", 2), "schema 1, found '2'"),
+        "a newer schema": (changed("schema", 3), "schema 1 or 2, found '3'"),
         "another unit": (changed("unit", "words"), "other values"),
         "counts that are too few": (changed("counts", [1]), "other values"),
         "counts of words": (changed("counts", ["a"] * 24), "other values"),
@@ -185,7 +185,7 @@ def test_nothing_is_left_of_a_preparation_that_fails(tmp_path: Path) -> None:
         for unit in ("characters", "bytes"):
             if (source, unit) != ("blank.txt", "bytes"):  # blanks are bytes like others
                 with pytest.raises(error):
-                    write_folder([str(tmp_path / source)], tmp_path / "tokens", unit=unit)  # type: ignore[arg-type]
+                    write_folder([str(tmp_path / source)], tmp_path / "tokens", tokens=unit)  # type: ignore[arg-type]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blank.txt", "one.txt"]
 
 
@@ -207,7 +207,7 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_bytes_are_never_decoded(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--encoding latin-1"):
-        write_folder(["names"], tmp_path / "tokens", unit="bytes", encoding="latin-1")
+        write_folder(["names"], tmp_path / "tokens", tokens="bytes", encoding="latin-1")
 
 
 def test_the_order_of_very_many_windows_visits_each_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

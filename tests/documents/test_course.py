@@ -104,7 +104,7 @@ def predict_a_loss(shell: Shell) -> None:
 def explain_a_sample(shell: Shell) -> None:
     said(shell, TRAIN)
     measured = said(shell, MEASURE)
-    [(loss, tokens)] = re.findall(r"([\d.]+)(?: ± [\d.]+)? nats per token.*?(\d+) tokens", measured, re.S)
+    [(loss, tokens)] = re.findall(r"([\d.]+)(?: ± [\d.]+)? nats per character.*?(\d+) tokens", measured, re.S)
     checkpoint = checkpoints.read(shell.folder / "runs" / "course" / "weights.safetensors")
     reading = xray.read(checkpoint, xray.open_array(checkpoint), "isabella")
     letters = [surprise for surprise in xray.surprises(reading) if surprise is not None]

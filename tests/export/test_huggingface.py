@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import safetensors.numpy
 
 from microgpt import files
+from microgpt.data.byte_pairs import cut, learn
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
@@ -41,6 +43,7 @@ CASES: dict[str, Case] = {
     "lines": (ModelConfig(1, emb=8, head=2, ctx=9), "lines", PLAIN),
     "windows": (ModelConfig(1, emb=12, head=3, layer=2, ctx=7, ff=2, norm_head=True), "windows", PLAIN + "\n"),
     "hostile": (ModelConfig(1, emb=8, head=1, layer=2, ctx=60, norm_embeddings=False), "paragraphs", HOSTILE),
+    "merged": (ModelConfig(1, emb=8, head=2, ctx=9), "lines", PLAIN),
     **{
         varies(changes): (ModelConfig(1, emb=12, head=3, layer=2, ctx=7, **changes), "windows", PLAIN)
         for changes in VARIATIONS
@@ -60,6 +63,9 @@ def checkpoint_of(name: str) -> Checkpoint:
     """A model whose weights are large enough for every part of it to matter."""
     sizes, kind, text = CASES[name]
     tokenizer = Tokenizer("".join(sorted(set(text))), "nfc" if text is PLAIN else "none")
+    if name == "merged":
+        pieces = cut(["<bos> <bos> good bed good bed"])  # a word that is the name of BOS
+        tokenizer = replace(tokenizer, merges=learn(pieces, tokenizer.characters, tokenizer.bos + 10))
     model = ModelConfig(**{**vars(sizes), "vocabulary": tokenizer.vocabulary})
     weights = np.random.default_rng(1).normal(0, 0.4, params(model))
     return Checkpoint(fresh(model, weights), tokenizer, kind, None)
@@ -73,14 +79,24 @@ def tokens_of(checkpoint: Checkpoint) -> list[list[int]]:
 
 
 def prompts_of(name: str) -> list[str]:
-    known = {"lines": ["a", "bed", "good"], "windows": ["a", "abcdefg"], "hostile": ["🧑\u200d"], "halves": []}
+    known = {
+        "lines": ["a", "bed", "good"],
+        "windows": ["a", "abcdefg"],
+        "merged": ["bed", "<bos>"],
+        "hostile": ["🧑\u200d"],
+        "halves": [],
+    }
     return ["", *known.get(name, ["abcdefg"])]
 
 
 def texts_of(name: str) -> list[str]:
     """Every character alone, all of them backwards, and what a tokenizer might take for something else."""
     known = checkpoint_of(name).tokenizer.characters
-    odd = {"lines": ["<bos>", " <bos> so", "  a  ", "e\u0301"], "hostile": [" , . </s>", "é\u0301 \n\r\n\t "]}
+    odd = {
+        "lines": ["<bos>", " <bos> so", "  a  ", "e\u0301"],
+        "merged": ["<bos> good", "  bed <bos>good "],
+        "hostile": [" , . </s>", "é\u0301 \n\r\n\t "],
+    }
     return [*known, known[::-1], *odd.get(name, [])]
 
 
@@ -172,7 +188,7 @@ class TestInTransformers:
             assert all(len(text) == 1 + LENGTH for text in told["texts"])  # with the line break that it begins from
         else:
             assert all(tokens[0] == checkpoint.tokenizer.bos for tokens in told["drawn"])
-            assert max(map(len, told["texts"])) <= checkpoint.model.ctx
+            assert max(map(len, told["texts"])) <= checkpoint.model.ctx or name == "merged"
 
     def test_more_tokens_than_ctx_are_refused_in_words(self, name: str, answers: dict[str, Any]) -> None:
         ctx = checkpoint_of(name).model.ctx

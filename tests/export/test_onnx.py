@@ -19,7 +19,7 @@ from microgpt.export import export
 from microgpt.export.onnx import _verify, graph
 from microgpt.model.settings import ModelConfig
 from microgpt.training.checkpoint import Checkpoint
-from tests.models import VARIATIONS, model_of
+from tests.models import MERGED, VARIATIONS, model_of
 
 CHARACTERS = "\n \"'\\abcé\u0301\u2028…日\ud83d\ude00🙂"  # two halves of a pair among them, which JSON would join
 
@@ -123,3 +123,11 @@ def test_a_graph_is_written_where_no_runtime_can_check_it(monkeypatch: pytest.Mo
     expected = written(random_model(MODELS[0]))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert written(random_model(MODELS[0])) == expected
+
+
+def test_a_graph_of_byte_pairs_names_its_merges() -> None:
+    onnx = pytest.importorskip("onnx")
+    told = {entry.key: entry.value for entry in onnx.load_from_string(written(model_of(MERGED))).metadata_props}
+    merges = tuple(tuple(pair) for pair in json.loads(told["merges"]))
+    assert Tokenizer("".join(json.loads(told["characters"])), merges=merges) == MERGED
+    assert int(told["bos"]) == MERGED.bos

@@ -25,7 +25,7 @@ from microgpt.export.page import page
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import Sampling, Writer
 from tests.browser import Watched, browser, browser_page
-from tests.models import LETTERS, VARIATIONS, model_of
+from tests.models import LETTERS, MERGED, VARIATIONS, model_of
 
 Visit = Callable[[Checkpoint], Any]
 HOSTILE = Tokenizer.of("</script><img src=x onerror=alert(1)>&quot;<!--{{weights}}\\\u2028\u0301\u0000😀é")
@@ -148,15 +148,16 @@ SETTINGS = [
 ]
 
 
-def test_probabilities_are_those_of_the_array_engine(visit: Visit) -> None:
+@pytest.mark.parametrize("tokenizer", [LETTERS, MERGED], ids=["characters", "byte pairs"])
+def test_probabilities_are_those_of_the_array_engine(visit: Visit, tokenizer: Tokenizer) -> None:
     for settings in SETTINGS:
-        checkpoint = model_of(**settings)
+        checkpoint = model_of(tokenizer, **settings)
         runner, tab, ctx = engine(checkpoint), visit(checkpoint), checkpoint.model.ctx
-        for text in ["", "a", "é", "h\nbé", *LONG * (settings["kind"] == "windows")]:
-            ids = LETTERS.encode(text).tolist()
-            tokens = (ids or [0])[-ctx:] if settings["kind"] == "windows" else [LETTERS.bos, *ids]
+        for text in ["", "a", "é", "h\nbé", "bad", *LONG * (settings["kind"] == "windows")]:
+            ids = tokenizer.encode(text).tolist()
+            tokens = (ids or [0])[-ctx:] if settings["kind"] == "windows" else [tokenizer.bos, *ids]
             found = tab.evaluate("text => microgpt.probabilities(text)", text)
-            assert len(found) == LETTERS.vocabulary
+            assert len(found) == tokenizer.vocabulary
             np.testing.assert_allclose(found, runner.next(tokens), rtol=0, atol=1e-5)
 
 
@@ -164,11 +165,12 @@ def test_probabilities_are_those_of_the_array_engine(visit: Visit) -> None:
     ("kind", "ctx", "changes"),
     [("lines", 9, {}), ("windows", 1, {}), ("windows", 2, {}), ("windows", 7, {}), ("windows", 7, VARIATIONS[-1])],
 )
+@pytest.mark.parametrize("tokenizer", [LETTERS, MERGED], ids=["characters", "byte pairs"])
 def test_a_seed_writes_what_the_engine_writes_with_it(
-    visit: Visit, kind: Kind, ctx: int, changes: dict[str, Any]
+    visit: Visit, kind: Kind, ctx: int, changes: dict[str, Any], tokenizer: Tokenizer
 ) -> None:
-    checkpoint = model_of(kind=kind, ctx=ctx, **changes)
-    tab, writer = visit(checkpoint), Writer(engine(checkpoint), LETTERS, kind, ctx)
+    checkpoint = model_of(tokenizer, kind, ctx=ctx, **changes)
+    tab, writer = visit(checkpoint), Writer(engine(checkpoint), tokenizer, kind, ctx)
     for prompt, seed, temperature in (("", 3, 0.5), ("b", 4, 0.0), ("bad", -7, 1.3), ("é h", 2**70 + 1, 0.8)):
         expected = writer.write(Sampling(3, temperature, 0, prompt, 40), random.Random(seed)).texts
         asked = {"prompt": prompt, "count": 3, "temperature": temperature, "length": 40, "seed": str(seed)}

@@ -56,14 +56,14 @@ def test_old_token_files_are_read(old: Path) -> None:
 def _newer_run(place: Path) -> None:
     path = place / "runs" / "run" / "weights.safetensors"
     header, numbers = opened(path.read_bytes())
-    told = json.loads(header["__metadata__"]["microgpt"]) | {"schema": 3, "more": True}
+    told = json.loads(header["__metadata__"]["microgpt"]) | {"schema": 4, "more": True}
     header["__metadata__"]["microgpt"] = json.dumps(told)
     path.write_bytes(closed(header, numbers))
 
 
 def _newer_tokens(place: Path) -> None:
     path = place / "tokens" / "tokens.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2, "more": True}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 3, "more": True}))
 
 
 def _newer_store(place: Path) -> None:
@@ -74,10 +74,10 @@ def _newer_store(place: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "arguments", "code", "told"),
     [
-        (_newer_run, ("sample", "run"), 4, "found '3'; a newer version of microgpt"),
-        (_newer_run, ("train", "--resume", "run", "--steps", "20"), 4, "found '3'; a newer version of microgpt"),
-        (_newer_run, ("export", "run", "it.html"), 4, "found '3'; a newer version of microgpt"),
-        (_newer_tokens, ("train", "--data", "tokens", "--steps", "1"), 3, "found '2'"),
+        (_newer_run, ("sample", "run"), 4, "found '4'; a newer version of microgpt"),
+        (_newer_run, ("train", "--resume", "run", "--steps", "20"), 4, "found '4'; a newer version of microgpt"),
+        (_newer_run, ("export", "run", "it.html"), 4, "found '4'; a newer version of microgpt"),
+        (_newer_tokens, ("train", "--data", "tokens", "--steps", "1"), 3, "found '3'"),
         (_newer_store, ("analyze", "runs"), 7, "found 2; use a newer microgpt"),
         (_newer_store, ("sweep", "steps", "--seeds", "1", "--quiet"), 7, "found 2; use a newer microgpt"),
     ],

@@ -21,7 +21,7 @@ from microgpt.lab.store import store as rooms
 from microgpt.lab.store.lock import held
 from microgpt.lab.store.opening import connect, translated_errors
 from microgpt.lab.store.record import Curve, RunRecord
-from microgpt.lab.store.schema import COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
+from microgpt.lab.store.schema import COLUMN_OF, COLUMNS, MIGRATIONS, OF_MEMBERS, migrate
 from microgpt.lab.store.store import Store
 from microgpt.training.request import SCIENTIFIC
 from trials.stores import SETTINGS, filled, trained
@@ -45,7 +45,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
 
 
 def test_every_field_and_setting_has_a_column_that_sql_can_read(tmp_path: Path) -> None:
-    names = {field.name for field in fields(RunRecord)} - {"settings", *OF_MEMBERS} | set(SCIENTIFIC)
+    names = {field.name for field in fields(RunRecord)} - {"settings", *OF_MEMBERS} | set(COLUMN_OF.values())
     with sqlite3.connect(filled(tmp_path / "lab.db")) as connection:
         found = {row[1] for row in connection.execute("PRAGMA table_info(runs)")}
         mean = connection.execute("SELECT emb, avg(loss) FROM runs GROUP BY emb").fetchall()

@@ -81,7 +81,7 @@ def test_from_the_page_to_the_samples_and_back_by_the_address(opened: Any, addre
         samples = tab.locator("#samples li").all_inner_texts()
         [run] = [path for path in out.iterdir() if path.name[0] != "."]
         assert samples[:5] == (run / "samples.txt").read_text().splitlines()[:5]
-        assert "nats per token" in tab.inner_text("#result")
+        assert "nats per character" in tab.inner_text("#result")
         assert json.loads((run / "run.json").read_text())["status"] == "finished"
         tab.wait_for_function("() => location.search.includes('look=300')")
         tab.locator("#film").fill("0")
@@ -92,6 +92,27 @@ def test_from_the_page_to_the_samples_and_back_by_the_address(opened: Any, addre
         phase(watched, "Finished")
         tab.wait_for_function("() => document.querySelector('#film').value === '0'")
         assert tab.locator("#samples li").all_inner_texts() == before
+        watched.check()
+
+
+def test_a_training_in_byte_pairs_shows_its_tokens_and_losses_per_character(
+    opened: Any, address: str, out: Path
+) -> None:
+    with visited(opened, address) as watched:
+        go(watched, address, tokens="bpe:90", steps="40", engine="array")
+        tab = watched.tab
+        tab.wait_for_selector(".piece")
+        assert max(map(len, tab.locator(".piece").all_inner_texts())) > 1
+        tab.click("#start")
+        phase(watched, "Finished")
+        [run] = [path for path in out.iterdir() if path.name[0] != "."]
+        loss = json.loads((run / "run.json").read_text())["loss"]
+        assert f"{loss['holdout_per_character']:.3f}" in tab.inner_text("#result")
+        go(watched, address, page="xray", run=run.name, prompt="annabella")
+        tab.wait_for_selector(".letter")
+        letters = tab.locator(".letter b").all_inner_texts()
+        assert "".join(letters[1:]) == "annabella"
+        assert len(letters) < 10
         watched.check()
 
 

@@ -116,6 +116,15 @@ def test_a_text_is_kept_privately_and_read(here: Visit, tmp_path: Path) -> None:
     assert text in here.get("/api/form")["texts"]
 
 
+def test_a_text_is_shown_token_by_token_in_byte_pairs(here: Visit) -> None:
+    for text in ("shakespeare", "names"):
+        plain, told = (here.get(f"/api/text?id={text}&tokens={tokens}") for tokens in ("characters", "bpe:100"))
+        assert (plain["pieces"], told["vocabulary"]) == (None, 101)
+        assert ["".join(pieces) for pieces in told["pieces"]] == told["shown"] == plain["shown"]
+        assert max(map(len, told["pieces"][0])) > 1
+    assert "bpe:N" in here.get("/api/text?id=names&tokens=bpe:0", REFUSED)["error"]
+
+
 def test_texts_are_never_kept_where_a_link_leads(here: Visit, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o755)

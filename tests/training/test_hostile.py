@@ -97,7 +97,7 @@ HOSTILE: dict[str, Callable[[bytes], bytes]] = {
         lambda header, told: header.update(extra={"dtype": "F64", "shape": [0, 1], "data_offsets": [0, 0]})
     ),
     "no metadata": changed(lambda header, told: told.clear()),
-    "unknown schema": changed(lambda header, told: told.update(schema=3)),
+    "unknown schema": changed(lambda header, told: told.update(schema=4)),
     "schema of another type": changed(lambda header, told: told.update(schema=[1])),
     "a thousand million layers": changed(_sizes(layer=10**9)),
     "emb of 10^15": changed(_sizes(emb=10**15, head=7)),

@@ -27,7 +27,7 @@ def asked(place: Path, unit: Unit = "characters", **settings: Any) -> Request:
     """A tiny run on token files."""
     (place / "prose.txt").write_text(PROSE, encoding="utf-8")
     if not (place / "tokens").exists():
-        write_folder([str(place / "prose.txt")], place / "tokens", unit=unit)
+        write_folder([str(place / "prose.txt")], place / "tokens", tokens=unit)
     return request(place, **({"data": (str(place / "tokens"),)} | settings))
 
 
@@ -85,8 +85,8 @@ def test_a_model_of_characters_is_measured_on_token_files_of_other_characters(tm
     (tmp_path / "few.txt").write_text("im Schatten lag die Maus\n" * 3, encoding="utf-8")
     write_folder([str(tmp_path / "few.txt")], tmp_path / "few")
     assert run.evaluate(tmp_path / "few").loss == run.evaluate(tmp_path / "few.txt").loss
-    write_folder([str(tmp_path / "few.txt")], tmp_path / "few-bytes", unit="bytes")
-    with pytest.raises(DataError, match="expected characters, as this model has, found bytes"):
+    write_folder([str(tmp_path / "few.txt")], tmp_path / "few-bytes", tokens="bytes")
+    with pytest.raises(DataError, match=r"expected characters, as this model has, found other tokens \(bytes\)"):
         run.evaluate(tmp_path / "few-bytes")
 
 

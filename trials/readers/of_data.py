@@ -13,7 +13,7 @@ from microgpt.data.reading import read, read_bytes
 from microgpt.data.split import Split
 from microgpt.data.token_writing import write_folder
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.errors import DataError
+from microgpt.errors import DataError, UsageError
 from trials.readers.mutate import bytes_changed, json_changed
 from trials.readers.reader import Reader
 from trials.small import text
@@ -31,6 +31,12 @@ def _prepared(place: Path) -> None:
         write_folder([str(place / "text.txt")], place / "tokens")
 
 
+def _in_pairs(place: Path) -> None:
+    _write(place)
+    if not (place / "pairs").exists():
+        write_folder([str(place / "text.txt")], place / "pairs", tokens="bpe:45")
+
+
 def read_text(place: Path) -> None:
     """A text of every kind, split, with its dataset, as a training takes it."""
     _used(Corpus.of(read([str(place / "text.txt")])))
@@ -40,6 +46,11 @@ def read_text(place: Path) -> None:
 def read_tokens(place: Path) -> None:
     """Token files, split, with their dataset."""
     _used(Corpus.of(read([str(place / "tokens")])))
+
+
+def read_pairs(place: Path) -> None:
+    """The same of byte pairs."""
+    _used(Corpus.of(read([str(place / "pairs")])))
 
 
 def _used(corpus: Corpus) -> None:
@@ -79,6 +90,7 @@ READERS: Final = (
     Reader("text", "text.txt", _write, read_text, (DataError,), bytes_changed, trials=10_000),
     Reader("encodings", "text.txt", _write, read_encoded, (DataError,), bytes_changed, trials=10_000),
     Reader("token-header", "tokens/tokens.json", _prepared, read_tokens, (DataError,), json_changed),
+    Reader("token-merges", "pairs/tokens.json", _in_pairs, read_pairs, (DataError, UsageError), json_changed),
     Reader("token-array", "tokens/tokens.bin", _prepared, read_tokens, (DataError,), bytes_changed),
     Reader("prompt", "few.txt", lambda place: text(place, ["abcde"] * 3), prompted, (DataError,), bytes_changed),
 )

@@ -21,6 +21,7 @@ from trials.readers.reader import Reader
 from trials.small import finish, request
 
 WEIGHTS: Final = "runs/run/weights.safetensors"
+PAIRS: Final = "runs/pairs/weights.safetensors"
 
 
 def opened(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -59,6 +60,20 @@ def _run(place: Path) -> None:
         (place / "runs" / "run" / "looks.json").write_text(
             '{"looks": [{"step": 2, "loss": 2.5, "documents": 2, "samples": ["ann", "bo"]}]}'
         )
+
+
+def _in_pairs(place: Path) -> None:
+    if not (place / PAIRS).exists():
+        asked = {"steps": 5, "holdout": 0.2, "tokens": "bpe:26", "name": "pairs", "documents": "windows"}
+        finish(request(place, **asked))
+
+
+def read_merges(place: Path) -> None:
+    """A tokenizer of byte pairs, and what it tells."""
+    checkpoint = checkpoints.read(place / PAIRS)
+    tokenizer = checkpoint.tokenizer
+    assert tokenizer.decode(tokenizer.encode(tokenizer.characters)) == tokenizer.characters
+    assert checkpoint.state.finite
 
 
 def read_checkpoint(place: Path) -> None:
@@ -116,6 +131,7 @@ def _of_folder(name: str, file: str, mutate: Callable[[bytes, random.Random], by
 
 READERS: Final = (
     Reader("checkpoint", WEIGHTS, _run, read_checkpoint, (CheckpointError,), checkpoint_changed, trials=100_000),
+    Reader("merges", PAIRS, _in_pairs, read_merges, (CheckpointError,), checkpoint_changed),
     Reader("model", WEIGHTS, _run, use_checkpoint, (CheckpointError, DataError, DivergedError), checkpoint_changed),
     _of_folder("report", "run.json", json_changed),
     _of_folder("losses", "losses.csv", cells_changed),

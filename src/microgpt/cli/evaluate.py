@@ -30,8 +30,8 @@ from microgpt.model.settings import counted
 def command(run: str | None, data: tuple[str, ...], encoding: str, stride: int | None, out: str, as_json: bool) -> None:
     """Measure the held-out loss of a run, or its loss on another text, beside the best table of counts.
 
-    Nats per token, with the standard error over documents. RUN is a name, a folder or a weights file; without it, the
-    newest finished run.
+    Nats per character, with the standard error over documents. RUN is a name, a folder or a weights file; without it,
+    the newest finished run.
     """
     from microgpt.cli.finding import load
     from microgpt.data.sources import of_that_name
@@ -49,13 +49,13 @@ def command(run: str | None, data: tuple[str, ...], encoding: str, stride: int |
     if as_json:
         click.echo(json.dumps(found.to_dict()))
         return
-    error = "" if found.se is None else f" ± {found.se:.4f}"
+    error = "" if found.per_character_se is None else f" ± {found.per_character_se:.4f}"
     click.echo(
-        f"{found.loss:.4f}{error} nats per token ({found.bits_per_character:.3f} bits per character) on "
+        f"{found.per_character:.4f}{error} nats per character ({found.bits_per_character:.3f} bits per character) on "
         f"{counted(found.tokens, 'token')} of {counted(found.documents, 'document')}; guessing every token alike "
-        f"scores {model.uniform:.3f}"
+        f"scores {model.uniform * found.tokens / found.characters:.3f}"
     )
     if found.mark:
-        click.echo(beside_counts(found.loss, found.mark.loss, model.checkpoint.kind if stride is None else ""))
+        click.echo(beside_counts(found.per_character, found.mark.loss, model.checkpoint.kind if stride is None else ""))
         if found.mark.note:
             click.echo(found.mark.note, err=True)

@@ -94,7 +94,7 @@ def _train(law: "Law", ready: "Recipe | None") -> dict[str, Any]:
     at = points([ready.params], [ready.tokens], [1.0], [float(law.fit.points.unique.max())])
     said = predict(law.ensemble, law.backtest, at, law.level)[0]
     run = library.train(ready.data, samples=0, **ready.settings)
-    found = run.result.loss.holdout if run.result else None
+    found = run.result.loss.holdout_per_character if run.result else None
     if found is None:
         raise DataError("The run held nothing out, so nothing can be compared; sweep with --holdout above 0.")
     return {**said.to_dict(), "found": found, "inside": said.low <= found <= said.high}

@@ -8,7 +8,8 @@ import click
 
 from microgpt.cli.options import JSON
 from microgpt.cli.telling import EVERY
-from microgpt.data.choices import NORMALIZATIONS, UNITS
+from microgpt.data.choices import NORMALIZATIONS
+from microgpt.training.request import TOKENS
 
 if TYPE_CHECKING:
     from microgpt.data.token_folder import Header
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("prepare")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--out", required=True, metavar="FOLDER", help="The new folder of token files.")
-@click.option("--tokens", default="characters", show_default=True, type=click.Choice(UNITS), help="What a token is.")
+@click.option("--tokens", default="characters", show_default=True, help=TOKENS)
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of the text.")
 @click.option(
     "--normalize", default="nfc", show_default=True, type=click.Choice(NORMALIZATIONS), help="Unicode normalisation."
@@ -36,7 +37,7 @@ def command(files: tuple[str, ...], out: str, tokens: str, encoding: str, normal
     header, notes = write_folder(
         files,
         Path(out),
-        unit=tokens,  # type: ignore[arg-type]  # one of UNITS
+        tokens=tokens,
         encoding=encoding,
         normalize=normalize,  # type: ignore[arg-type]  # one of NORMALIZATIONS
         listener=_Listener(),
@@ -62,9 +63,9 @@ class _Listener:
 def _told(header: "Header", out: str) -> dict[str, object]:
     return {
         "folder": out,
-        "unit": header.unit,
+        "unit": header.kind_of_tokens,
         "tokens": header.tokens,
-        "vocabulary": len(header.characters) + 1,
+        "vocabulary": len(header.counts) + 1,
         "bits": 8 * header.dtype.itemsize,
         "sha256": header.sha256,
     }
@@ -72,7 +73,8 @@ def _told(header: "Header", out: str) -> dict[str, object]:
 
 def _line(header: "Header", out: str) -> str:
     size = header.tokens * header.dtype.itemsize / 1e6
+    unit = f"tokens of byte pairs ({header.kind_of_tokens})" if header.merges else header.unit
     return (
-        f"{out}: {header.tokens:,} {header.unit}, a vocabulary of {len(header.characters) + 1:,}, {size:,.1f} MB; "
+        f"{out}: {header.tokens:,} {unit}, a vocabulary of {len(header.counts) + 1:,}, {size:,.1f} MB; "
         f"train on it with: microgpt --data {out}"
     )

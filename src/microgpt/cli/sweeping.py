@@ -129,7 +129,9 @@ def of_ideas(plan: "Plan") -> list[str]:
     levels = by_idea(plan)
     base = levels[""].settings.steps
     lengths = {name: levels[name].settings.steps for name in IDEAS if name in levels}
-    told = [f"{name}: can't be with the base's settings, and is left out" for name in IDEAS if name not in levels]
+    told = [
+        f"{name}: can't be with the base's settings or text, and is left out" for name in IDEAS if name not in levels
+    ]
     if plan.name.startswith(SWEEPS["steps"]):
         return told
     return told + [

@@ -82,13 +82,16 @@ def _records(resume: str | None, begin: str | None, chosen: dict[str, Any], stop
 
     if resume is begin is None:
         return train(resolve(chosen.pop("recipe", "default"), chosen), stop=stop)
+    from microgpt.data.token_folder import is_token_folder
     from microgpt.training import checkpoint as checkpoints
     from microgpt.training.find import find, weights_of
 
     if resume is None:
         first = checkpoints.read(weights_of(find(begin, chosen.get("out", "runs"))))
-        sizes = {name: getattr(first.model, name) for name in ARCHITECTURE}
-        return train(resolve(chosen.pop("recipe", "default"), sizes | chosen), stop=stop, begin=first)
+        same = {name: getattr(first.model, name) for name in ARCHITECTURE}
+        if not any(map(is_token_folder, chosen.get("data", ()))):  # which has its own
+            same["tokens"] = first.tokenizer.tokens
+        return train(resolve(chosen.pop("recipe", "default"), same | chosen), stop=stop, begin=first)
     from microgpt.training.resume import resume as go_on
 
     if "recipe" in chosen:
@@ -140,9 +143,9 @@ def _follow(
             case Progress():
                 tells.progress(record, held_out)
             case Evaluated(step, measured):
-                held_out = measured.loss
+                held_out, se = measured.per_character, measured.per_character_se
                 if tell_looks:
-                    error = "" if measured.se is None else f" ± {measured.se:.4f}"
+                    error = "" if se is None else f" ± {se:.4f}"
                     tells.note(f"step {step}  held-out loss {held_out:.4f}{error}")
             case Sampled(samples=samples) if samples:
                 tells.close()
@@ -169,14 +172,17 @@ def _print_result(result: "Result", kind: str, as_json: bool) -> None:
 def _summary(result: "Result", kind: str) -> str:
     """What the training came to, in two to four lines."""
     loss, lines = result.loss, []
-    known = f"letter frequencies alone score {loss.unigram:.3f}, guessing every token alike {loss.uniform:.3f}"
-    if loss.holdout is not None:
-        error = f" ± {loss.holdout_se:.3f}" if loss.holdout_se is not None else ""
-        lines.append(f"held-out loss {loss.holdout:.3f}{error} nats per token; {known}")
+    letters = "letter" if loss.characters_per_token == 1 else "token"
+    known = f"{letters} frequencies alone score {loss.unigram_per_character:.3f}, "
+    known += f"guessing every token alike {loss.uniform_per_character:.3f}"
+    if loss.holdout_per_character is not None:
+        error = f" ± {loss.holdout_per_character_se:.3f}" if loss.holdout_per_character_se is not None else ""
+        lines.append(f"held-out loss {loss.holdout_per_character:.3f}{error} nats per character; {known}")
         if loss.counts is not None:
-            lines.append(beside_counts(loss.holdout, loss.counts, kind, _advice(result)))
+            lines.append(beside_counts(loss.holdout_per_character, loss.counts, kind, _advice(result)))
     elif loss.mean_last_100 is not None:
-        lines.append(f"training loss {loss.mean_last_100:.3f} nats per token over the last 100 steps; {known}")
+        found = loss.mean_last_100 / loss.characters_per_token
+        lines.append(f"training loss {found:.3f} nats per character over the last 100 steps; {known}")
     if result.samples and result.samples_copied is not None:
         lines.append(copies(result.samples_copied, len(result.samples)))
     if result.run:
@@ -192,7 +198,8 @@ def _summary(result: "Result", kind: str) -> str:
 def _advice(result: "Result") -> str:
     """What helps a model that is worse than counts."""
     loss = result.loss
-    if loss.holdout is None or loss.mean_last_100 is None or loss.holdout - loss.mean_last_100 < BY_HEART:
+    lost, learned = loss.holdout_per_character, loss.mean_last_100
+    if lost is None or learned is None or lost - learned / loss.characters_per_token < BY_HEART:
         return "try more --steps with a larger --emb, or --for with more time"
     return "it learns the text by heart, so try fewer --steps, a smaller --emb or more text"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from microgpt.errors import DataError
+from microgpt.errors import DataError, UsageError
 
 Kind = Literal["lines", "paragraphs", "windows"]
 KINDS: Final[tuple[Kind, ...]] = ("lines", "paragraphs", "windows")
@@ -14,6 +14,9 @@ NORMALIZATIONS: Final[tuple[Normalization, ...]] = ("nfc", "none")
 
 Unit = Literal["characters", "bytes"]  # what one token stands for
 UNITS: Final[tuple[Unit, ...]] = ("characters", "bytes")
+BPE: Final = "bpe:"  # and the number of tokens, BOS not among them: byte pairs
+FEWEST_TOKENS: Final = 2
+MOST_TOKENS: Final = 1 << 16
 
 STANDARD_INPUT: Final = "-"
 
@@ -51,6 +54,20 @@ MARKOV_LENGTH: Final = 2_000_000  # characters of `markov`; those of `markov:1e7
 MARKOV_KIND: Final[Kind] = "windows"
 MOST_MADE: Final = 1_000_000_000  # characters: minutes to make
 NAMES: Final = (*BUILTINS, MARKOV)
+
+
+def size_of(tokens: str) -> int:
+    """The number N of tokens that `bpe:N` means; 0 for characters and bytes. Raises `UsageError` for anything else."""
+    if tokens in UNITS:
+        return 0
+    digits = tokens.removeprefix(BPE) if tokens.startswith(BPE) else ""
+    size = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else 0
+    if not FEWEST_TOKENS <= size <= MOST_TOKENS or str(size) != digits:
+        raise UsageError(
+            f"--tokens takes characters, bytes, or bpe:N for N tokens of byte pairs, {FEWEST_TOKENS} to "
+            f"{MOST_TOKENS:,}, found {tokens[:80]!r}; bpe:512 would do."
+        )
+    return size
 
 
 def is_built_in(source: str) -> bool:

@@ -19,7 +19,8 @@ class Corpus:
     `tokens` (read-only) is, for lines and paragraphs, BOS document BOS document … BOS: neighbours share a BOS, and
     `edges`, shape (documents + 1,), are the places of BOS. For windows it is the running text without BOS, and
     `edges` is (0, tokens). `reason` says in one sentence why `kind` was chosen. `counts`, (vocabulary,), is how often
-    each token occurs, where that is known of a text too long to be counted.
+    each token occurs, where that is known of a text too long to be counted; from the first `learned_from` tokens of it
+    its merges were learned.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Corpus:
     tokens: Tokens
     edges: Positions
     counts: NDArray[np.int64] | None = None
+    learned_from: int = 0
 
     @staticmethod
     def of(text: Text, kind: str = "auto") -> "Corpus":
@@ -47,10 +49,10 @@ class Corpus:
             cuts = text.cuts or documents_of(find_lines(text.symbols, text.alphabet), chosen)
             characters, tokens, edges = _wrapped(text, *cuts)
         tokens.flags.writeable = False
-        tokenizer = Tokenizer(characters, text.normalize, text.unit)
+        tokenizer = Tokenizer(characters, text.normalize, text.unit, text.merges)
         counts = None if text.counts is None else np.append(text.counts, 0)  # no BOS in running text
         about = (text.name, text.sources, text.sha256, chosen, reason, text.notes)
-        return Corpus(*about, tokenizer, tokens, edges, counts)
+        return Corpus(*about, tokenizer, tokens, edges, counts, text.learned_from)
 
     @property
     def documents(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.slices import Positions, Tokens, joined
+from microgpt.data.slices import Positions, Tokens, Views, joined
 from microgpt.data.split import Split
 
 LONGEST: Final = 9  # characters of a gram, and as many as 64 bits hold: longer ones gain nothing on names or plays
@@ -25,6 +25,7 @@ CHOOSING: Final = 0.1  # share of the training text, at its end, that chooses th
 USUAL: Final = (0.0, 0.5, 1.0, 1.5)  # discounts where the text is too small to tell them
 MOST: Final = 1 << 21  # characters of a training text that are counted, and an eighth of it held-out ones told …
 STRETCH: Final = 1 << 12  # … in stretches of so many from all over a longer one
+WINDOW: Final = 1 << 8  # characters told at a time, where the model's tokens are others
 
 Floats = NDArray[np.float64]
 _known: dict[bytes, "Mark"] = {}  # what was found before, by a hash of the texts
@@ -45,10 +46,14 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
     """The mark of the training part of a split, on the first ctx predictions of each of these sequences of its kind;
     None where there are none. Found once for the same texts.
 
-    Of long texts only a part is looked at: stretches of running text, or documents, from all over them.
+    Of long texts only a part is looked at: stretches of running text, or documents, from all over them. Where tokens
+    are not characters, the whole text that is held out is told character by character.
     """
     if not sequences:
         return None
+    if split.characters:
+        split, ctx = split.characters, WINDOW
+        sequences = _whole(split, ctx)
     bos, vocabulary = split.corpus.tokenizer.bos, split.corpus.tokenizer.vocabulary
     symbols, begin = (bos, None) if split.is_running else (vocabulary, bos)
     training, whole = _training(split)
@@ -66,6 +71,15 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
     if len(some) < len(sequences):
         note += f", and is told on {len(some):,} of {len(sequences):,} held-out sequences"
     return replace(_known[key], note=note)
+
+
+def _whole(split: Split, ctx: int) -> Views:
+    """All that a split of characters holds out: documents, or windows of running text."""
+    starts, stops = split.held_out.starts, split.held_out.stops
+    if split.is_running:
+        starts = np.arange(int(starts[0]), int(stops[0]) - 1, ctx)
+        stops = np.minimum(starts + ctx + 1, stops[0])
+    return Views(split.corpus.tokens, starts, stops)
 
 
 def _training(split: Split) -> tuple[Tokens, int]:

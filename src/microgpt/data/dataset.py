@@ -150,20 +150,37 @@ class Dataset:
         return self.split.held_out_in_training
 
     @cached_property
+    def characters(self) -> float:
+        """Characters per token of the training part: what turns its losses per token into those per character."""
+        return self._characters_per_token(self.split.training_counts)
+
+    @cached_property
+    def characters_measured(self) -> float:
+        """The same of what `unigram` is measured on."""
+        return self._characters_per_token(self._measured)
+
+    @cached_property
     def unigram(self) -> float:
-        """Loss, in nats per token, of predicting by frequency alone, on the cropped held-out predictions.
+        """Loss, in nats per character, of predicting tokens by frequency alone, on the cropped held-out predictions.
 
         The frequencies are those of the predicted tokens of the whole training part, BOS among them; a token never
         seen there counts as seen once. Where nothing is held out it is the loss on the training part itself.
         """
         seen = np.maximum(self.split.training_counts, 1)
-        met = self._held_out_counts() if self.holdout_documents else self.split.training_counts
-        return float(met @ (np.log(seen.sum()) - np.log(seen)) / met.sum())
+        met = self._measured
+        return float(met @ (np.log(seen.sum()) - np.log(seen)) / met.sum()) / self.characters_measured
 
     @property
     def uniform(self) -> float:
-        """Loss, in nats per token, of knowing nothing: the logarithm of the vocabulary."""
-        return math.log(self.vocabulary)
+        """Loss, in nats per character, of knowing nothing: the logarithm of the vocabulary for each token."""
+        return math.log(self.vocabulary) / self.characters_measured
+
+    @cached_property
+    def _measured(self) -> NDArray[np.int64]:
+        return self._held_out_counts() if self.holdout_documents else self.split.training_counts
+
+    def _characters_per_token(self, counts: NDArray[np.int64]) -> float:
+        return float(max(1, counts @ self.split.corpus.tokenizer.lengths) / max(1, counts.sum()))
 
     def _views(self, starts: Positions, stops: Positions) -> list[Tokens]:
         tokens = self.tokens

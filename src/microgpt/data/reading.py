@@ -11,6 +11,7 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.data.byte_pairs import Pair
 from microgpt.data.choices import Kind, Normalization, Unit, kind_of
 from microgpt.data.decoding import BREAKS, IS_UTF_8, MARKS, REPLACED, check, clean
 from microgpt.data.markov import ENDLESS
@@ -31,7 +32,8 @@ class Text:
     is that of the raw bytes of all files in order. `declared_kind` is what a built-in text says of itself.
 
     `unit` is what a symbol stands for; the alphabet of bytes is BYTES. A text that was prepared as token files stays on
-    disk: `symbols` is a map of them, `sha256` is theirs, and `counts`, (alphabet,), how often each symbol occurs.
+    disk: `symbols` is a map of them, `sha256` is theirs, and `counts`, (tokens,), how often each occurs; where they
+    were merged, `merges` says how, and the first `learned_from` of them are those that it was learned from.
     `cuts` are the starts and stops of its documents, of the declared kind, where they are known; shapes (documents,).
     """
 
@@ -46,6 +48,8 @@ class Text:
     unit: Unit = "characters"
     counts: NDArray[np.int64] | None = None
     cuts: tuple[Positions, Positions] | None = None
+    merges: tuple[Pair, ...] = ()
+    learned_from: int = 0
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -112,6 +116,8 @@ def _prepared(sources: Sequence[str], encoding: str = "utf-8", normalize: Normal
         normalize=header.normalize,
         unit=header.unit,
         counts=header.counts,
+        merges=header.merges,
+        learned_from=header.learned_from,
     )
 
 

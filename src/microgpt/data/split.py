@@ -1,5 +1,6 @@
 """What is trained on and what is held out. Independent of ctx and of the order of training."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -32,7 +33,10 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A corpus in two parts; `indices` are the training documents' numbers in the corpus, shape (documents,)."""
+    """A corpus in two parts; `indices` are the training documents' numbers in the corpus, shape (documents,).
+
+    `characters` is the same split in characters, where its tokens are others (see retokenize).
+    """
 
     corpus: Corpus
     holdout: float
@@ -40,6 +44,7 @@ class Split:
     indices: NDArray[np.integer[Any]]
     training: Part
     held_out: Part
+    characters: "Split | None" = None
 
     @staticmethod
     def of(corpus: Corpus, holdout: float, split_seed: int) -> "Split":
@@ -83,6 +88,8 @@ class Split:
     @cached_property
     def unseen_characters(self) -> int:
         """How many distinct characters only the held-out part has."""
+        if self.characters:
+            return self.characters.unseen_characters
         met = self.counts(self.held_out)
         seen = self.counts(self.training) if self.corpus.counts is None else self.corpus.counts - met
         return int(((met > 0) & (seen == 0)).sum())
@@ -94,6 +101,8 @@ class Split:
         Of lines as documents none can. Of paragraphs and windows: the held-out lines of 20 or more characters that
         are also a line of the training part, such as a refrain. It is not looked for in a text that stays on disk.
         """
+        if self.characters:
+            return self.characters.held_out_in_training
         if self.corpus.kind == "lines" or not len(self.held_out) or self.corpus.counts is not None:
             return 0
         alphabet = self.corpus.tokenizer.characters + "\0"
@@ -111,6 +120,10 @@ class Split:
             return False
         ids = tokenizer.encode(text)
         starts, stops = self.training.starts, self.training.stops
+        if self.is_running and tokenizer.merges:  # whose tokens would be others in the midst of a word
+            firsts, last = range(0, int(stops[0]), BLOCK), int(stops[0])
+            views = (tokens[first : min(first + BLOCK + len(text), last)] for first in firsts)
+            return any(text in tokenizer.decode(view) for view in views)
         if self.is_running:
             parts = blocks(tokens[: max(0, int(stops[0]) - len(ids) + 1)])
             found = (np.flatnonzero(part == ids[0]) + place * BLOCK for place, part in enumerate(parts))
@@ -144,6 +157,12 @@ def _cut_documents(corpus: Corpus, holdout: float, split_seed: int) -> tuple[NDA
 
 def _cut_windows(corpus: Corpus, holdout: float, split_seed: int) -> tuple[NDArray[np.integer[Any]], Part, Part]:
     size = len(corpus.tokens)
+    if corpus.learned_from > size - round(holdout * size):
+        raise UsageError(
+            f"--holdout {holdout:g}: the tokens of {', '.join(corpus.sources)} were learned from the first "
+            f"{corpus.learned_from / size:.0%} of it, which can't be held out; hold out at most "
+            f"{math.floor(100 * (1 - corpus.learned_from / size)) / 100:g}."
+        )
     needed = 4 if holdout else 2  # each part predicts at least one character from another
     if size < needed:
         raise DataError(_too_short(corpus, holdout, needed, "characters", size))

@@ -1,4 +1,5 @@
-"""Text to token ids and back: the sorted characters of a text, and BOS after the last of them; or bytes, and BOS."""
+"""Text to token ids and back: the sorted characters of a text, the tokens that merges make of them, and BOS after the
+last; or bytes, and BOS."""
 
 import codecs
 import unicodedata
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.choices import NORMALIZATIONS, Normalization, Unit
+from microgpt.data.byte_pairs import Encoder, Pair, merges_of, texts_of
+from microgpt.data.choices import MOST_TOKENS, NORMALIZATIONS, Normalization, Unit
 from microgpt.data.decoding import check_marks
 from microgpt.data.nearest import refusal
 from microgpt.data.slices import Tokens, fitting
@@ -21,17 +23,22 @@ from microgpt.errors import CheckpointError, DataError
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """`characters` are sorted and distinct; the place of each is its token id.
+    """`characters` are sorted and distinct; the place of each is its token id. `merges` are pairs of ids in the order
+    in which they were learned (see byte_pairs), each of which makes a token; their ids follow.
 
     With `normalize` "nfc" a text to encode is normalised first, as the text it was made from was. Where `unit` is
     "bytes" a token is a byte of UTF-8, its id its number, and `characters` is BYTES: no text has an unknown one.
+    Raises ValueError for merges that can't be.
     """
 
     characters: str
     normalize: Normalization = "none"
     unit: Unit = "characters"
+    merges: tuple[Pair, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.merges and (self.unit == "bytes" or self.bos > MOST_TOKENS):
+            raise ValueError(f"merges are of characters, and make {MOST_TOKENS:,} tokens at most")
         if self.unit == "bytes" and (self.characters, self.normalize) != (BYTES, "none"):
             raise ValueError("bytes have the 256 of BYTES as their characters, and are never normalised")
 
@@ -40,32 +47,56 @@ class Tokenizer:
         """The tokenizer of a text as it stands."""
         return Tokenizer("".join(sorted(set(text))))
 
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The text of every token but BOS; that of a byte is the character of its number."""
+        return tuple(texts_of(self.characters, self.merges)[0])
+
     @property
     def bos(self) -> int:
         """The id of the token that begins and ends a document."""
-        return len(self.characters)
+        return len(self.texts if self.merges else self.characters)
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are: the characters and BOS."""
-        return len(self.characters) + 1
+        """How many tokens there are, BOS among them."""
+        return self.bos + 1
+
+    @property
+    def tokens(self) -> str:
+        """What a token is, as `--tokens` has it."""
+        return f"bpe:{self.bos}" if self.merges else self.unit
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many characters each token is, (vocabulary,). BOS counts as one, a byte that goes on with a character as
+        none: so all that is held out has one number of characters, whatever its tokens are."""
+        if self.unit == "bytes":
+            return np.array([byte & 0xC0 != 0x80 for byte in range(256)] + [True], np.int64)
+        return np.array([*map(len, self.texts), 1], np.int64)
 
     def encode(self, text: str) -> Tokens:
-        """Token ids, shape (characters,), in 8, 16 or 32 bits as the vocabulary needs; BOS never occurs.
+        """Token ids, shape (tokens,), in 8, 16 or 32 bits as the vocabulary needs; BOS never occurs.
 
         Raises DataError that names unknown characters, each with the nearest known one.
         """
         if self.unit == "bytes":
             return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8).astype(fitting(self.bos))
-        ids = self._ids(self._normalized(text))
+        text = self._normalized(text)
+        ids = self._ids(text)
         if (ids == self.bos).any():
             raise DataError(refusal(self.unknown(text), self.characters))
+        if self.merges:
+            return np.concatenate([ids[:0], *self._encoder.encode([text])])
         return ids
 
     def decode(self, ids: Iterable[int] | NDArray[np.integer[Any]]) -> str:
         """The text of token ids; BOS has none, and bytes that are no UTF-8 become U+FFFD. Raises IndexError for an id
         beyond the vocabulary."""
         array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
+        if self.merges:
+            texts = [*self.texts, ""]
+            return "".join([texts[token] for token in array.tolist()])
         codes = self._codes[array[array != self.bos]]
         return (
             text_of(codes) if self.unit == "characters" else codes.astype(np.uint8).tobytes().decode("utf-8", "replace")
@@ -75,7 +106,7 @@ class Tokenizer:
         """The text of one token after another, empty for BOS and for a byte that only begins a character; they join to
         what `decode` gives. Half a character at the end makes one piece more."""
         if self.unit == "characters":
-            texts = [*self.characters, ""]
+            texts = [*self.texts, ""]
             yield from (texts[token] for token in ids)
             return
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -90,11 +121,12 @@ class Tokenizer:
             return ""
         return "".join(sorted(set(self._normalized(text)) - set(self.characters)))
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         if self.unit == "bytes":
             return {"unit": self.unit}
-        return {"characters": self.characters, "normalize": self.normalize}
+        merges = {"merges": [list(pair) for pair in self.merges]} if self.merges else {}
+        return {"characters": self.characters, "normalize": self.normalize, **merges}
 
     @staticmethod
     def from_dict(values: Mapping[str, object]) -> "Tokenizer":
@@ -108,7 +140,10 @@ class Tokenizer:
             )
         if normalize not in NORMALIZATIONS:
             raise CheckpointError(f"tokenizer: expected normalize nfc or none, found {normalize!r}; it is damaged")
-        return Tokenizer(characters, normalize)
+        try:
+            return Tokenizer(characters, normalize, merges=merges_of(values.get("merges", [])))
+        except ValueError as error:
+            raise CheckpointError(f"tokenizer: expected merges of tokens, found: {error}; it is damaged") from None
 
     def _normalized(self, text: str) -> str:
         if self.normalize != "nfc":
@@ -120,6 +155,10 @@ class Tokenizer:
         """Ids, with BOS for every character that is unknown."""
         table = self._table
         return table[np.minimum(codes_of(text), len(table) - 1)]
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.characters, self.merges, self.bos)
 
     @cached_property
     def _codes(self) -> NDArray[np.uint32]:

@@ -18,7 +18,8 @@ from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import Sampling, opening, usual_temperature
 
 CODE: Final = Path(__file__).with_name("remote_code")
-MODULES: Final = ("configuration_microgpt", "modeling_microgpt", "tokenization_microgpt")
+PAIRS: Final = "pairs_microgpt"
+MODULES: Final = ("configuration_microgpt", "modeling_microgpt", "tokenization_microgpt", PAIRS)
 
 _DOCUMENTS: Final = "A document ends itself, or where `ctx` is full."
 _RUNNING: Final = """Running text never ends: `max_new_tokens` says how
@@ -104,6 +105,7 @@ def _tokenizer(checkpoint: Checkpoint) -> dict[str, Any]:
         "tokenizer_class": "MicrogptTokenizer",
         "auto_map": {"AutoTokenizer": ["tokenization_microgpt.MicrogptTokenizer", None]},
         "characters": list(tokenizer.characters),
+        **({"merges": [list(pair) for pair in tokenizer.merges]} if tokenizer.merges else {}),
         "kind": checkpoint.kind,
         "normalize": tokenizer.normalize,
         "model_max_length": checkpoint.model.ctx,
@@ -147,6 +149,8 @@ def _card(checkpoint: Checkpoint) -> str:
             text="running text" if running else "short documents",
             params=params(model),
             characters=len(checkpoint.tokenizer.characters),
+            unit="token" if checkpoint.tokenizer.merges else "character",
+            merged=f", {len(checkpoint.tokenizer.merges):,} merges of them" if checkpoint.tokenizer.merges else "",
             step=checkpoint.state.step,
             ending=_RUNNING if running else _DOCUMENTS,
         )

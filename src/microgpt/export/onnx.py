@@ -136,10 +136,12 @@ def _model(checkpoint: Checkpoint) -> "onnx.ModelProto":
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
-    """`characters` is a list in JSON: in one string, two of them could be read back as one."""
+    """`characters` is a list in JSON: in one string, two of them could be read back as one. `merges`, where tokens are
+    byte pairs, are pairs of ids in the order in which they are merged; each makes the next id."""
     tokenizer = checkpoint.tokenizer
     return {
         "characters": json.dumps(list(tokenizer.characters)),
+        **({"merges": json.dumps(tokenizer.merges)} if tokenizer.merges else {}),
         "normalize": tokenizer.normalize,
         "kind": checkpoint.kind,
         "ctx": str(checkpoint.model.ctx),

@@ -70,7 +70,7 @@ function show(logits, text) {
   find("after").replaceChildren(made("span", "hint", text ? "after " : "at the beginning"), tail(text));
   Array.from(find("chances").children).forEach((row, place) => {
     const token = best[place];
-    const character = writer.tokenizer.characters[token]; // BOS has none
+    const character = writer.tokenizer.texts[token]; // BOS has none
     const name = token === writer.tokenizer.bos ? "the end" : nameOf(character);
     const [sign, track, percent] = row.children;
     sign.textContent = name ?? alone(character);
@@ -104,7 +104,7 @@ function rows() {
 
 const temperature = () => Number(find("temperature").value);
 
-/** Texts that the model writes after a prompt: `heard(character, logits)` is told of each character, and of each text
+/** Texts that the model writes after a prompt: `heard(piece, logits)` is told of each token's text, and of each text
     that begins, without logits. A seed (a whole number, or its digits) writes the same texts again, and the same as
     `microgpt sample --seed`. */
 async function write(options = {}, heard = () => {}, stopped = () => false) {
@@ -170,7 +170,7 @@ class Sheet {
     }
     this.ink.appendData(character);
     this.text += character;
-    this.drawn++;
+    this.drawn += Array.from(character).length;
   }
 
   next() {
@@ -203,7 +203,7 @@ async function load() {
   const weights = await decode(find("weights").textContent, size);
   find("weights").remove();
   const gpt = new GPT(about.config, matricesOf(weights, about.matrices));
-  return new Writer(gpt, new Tokenizer(about.characters, about.normalize), about.kind);
+  return new Writer(gpt, new Tokenizer(about.characters, about.normalize, about.merges), about.kind);
 }
 
 /** The probabilities (vocabulary,) of what comes after a text, BOS last, as `microgpt` gives them. */

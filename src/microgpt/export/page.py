@@ -33,12 +33,14 @@ def page(checkpoint: Checkpoint) -> bytes:
     Raises `DivergedError` for weights beyond float32.
     """
     template = _read("page.html")
+    unit = "token" if checkpoint.tokenizer.merges else "character"
     scripts = {name: "\n" + _read(file) for name, file in _SCRIPTS.items()}
     parts = scripts | {
         "generator": GENERATOR,
         "policy": _policy(list(scripts.values()), _style(template)),
         "params": f"{params(checkpoint.model):,}",
-        "sizes": _sizes(checkpoint.model),
+        "unit": unit,
+        "sizes": _sizes(checkpoint.model, unit),
         "about": _about(checkpoint),
         "weights": _weights(checkpoint),
     }
@@ -66,11 +68,11 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _sizes(model: ModelConfig) -> str:
+def _sizes(model: ModelConfig, unit: str) -> str:
     """The footer's line: sizes by the names of their flags."""
     sizes = ", ".join(f"{name} {getattr(model, name):,}" for name in ("emb", "head", "layer", "ctx", "ff"))
     sizes += "".join(f", {name if value is True else f'{name} {value}'}" for name, value in variations(model).items())
-    return f"{params(model):,} parameters: {sizes}; {model.vocabulary - 1:,} characters and the mark of begin and end."
+    return f"{params(model):,} parameters: {sizes}; {model.vocabulary - 1:,} {unit}s and the mark of begin and end."
 
 
 def _about(checkpoint: Checkpoint) -> str:
@@ -81,6 +83,7 @@ def _about(checkpoint: Checkpoint) -> str:
         "kind": checkpoint.kind,
         "normalize": checkpoint.tokenizer.normalize,
         "characters": checkpoint.tokenizer.characters,
+        "merges": checkpoint.tokenizer.merges,
     }
     return json.dumps(about).replace("<", "\\u003c")
 

@@ -2,12 +2,15 @@
 
 import ast
 import base64
+import json
 import textwrap
 from pathlib import Path
 from typing import Final
 
 from microgpt import symmetry
 from microgpt import variations as defined
+from microgpt.data.tokenizer import Tokenizer
+from microgpt.export.huggingface import CODE, PAIRS
 from microgpt.model.settings import variations
 from microgpt.outputs import BANNER
 from microgpt.training.checkpoint import Checkpoint
@@ -20,6 +23,7 @@ import array, base64, os, unicodedata
 
 CONFIG = {config}({settings})
 CHARACTERS = {characters}
+{tokens}
 KIND = {kind}
 WEIGHTS = """
 {weights}
@@ -31,16 +35,16 @@ def trained() -> GPT:
     if sys.byteorder == "big":
         numbers.byteswap()
     each = iter(numbers)
-    known = {shapes}(CONFIG, len(CHARACTERS) + 1).items()
+    known = {shapes}(CONFIG, len(TOKENS) + 1).items()
     return {model}(CONFIG, {{name: [[next(each) for _ in range(n)] for _ in range(m)] for name, (m, n) in known}})
 
 def write(model: GPT, prompt: str, stream: random.Random, temperature: float, length: int) -> str:
     """A document, which the model ends itself; or so many characters of running text."""
-    running, bos = KIND == "windows", len(CHARACTERS)
-    text = [CHARACTERS.index(character) for character in prompt]
+    running, bos = KIND == "windows", len(TOKENS)
+    text, told = encode(prompt), prompt
     waiting = (text or [first()])[-CONFIG.ctx:] if running else [bos, *text]
     seen, past, scores = [], Past(), []
-    while len(text) < (length if running else CONFIG.ctx):
+    while len(told) < length if running else len(text) < CONFIG.ctx:
         for token in waiting:
             scores = model.logits(token, len(seen), past)
             seen.append(token)
@@ -51,10 +55,11 @@ def write(model: GPT, prompt: str, stream: random.Random, temperature: float, le
         if token == bos:
             break
         text.append(token)
+        told += TOKENS[token]
         waiting = [token]
         if len(seen) == CONFIG.ctx:  # running text goes on from the latter half of what it saw
             waiting, seen, past = [*seen[CONFIG.ctx - CONFIG.ctx // 2:], token], [], Past()
-    return "".join(CHARACTERS[token] for token in text)
+    return told[:max(length, len(prompt))] if running else told  # the last token may reach beyond the length
 
 def first() -> int:
     return next((CHARACTERS.index(mark) for mark in "\\n " if mark in CHARACTERS), 0)
@@ -68,9 +73,10 @@ def sampler() -> None:
     parser.add_argument("--seed", type=int, default=None)
     chosen = parser.parse_args(){normalized}
     unknown = sorted(set(chosen.prompt) - set(CHARACTERS))
-    if unknown or not 0 <= chosen.temperature < math.inf or (KIND != "windows" and len(chosen.prompt) >= CONFIG.ctx):
+    full = not unknown and KIND != "windows" and len(encode(chosen.prompt)) >= CONFIG.ctx
+    if unknown or full or not 0 <= chosen.temperature < math.inf:
         parser.error(f"the prompt has unknown characters: {{unknown}}" if unknown else
-                     f"expected a temperature of 0 or more and a prompt of fewer than {{CONFIG.ctx}} characters")
+                     f"expected a temperature of 0 or more and a prompt of fewer than {{CONFIG.ctx}} {unit}")
     model, stream = trained(), random.Random(chosen.seed)
     for number in range(chosen.count):
         between = "\\n" if number and KIND != "lines" else ""
@@ -103,6 +109,20 @@ _NORMALIZED: Final = """
     chosen.prompt = unicodedata.normalize("NFC", chosen.prompt)  # as the training text was"""
 
 
+_CHARACTERS: Final = """TOKENS = CHARACTERS
+
+def encode(text: str) -> list[int]:
+    return [CHARACTERS.index(character) for character in text]
+"""
+
+_PAIRS: Final = """MERGES = {merges}  # pairs of tokens, each of which makes one more
+
+{code}
+PAIRS = Pairs(CHARACTERS, MERGES)
+TOKENS, encode = PAIRS.texts, PAIRS.encode
+"""
+
+
 def program(checkpoint: Checkpoint) -> bytes:
     """symmetry.py with the weights inside: one file that writes on the standard library alone."""
     source = Path(symmetry.__file__).read_text(encoding="utf-8")
@@ -117,6 +137,8 @@ def program(checkpoint: Checkpoint) -> bytes:
         shapes="sizes" if varied else "shapes",
         settings=", ".join(f"{name}={getattr(model, name)!r}" for name in names),
         characters=ascii(checkpoint.tokenizer.characters),
+        tokens=_tokens(checkpoint.tokenizer),
+        unit="tokens" if checkpoint.tokenizer.merges else "characters",
         kind=repr(checkpoint.kind),
         normalized=_NORMALIZED if checkpoint.tokenizer.normalize == "nfc" else "",
         temperature=usual_temperature(checkpoint.kind),
@@ -130,3 +152,11 @@ def _variations() -> str:
     source = Path(defined.__file__).read_text(encoding="utf-8")
     imports = [node.end_lineno for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
     return _VARIED + "\n".join(source.splitlines()[imports[-1] :]).lstrip("\n") + "\n"
+
+
+def _tokens(tokenizer: Tokenizer) -> str:
+    """The code from text to tokens; that of merges is the one that transformers gets."""
+    if not tokenizer.merges:
+        return _CHARACTERS
+    code = (CODE / f"{PAIRS}.py").read_text(encoding="utf-8")
+    return _PAIRS.format(merges=json.dumps(tokenizer.merges), code=code)

@@ -8,10 +8,10 @@ const counted = (count, one) => `${count.toLocaleString("en")} ${one}${count ===
 const code = (character) => `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
 /** What a character that can't be seen is called; undefined for the others. */
-const nameOf = (character) => NAMES[character] ?? (/[\p{C}\p{Z}]/u.test(character) ? code(character) : undefined);
+const nameOf = (text) => NAMES[text] ?? (/^[\p{C}\p{Z}]$/u.test(text) ? code(text) : undefined);
 
-/** A character by itself: a mark that joins the letter before it stands on a circle. */
-const alone = (character) => (/^\p{M}/u.test(character) ? "\u25cc" : "") + character;
+/** A token by itself: a mark that joins the letter before it stands on a circle, and blanks beside letters are seen. */
+const alone = (text) => (/^\p{M}/u.test(text) ? "\u25cc" : "") + text.replace(/ /g, "␣").replace(/\n/g, "↵");
 
 /** A character in a sentence: “é”, or line break. */
 const quoted = (character) => nameOf(character) ?? `“${alone(character)}”`;
@@ -27,7 +27,8 @@ function trouble(writer, text) {
   if (unknown.length) return `The model has never seen ${listed(unknown)}.${nearest(tokenizer, text, unknown)}`;
   const found = tokenizer.encode(text).length;
   if (found <= room) return "";
-  return `A text of this model has at most ${counted(ctx, "character")}, found ${found} already: shorten it.`;
+  const unit = tokenizer.ranks.size ? "token" : "character";
+  return `A text of this model has at most ${counted(ctx, unit)}, found ${found} already: shorten it.`;
 }
 
 function listed(characters) {

@@ -1,17 +1,25 @@
 "use strict";
-// From text to text with the model: I characters, II writing, III chance.
+// From text to text with the model: I tokens, II writing, III chance.
 
-// ── I. Characters ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── I. Tokens ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // What keyboards make of plain marks.
 const PLAIN = { "‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " " };
 
-/** Characters to token ids and back: a character is a Unicode code point, and BOS, after the last, begins and ends. */
+/** Text to token ids and back: a character, which is a Unicode code point, is a token, then comes what each merge (a
+    pair of ids) makes, and BOS, after the last, begins and ends (Sennrich et al. 2016). */
 class Tokenizer {
-  constructor(characters, normalize) {
-    this.characters = Array.from(characters);
-    this.ids = new Map(this.characters.map((character, id) => [character, id]));
-    this.bos = this.characters.length;
+  constructor(characters, normalize, merges = []) {
+    this.texts = Array.from(characters);
+    this.ids = new Map(this.texts.map((character, id) => [character, id]));
+    this.ranks = new Map(); // of a pair: its place among the merges, and the token that it makes
+    const made = new Map(this.ids);
+    for (const [rank, [left, right]] of merges.entries()) {
+      const text = this.texts[left] + this.texts[right];
+      if (!made.has(text)) made.set(text, this.texts.push(text) - 1);
+      this.ranks.set(`${left} ${right}`, [rank, made.get(text)]);
+    }
+    this.bos = this.texts.length;
     this.normalize = normalize;
   }
 
@@ -25,7 +33,21 @@ class Tokenizer {
   }
 
   encode(text) {
-    return Array.from(this.normalized(text), (character) => this.ids.get(character));
+    const pieces = this.normalized(text).match(/ ?[^ \n]+|[ \n]/gu) ?? [];
+    return pieces.flatMap((piece) => this.merged(Array.from(piece, (character) => this.ids.get(character))));
+  }
+
+  /** The tokens of a piece, a word with the space before it: the earliest merge first, of equals the leftmost. */
+  merged(tokens) {
+    for (let best = [-1]; best; ) {
+      best = null;
+      for (let i = 0; i + 1 < tokens.length; i++) {
+        const found = this.ranks.get(`${tokens[i]} ${tokens[i + 1]}`);
+        if (found && (!best || found[0] < best[0])) best = [...found, i];
+      }
+      if (best) tokens.splice(best[2], 2, best[1]);
+    }
+    return tokens;
   }
 
   /** The distinct characters that are unknown, in order of appearance. */
@@ -56,7 +78,7 @@ class Writer {
     Object.assign(this, { gpt, tokenizer, running: kind === "windows", ctx: gpt.config.ctx });
   }
 
-  /** The most characters that a prompt may have: a document must leave room for one more. */
+  /** The most tokens that a prompt may have: a document must leave room for one more. */
   get room() {
     return this.running ? Infinity : this.ctx - 1;
   }
@@ -87,17 +109,19 @@ class Writer {
     return softmax(open.map((logit) => (logit === peak ? 0 : (logit - peak) / temperature)));
   }
 
-  /** Yields [character, logits it was drawn from], until BOS ends the document, ctx is full, or running text has
-      `length` characters together with its prompt. */
+  /** Yields [the text of a token, logits it was drawn from], until BOS ends the document, ctx is full, or running text
+      has `length` characters together with its prompt. */
   async *write(reader, prompt, { dice, temperature, length, stopped }) {
-    const written = Array.from(this.tokenizer.normalized(prompt)).length;
     let tokens = this.tokens(prompt);
-    for (let left = this.running ? length - written : this.ctx - written; left > 0; left--) {
+    let left = this.running ? length - Array.from(this.tokenizer.normalized(prompt)).length : this.ctx + 1 - tokens.length;
+    while (left > 0) {
       const logits = await reader.logits(tokens, stopped);
       if (logits === null) return;
       const token = dice.choose(this.chances(logits, temperature));
       if (token === this.tokenizer.bos) return;
-      yield [this.tokenizer.characters[token], logits];
+      const piece = Array.from(this.tokenizer.texts[token]).slice(0, this.running ? left : undefined);
+      yield [piece.join(""), logits];
+      left -= this.running ? piece.length : 1;
       // Where ctx is full, running text goes on from its latter half: all positions move, and the memory begins anew.
       if (this.running && tokens.length === this.ctx) tokens = tokens.slice(this.ctx - Math.floor(this.ctx / 2));
       tokens.push(token);

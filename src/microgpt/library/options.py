@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     activation: Literal["relu", "swiglu"]
     encoding: str
     normalize: str
+    tokens: str
     holdout: float
     split_seed: int
     engine: str

@@ -61,8 +61,8 @@ class Run:
         model, told = self.model, [f"{self.params:,} params", f"step {self.step:,}"]
         if self.settings:
             told[1] += f" of {self.settings.steps:,}"
-        if self.result and self.result.loss.holdout is not None:
-            told.append(f"held-out loss {self.result.loss.holdout:.3f}")
+        if self.result and self.result.loss.holdout_per_character is not None:
+            told.append(f"held-out loss {self.result.loss.holdout_per_character:.3f}")
         elif len(self.losses):
             told.append(f"loss {self.losses[-100:].mean():.3f}")
         sizes = f"emb={model.emb}, head={model.head}, layer={model.layer}, ctx={model.ctx}, ff={model.ff}"
@@ -106,7 +106,7 @@ class Run:
 
     @property
     def uniform(self) -> float:
-        """Loss of a model that knows nothing: what to compare a loss with."""
+        """Loss, in nats per token, of a model that knows nothing: what to compare a loss with."""
         return float(np.log(self.model.vocabulary))
 
     @property
@@ -117,7 +117,7 @@ class Run:
 
     @property
     def losses(self) -> NDArray[np.float64]:
-        """Loss of every step in nats per token, (steps,); empty for a lone weights file."""
+        """Loss of every step in nats per character, (steps,); empty for a lone weights file."""
         if self._losses is None:
             rows = LOSSES.read(self.path, self.step)[0] if self.path and self.path.is_dir() else np.empty((0, 3))
             self._losses = rows[:, 1].copy()
@@ -185,7 +185,7 @@ class Run:
         seed: int | None = None,
         length: int = 256,
     ) -> Iterator[str]:
-        """One sample while it is written: the prompt, if there is one, then a character at a time.
+        """One sample while it is written: the prompt, if there is one, then a token at a time.
 
         They join to the first text that `sample` gives for the same arguments. Raises as `sample` does.
 
@@ -197,8 +197,8 @@ class Run:
         return filter(None, next(self.writer.samples(sampling, stream(seed))))
 
     def next(self, text: str = "") -> dict[str, float]:
-        """The probability of each character to come next after a text, the likeliest first; "" is the end of a
-        document, which running text has none of. Raises as `sample` does.
+        """The probability of each token to come next after a text, by its own text, the likeliest first; "" is the end
+        of a document, which running text has none of. Raises as `sample` does.
 
         >>> f"{sum(train(steps=20).next('ma').values()):.6f}"
         '1.000000'
@@ -277,7 +277,7 @@ class Run:
         sequences, own = self._measured(data, text, documents, encoding)
         check_sequences(self.checkpoint, sequences)
         if stride is not None and kind == "windows":
-            found = evaluate.strided_loss(self.runner, sequences, ctx, stride)
+            found = evaluate.strided_loss(self.runner, sequences, self.checkpoint.tokenizer, ctx, stride)
         else:
             found = evaluate.held_out_loss(self.runner, sequences, tokenizer, kind, ctx)
         if counts and not (own and not own.holdout_documents):  # else it would be told the text that it counted
@@ -302,7 +302,7 @@ class Run:
             own = dataset_of(moved(self.checkpoint, names))
         sequences: Sequence[Tokens] = own.held_out() if own else ()
         if names and not sequences:
-            in_bytes, normalize = tokenizer.unit == "bytes", tokenizer.normalize
+            in_bytes, normalize = tokenizer.unit == "bytes" and self.checkpoint.kind == "windows", tokenizer.normalize
             given = read_bytes(names) if in_bytes else read(names, encoding=encoding, normalize=normalize)
         if given:
             sequences = evaluate.sequences_of(given, tokenizer, self.checkpoint.kind, self.model.ctx)

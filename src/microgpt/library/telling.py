@@ -23,8 +23,8 @@ def printer() -> Callable[[Record], None]:
             case Note(text, warning):
                 say(f"warning: {text}" if warning else text)
             case Evaluated(step, held_out):
-                error = "" if held_out.se is None else f" ± {held_out.se:.4f}"
-                say(f"step {step}  held-out loss {held_out.loss:.4f}{error}")
+                error = "" if held_out.per_character_se is None else f" ± {held_out.per_character_se:.4f}"
+                say(f"step {step}  held-out loss {held_out.per_character:.4f}{error}")
             case Progress() if record.step == record.steps or time.monotonic() >= told + EVERY:
                 told = time.monotonic()
                 say(describe(record))

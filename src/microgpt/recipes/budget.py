@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from microgpt.data.reading import Text
+from microgpt.data.retokenize import retokenized
 from microgpt.data.split import Split
 from microgpt.errors import DivergedError, UsageError
 from microgpt.machine import cores
@@ -138,7 +139,7 @@ def _split(given: Mapping[str, Any], seconds: float, text: Text | None) -> tuple
     about_the_text = {name: value for name, value in _settings(given).items() if name not in SETTINGS}
     request = resolve(given["recipe"], about_the_text)
     text = text or text_of(request)
-    split = split_of(request, request.documents, text)
+    split = split_of(replace(request, tokens="characters"), request.documents, text)  # which are quick to have
     kind = split.corpus.kind
     if request.documents == "auto" and kind != "windows" and (kind != "lines" or _longest(split) > LONGEST_LINE):
         kind = "windows"
@@ -146,7 +147,7 @@ def _split(given: Mapping[str, Any], seconds: float, text: Text | None) -> tuple
     enough = HELD_OUT * max(1.0, seconds / 60)
     share = split.holdout if "holdout" in given or held_out <= 2 * enough else split.holdout * enough / held_out
     if (kind, share) == (split.corpus.kind, split.holdout):
-        return request.documents, split
+        return request.documents, retokenized(split, request.tokens)
     return kind, split_of(replace(request, holdout=float(f"{share:.1g}")), kind, text)
 
 
@@ -220,10 +221,10 @@ class _Time:
             *_, end = train(asked, stop=lambda: stop() or time.perf_counter() > start + seconds, split=self.split)
         except DivergedError:
             return None
-        if not isinstance(end, Finished) or end.result.loss.holdout is None:
+        if not isinstance(end, Finished) or (loss := end.result.loss.holdout_per_character) is None:
             return None
         compiling = end.result.seconds.compile  # which a size needs but once
-        return Trial(plan, end.result.loss.holdout, time.perf_counter() - start - compiling)
+        return Trial(plan, loss, time.perf_counter() - start - compiling)
 
 
 def _planned(within: _Time, sizes: dict[str, Any], usual: int, stop: Stop, tell: Tell) -> Fitted:

@@ -62,12 +62,13 @@ def of_loss(checkpoint: Checkpoint, text: str) -> Graph:
 def document(checkpoint: Checkpoint, text: str) -> list[int]:
     """The tokens of a text as a document of the training: BOS on both sides, except of running text."""
     tokens: list[int] = checkpoint.tokenizer.encode(text).tolist()
-    bos = checkpoint.tokenizer.bos
+    bos, found = checkpoint.tokenizer.bos, len(tokens)
     tokens = tokens if checkpoint.kind == "windows" else [bos, *tokens, bos]
     if not 2 <= len(tokens) <= checkpoint.model.ctx + 1:
         least = 2 if checkpoint.kind == "windows" else 0
+        unit = "characters" if checkpoint.tokenizer.tokens == "characters" else "tokens"
         most = checkpoint.model.ctx + 1 - (2 - least)
-        raise UsageError(f"expected a text of {least} to {most} characters for this model, found {len(text):,}.")
+        raise UsageError(f"expected a text of {least} to {most} {unit} for this model, found {found:,}.")
     return tokens
 
 
@@ -76,7 +77,7 @@ def row_name(checkpoint: Checkpoint, matrix: str, row: int) -> str:
     if matrix == "wpe":
         return f"position {row}"
     if matrix in ("wte", "lm_head"):
-        return f"token {checkpoint.tokenizer.characters[row]!r}" if row < checkpoint.tokenizer.bos else "token BOS"
+        return f"token {checkpoint.tokenizer.texts[row]!r}" if row < checkpoint.tokenizer.bos else "token BOS"
     return f"row {row}"
 
 

@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-import numpy as np
-
 from microgpt.data.dataset import Dataset
 from microgpt.data.split import Split
 from microgpt.engines import REGISTRY
@@ -51,7 +49,7 @@ def plan(request: Request, split: Split, *, measure: bool) -> dict[str, Any]:
         "seconds": (flop * settings.steps + held_out) / rate,
         "steps_per_second": rate / flop,
         "measured": known,
-        "uniform": float(np.log(model.vocabulary)),
+        "uniform": dataset.uniform,
     }
 
 

@@ -32,7 +32,7 @@ def routes(studio: Studio) -> list[Route]:
         get("/api/runs/{name}", lambda values: _runs().detail(studio, values["name"])),
         get("/api/runs/{name}/samples", lambda values: _runs().samples(studio, values)),
         post("/api/runs/{name}/resume", lambda values: _resume(studio, values)),
-        get("/api/text", lambda values: studio.texts.preview(values.get("id"))),
+        get("/api/text", lambda values: studio.texts.preview(values.get("id"), values.get("tokens", "characters"))),
         _add_text(studio),
         post("/api/plan", lambda values: _plan(studio, values)),
         get("/api/trainings", lambda _: {"trainings": studio.trainings.listing()}),

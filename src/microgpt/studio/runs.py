@@ -14,6 +14,8 @@ from microgpt.studio.history import read_looks
 from microgpt.studio.studio import Studio
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training import find
+from microgpt.training.description import Description
+from microgpt.training.records import Losses
 from microgpt.training.run_folder import SAMPLES_FILE, RunFolder
 from microgpt.training.sample import Sampling
 from microgpt.training.tables import EVALUATIONS, LOSSES, Rows
@@ -77,7 +79,7 @@ def detail(studio: Studio, name: str) -> dict[str, Any]:
         "step": step,
         "steps": training.request.settings.steps if training else None,
         "engine": report.get("engine") if isinstance(report.get("engine"), str) else request.get("engine"),
-        "uniform": math.log(description.model.vocabulary),
+        "uniform": _loss(report, "uniform") or _uniform(description),
         "unigram": _loss(report, "unigram"),
         "counts": _loss(report, "counts"),
         "holdout": _loss(report, "holdout"),
@@ -143,8 +145,17 @@ def _report(path: Path) -> dict[str, Any]:
 
 
 def _loss(report: dict[str, Any], name: str) -> float | None:
-    loss = report.get("loss")
-    return _number(loss.get(name)) if isinstance(loss, dict) else None
+    """A loss in nats per character. One of a standard error has its mark at the end."""
+    loss, (what, _, mark) = report.get("loss"), name.partition("_")
+    told = "_".join(filter(None, (what, "per_character", mark)))
+    known = Losses.aged(loss) if isinstance(loss, dict) else {}
+    return _number(known.get(told, known.get(name)))
+
+
+def _uniform(description: Description) -> float | None:
+    """What knowing nothing scores, of characters; of other tokens a run says at its end how long they are."""
+    plain = description.tokenizer.tokens == "characters"
+    return math.log(description.model.vocabulary) if plain else None
 
 
 def _seconds(report: dict[str, Any]) -> float | None:

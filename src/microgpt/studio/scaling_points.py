@@ -1,7 +1,7 @@
 """The runs of a sweep as points and lines: what the lab's series, tables and audit say, for a chart. Pure.
 
 A point is what all runs of the same settings gave: {"id", "levels": {setting: value}, "params", "tokens", "mean",
-"low", "high", "seeds", "runs": [[seed, loss], …], "samples"}. Losses are nats per token; `low` and `high` bound the
+"low", "high", "seeds", "runs": [[seed, loss], …], "samples"}. Losses are nats per character; `low` and `high` bound the
 mean with 90% confidence and are None for one seed. A line is a series along an axis: places, each with its point.
 """
 

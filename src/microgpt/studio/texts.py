@@ -68,26 +68,32 @@ class StudioTexts:
     def split(self, request: Request) -> Split:
         """The text of a request in its two parts, from memory where it was just asked for. Raises `DataError`."""
         key = (*request.data, request.documents, request.encoding, request.normalize, request.holdout)
-        key = (*key, request.split_seed)
+        key = (*key, request.split_seed, request.tokens)
         return self._splits.get(key, lambda: split_of(request, request.documents))
 
-    def preview(self, text_id: object) -> dict[str, Any]:
-        """What a text is: its size, its characters, its first documents. Raises `DataError`."""
+    def preview(self, text_id: object, tokens: str = "characters") -> dict[str, Any]:
+        """What a text is: its size, its characters, its first documents; in byte pairs these token by token. Raises
+        `DataError`, or `UsageError` for tokens that are none."""
         text = read([self.source(text_id)])
         corpus = Corpus.of(text)
         if corpus.kind == "windows":
             shown = [corpus.tokenizer.decode(corpus.tokens[: SHOWN * LETTERS // 2])]
         else:
             shown = [corpus.document(place)[:LETTERS] for place in range(min(SHOWN, corpus.documents))]
+        told = corpus.tokenizer
+        if tokens != "characters":
+            told = self.split(Request(data=(self.source(text_id),), tokens=tokens)).corpus.tokenizer
+        pieces = [[*told.pieces(told.encode(text).tolist())] for text in shown]
         return {
             "id": text_id,
             "characters": len(text),
             "kind": corpus.kind,
             "reason": corpus.reason,
             "documents": corpus.documents,
-            "vocabulary": corpus.tokenizer.vocabulary,
+            "vocabulary": told.vocabulary,
             "alphabet": corpus.tokenizer.characters[:400],
             "shown": shown,
+            "pieces": pieces if told.merges else None,
             "notes": list(corpus.notes),
         }
 

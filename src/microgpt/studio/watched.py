@@ -141,7 +141,7 @@ class Watched(Observer):
         self._documents = self._documents or affordable(runner, session.held_out)
         chosen, checkpoint = spread(session.held_out, self._documents), session.prepared.checkpoint
         found = held_out_loss(runner, chosen, checkpoint.tokenizer, checkpoint.kind, session.settings.ctx)
-        return found.loss, len(chosen)
+        return found.per_character, len(chosen)
 
 
 def written(session: Session, runner: Runner) -> tuple[str, ...]:

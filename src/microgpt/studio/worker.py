@@ -146,7 +146,8 @@ class Worker:
             case Note(text, warning):
                 self.publish("note", {"text": text, "warning": warning})
             case Evaluated(step, held_out):
-                self.publish("evaluated", {"step": step, "loss": held_out.loss, "se": held_out.se})
+                told = {"loss": held_out.per_character, "se": held_out.per_character_se}
+                self.publish("evaluated", {"step": step, **told})
             case Saved(step):
                 self.publish("saved", {"step": step})
             case Finished(result):

@@ -39,7 +39,7 @@ Trace = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A text as the model reads it. `trace` has every intermediate; `left_out` counts characters beyond its reach."""
+    """A text as the model reads it. `trace` has every intermediate; `left_out` counts tokens beyond its reach."""
 
     tokens: tuple[int, ...]  # (T,)
     trace: Trace
@@ -99,9 +99,9 @@ def read(checkpoint: Checkpoint, runner: ArrayRunner, prompt: str) -> Reading:
 
 
 def tokens_of(checkpoint: Checkpoint, prompt: str) -> tuple[list[int], int]:
-    """The tokens (T,) that the model reads for a prompt, and how many characters were left out.
+    """The tokens (T,) that the model reads for a prompt, and how many were left out.
 
-    A document begins with BOS, and its first characters count; of running text the last ones do.
+    A document begins with BOS, and its first tokens count; of running text the last ones do.
     """
     if checkpoint.kind == "lines" and "\n" in prompt:
         raise DataError("expected a prompt of one line, since this run was trained on lines; take the line break out.")
@@ -161,7 +161,8 @@ def note(checkpoint: Checkpoint, reading: Reading) -> str:
         if ctx <= MOST_POSITIONS
         else f"The page shows {MOST_POSITIONS} positions"
     )
-    return f"{reach}: the {some} {reading.left_out:,} characters of the prompt are left out."
+    unit = "characters" if checkpoint.tokenizer.tokens == "characters" else "tokens"
+    return f"{reach}: the {some} {reading.left_out:,} {unit} of the prompt are left out."
 
 
 def chances(reading: Reading, position: int) -> list[float]:
@@ -187,8 +188,8 @@ def check(checkpoint: Checkpoint, own: Runner, reading: Reading) -> dict[str, An
 
 
 def texts(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
-    """The character of each token; BOS has none."""
-    return [tokenizer.characters[token] if token < tokenizer.bos else "" for token in tokens]
+    """The text of each token; BOS has none."""
+    return [tokenizer.texts[token] if token < tokenizer.bos else "" for token in tokens]
 
 
 def suggestion(checkpoint: Checkpoint, runner: Runner) -> str:
@@ -206,7 +207,7 @@ def about(path: Path, checkpoint: Checkpoint, runner: Runner) -> dict[str, Any]:
     return {
         "params": params(model),
         "sizes": {name: getattr(model, name) for name in ("emb", "head", "layer", "ctx", "ff", "vocabulary")},
-        "characters": list(checkpoint.tokenizer.characters),
+        "texts": list(checkpoint.tokenizer.texts),
         "kind": checkpoint.kind,
         "step": checkpoint.state.step,
         "steps": steps(path),

@@ -16,7 +16,7 @@ from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import ModelConfig, stated
 from microgpt.training.request import Request, revive
 
-SCHEMAS: Final = (1, 2)  # a file has the lowest that can tell it: 2 has tokens that are bytes, 1 characters alone
+SCHEMAS: Final = (1, 2, 3)  # a file has the lowest that can tell it: 1 characters alone, 2 bytes, 3 merges
 _MOST_CTX: Final = 1 << 20  # where no tensor says how many positions there are
 _WORDS: Final = 624  # of the state of Python's generator, the Mersenne twister
 
@@ -60,7 +60,7 @@ def to_json(description: Description) -> str:
     """The inverse of `from_json`."""
     training = description.training
     values = {
-        "schema": 2 if description.tokenizer.unit == "bytes" else 1,
+        "schema": _schema(description.tokenizer),
         "model": stated(ModelConfig, asdict(description.model)),
         "tokenizer": description.tokenizer.to_dict(),
         "kind": description.kind,
@@ -68,6 +68,10 @@ def to_json(description: Description) -> str:
         "training": training and _training_values(training),
     }
     return json.dumps(values, allow_nan=False)
+
+
+def _schema(tokenizer: Tokenizer) -> int:
+    return 3 if tokenizer.merges else 2 if tokenizer.unit == "bytes" else 1
 
 
 def _training_values(training: Training) -> dict[str, Any]:
@@ -92,8 +96,8 @@ def from_json(text: str, shapes: Shapes) -> Description:
     if values["kind"] not in KINDS:
         raise _odd("kind", f"one of {', '.join(KINDS)}", values["kind"])
     tokenizer = Tokenizer.from_dict(_section(values["tokenizer"], "tokenizer"))
-    if tokenizer.unit == "bytes" and values["schema"] == 1:
-        raise _odd("tokenizer", "characters, which is all that schema 1 has", "bytes")
+    if _schema(tokenizer) > values["schema"]:
+        raise _odd("tokenizer", f"what schema {values['schema']} has", tokenizer.tokens)
     model = _model(_section(values["model"], "model"), shapes)
     if tokenizer.vocabulary != model.vocabulary:
         raise _odd("vocabulary", f"{model.vocabulary} tokens", tokenizer.vocabulary)

@@ -12,7 +12,9 @@ from microgpt.data.choices import Kind
 from microgpt.data.corpus import Corpus
 from microgpt.data.counts import Mark
 from microgpt.data.dataset import Dataset
+from microgpt.data.nearest import refusal
 from microgpt.data.reading import Text
+from microgpt.data.retokenize import encoded
 from microgpt.data.slices import Tokens, Views, fitting
 from microgpt.data.split import Part, Split
 from microgpt.data.tokenizer import Tokenizer
@@ -25,17 +27,21 @@ AT_ONCE: Final = 64  # sequences in a call, between two looks at the clock
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Loss in nats per token with its standard error (None for a single cluster); `documents` counts sequences.
+    """Loss in nats per token and per character, each with its standard error (None for a single cluster).
 
-    `sums` and `counts`, both (documents,), are the summed loss and the predictions of each, in the order of the text.
-    `stride` is how many predictions a window of running text brings, where that was asked for. `mark` is what the best
-    table of counts scores, where that was.
+    Of characters the two are one. Per character models of different tokens compare, so that is what a person is told;
+    the end of a document counts as a character. `documents` counts sequences. `sums` and `counts`, both (documents,),
+    are the summed loss and the predictions of each, in the order of the text. `stride` is how many predictions a window
+    of running text brings, where that was asked for. `mark` is what the best table of counts scores, where that was.
     """
 
     loss: float
     se: float | None
+    per_character: float
+    per_character_se: float | None
     documents: int
     tokens: int
+    characters: int
     bits_per_character: float
     stride: int | None = None
     mark: Mark | None = None
@@ -49,7 +55,9 @@ class HeldOut:
 
     def to_dict(self) -> dict[str, float | int | None]:
         """The JSON of `eval`."""
-        told = {name: getattr(self, name) for name in ("loss", "se", "documents", "tokens", "stride")}
+        names = ("loss", "se", "documents", "tokens", "characters", "stride")
+        told = {name: getattr(self, name) for name in names}
+        told |= {"holdout_per_character": self.per_character, "holdout_per_character_se": self.per_character_se}
         return told | {"counts": self.mark.loss if self.mark else None}
 
 
@@ -59,7 +67,7 @@ def held_out_loss(runner: Runner, sequences: Sequence[Tokens], tokenizer: Tokeni
     return summarize(sums, counts, sequences, tokenizer, kind, ctx)
 
 
-def strided_loss(runner: Runner, windows: Sequence[Tokens], ctx: int, stride: int) -> HeldOut:
+def strided_loss(runner: Runner, windows: Sequence[Tokens], tokenizer: Tokenizer, ctx: int, stride: int) -> HeldOut:
     """The held-out loss on running text, cut into windows, by windows that begin `stride` tokens after one another.
 
     Each but the first tells its last `stride` predictions alone, which have ctx - stride tokens before them or more. A
@@ -71,11 +79,12 @@ def strided_loss(runner: Runner, windows: Sequence[Tokens], ctx: int, stride: in
     wholes = Views(text, starts, np.minimum(starts + ctx + 1, len(text)))
     beginnings = Views(text, starts[1:], starts[1:] + ctx - stride + 1)
     sums, counts = (np.concatenate(parts) for parts in zip(*evaluations(runner, wholes), strict=True))
+    told = characters_of(wholes, tokenizer, ctx)
     if stride < ctx and len(beginnings):
         known = [np.concatenate(parts) for parts in zip(*evaluations(runner, beginnings), strict=True)]
         sums[1:], counts[1:] = sums[1:] - known[0], counts[1:] - known[1]
-    loss, se = mean_loss(sums, counts, "windows")
-    return HeldOut(loss, se, len(starts), int(counts.sum()), loss / math.log(2), stride, sums=sums, counts=counts)
+        told[1:] -= characters_of(beginnings, tokenizer, ctx)
+    return replace(_held_out(sums, counts, told, 0, "windows"), stride=stride)
 
 
 def evaluations(
@@ -94,33 +103,51 @@ def summarize(
     kind: Kind,
     ctx: int,
 ) -> HeldOut:
-    """Summed loss over summed predictions, its standard error, and the same in bits per character.
+    """Summed loss over summed predictions, and over the characters predicted, with standard errors; and in bits.
 
     Bits per character are all the nats, those for the BOS that ends a document too, over ln 2 times the characters
     predicted. BOS is no character: what it costs to say that a document ends is shared by its characters.
     Raises `DivergedError` where a loss is not finite.
     """
+    ends = 0 if kind == "windows" else sum(int((tokens[1 : 1 + ctx] == tokenizer.bos).sum()) for tokens in sequences)
+    return _held_out(sums, counts, characters_of(sequences, tokenizer, ctx), ends, kind)
+
+
+def _held_out(
+    sums: NDArray[np.float64], counts: NDArray[np.int64], told: NDArray[np.int64], ends: int, kind: Kind
+) -> HeldOut:
+    """Of summed losses, predictions and characters told, each (documents,), and of so many ends of documents."""
     loss, se = mean_loss(sums, counts, kind)
-    characters = sum(int((tokens[1 : 1 + ctx] != tokenizer.bos).sum()) for tokens in sequences)
+    per_character, per_character_se = mean_loss(sums, told, kind)
     return HeldOut(
         loss=loss,
         se=se,
-        documents=len(sequences),
+        per_character=per_character,
+        per_character_se=per_character_se,
+        documents=len(sums),
         tokens=int(counts.sum()),
-        bits_per_character=float(sums.sum() / math.log(2) / max(characters, 1)),
+        characters=int(told.sum()),
+        bits_per_character=float(sums.sum() / math.log(2) / max(int(told.sum()) - ends, 1)),
         sums=sums,
         counts=counts,
     )
 
 
+def characters_of(sequences: Sequence[Tokens], tokenizer: Tokenizer, ctx: int) -> NDArray[np.int64]:
+    """How many characters each sequence predicts, cropped to ctx predictions, (documents,); BOS counts as one."""
+    if tokenizer.tokens == "characters":
+        return np.array([min(len(tokens) - 1, ctx) for tokens in sequences], np.int64)
+    return np.array([tokenizer.lengths[tokens[1 : 1 + ctx]].sum() for tokens in sequences], np.int64)
+
+
 def mean_loss(
     sums: NDArray[np.float64], counts: NDArray[np.int64], kind: Kind, remedy: str = "train it anew"
 ) -> tuple[float, float | None]:
-    """Summed loss over summed predictions, both (documents,), and its standard error. Raises `DivergedError` where a
-    loss is not finite."""
+    """Summed loss over summed predictions or characters, both (documents,), and its standard error. Raises
+    `DivergedError` where a loss is not finite."""
     if not np.isfinite(sums).all():
         raise DivergedError(f"expected a finite held-out loss, found another: the weights are too large; {remedy}.")
-    return float(sums.sum() / counts.sum()), standard_error(*clusters(kind, sums, counts))
+    return float(sums.sum() / max(int(counts.sum()), 1)), standard_error(*clusters(kind, sums, counts))
 
 
 @dataclass(frozen=True)
@@ -185,13 +212,13 @@ def clusters(
 
 
 def standard_error(sums: NDArray[np.float64], counts: NDArray[Any]) -> float | None:
-    """Standard error of R = Σ yᵢ / Σ nᵢ, for k clusters of summed loss yᵢ and nᵢ predictions.
+    """Standard error of R = Σ yᵢ / Σ nᵢ, for k clusters of summed loss yᵢ and nᵢ predictions, or characters.
 
     se² = k / (k − 1) · Σ (yᵢ − R nᵢ)² / (Σ nᵢ)²: the linearised variance of a ratio (Cochran 1977, Sampling
     Techniques, chapter 6), which for clusters is that of Miller 2024, Adding Error Bars to Evals, section 2.2.
     Tokens of a document are not independent of each other, so the document, not the token, is the unit.
     """
-    if len(sums) < 2:
+    if len(sums) < 2 or not counts.any():
         return None
     residuals = sums - sums.sum() / counts.sum() * counts
     return float(math.sqrt(len(sums) / (len(sums) - 1) * (residuals @ residuals)) / counts.sum())
@@ -206,14 +233,21 @@ def contiguous(values: NDArray[Any]) -> NDArray[Any]:
 def sequences_of(text: Text, tokenizer: Tokenizer, kind: Kind, ctx: int) -> Sequence[Tokens]:
     """Another text as sequences for the model of this tokenizer; those of running text are made as they are asked for.
 
-    Raises `DataError` for unknown characters, or a text of characters for a model of bytes or the other way round.
+    Raises `DataError` for unknown characters, or a text that was prepared in other tokens than the model's.
     """
-    if text.unit != tokenizer.unit:
-        raise DataError(f"{text.name}: expected {tokenizer.unit}, as this model has, found {text.unit}; prepare it so.")
-    corpus = Corpus.of(text, kind)
-    known, table = corpus.tokenizer.characters, None
-    if known != tokenizer.characters:
-        table = np.append(tokenizer.encode(known), tokenizer.bos).astype(fitting(tokenizer.bos))
+    corpus, table = Corpus.of(text, kind), None
+    if text.counts is None and text.unit == "characters" and tokenizer.tokens != "characters":
+        if unknown := tokenizer.unknown(corpus.tokenizer.characters):
+            raise DataError(refusal(unknown, tokenizer.characters))
+        corpus = encoded(corpus, tokenizer)
+    found, same = corpus.tokenizer, corpus.tokenizer.characters == tokenizer.characters
+    if (found.unit, found.merges) != (tokenizer.unit, tokenizer.merges) or (found.merges and not same):
+        raise DataError(
+            f"{text.name}: expected {tokenizer.tokens}, as this model has, found other tokens ({found.tokens}); give "
+            "the text itself."
+        )
+    if not same:
+        table = np.append(tokenizer.encode(found.characters), tokenizer.bos).astype(fitting(tokenizer.bos))
     if kind == "windows":
         starts = np.arange(0, len(corpus.tokens) - 1, ctx)
         return Views(corpus.tokens, starts, np.minimum(starts + ctx + 1, len(corpus.tokens)), table)

@@ -66,16 +66,22 @@ def result_of(session: Session, held_out: HeldOut | None, samples: Samples) -> R
 
 
 def _losses(session: Session, held_out: HeldOut | None) -> Losses:
+    data = session.dataset
     return Losses(
-        first=_known(session.losses[0]) if session.losses else None,
-        last=_known(session.losses[-1]) if session.losses else None,
-        mean_last_100=_known(session.recent_loss),
+        first=_known(session.losses[0] * data.characters) if session.losses else None,
+        last=_known(session.losses[-1] * data.characters) if session.losses else None,
+        mean_last_100=_known(session.recent_loss * data.characters),
         holdout=held_out.loss if held_out else None,
         holdout_se=held_out.se if held_out else None,
-        holdout_documents=session.dataset.holdout_documents,
+        holdout_documents=data.holdout_documents,
         holdout_bits_per_character=held_out.bits_per_character if held_out else None,
-        unigram=session.dataset.unigram,
-        uniform=session.dataset.uniform,
+        holdout_per_character=held_out.per_character if held_out else None,
+        holdout_per_character_se=held_out.per_character_se if held_out else None,
+        unigram=data.unigram * data.characters_measured,
+        uniform=math.log(data.vocabulary),
+        unigram_per_character=data.unigram,
+        uniform_per_character=data.uniform,
+        characters_per_token=data.characters,
         counts=mark.loss if (mark := session.marking.wait()) else None,
     )
 

@@ -10,6 +10,7 @@ from microgpt import untrusted
 from microgpt.errors import CheckpointError, EnvironmentFault, file_message, nearest
 from microgpt.model.ledger import params
 from microgpt.training import checkpoint as checkpoints
+from microgpt.training.records import Losses
 from microgpt.training.run_folder import WEIGHTS, RunFolder
 
 EXPORTED: Final = {
@@ -107,7 +108,7 @@ def _summary(folder: RunFolder) -> RunSummary:
         params=params(description.model),
         step=description.step,
         steps=training.request.settings.steps if training else None,
-        holdout=_told(loss, "holdout", float),
+        holdout=_told(Losses.aged(loss), "holdout_per_character", float) if isinstance(loss, dict) else None,
         counts=_told(loss, "counts", float),
     )
 

@@ -107,7 +107,7 @@ def _warned(session: Session, records: Iterator[Record]) -> Iterator[Record]:
         if warnings or session.complete:
             continue
         if isinstance(record, Evaluated):
-            warnings += above_nothing(session, record.held_out.loss, HELD_OUT, surely=True)
+            warnings += above_nothing(session, record.held_out.per_character, HELD_OUT, surely=True)
         elif isinstance(record, Progress) and record.step >= TELLING:
             warnings += above_nothing(session, record.loss, LAST, surely=True)
         yield from warnings
@@ -156,7 +156,7 @@ def _end(session: Session, cut: Stop) -> Iterator[Record]:
     yield Sampled(session.step, samples.texts, samples.copied)
     yield from map(Note, blank(samples.texts))
     if held_out:
-        yield from above_nothing(session, held_out.loss, HELD_OUT)
+        yield from above_nothing(session, held_out.per_character, HELD_OUT)
     elif session.losses:
         yield from above_nothing(session, session.recent_loss, LAST, surely=session.step < TELLING)
     if (mark := session.marking.wait()) and mark.note:

@@ -13,6 +13,7 @@ from microgpt.data.choices import IN_MEMORY, STANDARD_INPUT, Normalization, Unas
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset, Order
 from microgpt.data.reading import Text, read, sha256_of
+from microgpt.data.retokenize import retokenized
 from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.data.token_folder import is_token_folder
@@ -58,7 +59,7 @@ def prepare(request: Request, split: Split | None = None, begin: Checkpoint | No
     Raises `DataError` for the text; `UsageError` for settings that can't be on it, or sizes beyond the machine.
     """
     request = settled(request)
-    split = split or split_of(request, request.documents)
+    split = split or split_of(request, request.documents, known=begin.tokenizer if begin else None)
     model = request.settings.model(split.corpus.tokenizer.vocabulary)
     check_memory(request, model)
     stream = random.Random(request.settings.seed) if request.golden else None
@@ -80,7 +81,7 @@ def prepare(request: Request, split: Split | None = None, begin: Checkpoint | No
 
 def _described(model: ModelConfig, tokenizer: Tokenizer) -> str:
     sizes = ", ".join(f"{name} {getattr(model, name)}" for name in ("emb", "head", "layer", "ctx", "ff"))
-    return f"one of {sizes} and {len(tokenizer.characters):,} {tokenizer.unit}"
+    return f"one of {sizes} and {tokenizer.bos:,} tokens ({tokenizer.tokens})"
 
 
 def restore(checkpoint: Checkpoint, request: Request, split: Split | None = None) -> Prepared:
@@ -102,7 +103,7 @@ def dataset_of(checkpoint: Checkpoint, split: Split | None = None) -> Dataset:
             raise DataError("this run was trained on a text in memory; give it again, as load(run, text=…) does.")
         if gone := [source for source in sources if is_gone(source, sources)]:
             raise DataError(f"{gone[0]}: expected the text of this run, found nothing there; {_ELSEWHERE}.")
-        split = split_of(replace(request, data=sources), checkpoint.kind)
+        split = split_of(replace(request, data=sources), checkpoint.kind, known=checkpoint.tokenizer)
     if split.corpus.sha256 != training.provenance.sha256 or split.corpus.tokenizer != checkpoint.tokenizer:
         raise DataError(
             f"{', '.join(sources)}: expected the text of this run (SHA-256 {training.provenance.sha256[:12]}…), found "
@@ -124,8 +125,11 @@ def is_own(checkpoint: Checkpoint, data: Sequence[str]) -> bool:
     Raises `DataError` where it can't be read."""
     if checkpoint.training is None or STANDARD_INPUT in data:
         return False
-    prepared = checkpoint.tokenizer.unit == "bytes"  # of which the text itself may have the same hash
-    return prepared <= is_token_folder(data[0]) and sha256_of(data) == checkpoint.training.provenance.sha256
+    if checkpoint.tokenizer.unit == "bytes":  # token files and the text that they were made of may have one hash
+        prepared = checkpoint.training.request.tokens == "characters"  # one that was asked for bytes read a text
+        if prepared != is_token_folder(data[0]):
+            return False
+    return sha256_of(data) == checkpoint.training.provenance.sha256
 
 
 def is_gone(source: str, sources: tuple[str, ...]) -> bool:
@@ -179,10 +183,12 @@ def text_of(request: Request) -> Text:
     return read(request.data, encoding=request.encoding, normalize=normalize)
 
 
-def split_of(request: Request, kind: str, text: Text | None = None) -> Split:
-    """The text of a request, cut into documents of a kind, a share of them held out. Raises `DataError`."""
+def split_of(request: Request, kind: str, text: Text | None = None, known: Tokenizer | None = None) -> Split:
+    """The text of a request, cut into documents of a kind, a share of them held out, in the tokens it asks for: those
+    of the tokenizer that is `known`, or learned. Raises `DataError`."""
     text = text or text_of(request)
-    return Split.of(Corpus.of(text, kind), request.holdout, request.split_seed)
+    split = Split.of(Corpus.of(text, kind), request.holdout, request.split_seed)
+    return retokenized(split, request.tokens, known)
 
 
 def absolute(sources: Sequence[str]) -> tuple[str, ...]:

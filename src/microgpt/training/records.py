@@ -15,7 +15,8 @@ from microgpt.training.evaluate import HeldOut
 
 @dataclass(frozen=True)
 class Started:
-    """The first record: what is trained on what, and how. `step` is above 0 where a run goes on."""
+    """The first record: what is trained on what, and how. `step` is above 0 where a run goes on; `unigram` and
+    `uniform` are in nats per character."""
 
     run: str | None
     recipe: str
@@ -56,8 +57,8 @@ class Note:
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """Steps that were taken: `step` of them so far. `losses` are those since the last record, `loss` is the mean of
-    the last 100, `lr` the learning rate of the last."""
+    """Steps that were taken: `step` of them so far. `losses` are those since the last record, in nats per character,
+    `loss` is the mean of the last 100, `lr` the learning rate of the last."""
 
     step: int
     steps: int
@@ -98,8 +99,9 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses in nats per token. `unigram` and `uniform` are what letter frequencies alone, or nothing, would score;
-    `counts`, in nats per character, what the best table of counts of the training part does (None in older runs)."""
+    """Losses in nats per token and, of what a person is told, per character: tokens of the training part have
+    `characters_per_token` of them. `unigram` and `uniform` are what the frequencies of tokens alone, or nothing, would
+    score; `counts`, in nats per character, what the best table of counts does (None in older runs)."""
 
     first: float | None
     last: float | None
@@ -108,9 +110,21 @@ class Losses:
     holdout_se: float | None
     holdout_documents: int
     holdout_bits_per_character: float | None
+    holdout_per_character: float | None
+    holdout_per_character_se: float | None
     unigram: float
     uniform: float
+    unigram_per_character: float
+    uniform_per_character: float
+    characters_per_token: float
     counts: float | None = None
+
+    @staticmethod
+    def aged(values: Mapping[str, Any]) -> dict[str, Any]:
+        """What a version that knew characters alone has written, with what it left out: a token was one."""
+        names = ("holdout", "unigram", "uniform")
+        each = {f"{name}_per_character": values.get(name) for name in names}
+        return {**each, "holdout_per_character_se": values.get("holdout_se"), "characters_per_token": 1.0, **values}
 
 
 @dataclass(frozen=True)
@@ -159,8 +173,8 @@ class Result:
     def from_dict(values: Mapping[str, Any]) -> "Result | None":
         """The inverse, of a `run.json` that anyone may have edited: None where a value is missing or no such one."""
         try:
-            result: Result = _revived(Result, values)
-        except (KeyError, TypeError):
+            result: Result = _revived(Result, {**values, "loss": Losses.aged(values["loss"])})
+        except (KeyError, TypeError, AttributeError):
             return None
         return result
 

@@ -29,10 +29,11 @@ def remarks(prepared: Prepared) -> list[Note]:
     elif warning := too_small(prepared):
         notes.append(Note(warning, warning=True))
     if data.cropped_tokens:
+        unit = "characters" if corpus.tokenizer.tokens == "characters" else "tokens"
         notes.append(
             Note(
                 f"{data.cropped_documents:,} of {data.documents:,} documents are longer than --ctx {ctx}, which leaves "
-                f"out {data.cropped_tokens:,} of their characters; a larger --ctx or --documents windows would not.",
+                f"out {data.cropped_tokens:,} of their {unit}; a larger --ctx or --documents windows would not.",
                 warning=True,
             )
         )
@@ -80,13 +81,14 @@ def too_small(prepared: Prepared) -> str | None:
 
 def too_rare(prepared: Prepared) -> str | None:
     """A warning where most characters occur so seldom that no model can learn when to write them."""
-    counts = prepared.dataset.split.training_counts[: prepared.checkpoint.tokenizer.bos]
+    split = prepared.dataset.split.characters or prepared.dataset.split
+    counts = split.training_counts[: split.corpus.tokenizer.bos]
     seldom, known = int(((counts > 0) & (counts < SELDOM)).sum()), int((counts > 0).sum())
     if 2 * seldom <= known:
         return None
     return (
         f"{seldom:,} of the {known:,} characters of this text occur fewer than {SELDOM} times, too seldom to be "
-        "learned; more text would help, or microgpt prepare --tokens bytes, whose tokens are few."
+        "learned; more text would help, or --tokens bytes, which are few."
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from microgpt.data.choices import KINDS, NORMALIZATIONS
+from microgpt.data.choices import KINDS, NORMALIZATIONS, size_of
 from microgpt.errors import CheckpointError, UsageError
 from microgpt.model.settings import SCIENTIFIC_GROUPS, SETTINGS, Settings, check, setting, shown, stated
 
@@ -18,6 +18,7 @@ Revived = TypeVar("Revived", bound="DataclassInstance")
 TEMPERATURE: Final = (
     "Above 1 samples are wilder, below 1 tamer; 0 takes the likeliest token.  [default: 0.5, of running text 0.8]"
 )
+TOKENS: Final = "What a token is: characters, bytes, or bpe:N for N tokens of byte pairs, learned from the text."
 Order = Literal["shuffled", "fixed"]
 Select = Literal["last", "best"]
 
@@ -52,6 +53,7 @@ class Request:
     documents: str = _text("auto", "What one document is.", choices=("auto", *KINDS))
     encoding: str = _text("utf-8", "Encoding of the text.")
     normalize: str = _text("nfc", "Unicode normalisation.", choices=NORMALIZATIONS)
+    tokens: str = _text("characters", TOKENS, since="0.1")
     holdout: float = _text(0.1, "Share of the documents held out.", low=0, high=0.99)
     split_seed: int = _text(0, "Seed of the split.", low=0)
     engine: str = _computing("auto", "Engine that computes; `microgpt engines` lists them.", identity=True)
@@ -87,6 +89,7 @@ class Request:
         self._check_name()
         self._check_selection()
         _ = self.keep_every
+        size_of(self.tokens)
 
     @property
     def keep_every(self) -> int:

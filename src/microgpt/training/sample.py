@@ -120,24 +120,26 @@ class Writer:
 
     def remarks(self, sampling: Sampling) -> Iterator[str]:
         """What is to be said of a prompt that is longer than the model or the sample. Raises as `samples` does."""
-        size = len(self._prompt(sampling.prompt))
+        prompt = self._prompt(sampling.prompt)
+        size = len(prompt)
         if self.kind != "windows":
             return
         if size > self.ctx:
-            yield f"the prompt has {size:,} characters; the model sees the last {self.ctx:,} of them (its ctx)"
-        if size >= sampling.length:
+            yield f"the prompt has {size:,} {self._units}; the model sees the last {self.ctx:,} of them (its ctx)"
+        if self._characters(prompt) >= sampling.length:
             yield f"the prompt fills --length {sampling.length}, so nothing follows it; a larger --length goes on"
 
     def next(self, text: str) -> dict[str, float]:
-        """The probability of each character to come next after a text, the likeliest first; "" is the end of a
-        document, which running text has none of. Of bytes, each is the character of its number. Raises as `samples`."""
+        """The probability of each token to come next after a text, by its own text, the likeliest first; "" is the end
+        of a document, which running text has none of. Of bytes, each is the character of its number. Raises as
+        `samples`."""
         tokens, running = self._prompt(text), self.kind == "windows"
         tokens = (tokens or [opening(self.tokenizer)])[-self.ctx :] if running else [self.tokenizer.bos, *tokens]
         probabilities = self.runner.next(tokens).copy()
         if running:
             probabilities[self.tokenizer.bos] = 0.0
             probabilities /= probabilities.sum()
-        names = [*self.tokenizer.characters, *([] if running else [""])]
+        names = [*self.tokenizer.texts, *([] if running else [""])]
         pairs = zip(names, probabilities.tolist(), strict=False)
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
@@ -151,14 +153,18 @@ class Writer:
         tokens: list[int] = self.tokenizer.encode(text).tolist()
         if self.kind != "windows" and len(tokens) >= self.ctx:
             raise UsageError(
-                f"--prompt must leave room to write: at most {self.ctx - 1} characters for a model of ctx {self.ctx}, "
-                f"found {len(tokens)}; shorten it."
+                f"--prompt must leave room to write: at most {self.ctx - 1} {self._units} for a model of ctx "
+                f"{self.ctx}, found {len(tokens)}; shorten it."
             )
         return tokens
 
     def _pieces(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[str]:
-        yield self.tokenizer.decode(prompt)
-        yield from self.tokenizer.pieces(self._continuation(prompt, sampling, stream))
+        text = self.tokenizer.decode(prompt)
+        yield text
+        room = max(0, sampling.length - len(text)) if self.kind == "windows" else LONGEST_SAMPLE
+        for piece in self.tokenizer.pieces(self._continuation(prompt, sampling, stream)):
+            yield piece[:room]  # the last token may reach beyond the length
+            room -= len(piece[:room])
 
     def _continuation(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
         draw = self._document if self.kind != "windows" else self._running
@@ -183,15 +189,25 @@ class Writer:
         """
         tokens = list(prompt) or [opening(self.tokenizer)]
         tokens = tokens[-self.ctx :]
-        for _ in range(max(0, sampling.length - len(prompt))):
+        left = sampling.length - self._characters(prompt)
+        while left > 0:
             probabilities = self.runner.next(tokens).copy()
             probabilities[self.tokenizer.bos] = 0.0
             weights = self._weights(probabilities, sampling)
             token = stream.choices(range(len(weights)), weights)[0]
             yield token
+            left -= max(1, int(self.tokenizer.lengths[token]))
             if len(tokens) == self.ctx:
                 tokens = tokens[-(self.ctx // 2) :] if self.ctx > 1 else []
             tokens.append(token)
+
+    @property
+    def _units(self) -> str:
+        return "characters" if self.tokenizer.tokens == "characters" else "tokens"
+
+    def _characters(self, tokens: Sequence[int]) -> int:
+        """About how many characters these are: a byte counts as one."""
+        return sum(max(1, int(self.tokenizer.lengths[token])) for token in tokens)
 
     def _weights(self, probabilities: NDArray[np.float64], sampling: Sampling) -> list[float]:
         asked = sampling.temperature

@@ -62,7 +62,7 @@ class Session:
         self.request, self.settings = prepared.request, prepared.request.settings
         self.dataset: Dataset = prepared.dataset
         self.step = self.first_step = self.saved_step = prepared.checkpoint.state.step
-        self.losses = array("d", past.losses)  # 8 bytes a step, of all steps
+        self.losses = array("d", past.losses)  # nats per character, 8 bytes a step, of all steps
         self.evaluations = list(past.evaluations)
         self.saved_evaluations = len(self.evaluations)
         self.watch.before = past.seconds
@@ -195,8 +195,8 @@ class Session:
     def look(self, stop: Stop) -> HeldOut | None:
         """The held-out loss in mid-run, on the part that the request names, and whether it is the best so far."""
         held_out = self.evaluate(stop, self.request.eval_documents)
-        if held_out and self.request.select == "best" and held_out.loss <= lowest(self.evaluations):
-            self.best, self._best_saved = Best(self.step, held_out.loss, self.runner.state()), False
+        if held_out and self.request.select == "best" and held_out.per_character <= lowest(self.evaluations):
+            self.best, self._best_saved = Best(self.step, held_out.per_character, self.runner.state()), False
         return held_out
 
     def take_best(self) -> Best | None:
@@ -225,8 +225,8 @@ class Session:
             except DivergedError:
                 raise self._diverged("a finite held-out loss", self.step) from None
         if not any(step == self.step for step, *_ in self.evaluations):
-            se = math.nan if held_out.se is None else held_out.se
-            self.evaluations.append((self.step, held_out.loss, se))
+            se = math.nan if held_out.per_character_se is None else held_out.per_character_se
+            self.evaluations.append((self.step, held_out.per_character, se))
         return held_out
 
     def sample(self) -> Samples:
@@ -277,8 +277,10 @@ class Observer:
 def advance(
     runner: Runner, dataset: Dataset, settings: Settings, first: int, count: int
 ) -> NDArray[np.float64]:  # (count,)
-    """Take `count` steps after the first so many; fewer where a number would not be finite."""
-    return runner.advance(dataset.sequences_of(first, count, settings.batch), learning_rates(settings, first, count))
+    """Take `count` steps after the first so many; fewer where a number would not be finite. The loss of each, in nats
+    per character: per token, over the characters that a token of the training part has on average."""
+    batches, rates = dataset.sequences_of(first, count, settings.batch), learning_rates(settings, first, count)
+    return runner.advance(batches, rates) / dataset.characters
 
 
 def samples_of(prepared: Prepared, runner: Runner, known: Callable[[str], bool] | None = None) -> Samples:

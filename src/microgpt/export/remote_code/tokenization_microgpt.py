@@ -1,11 +1,12 @@
-"""Characters to token ids and back: each character of the training text is a token, and BOS comes after them."""
+"""Text to token ids and back: each character of the training text is a token, then come those that merges make, and
+BOS is the last."""
 
 import unicodedata
 from typing import Any
 
 from transformers import PreTrainedTokenizer
 
-BOS = "<bos>"
+from .pairs_microgpt import Pairs
 
 
 class MicrogptTokenizer(PreTrainedTokenizer):
@@ -16,13 +17,24 @@ class MicrogptTokenizer(PreTrainedTokenizer):
     model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012 - the library's own name and form
 
     def __init__(
-        self, characters: list[str] | str = "", kind: str = "lines", normalize: str = "none", **others: Any
+        self,
+        characters: list[str] | str = "",
+        kind: str = "lines",
+        normalize: str = "none",
+        merges: list[list[int]] | None = None,
+        **others: Any,
     ) -> None:
-        self.tokens = [*characters, BOS]
+        self.pairs, self.known = Pairs(characters, merges or []), set(characters)
+        self.bos = "<bos>"
+        while self.bos in self.pairs.ids:  # a word of the text
+            self.bos = f"<{self.bos}>"
+        self.tokens = [*self.pairs.texts, self.bos]
         self.ids = {token: number for number, token in enumerate(self.tokens)}
         self.kind, self.normalize = kind, normalize
-        settings = {"bos_token": BOS, "eos_token": BOS, "pad_token": BOS, "split_special_tokens": True, **others}
-        super().__init__(characters=list(characters), kind=kind, normalize=normalize, **settings)
+        ends = dict.fromkeys(("bos_token", "eos_token", "pad_token"), self.bos)
+        settings = {**ends, "split_special_tokens": True, **others}
+        told = {"characters": list(characters), "merges": merges or []}
+        super().__init__(**told, kind=kind, normalize=normalize, **settings)
 
     @property
     def vocab_size(self) -> int:
@@ -36,9 +48,9 @@ class MicrogptTokenizer(PreTrainedTokenizer):
 
     def _tokenize(self, text: str, **others: Any) -> list[str]:
         text = unicodedata.normalize("NFC", text) if self.normalize == "nfc" else text
-        if unknown := sorted(set(text) - self.ids.keys()):
+        if unknown := sorted(set(text) - self.known):
             raise ValueError(f"expected only characters of the training text, found others: {unknown[:10]}.")
-        return list(text)
+        return [self.tokens[token] for token in self.pairs.encode(text)]
 
     def _convert_token_to_id(self, token: str) -> int:
         return self.ids[token]
@@ -57,7 +69,7 @@ class MicrogptTokenizer(PreTrainedTokenizer):
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
-        begin = [] if self.kind == "windows" else [self.ids[BOS]]
+        begin = [] if self.kind == "windows" else [self.ids[self.bos]]
         return [*begin, *token_ids_0, *(token_ids_1 or [])]
 
     def get_special_tokens_mask(
@@ -65,4 +77,4 @@ class MicrogptTokenizer(PreTrainedTokenizer):
     ) -> list[int]:
         given = [*token_ids_0, *(token_ids_1 or [])]
         tokens = given if already_has_special_tokens else self.build_inputs_with_special_tokens(given)
-        return [int(token == self.ids[BOS]) for token in tokens]
+        return [int(token == self.ids[self.bos]) for token in tokens]

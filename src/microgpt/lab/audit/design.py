@@ -26,7 +26,7 @@ ENOUGH_LEVELS: Final = 4
 ENOUGH_RANGE: Final = 10.0
 ENOUGH_SEEDS: Final = 3
 MOST_EPOCHS: Final = 4.0  # up to it repeated text is nearly as good as new (Muennighoff et al. 2023)
-SHARED: Final = ("seed", "steps", "tokens", *FOLLOWERS)  # settings in which runs that share a learning rate differ
+SHARED: Final = ("seed", "steps", *FOLLOWERS)  # settings in which runs that share a learning rate differ
 ENOUGH_RATES: Final = 3  # with fewer, the best is at the edge whatever the losses are
 
 
@@ -98,13 +98,13 @@ def learning_rates(records: Sequence[RunRecord]) -> list[Finding]:
 
 def _alike(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Runs that can share a learning rate: all is equal but seed, rate, steps and warmup, as in lab/sweep/tuning.py."""
-    around, settings = attrgetter(*CIRCUMSTANCES), reader(sorted(settings_of(records) - {*SHARED}))
+    around, settings = attrgetter(*CIRCUMSTANCES), reader(sorted(settings_of(records) - _shared(records)))
     return list(grouped(sorted(records, key=attrgetter("params")), lambda run: (around(run), settings(run))).values())
 
 
 def _telling(firsts: Sequence[RunRecord]) -> list[str]:
     """The settings, besides those of a size's name, that tell groups apart."""
-    names = sorted(settings_of(firsts) - {"emb", "head", "layer", "params", *SHARED})
+    names = sorted(settings_of(firsts) - {"emb", "head", "layer", "params"} - _shared(firsts))
     return [name for name in names if len({run.settings.get(name) for run in firsts}) > 1]
 
 
@@ -121,6 +121,11 @@ def _rates(runs: Sequence[RunRecord]) -> dict[float, float]:
         losses.setdefault(float(run.settings["lr"]), []).append(math.inf if bad or run.loss is None else run.loss)
     tuned = tuning or len(losses) >= ENOUGH_RATES
     return {rate: sum(found) / len(found) for rate, found in losses.items()} if tuned else {}
+
+
+def _shared(runs: Sequence[RunRecord]) -> set[str]:
+    """SHARED and, of runs from elsewhere, their length, which is their tokens; of others that is what a token is."""
+    return {*SHARED} if "steps" in settings_of(runs) else {*SHARED, "tokens"}
 
 
 def _most_rates(runs: Sequence[RunRecord]) -> list[RunRecord]:

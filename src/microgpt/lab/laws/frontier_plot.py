@@ -84,7 +84,7 @@ def _curves(axes: "Axes", found: Ensemble, price: Price) -> str:
             x, bottom = np.linspace(one.sizes[near[0]], one.sizes[near[-1]], GRID), curves.bottoms[:1]
             axes.plot(np.exp(x), curves.own(x), color=hue, linewidth=1.2)
             axes.plot(np.exp(bottom), curves.own(bottom), "o", color=hue, markersize=7, markeredgecolor=PAPER)
-    _titled(axes, f"Held-out loss at equal {price.unit}, nats per token", "parameters, logarithmic scale")
+    _titled(axes, f"Held-out loss at equal {price.unit}, nats", "parameters, logarithmic scale")
     axes.margins(x=0.1)
     without = sum(not curves for _, curves in every)
     return f"{len(chosen)} costs of {len(every)}" + (f"; {without} have no bottom of their own." if without else ".")

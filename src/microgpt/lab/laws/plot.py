@@ -80,7 +80,7 @@ def _losses(axes: "Axes", law: Law, axis: Axis) -> None:
     log_axis(axes)
     drawn, all_runs = int(np.isin(level, chosen).sum()), len(points)
     some = f": {drawn} of {all_runs} runs, at {len(chosen)} of {count} {WORDS[other]}" if drawn < all_runs else ""
-    axes.set_title(f"Held-out loss, nats per token{some}")
+    axes.set_title(f"Held-out loss, nats{some}")
     axes.set_xlabel(f"{TITLES[axis]}, logarithmic scale")
     axes.legend(title=TITLES[other], frameon=False, fontsize=7, title_fontsize=7, ncols=2)
 

@@ -63,6 +63,12 @@ def table(
     if len(texts) > 1:
         named = ", ".join(sorted(texts.values()))
         raise DataError(f"Expected runs on one text, found {len(texts)} ({named}); choose with --sweep or --data.")
+    told = {str(record.settings.get("tokens", "characters")) for record in held}
+    if len(told) > 1:
+        raise DataError(
+            f"Expected runs of one kind of tokens, found {len(told)} ({', '.join(sorted(told))}), whose numbers of "
+            f"tokens can't be compared; choose with --where tokens={sorted(told)[0]}."
+        )
     notes = (
         [f"Left out, with nothing held out: {counted(len(study) - len(held), 'run')}."]
         if len(held) < len(study)

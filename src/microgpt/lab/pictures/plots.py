@@ -50,7 +50,7 @@ def loss_plot(lines: Sequence[Series]) -> Plot:
             ends.append((*_means(axes, line, hue), line.label, hue))
         _label_ends(axes, ends)
         _round_ticks(axes, [level.value for line in shown for level in line.levels])
-        titled(axes, "Held-out loss, nats per token")
+        titled(axes, "Held-out loss, nats per character")
         axes.set_xlabel(f"{axis.unit}, logarithmic scale")
     return Plot(figure, _sources(shown))
 
@@ -101,7 +101,7 @@ def curves_plot(curves: Mapping[str, "Curve"]) -> Plot:
             ends.append((float(steps[-1]), smooth[-1], name, hue))
         _label_ends(axes, ends)
         _round_ticks(axes, [step for curve in shown.values() for step in curve.steps])
-        titled(axes, "Training loss, nats per token")
+        titled(axes, "Training loss, nats per character")
         axes.set_xlabel("steps, logarithmic scale")
     return Plot(figure, "One seed each, running means. Training loss is not to be compared with held-out loss.")
 

@@ -43,7 +43,7 @@ def _scale(records: Sequence[RunRecord]) -> str:
     if not runs or len({run.data_sha256 for run in runs}) > 1:
         return ""
     return (
-        f"On {runs[0].data}, guessing every token alike scores {runs[0].uniform:.3f} nats per token, letter "
+        f"On {runs[0].data}, guessing every token alike scores {runs[0].uniform:.3f} nats per character, letter "
         f"frequencies alone {runs[0].unigram:.3f}; lower is better. All losses are on documents that were not trained "
         "on."
     )

@@ -33,7 +33,7 @@ MULTIPLICITY: Final = (
 
 @dataclass(frozen=True)
 class Return:
-    """What lies between two neighbouring levels. Drops are nats per token and positive where the loss falls."""
+    """What lies between two neighbouring levels. Drops are nats per character and positive where the loss falls."""
 
     series: str
     axis: str

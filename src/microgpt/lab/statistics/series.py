@@ -220,7 +220,8 @@ def _labels(groups: Sequence[Sequence[Cell]], names: Sequence[str]) -> list[str]
 def _label(run: RunRecord, around: Sequence[str], names: Sequence[str]) -> str:
     """`names, 4,192 params, 2,000 steps, batch 4`."""
     counted = {"params": run.params, "steps": run.settings.get("steps"), "tokens": run.settings.get("tokens")}
-    told = [f"{counted[name]:,} {name}" if name in counted else f"{name} {run.settings.get(name)}" for name in names]
+    numbers = {name: value for name, value in counted.items() if isinstance(value, int)}  # no words: `tokens bytes`
+    told = [f"{numbers[name]:,} {name}" if name in numbers else f"{name} {run.settings.get(name)}" for name in names]
     return ", ".join([*(str(getattr(run, name))[:16] for name in around), *told])
 
 

@@ -26,6 +26,7 @@ TEXT: Final = {  # settings of the text, which a store has columns for
     "documents": "lines",
     "encoding": "utf-8",
     "normalize": "nfc",
+    "tokens": "characters",
     "holdout": 0.1,
     "split_seed": 0,
     "order": "shuffled",

@@ -16,12 +16,13 @@ from microgpt.lab.statistics.render import MISSING, Column, Table, number, span
 from microgpt.lab.statistics.returns import Return, Slope, drop, explained, multiplicity, returns_of, verdict
 from microgpt.lab.statistics.series import Axis, Level, Series
 from microgpt.lab.store.record import RunRecord
+from microgpt.lab.store.schema import COLUMN_OF
 
 SHOWN_SAMPLES: Final = 4  # first samples in a row
 KEPT: Final = tuple(each.name for each in fields(RunRecord) if each.name not in ("settings", "samples", "seconds"))
 NOTE: Final = (
-    "Held-out loss in nats per token: the mean over seeds, with its 90% interval. ± held-out: the standard error that "
-    "all rows share, since they are measured on the same documents."
+    "Held-out loss in nats per character: the mean over seeds, with its 90% interval. ± held-out: the standard error "
+    "that all rows share, since they are measured on the same documents."
 )
 LAW: Final = (
     "The law's slope is that of the law fitted to the crossed runs of this store, in the middle between the two levels."
@@ -104,7 +105,7 @@ class RunRow:
     names: tuple[str, ...]  # of the settings of all rows, so that each row has the same columns
 
     def to_dict(self) -> dict[str, Any]:
-        run, names = self.run, (*KEPT, *self.names, "seconds")
+        run, names = self.run, (*KEPT, *(COLUMN_OF.get(name, name) for name in self.names), "seconds")
         values = *_kept(run), *map(run.settings.get, self.names), run.seconds.get("total")
         return dict(zip(names, values, strict=True))
 

@@ -13,10 +13,10 @@ class RunRecord:
     """One row of a store.
 
     `settings` holds every scientific setting by its field's name (`steps`, `lr`, `emb`, `seed`, `holdout`, …); they
-    are the axes there can be. Losses are nats per token, `flop` is the useful work of the whole training by
-    model/cost.py, `tokens` counts the predictions trained on and `unique_tokens` those of the training part, of which
-    `epochs` is the ratio. `loss` is held out, and None where nothing was; `training_loss` is the mean of the last 100
-    steps. Parameters are split into those of the embeddings, of the head and of the body.
+    are the axes there can be. Losses are nats per character, whatever the tokens are, `flop` is the useful work of the
+    whole training by model/cost.py, `tokens` counts the predictions trained on and `unique_tokens` those of the
+    training part, of which `epochs` is the ratio. `loss` is held out, and None where nothing was; `training_loss` is
+    the mean of the last 100 steps. Parameters are split into those of the embeddings, of the head and of the body.
     """
 
     identity: str

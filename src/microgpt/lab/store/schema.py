@@ -112,7 +112,9 @@ COUNTED: Final = (
 FACTS: Final = tuple(
     field.name for field in dataclasses.fields(RunRecord) if field.name not in ("settings", *OF_MEMBERS)
 )
-COLUMNS: Final = (*FACTS, *SCIENTIFIC)
+COLUMN_OF: Final = {name: f"setting_{name}" if name in FACTS else name for name in SCIENTIFIC}  # tokens is a fact too
+COLUMNS: Final = (*FACTS, *COLUMN_OF.values())
+_SETTING_OF: Final = {column: name for name, column in COLUMN_OF.items()}
 SWITCHES: Final = tuple(name for name in SCIENTIFIC if DECLARED[name].metadata["kind"] is bool)
 TYPES: Final = {int: "INTEGER", float: "REAL", bool: "INTEGER", str: "TEXT"}
 
@@ -120,11 +122,11 @@ _decode = json.JSONDecoder().raw_decode
 
 
 def old_meanings() -> dict[str, str]:
-    """The settings that came after the first stores, each with what runs without it meant, as SQL has it. A store has
-    columns of those that it has met; runs of an older one have none."""
+    """The columns of settings that came after the first stores, each with what runs without it meant, as SQL has it. A
+    store has columns of those that it has met; runs of an older one have none."""
     came = {name: BEFORE[name] for name in SCIENTIFIC if name in BEFORE}
     texts = {name: "'" + value.replace("'", "''") + "'" for name, value in came.items() if isinstance(value, str)}
-    return {name: texts.get(name) or str(value + 0) for name, value in came.items()}
+    return {COLUMN_OF[name]: texts.get(name) or str(value + 0) for name, value in came.items()}
 
 
 def columns(connection: sqlite3.Connection, table: str = "runs") -> list[str]:
@@ -145,7 +147,7 @@ def migrate(
     if version == len(migrations) and not missing:
         return
     added = [
-        f"ALTER TABLE runs ADD COLUMN {quoted(name)} {TYPES[DECLARED[name].metadata['kind']]} "
+        f"ALTER TABLE runs ADD COLUMN {quoted(name)} {TYPES[DECLARED[_SETTING_OF[name]].metadata['kind']]} "
         f"NOT NULL DEFAULT {old_meanings()[name]}"
         for name in missing
     ]
@@ -180,7 +182,7 @@ def misfits(table: str, there: Sequence[str]) -> str:
         conditions.append(f"typeof({quoted(name)}) NOT IN ({', '.join(map(repr, types))})")
     if table == "runs":
         conditions += [f"{name} NOT BETWEEN 0 AND {sys.float_info.max!r}" for name in COUNTED]
-        conditions += [limit for name in SCIENTIFIC if name in there for limit in _beyond(name)]
+        conditions += [limit for name in SCIENTIFIC if COLUMN_OF[name] in there for limit in _beyond(name)]
     return f"SELECT * FROM {table} WHERE {' OR '.join(conditions)} LIMIT 1"
 
 
@@ -189,9 +191,9 @@ def _beyond(name: str) -> Iterator[str]:
     bounds = DECLARED[name].metadata["bounds"]
     for bound, sign in (("low", "<"), ("above", "<="), ("high", ">")):
         if bounds[bound] is not None:
-            yield f"{quoted(name)} {sign} {bounds[bound]!r}"
+            yield f"{quoted(COLUMN_OF[name])} {sign} {bounds[bound]!r}"
     if DECLARED[name].metadata["kind"] is int:
-        yield f"{quoted(name)} > {LARGEST_NUMBER}"
+        yield f"{quoted(COLUMN_OF[name])} > {LARGEST_NUMBER}"
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from microgpt.data.byte_pairs import TooManyTokensError
 from microgpt.errors import UsageError
 from microgpt.lab.store.record import Role
 from microgpt.lab.sweep.design import Design, Level, fits, log_range
@@ -147,7 +148,7 @@ def _levels(design: Design, texts: Texts, computed: Level) -> tuple[list[Spec], 
             continue
         try:
             spec = _level(design, settings, texts)
-        except UsageError as error:
+        except (UsageError, TooManyTokensError) as error:
             left_out, reason = left_out + 1, str(error)
         else:
             found.setdefault(spec.identity, spec)
@@ -173,7 +174,8 @@ def _combinations(design: Design, computed: Level) -> Iterator[dict[str, Any]]:
 
 
 def _level(design: Design, settings: Level, texts: Texts) -> Spec:
-    """One combination as a run. Raises `UsageError` where its settings can't be together."""
+    """One combination as a run. Raises `UsageError` where its settings can't be together, `TooManyTokensError` where
+    its text has not as many."""
     asked = {name: settings[name] for name in SWEEP_AXES}  # all but what a recipe alone decides
     spec = texts.spec(resolve(design.recipe, asked | {"seed": design.seeds[0]}))
     texts.shared(spec)  # a text too short for its split is told now, and not by a worker

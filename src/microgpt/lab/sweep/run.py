@@ -80,7 +80,7 @@ class Workshop:
         *_, last = train(spec.request(out=self._out, name=name, device=self._device), split=shared.split)
         assert isinstance(last, Finished)  # nobody stops it
         result = last.result
-        held_out = result.loss.holdout, result.loss.holdout_se
+        held_out = result.loss.holdout_per_character, result.loss.holdout_per_character_se
         return measured(record, last.losses, held_out, result.samples, asdict(result.seconds))
 
     def engine(self, prepared: Prepared) -> Engine:
@@ -145,11 +145,12 @@ def advance(dataset: Dataset, settings: Settings, runner: Runner, begin: int, en
 
 
 def _evaluate(runner: Runner, shared: Shared) -> HeldOut:
-    """The held-out loss by training/evaluate.py; None where nothing is held out. Raises `DivergedError`."""
+    """The held-out loss per character, by training/evaluate.py; None where nothing is held out. Raises
+    `DivergedError`."""
     if not shared.held_out:
         return None, None
-    sums, counts = (np.concatenate(part) for part in zip(*evaluations(runner, shared.held_out, AT_ONCE), strict=True))
-    return mean_loss(sums, counts, shared.split.corpus.kind, "lower --lr")
+    sums = np.concatenate([part for part, _ in evaluations(runner, shared.held_out, AT_ONCE)])
+    return mean_loss(sums, shared.characters, shared.split.corpus.kind, "lower --lr")
 
 
 def now() -> str:

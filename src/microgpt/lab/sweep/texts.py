@@ -4,19 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from microgpt.data.choices import STANDARD_INPUT, Normalization
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import read
+from microgpt.data.retokenize import retokenized, vocabulary_of
 from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.errors import DataError, UsageError
 from microgpt.lab.sweep.spec import Spec, spec_of
 from microgpt.training.computing import settled
+from microgpt.training.evaluate import characters_of
 from microgpt.training.prepare import check_memory
 from microgpt.training.request import Request, having
 
-AFTER_READING = ("holdout", "split_seed", "order", "golden")  # of the settings of a text, those that are for its use
+AFTER_READING = ("tokens", "holdout", "split_seed", "order", "golden")  # settings of a text that are for its use
 
 Kept = TypeVar("Kept")
 
@@ -27,6 +32,7 @@ class Shared:
 
     split: Split
     held_out: Sequence[Tokens]
+    characters: NDArray[np.int64]  # that each held-out sequence predicts
     unigram: float
     uniform: float
     unique_tokens: int  # predictions of one epoch
@@ -34,7 +40,9 @@ class Shared:
     @staticmethod
     def of(split: Split, ctx: int) -> "Shared":
         dataset = Dataset.of(split, ctx=ctx, order="fixed" if not split.is_running else "shuffled")
-        return Shared(split, dataset.held_out(), dataset.unigram, dataset.uniform, dataset.tokens_in_epoch)
+        held_out = dataset.held_out()
+        characters = characters_of(held_out, split.corpus.tokenizer, ctx)
+        return Shared(split, held_out, characters, dataset.unigram, dataset.uniform, dataset.tokens_in_epoch)
 
 
 class Texts:
@@ -51,21 +59,22 @@ class Texts:
         Raises `DataError` where its text can't be read; `UsageError` for `-`, or sizes beyond this machine's memory.
         """
         corpus = self._corpus(request)
-        check_memory(request, request.settings.model(corpus.tokenizer.vocabulary))
+        check_memory(request, request.settings.model(vocabulary_of(request.tokens, corpus.tokenizer)))
         return spec_of(settled(request), corpus.sha256, corpus.kind)
 
     def shared(self, spec: Spec) -> Shared:
         """What the run shares with others. Raises `DataError` where the text is no longer the one that was planned."""
-        asked = (*reading(spec.asked), spec.asked.holdout, spec.asked.split_seed)
+        asked = (*reading(spec.asked), spec.asked.holdout, spec.asked.split_seed, spec.asked.tokens)
         if asked not in self._splits:
-            self._splits[asked] = Split.of(self.corpus(spec), spec.asked.holdout, spec.asked.split_seed)
+            split = Split.of(self.corpus(spec), spec.asked.holdout, spec.asked.split_seed)
+            self._splits[asked] = retokenized(split, spec.asked.tokens)
         key = (*asked, spec.settings.ctx)
         if key not in self._shared:
             self._shared[key] = Shared.of(self._splits[asked], spec.settings.ctx)
         return self._shared[key]
 
     def corpus(self, spec: Spec) -> Corpus:
-        """The text of a run, as tokens. Raises `DataError` where it is no longer the one that was planned."""
+        """The text of a run, in characters. Raises `DataError` where it is no longer the one that was planned."""
         corpus = self._corpus(spec.asked)
         if corpus.sha256 != spec.data_sha256:
             raise DataError(

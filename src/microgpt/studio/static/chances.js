@@ -41,8 +41,8 @@ export function chancesView(services, change) {
   topk.addEventListener("input", () => { paint(); change({ topk: Number(topk.value) || null }); });
 
   function bar(token, own, now, most) {
-    const text = shown.about.characters[token] ?? "";
-    const name = token === shown.about.characters.length ? "end" : sign(text);
+    const text = shown.about.texts[token] ?? "";
+    const name = token === shown.about.texts.length ? "end" : sign(text);
     const filled = element("span", { class: "chance-bar" });
     const mark = element("span", { class: "own" });
     filled.style.width = `${(100 * now) / most}%`;

@@ -17,7 +17,7 @@ export async function mount(root, state, services) {
   const table = element("div", { class: "table", id: "runs" });
   const chosen = element("div", { id: "chosen" });
   const trouble = element("p", { class: "trouble", role: "alert" });
-  const picture = chart({ label: "Loss of the chosen runs against steps", xTitle: "steps", yTitle: "loss, nats per token" });
+  const picture = chart({ label: "Loss of the chosen runs against steps", xTitle: "steps", yTitle: "loss, nats per character" });
   const log = element("input", { type: "checkbox", id: "compare-log", checked: state.log === "1" });
   const seed = field("Seed", "seed", state.seed ?? "1", "1", 0);
   const temperature = field("Temperature", "temperature", state.temperature ?? "", "0.05", 0);

@@ -27,7 +27,7 @@ export const WORDS = {
   FLOP: "Floating-point operations: additions and multiplications of useful work.",
   memory: "Bytes for weights, gradients, Adam's two moments and what the backward pass needs of the forward pass.",
   document: "One training text: a name, or a window of running text.",
-  token: "What the model reads and writes one of at a time: here a single character, or the mark of begin and end.",
+  token: "What the model reads and writes one of at a time: a character, unless the text was told in bytes or in byte pairs, or the mark of begin and end.",
   vocabulary: "All tokens that the model knows.",
   sample: "Text that the model wrote, each character drawn from the chances that it gave.",
   temperature: "How daring the writing is: below 1 likely characters become likelier, above 1 unlikely ones do.",

@@ -102,13 +102,14 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
   return { node: canvas, draw };
 }
 
-// How a character is shown: what leaves no ink gets a sign or a name.
+// How a token is shown: what leaves no ink gets a sign or a name.
 export function sign(text, isToken = true) {
+  if (Array.from(text).length > 1) return text.replace(/ /g, "␣").replace(/\n/g, "↵");
   const names = { "": isToken ? "◦" : "", " ": "␣", "\n": "↵", "\t": "⇥", "\u00a0": "⍽" };
   return names[text] ?? (/^[\p{C}\p{Z}]$/u.test(text) ? `U+${text.codePointAt(0).toString(16).toUpperCase()}` : /^\p{M}$/u.test(text) ? `◌${text}` : text);
 }
 
-// How a character is read aloud.
+// How a token is read aloud.
 export function spoken(text) {
   return { "": "begin or end", " ": "space", "\n": "line break" }[text] ?? `“${text}”`;
 }

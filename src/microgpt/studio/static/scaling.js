@@ -29,7 +29,7 @@ class Page {
     this.sweep = element("select", { id: "sweep", oninput: () => this.change({ sweep: this.sweep.value, at: null, axis: null }) });
     this.axis = element("select", { id: "axis", oninput: () => this.change({ axis: this.axis.value }) });
     this.log = element("input", { type: "checkbox", id: "scaling-log", checked: this.state.linear !== "1", oninput: () => this.change({ linear: this.log.checked ? null : "1" }) });
-    this.picture = chart({ label: "Held-out loss of a sweep", yTitle: "held-out loss, nats per token", onPick: (_, key) => key && this.change({ at: key }), onStep: (direction) => this.turn(direction), onNear: (dot) => this.hover(dot) });
+    this.picture = chart({ label: "Held-out loss of a sweep", yTitle: "held-out loss, nats per character", onPick: (_, key) => key && this.change({ at: key }), onStep: (direction) => this.turn(direction), onNear: (dot) => this.hover(dot) });
     this.card = element("div", { class: "hover-card", hidden: true });
     this.picture.box.append(this.card);
     this.point = element("div", { id: "point", "aria-live": "polite" });

@@ -1,4 +1,4 @@
-// The text as the model reads it: each character on the colour of its surprise, and arcs to what it attends to.
+// The text as the model reads it: each token on the colour of its surprise, and arcs to what it attends to.
 
 import { drawn, element, number } from "./elements.js";
 import { legend, palette, sign, spoken } from "./heat.js";
@@ -75,7 +75,7 @@ export function stripView(services, change) {
     const who = shown.head === null ? `the ${shown.heads.length > 1 ? `${shown.heads.length} heads` : "head"} of layer ${shown.layer}` : `head ${shown.head} of layer ${shown.layer}`;
     const words = most.map(([weight, to]) => `${spoken(texts[to])} at ${to} (${Math.round(100 * weight)}%)`).join(", ");
     told.textContent = `Position ${at}, ${spoken(texts[at])}: ${surprise[at] === null ? "" : `surprise ${number(surprise[at], 3)} nats; `}`
-      + `${who} attend${shown.head === null && shown.heads.length > 1 ? "" : "s"} to ${words}; the entropy of the next character is ${number(entropy[at], 3)} nats.`;
+      + `${who} attend${shown.head === null && shown.heads.length > 1 ? "" : "s"} to ${words}; the entropy of the next token is ${number(entropy[at], 3)} nats.`;
   }
 
   function draw(now) {
@@ -91,7 +91,7 @@ export function stripView(services, change) {
     letters.setAttribute("aria-activedescendant", `letter-${shown.at}`);
     key.replaceChildren("Ground and number: ", services.glossary("surprise", "surprise"), " in nats; guessing every token alike would be ",
       number(shown.reading.uniform, 3), ". ", legend("0", number(1.5 * shown.reading.uniform, 2), (share) => colours.plain(0.45 * share)), element("br"),
-      "Arcs: what the chosen position attends to. Point at a character, or move with the arrow keys.");
+      "Arcs: what the chosen position attends to. Point at a token, or move with the arrow keys.");
     mark(null);
   }
 

@@ -15,6 +15,7 @@ export function textChooser({ get, post, glossary }, ids, chosen, onChange) {
   const drop = element("div", { class: "drop" }, area, element("div", { class: "line", style: { "margin-top": "0.6rem" } }, take, element("span", { class: "hint" }, "or a file, which may be dropped here:"), file));
   const own = element("details", {}, element("summary", {}, "Use your own text"), drop);
   let asked = 0;
+  let tokens = "characters";
 
   function list() {
     const known = ids.includes(chosen) ? ids : [...ids, chosen];
@@ -26,7 +27,7 @@ export function textChooser({ get, post, glossary }, ids, chosen, onChange) {
     const mine = ++asked;
     trouble.textContent = "";
     try {
-      const about = await get("/api/text", { id: chosen });
+      const about = await get("/api/text", { id: chosen, tokens });
       if (mine === asked) preview.replaceChildren(...previewOf(about, glossary));
     } catch (error) {
       if (mine !== asked) return;
@@ -71,7 +72,15 @@ export function textChooser({ get, post, glossary }, ids, chosen, onChange) {
   list();
   show();
   const whole = element("div", {}, element("label", { for: "text" }, "Text"), select, preview, trouble, own);
-  return { element: whole, chosen: () => chosen };
+  return {
+    element: whole,
+    chosen: () => chosen,
+    // The preview in other tokens.
+    tell(kind) {
+      tokens = kind;
+      show();
+    },
+  };
 }
 
 function titleOf(id) {
@@ -83,6 +92,11 @@ function previewOf(about, glossary) {
   const size = running ? `${number(about.characters)} characters of running text` : `${number(about.documents)} ${about.kind}`;
   return [
     element("p", { class: "hint", style: { margin: "0.4rem 0 0" } }, `${size}, `, glossary("vocabulary", `${about.vocabulary} different tokens`), "."),
-    running ? element("pre", { class: "shown" }, about.shown[0]) : element("p", { class: "shown" }, `${about.shown.join(", ")} …`),
+    running ? element("pre", { class: "shown" }, ...told(about, 0)) : element("p", { class: "shown" }, ...about.shown.flatMap((_, place) => [...told(about, place), ", "]).slice(0, -1), " …"),
   ];
+}
+
+// A document as it stands or, in byte pairs, token by token.
+function told(about, place) {
+  return about.pieces ? about.pieces[place].map((text) => element("span", { class: "piece" }, text)) : [about.shown[place]];
 }

@@ -29,11 +29,13 @@ export async function trainForm(state, services, onStart) {
       else values[field.name] = text;
       changed({ [field.name]: values[field.name] ?? null });
     });
+    if (field.name === "tokens") field.control.addEventListener("change", () => texts.tell(values.tokens ?? "characters"));
   }
   const [first, rest] = [true, false].map((wanted) => fields.filter((field) => about.first.includes(field.name) === wanted));
   const seconds = element("input", { type: "number", id: "seconds", min: "2", max: "86400", step: "1", value: state.for ?? "60" });
   const timed = element("input", { type: "radio", name: "way", id: "way-timed", value: "timed", checked: state.for !== undefined });
   const sized = element("input", { type: "radio", name: "way", id: "way-sized", value: "sized", checked: state.for === undefined });
+  if (values.tokens) texts.tell(values.tokens);
   const trouble = element("p", { class: "trouble", role: "alert", id: "form-trouble" });
   const cost = element("dl", { class: "plan", "aria-label": "What it takes" });
   const start = element("button", { class: "main", type: "submit", id: "start" }, "Train");

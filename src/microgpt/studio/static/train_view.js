@@ -16,7 +16,7 @@ export function trainView(services, onLook) {
   const facts = element("div", { class: "facts", id: "facts" });
   const done = element("div");
   const bar = element("div", { class: "bar", role: "progressbar", "aria-label": "Steps taken", "aria-valuemin": "0" }, done);
-  const picture = chart({ label: "Loss against steps", xTitle: "steps", yTitle: "loss, nats per token", onPick: (x) => pick(x), onStep: (direction) => turn(direction) });
+  const picture = chart({ label: "Loss against steps", xTitle: "steps", yTitle: "loss, nats per character", onPick: (x) => pick(x), onStep: (direction) => turn(direction) });
   picture.element.id = "curve";
   const log = element("input", { type: "checkbox", id: "log-steps" });
   const play = element("button", { type: "button", id: "play" }, "Play");
@@ -215,11 +215,15 @@ export function trainView(services, onLook) {
   function conclude(found) {
     const { loss } = found;
     const parts = [];
-    if (loss.holdout !== null) {
-      const error = loss.holdout_se === null ? "" : ` ± ${number(loss.holdout_se, 1)}`;
-      parts.push(glossary("held-out loss", "Held-out loss"), ` ${number(loss.holdout, 4)}${error} nats per token; `,
-        glossary("unigram", "letter frequencies alone"), ` score ${number(loss.unigram, 4)}, `, glossary("uniform", "guessing every token alike"), ` ${number(loss.uniform, 4)}`,
-        ...(loss.counts === null ? [] : [", ", glossary("counts", "the best table of counts"), ` ${number(loss.counts, 4)}`]), ". ");
+    if (loss.holdout_per_character !== null) {
+      const error = loss.holdout_per_character_se === null ? "" : ` ± ${number(loss.holdout_per_character_se, 1)}`;
+      parts.push(
+        glossary("held-out loss", "Held-out loss"), ` ${number(loss.holdout_per_character, 4)}${error} nats per character; `,
+        glossary("unigram", "letter frequencies alone"), ` score ${number(loss.unigram_per_character, 4)}, `,
+        glossary("uniform", "guessing every token alike"), ` ${number(loss.uniform_per_character, 4)}`,
+        ...(loss.counts === null ? [] : [", ", glossary("counts", "the best table of counts"), ` ${number(loss.counts, 4)}`]),
+        ". ",
+      );
     }
     if (found.seconds) parts.push(`${number(found.steps_taken)} steps took ${duration(found.seconds.train)}. `);
     if (found.samples_copied !== null && found.samples.length) parts.push(`${found.samples_copied} of ${found.samples.length} samples are copies from the training text.`);
@@ -258,7 +262,11 @@ export function trainView(services, onLook) {
       data.speed = run.seconds ? run.step / run.seconds : null;
       showLook(data.looks.length - 1);
       addNote(run.name);
-      conclude({ loss: { holdout: run.holdout, holdout_se: run.holdout_se, unigram: run.unigram ?? run.uniform, uniform: run.uniform, counts: run.counts }, steps_taken: run.step, seconds: run.seconds === null ? null : { train: run.seconds }, samples_copied: null, samples: [] });
+      const loss = {
+        holdout_per_character: run.holdout, holdout_per_character_se: run.holdout_se,
+        unigram_per_character: run.unigram ?? run.uniform, uniform_per_character: run.uniform, counts: run.counts,
+      };
+      conclude({ loss, steps_taken: run.step, seconds: run.seconds === null ? null : { train: run.seconds }, samples_copied: null, samples: [] });
       draw();
     },
   };

@@ -35,7 +35,7 @@ export function embeddingsView(services) {
       drawn("title", {}, `${spoken(texts[token])}: ${points[token].map((each) => number(each, 3)).join(", ")}`)));
     picture.replaceChildren(...axes, ...letters);
     picture.setAttribute("aria-label", `${texts.length} tokens; those of the text stand out. Two directions show ${Math.round(100 * (shares[0] + shares[1]))}% of how they differ.`);
-    told.textContent = `The two directions that differ most (PCA of wte) hold ${Math.round(100 * shares[0])}% and ${Math.round(100 * shares[1])}% of the variance. Near: the model treats them alike. Bold: characters of the text; ◦ begins and ends a document.`;
+    told.textContent = `The two directions that differ most (PCA of wte) hold ${Math.round(100 * shares[0])}% and ${Math.round(100 * shares[1])}% of the variance. Near: the model treats them alike. Bold: those of the text; ◦ begins and ends a document.`;
   }
 
   return { node, draw };
@@ -51,7 +51,7 @@ export function weightsView(services, change) {
   function rowName(image, row, about) {
     const first = row * image.block[0];
     const token = ["wte", "lm_head"].includes(image.name) && image.block[0] === 1;
-    return token ? `row ${first}, ${spoken(about.characters[first] ?? "")}` : `row ${first}`;
+    return token ? `row ${first}, ${spoken(about.texts[first] ?? "")}` : `row ${first}`;
   }
 
   function figure(image, about, colours) {
