@@ -17,7 +17,7 @@ from microgpt.errors import UsageError
 from microgpt.recipes import budget, resolve, seconds_of, speed
 from microgpt.recipes.budget import fit
 from microgpt.recipes.command import command
-from microgpt.recipes.rungs import rung
+from microgpt.recipes.rungs import ladder
 from microgpt.recipes.trials import Trial, TrialPlan
 from microgpt.training.loop import train
 from microgpt.training.prepare import split_of, text_of
@@ -143,7 +143,8 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 @given(st.sampled_from(["windows", "lines"]), st.integers(0, 10**9), st.floats(0, 1e18))
 def test_more_computing_never_makes_the_model_smaller(kind: Kind, tokens: int, flop: float) -> None:
-    here, more = rung(kind, tokens, flop), rung(kind, tokens, 10 * flop)
+    suited = ladder(kind, tokens)
+    here, more = suited.rung(flop), suited.rung(10 * flop)
     assert more.emb**2 * more.layer >= here.emb**2 * here.layer
     assert here.emb % here.head == 0
 

@@ -11,6 +11,9 @@ from microgpt.cli.options import FORCE, JSON
 from microgpt.model.settings import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from microgpt.lab.laws.optimal import Limits
     from microgpt.lab.laws.price import Price
     from microgpt.lab.laws.suggest import Suggestion
     from microgpt.lab.laws.summary import Law
@@ -59,12 +62,8 @@ def command(
     these runs, and with the same cost spent on more seeds. --write saves the runs as a sweep, ready for microgpt sweep
     FILE --store STORE.
     """
-    from dataclasses import replace
-
     from microgpt import outputs
-    from microgpt.errors import DataError
     from microgpt.lab.laws.optimal import Limits
-    from microgpt.lab.laws.suggest import candidates, grid, suggest
 
     if not 1 <= reach <= 100:
         raise click.UsageError(f"--reach takes 1 to 100, found {reach:g}.")
@@ -78,23 +77,7 @@ def command(
     )
 
     def suggested(table: "RunTable") -> dict[str, Any]:
-        from microgpt.lab.laws.next_sweep import sweep_file, trainable
-        from microgpt.lab.sweep.design_file import parsed
-
-        if place and not table.records:
-            raise DataError("--write needs the runs of a store, found a CSV; without settings there is no sweep.")
-        law = fit_law(chosen, replace(table, counts={}))  # which counts all parameters, and needs no other
-        paid = law_price(law, unit)
-        wanted = _target(law, paid, budget, at, target)
-        records, known = law.table.records, law.fit.points
-        sizes = trainable(records, grid(known.params, reach)) if records else None
-        cells = candidates(law.ensemble, paid, limits, sizes)
-        made = suggest(law.ensemble, law.backtest, paid, wanted, limits, cells)
-        if place:
-            content = sweep_file(records, made).encode()
-            parsed(place, content)  # refuses what no sweep can be of, as a setting of a newer version is
-            outputs.write(place, content)
-        told = _told(law, wanted, made, unit)
+        told = _suggested(table, chosen, limits, unit, (budget, at, target), place)
         if as_json:
             return told
         if chosen["group"]:
@@ -109,6 +92,38 @@ def command(
         return {}
 
     for_each_group(chosen, as_json, suggested, ["--write"] * bool(write))
+
+
+def _suggested(
+    table: "RunTable",
+    chosen: dict[str, Any],
+    limits: "Limits",
+    unit: str,
+    goal: tuple[str | None, tuple[float, float] | None, str | None],
+    place: "Path | None",
+) -> dict[str, Any]:
+    """The JSON of what is suggested, with its sweep written where it has a place."""
+    from dataclasses import replace
+
+    from microgpt import outputs
+    from microgpt.errors import DataError
+    from microgpt.lab.laws.next_sweep import sweep_file, trainable
+    from microgpt.lab.laws.suggest import candidates, grid, suggest
+    from microgpt.lab.sweep.design_file import parsed
+
+    if place and not table.records:
+        raise DataError("--write needs the runs of a store, found a CSV; without settings there is no sweep.")
+    law = fit_law(chosen, replace(table, counts={}))  # which counts all parameters, and needs no other
+    paid = law_price(law, unit)
+    wanted = _target(law, paid, *goal)
+    records, known = law.table.records, law.fit.points
+    sizes = trainable(records, grid(known.params, limits.reach)) if records else None
+    made = suggest(law.ensemble, law.backtest, paid, wanted, limits, candidates(law.ensemble, paid, limits, sizes))
+    if place:
+        content = sweep_file(records, made).encode()
+        parsed(place, content)  # refuses what no sweep can be of, as a setting of a newer version is
+        outputs.write(place, content)
+    return _told(law, wanted, made, unit)
 
 
 def _check(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from microgpt.data.byte_pairs import TooManyTokensError
 from microgpt.data.reading import Text
 from microgpt.data.retokenize import retokenized
 from microgpt.data.split import Split
@@ -21,7 +22,7 @@ from microgpt.machine import cores
 from microgpt.model.settings import SETTINGS, Settings, flag
 from microgpt.recipes import resolve
 from microgpt.recipes.command import command
-from microgpt.recipes.rungs import Rung, rung
+from microgpt.recipes.rungs import Ladder, Rung, ladder
 from microgpt.recipes.speed import Speed, measured
 from microgpt.recipes.trials import Trial, TrialPlan, largest, search
 from microgpt.training.loop import train
@@ -110,14 +111,17 @@ def fit(
     given = {**given, "documents": documents, "holdout": split.holdout}
     if split.is_running:  # which is 256 characters each
         given = {"samples": 5, **given}
-    chosen = _rung(split, NOMINAL * given["threads"] * seconds)
+    suited = ladder(split.corpus.kind, _symbols(split.characters or split))
+    if "tokens" not in given:
+        given, split = _in_tokens(given, split, suited.tokens)
+    chosen = suited.rung(NOMINAL * given["threads"] * seconds)
     for _ in range(GUESSES):
-        asked = _request(given, _sizes(chosen, split))
+        asked = _request(given, _sizes(suited, chosen, split))
         speed = measured(asked, split, max(SHORTEST, MEASURING * seconds))
-        taken, chosen = chosen, _rung(split, speed.flop * seconds)
+        taken, chosen = chosen, suited.rung(speed.flop * seconds)
         if taken == chosen:
             break
-    dataset, sizes = prepare(asked, split).dataset, _sizes(taken, split)
+    dataset, sizes = prepare(asked, split).dataset, _sizes(suited, taken, split)
     sizes |= {name: getattr(asked.settings, name) for name in sizes}
     end = began + seconds * (1 - SPARE) - speed.evaluation * dataset.holdout_documents
     within = _Time(given, split, dataset.holdout_documents, speed, seconds, end)
@@ -156,16 +160,25 @@ def _longest(split: Split) -> int:
     return int(np.quantile(split.training.stops - split.training.starts, 0.999))
 
 
-def _rung(split: Split, flop: float) -> Rung:
-    tokens = split.training.stops - split.training.starts
-    return rung(split.corpus.kind, int(tokens.sum(dtype=np.int64)), flop)
+def _symbols(split: Split) -> int:
+    """How many characters there are to learn from."""
+    return int((split.training.stops - split.training.starts).sum(dtype=np.int64))
 
 
-def _sizes(chosen: Rung, split: Split) -> dict[str, Any]:
-    """The settings of a rung; of lines, nearly all fit into ctx."""
+def _in_tokens(given: Mapping[str, Any], split: Split, tokens: str) -> tuple[dict[str, Any], Split]:
+    """What is given, and the split, in the tokens that suit it, or in characters where the text has not as many."""
+    try:
+        split = split if split.corpus.counts is not None else retokenized(split, tokens)
+    except TooManyTokensError:
+        return {**given}, split
+    return {**given, "tokens": tokens} if split.characters else {**given}, split
+
+
+def _sizes(suited: Ladder, chosen: Rung, split: Split) -> dict[str, Any]:
+    """The settings of a rung of the ladder that suits a text; of lines, nearly all fit into ctx."""
     names = ("emb", "head", "layer", "batch", "lr")
     ctx = chosen.ctx if split.is_running else -(-min(_longest(split), LONGEST_LINE) // 4) * 4
-    return {name: getattr(chosen, name) for name in names} | {"ctx": ctx, "beta1": 0.9}
+    return {name: getattr(chosen, name) for name in names} | {"ctx": ctx, "beta1": 0.9, **suited.varies}
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""Which sizes learn most from a text in a given amount of computing. The figures are those of `bench/budgets.py`.
+"""Which tokens and sizes learn most from a text in a given amount of computing, by `bench/budgets.py`.
 
 The more text, the larger the model that still learns something that holds elsewhere; the more computing, the larger the
 model that can be trained to its end. A small text is learned by heart after a few passes, whatever the model.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from microgpt.data.choices import Kind
 
@@ -28,10 +29,17 @@ class Rung:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The rungs for texts from so many training tokens on."""
+    """What suits texts from so many training characters on: tokens, what the model varies by and how its weights decay;
+    and the rungs."""
 
-    tokens: int
+    characters: int
     rungs: tuple[Rung, ...]
+    tokens: str = "characters"
+    varies: Mapping[str, Any] = field(default_factory=dict)
+
+    def rung(self, flop: float) -> Rung:
+        """The highest rung that so much computing reaches."""
+        return next(rung for rung in reversed(self.rungs) if flop >= rung.flop)
 
 
 RUNNING: Final = (
@@ -76,8 +84,7 @@ LINES: Final = (
 )
 
 
-def rung(kind: Kind, tokens: int, flop: float) -> Rung:
-    """The highest rung that so much computing reaches, of the ladder for so much text."""
+def ladder(kind: Kind, characters: int) -> Ladder:
+    """The ladder for so much text."""
     ladders = RUNNING if kind == "windows" else LINES
-    ladder = next(ladder for ladder in reversed(ladders) if tokens >= ladder.tokens)
-    return next(rung for rung in reversed(ladder.rungs) if flop >= rung.flop)
+    return next(ladder for ladder in reversed(ladders) if characters >= ladder.characters)
