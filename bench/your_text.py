@@ -4,8 +4,8 @@
 
 Ours is the whole command's time, with reading, measuring, held-out losses and the end. Torch (`pip install torch`) is
 given what `--for` chose: sizes, batch, learning rate that falls to zero with the time, as many threads, and all of the
-time for steps alone; it has its own attention kernel and fused Adam. `--nanogpt` trains nanoGPT's published CPU recipe
-(emb 128, layer 4, head 4, ctx 64, batch 12, 2,000 steps, learning rate 1e-3 to 1e-4 by a cosine after 100 steps, beta2
+time for steps alone; it has its own attention kernel and fused Adam, and the plain model alone. `--nanogpt` trains
+nanoGPT's published CPU recipe (emb 128, layer 4, head 4, ctx 64, batch 12, 2,000 steps, learning rate 1e-3 to 1e-4 by a cosine after 100 steps, beta2
 0.99) as far as it can be said with our flags: the learning rate falls to zero, and norms have no gain.
 """
 
@@ -20,6 +20,7 @@ import machine
 from microgpt.data.dataset import Dataset
 from microgpt.data.split import Split
 from microgpt.engines.contract import predictions
+from microgpt.model.settings import variations
 from microgpt.model.state import draw_weights
 from microgpt.recipes import resolve
 from microgpt.recipes.budget import command, fit
@@ -85,7 +86,7 @@ def recipe(name: str, seeds: int) -> str:
         *_, end = train(resolve(name, {"seed": seed, "threads": 2, "samples": 0, "out": ""}))
         assert isinstance(end, Finished)
         results.append(end.result)
-    losses = [result.loss.holdout or math.nan for result in results]
+    losses = [result.loss.holdout_per_character or math.nan for result in results]
     seconds = statistics.median(result.seconds.total for result in results)
     spread = statistics.stdev(losses) if seeds > 1 else math.nan
     return told(name, statistics.mean(losses), results[0].steps, seconds, f"± {spread:.4f} over {seeds} seeds")
@@ -96,12 +97,11 @@ def nanogpt() -> str:
     start = time.perf_counter()
     *_, end = train(request)
     assert isinstance(end, Finished)
-    assert end.result.loss.holdout is not None
+    loss = end.result.loss.holdout_per_character
+    assert loss is not None
     took = time.perf_counter() - start
-    trained = end.result.seconds.train
-    return told(
-        "nanoGPT's CPU recipe", end.result.loss.holdout, 2000, took, f"training {trained:.1f} s\n  {command(request)}"
-    )
+    more = f"training {end.result.seconds.train:.1f} s\n  {command(request)}"
+    return told("nanoGPT's CPU recipe", loss, 2000, took, more)
 
 
 def main() -> None:
@@ -115,11 +115,11 @@ def main() -> None:
         print(recipe(name, arguments.recipes), flush=True)
     for data, seconds in product(arguments.data, arguments.seconds):
         result, request, split, took = ours(data, seconds)
-        assert result.loss.holdout is not None
+        assert result.loss.holdout_per_character is not None
         name = f"{data} --for {seconds:g}s"
-        print(told(name, result.loss.holdout, result.steps_taken, took, f"{result.params:,} params"))
+        print(told(name, result.loss.holdout_per_character, result.steps_taken, took, f"{result.params:,} params"))
         print(f"  {command(request)}", flush=True)
-        if arguments.torch and split.is_running:
+        if arguments.torch and split.is_running and not variations(request.settings):
             peer = Timed(request, Dataset.of(split, ctx=request.settings.ctx, seed=request.settings.seed))
             steps = peer.train_for(seconds)
             print(told(f"torch, {seconds:g} s of steps", peer.held_out(), steps, seconds), flush=True)

@@ -31,7 +31,7 @@ def test_the_bare_command_trains_and_names_the_training_as_the_original_does(tmp
     head = done.stdout.splitlines()[0]
     assert head == "MicroGPT: 1328 params, training for 20 steps (lr=0.01, emb=8, head=2, layer=1, ctx=16, ff=4)"
     assert "held-out loss" in done.stdout
-    assert re.search(r"\nthe best table of counts scores 1\.996, \d\.\d+ better than this model: try more", done.stdout)
+    assert re.search(r"\nthe best table of counts scores 1\.996; this model is \d\.\d+ worse: try more", done.stdout)
     assert re.search(r"step 20/20  loss [\d.]+  [\d,.]+ steps/s  0 s left", done.stderr)
 
 
@@ -180,7 +180,7 @@ def test_eval_gives_the_loss_that_training_gave(home: Path) -> None:
     assert set(told) == {"loss", "se", "documents", "tokens", "characters", "counts", "stride", *per_character}
     assert told["counts"] == trained["loss"]["counts"]
     done = succeeded(microgpt("eval", "first", "--stride", "3", cwd=home))
-    assert "\nthe best table of counts scores 1.996, " in done.stdout
+    assert "\nthe best table of counts scores 1.996; " in done.stdout
     assert "--stride changes nothing" in done.stderr
 
 

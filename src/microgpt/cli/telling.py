@@ -86,11 +86,11 @@ def beside_counts(loss: float, counts: float, kind: str, advice: str | None = No
     """A held-out loss beside that of the best table of counts, from which no window hides anything.
 
     >>> beside_counts(1.9931, 1.9963, "lines", "try --for 60s")
-    'the best table of counts scores 1.996, 0.003 worse than this model'
+    'the best table of counts scores 1.996; this model is 0.003 better'
     """
     sees = ", which also sees what stands before a window," if kind == "windows" else ""
-    than = f"{abs(loss - counts):.3f} " + ("worse than this model" if loss <= counts else "better than this model")
-    return f"the best table of counts{sees} scores {counts:.3f}, {than}" + (
+    than = f"this model is {abs(loss - counts):.3f} " + ("better" if loss <= counts else "worse")
+    return f"the best table of counts{sees} scores {counts:.3f}; {than}" + (
         f": {advice}" if advice and loss > counts else ""
     )
 

@@ -82,7 +82,18 @@ ARTISTIC: Final = Recipe(
 NAMES_GOOD: Final = Recipe(
     Request(
         recipe="names-good",
-        settings=Settings(steps=17_000, batch=16, lr=0.005, beta1=0.9, warmup=850, emb=48, layer=3),
+        settings=Settings(
+            steps=21_000,
+            batch=16,
+            lr=0.005,
+            beta1=0.9,
+            weight_decay=0.05,
+            warmup=1050,
+            emb=64,
+            layer=3,
+            position="rotary",
+            activation="swiglu",
+        ),
     ),
     summary="Names and other short lines: the best of ten seconds.",
     command="microgpt train --recipe names-good --threads 2",
@@ -92,11 +103,24 @@ NAMES_GOOD: Final = Recipe(
 PROSE_SMALL: Final = Recipe(
     Request(
         recipe="prose-small",
-        settings=Settings(steps=1_700, batch=16, lr=0.01, beta1=0.9, warmup=85, emb=48, layer=3, ctx=64),
+        settings=Settings(
+            steps=1_225,
+            batch=16,
+            lr=0.004,
+            beta1=0.9,
+            weight_decay=0.3,
+            warmup=61,
+            emb=96,
+            layer=2,
+            ctx=64,
+            position="rotary",
+            activation="swiglu",
+        ),
+        tokens="bpe:1024",
         data=("shakespeare",),
         documents="windows",
     ),
-    summary="Running text of 60,000 characters or more: the best of ten seconds.",
+    summary="Running text of 300,000 characters or more: the best of ten seconds.",
     command="microgpt train --recipe prose-small --threads 2",
     expected=Expected(holdout=1.8142, spread=0.0094, seeds=3, seconds=6.4, measured="bench/your_text.py, 2026-11-22"),
 )
@@ -104,7 +128,20 @@ PROSE_SMALL: Final = Recipe(
 PROSE_GOOD: Final = Recipe(
     Request(
         recipe="prose-good",
-        settings=Settings(steps=5_500, batch=16, lr=0.005, beta1=0.9, warmup=275, emb=96, layer=4, ctx=64),
+        settings=Settings(
+            steps=3_300,
+            batch=16,
+            lr=0.003,
+            beta1=0.9,
+            weight_decay=0.5,
+            warmup=165,
+            emb=128,
+            layer=3,
+            ctx=64,
+            position="rotary",
+            activation="swiglu",
+        ),
+        tokens="bpe:1024",
         data=("shakespeare",),
         documents="windows",
     ),
@@ -113,8 +150,31 @@ PROSE_GOOD: Final = Recipe(
     expected=Expected(holdout=1.6276, spread=0.0200, seeds=3, seconds=73, measured="bench/your_text.py, 2026-11-22"),
 )
 
+CODE_GOOD: Final = Recipe(
+    Request(
+        recipe="code-good",
+        settings=Settings(
+            steps=3_300,
+            batch=16,
+            lr=0.003,
+            beta1=0.9,
+            weight_decay=1.0,
+            warmup=165,
+            emb=128,
+            layer=3,
+            ctx=64,
+            position="rotary",
+            activation="swiglu",
+        ),
+        tokens="bpe:1024",
+        documents="windows",
+    ),
+    summary="Programs of 500,000 characters or more, given with --data: the best of a minute.",
+    command="microgpt train --recipe code-good --data my-text.txt --threads 2",
+)
+
 RECIPES: Final[dict[str, Recipe]] = {
-    recipe.name: recipe for recipe in (DEFAULT, KARPATHY, ARTISTIC, NAMES_GOOD, PROSE_SMALL, PROSE_GOOD)
+    recipe.name: recipe for recipe in (DEFAULT, KARPATHY, ARTISTIC, NAMES_GOOD, PROSE_SMALL, PROSE_GOOD, CODE_GOOD)
 }
 
 

@@ -176,7 +176,7 @@ def _in_tokens(given: Mapping[str, Any], split: Split, tokens: str) -> tuple[dic
 
 def _sizes(suited: Ladder, chosen: Rung, split: Split) -> dict[str, Any]:
     """The settings of a rung of the ladder that suits a text; of lines, nearly all fit into ctx."""
-    names = ("emb", "head", "layer", "batch", "lr")
+    names = ("emb", "head", "layer", "batch", "lr", "weight_decay")
     ctx = chosen.ctx if split.is_running else -(-min(_longest(split), LONGEST_LINE) // 4) * 4
     return {name: getattr(chosen, name) for name in names} | {"ctx": ctx, "beta1": 0.9, **suited.varies}
 

@@ -13,9 +13,9 @@ from microgpt.data.choices import Kind
 
 @dataclass(frozen=True)
 class Rung:
-    """Sizes, batch and learning rate that gave the lowest held-out loss from so much computing on, in operations of
-    useful work. `ctx` is that of running text; that of lines follows the lines. `epochs` is the most passes over the
-    text that were of use."""
+    """Sizes, batch, learning rate and weight decay that gave the lowest held-out loss from so much computing on, in
+    operations of useful work. `ctx` is that of running text; that of lines follows the lines. `epochs` is the most
+    passes over the text that were of use."""
 
     flop: float
     emb: int
@@ -25,12 +25,12 @@ class Rung:
     lr: float
     epochs: float
     head: int = 4
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """What suits texts from so many training characters on: tokens, what the model varies by and how its weights decay;
-    and the rungs."""
+    """What suits texts from so many training characters on: tokens, what the model varies by, and the rungs."""
 
     characters: int
     rungs: tuple[Rung, ...]
@@ -42,33 +42,38 @@ class Ladder:
         return next(rung for rung in reversed(self.rungs) if flop >= rung.flop)
 
 
+GATED: Final = {"position": "rotary", "activation": "swiglu"}
 RUNNING: Final = (
     Ladder(0, (Rung(0, emb=48, layer=2, ctx=32, batch=4, lr=0.005, epochs=12),)),
     Ladder(
         15_000,
         (
-            Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20),
-            Rung(5e10, emb=32, layer=2, ctx=32, batch=16, lr=0.008, epochs=22),
-            Rung(1e12, emb=64, layer=3, ctx=32, batch=16, lr=0.004, epochs=16),
+            Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20, weight_decay=0.5),
+            Rung(5e10, emb=32, layer=2, ctx=64, batch=16, lr=0.008, epochs=80, weight_decay=1.0),
         ),
+        varies=GATED,
     ),
     Ladder(
         60_000,
         (
-            Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20),
-            Rung(5e10, emb=32, layer=2, ctx=32, batch=16, lr=0.008, epochs=20),
-            Rung(5e11, emb=64, layer=3, ctx=32, batch=16, lr=0.008, epochs=20),
+            Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20, weight_decay=0.3),
+            Rung(5e10, emb=32, layer=2, ctx=64, batch=16, lr=0.008, epochs=40, weight_decay=0.5),
+            Rung(1e12, emb=64, layer=2, ctx=64, batch=16, lr=0.006, epochs=40, weight_decay=0.5),
+            Rung(4e12, emb=96, layer=3, ctx=64, batch=16, lr=0.004, epochs=40, weight_decay=0.7),
         ),
+        varies=GATED,
     ),
     Ladder(
-        200_000,
+        300_000,
         (
-            Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20),
-            Rung(5e10, emb=32, layer=1, ctx=32, batch=4, lr=0.008, epochs=20),
-            Rung(3e11, emb=48, layer=3, ctx=64, batch=16, lr=0.01, epochs=20),
-            Rung(2e12, emb=64, layer=4, ctx=64, batch=16, lr=0.008, epochs=20),
-            Rung(1e13, emb=96, layer=4, ctx=64, batch=16, lr=0.005, epochs=20),
+            Rung(0, emb=32, layer=1, ctx=32, batch=4, lr=0.016, epochs=20, weight_decay=0.1),
+            Rung(2e11, emb=64, layer=2, ctx=64, batch=8, lr=0.008, epochs=20, weight_decay=0.1),
+            Rung(1.5e12, emb=96, layer=2, ctx=64, batch=16, lr=0.004, epochs=20, weight_decay=0.3),
+            Rung(8e12, emb=128, layer=3, ctx=64, batch=16, lr=0.003, epochs=20, weight_decay=0.5),
+            Rung(5e13, emb=192, layer=4, ctx=64, batch=16, lr=0.002, epochs=30, weight_decay=1.0),
         ),
+        tokens="bpe:1024",
+        varies=GATED,
     ),
 )
 LINES: Final = (
@@ -76,10 +81,12 @@ LINES: Final = (
     Ladder(
         60_000,
         (
-            Rung(0, emb=16, layer=1, ctx=16, batch=16, lr=0.016, epochs=12),
-            Rung(5e10, emb=32, layer=2, ctx=16, batch=16, lr=0.008, epochs=12),
-            Rung(5e11, emb=48, layer=3, ctx=16, batch=16, lr=0.005, epochs=12),
+            Rung(0, emb=16, layer=1, ctx=16, batch=16, lr=0.016, epochs=12, weight_decay=0.05),
+            Rung(5e10, emb=32, layer=2, ctx=16, batch=16, lr=0.008, epochs=12, weight_decay=0.05),
+            Rung(5e11, emb=48, layer=3, ctx=16, batch=16, lr=0.006, epochs=12, weight_decay=0.05),
+            Rung(2e12, emb=64, layer=3, ctx=16, batch=16, lr=0.005, epochs=12, weight_decay=0.05),
         ),
+        varies=GATED,
     ),
 )
 
