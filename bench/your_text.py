@@ -3,10 +3,11 @@
     python bench/your_text.py [--seconds 10 60] [--torch] [--nanogpt] [--recipes SEEDS]
 
 Ours is the whole command's time, with reading, measuring, held-out losses and the end. Torch (`pip install torch`) is
-given what `--for` chose: sizes, batch, learning rate that falls to zero with the time, as many threads, and all of the
-time for steps alone; it has its own attention kernel and fused Adam, and the plain model alone. `--nanogpt` trains
-nanoGPT's published CPU recipe (emb 128, layer 4, head 4, ctx 64, batch 12, 2,000 steps, learning rate 1e-3 to 1e-4 by a cosine after 100 steps, beta2
-0.99) as far as it can be said with our flags: the learning rate falls to zero, and norms have no gain.
+given what `--for` chose where that is a plain model: sizes, batch, learning rate that falls to zero with the time, as
+many threads, and all of the time for steps alone; it has its own attention kernel and fused Adam. `--nanogpt` trains
+nanoGPT's published CPU recipe (emb 128, layer 4, head 4, ctx 64, batch 12, 2,000 steps, learning rate 1e-3 to 1e-4 by a
+cosine after 100 steps, beta2 0.99) as far as it can be said with our flags: the learning rate falls to zero, and norms
+have no gain.
 """
 
 import math
