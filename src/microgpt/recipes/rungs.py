@@ -70,7 +70,7 @@ RUNNING: Final = (
             Rung(2e11, emb=64, layer=2, ctx=64, batch=8, lr=0.008, epochs=20, weight_decay=0.1),
             Rung(1.5e12, emb=96, layer=2, ctx=64, batch=16, lr=0.004, epochs=20, weight_decay=0.3),
             Rung(8e12, emb=128, layer=3, ctx=64, batch=16, lr=0.003, epochs=20, weight_decay=0.5),
-            Rung(5e13, emb=192, layer=4, ctx=64, batch=16, lr=0.002, epochs=30, weight_decay=1.0),
+            Rung(4e13, emb=128, layer=4, ctx=64, batch=16, lr=0.003, epochs=40, weight_decay=1.0),
         ),
         tokens="bpe:1024",
         varies=GATED,
