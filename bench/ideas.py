@@ -1,0 +1,288 @@
+"""Which ideas of the last years make a small GPT better, at equal time: the rows and the table of docs/IDEAS.md.
+
+    python bench/ideas.py [--budget 3 30 300] [--only rotary tied] [--texts names plays manual] [--seeds 5] [--table]
+
+Rows go into bench/ideas.csv as they are measured; what stands there is not measured again. Each idea has the steps
+that it can take in the base's time: the cost of its step beside the base's is measured first, in turns. Its learning
+rate is tuned on a seed of its own. --table writes the table and the picture of docs/IDEAS.md.
+"""
+
+import csv
+import hashlib
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydoc_data.topics import topics
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Split as Cut
+from tokenizers.trainers import BpeTrainer
+
+import machine
+from ideas_model import PASSED, Idea, Size, Stack
+from microgpt.data.corpus import Corpus
+from microgpt.data.reading import read, text_from
+from microgpt.data.split import Split
+
+ROWS = Path(__file__).with_suffix(".csv")
+TUNED_ON = 99  # the seed on which learning rates are tuned
+SIZES = {3: Size(32, 2, 32, 16), 30: Size(64, 3, 64, 16), 300: Size(96, 4, 64, 16)}
+STEPS = {  # of the base, which fill the budget on a quiet core of an AMD EPYC where one model is trained alone
+    "windows": {3: 1000, 30: 1600, 300: 6800},
+    "lines": {3: 1500, 30: 6000, 300: 28000},
+}
+TUNED = {3: 1.0, 30: 0.25, 300: 0.0}  # the share of the steps that learning rates are tried with; 0: as at 30 s
+TEXTS = ("plays", "names", "manual")
+TOLD = 60_000  # characters of the held-out part that are predicted, at most
+JOINED = Idea(rotary=True, activation="relu2", tied=True)
+IDEAS = {
+    "base": Idea(),
+    "rotary": Idea(rotary=True),
+    "bpe:512": Idea(tokens=512),
+    "relu2": Idea(activation="relu2"),
+    "tied": Idea(tied=True),
+    "rotary+relu2+tied": JOINED,
+    "rotary+relu2+tied+bpe:512": replace(JOINED, tokens=512),
+    "bpe:256": Idea(tokens=256),
+    "bpe:1024": Idea(tokens=1024),
+    "muon": Idea(muon=True),
+    "gelu": Idea(activation="gelu"),
+    "swiglu": Idea(activation="swiglu"),
+    "qk_norm": Idea(qk_norm=True),
+    "value_residual": Idea(value_residual=True),
+    "zero_out": Idea(zero_out=True),
+    "softcap 15": Idea(softcap=15.0),
+    "norm_head": Idea(norm_head=True),
+    "ctx x2": Idea(ctx=2.0, batch=0.5),
+    "batch x2": Idea(batch=2.0),
+    "batch x0.5": Idea(batch=0.5),
+    "warm-up 5 %": Idea(warmup=0.05),
+    "cosine": Idea(schedule="cosine"),
+    "cooldown 20 %": Idea(schedule="cooldown"),
+    "weight_decay 0.1": Idea(weight_decay=0.1),
+    "weight_decay 0.5": Idea(weight_decay=0.5),
+    "dropout 0.1": Idea(dropout=0.1),
+    "dropout 0.2": Idea(dropout=0.2),
+    "constant, ema": Idea(schedule="constant", ema=True),
+    "with replacement": Idea(replacement=True),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training. `rate` times the base's usual learning rate; `cost` of a step times the base's; `loss` in nats
+    per held-out character, infinite where the training diverged."""
+
+    budget: int
+    text: str
+    idea: str
+    seed: int
+    rate: float
+    cost: float
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text as tokens. Lines: (lines, time + 1), each BOS line BOS and then PASSED. Windows: (tokens,)."""
+
+    training: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    characters: NDArray[np.int64]  # of each token; BOS is one
+    lines: bool
+
+    def sequences(self, size: Size, seed: int, replacement: bool) -> Iterator[NDArray[np.int64]]:
+        """The sequences of each step, (batch, time + 1), in an endless order of their own for each seed."""
+        generator, left = np.random.default_rng(seed), np.empty(0, np.int64)
+        last = len(self.training) - (0 if self.lines else size.ctx)
+        while True:
+            while len(left) < size.batch:
+                if self.lines:
+                    fresh = generator.permutation(last)
+                else:  # windows of every pass begin somewhere else
+                    fresh = generator.permutation(np.arange(generator.integers(size.ctx), last, size.ctx))
+                fresh = generator.integers(last, size=size.batch) if replacement else fresh
+                left = np.concatenate([left, fresh])
+            chosen, left = left[: size.batch], left[size.batch :]
+            yield self.training[chosen if self.lines else chosen[:, None] + np.arange(size.ctx + 1)]
+
+    def told(self, size: Size) -> NDArray[np.int64]:
+        """The held-out sequences, (sequences, time + 1); of running text, windows whose neighbours share a token."""
+        if self.lines:
+            return self.held_out
+        places = np.arange(0, len(self.held_out) - 1, size.ctx)[:, None] + np.arange(size.ctx + 1)
+        inside = places < len(self.held_out)
+        return np.where(inside, self.held_out[np.minimum(places, len(self.held_out) - 1)], PASSED)
+
+
+@cache
+def pieces(name: str) -> tuple[list[str], list[str]]:
+    """The training and the held-out part: lines, or one running text each."""
+    if name == "manual":  # two chapters of Python's own reference, 113 kB
+        text = topics["compound"] + topics["specialnames"]
+        if (found := hashlib.sha256(text.encode()).hexdigest()[:8]) != MANUAL:
+            print(f"manual: expected the text of CPython 3.11.7 ({MANUAL}), found {found}: its rows will not compare")
+        whole = text_from(text)
+    else:
+        whole = read(({"plays": "shakespeare"}.get(name, name),))
+    corpus = Corpus.of(whole, "lines" if name == "names" else "windows")
+    split, signs = Split.of(corpus, 0.1, 0), corpus.tokenizer.characters + "\n"
+
+    def told(part: Any) -> list[str]:
+        slices = zip(part.starts, part.stops, strict=True)
+        return ["".join(signs[token] for token in corpus.tokens[a:b]).strip("\n" * (name == "names")) for a, b in slices]
+
+    held_out = told(split.held_out)
+    return told(split.training), held_out if name == "names" else [held_out[0][:TOLD]]
+
+
+MANUAL = "6be59e5d"
+
+
+@cache
+def encoded(name: str, tokens: int) -> Encoded:
+    """A text in characters, or in byte-pair tokens learned from its training part (Sennrich et al. 2016)."""
+    training, held_out = pieces(name)
+    lines, alphabet = name == "names", sorted(set("".join(training + held_out)))
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = Cut(Regex(r" ?[^ \n]+|[ \n]"), "isolated")
+    size = tokens - lines if tokens else len(alphabet)
+    trainer = BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(training, trainer)
+    words = sorted(tokenizer.get_vocab().items(), key=lambda word: word[1])
+    characters = np.array([len(word) for word, _ in words] + [1] * lines)
+    first, second = ([each.ids for each in tokenizer.encode_batch(part)] for part in (training, held_out))
+    if not lines:
+        return Encoded(np.array(first[0]), np.array(second[0]), characters, lines)
+    longest, bos = max(map(len, first + second)), len(words)
+    rows = [np.array([[bos, *ids, bos] + [PASSED] * (longest - len(ids)) for ids in part]) for part in (first, second)]
+    return Encoded(rows[0], rows[1], characters, lines)
+
+
+def prepared(text: str, idea: Idea, budget: int) -> tuple[Encoded, Size]:
+    data, size = encoded(text, idea.tokens), SIZES[budget]
+    ctx = data.training.shape[1] - 1 if data.lines else round(size.ctx * idea.ctx)
+    return data, replace(size, ctx=ctx, batch=round(size.batch * idea.batch))
+
+
+def cut(sequences: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and targets of sequences (models, batch, time + 1), without the columns that nothing is predicted in."""
+    used = (sequences != PASSED).any((0, 1)).sum()
+    both = torch.from_numpy(sequences[:, :, :used])
+    return both[:, :, :-1].clamp(min=0), both[:, :, 1:].contiguous()
+
+
+def trained(text: str, idea: Idea, budget: int, steps: int, seeds: Sequence[int], rates: Sequence[float]) -> list[float]:
+    """The held-out loss of each training, in nats per character; infinite where it is no number."""
+    data, size = prepared(text, idea, budget)
+    stack = Stack(idea, size, len(data.characters), seeds, [rate * 0.5 / size.emb for rate in rates])
+    streams = [data.sequences(size, seed, idea.replacement) for seed in seeds]
+    for _ in range(steps):
+        stack.step(*cut(np.stack([next(stream) for stream in streams])), steps)
+    told, nats, characters = data.told(size), torch.zeros(len(seeds), dtype=torch.float64), 0
+    with torch.no_grad():
+        for start in range(0, len(told), 64):
+            part = told[start : start + 64]
+            nats += stack.losses(*cut(np.stack([part] * len(seeds)))).double().sum((1, 2))
+            characters += data.characters[part[:, 1:][part[:, 1:] != PASSED]].sum()
+    return [loss if math.isfinite(loss) else math.inf for loss in (nats / characters).tolist()]
+
+
+def cost(text: str, idea: Idea, budget: int, rounds: int = 9) -> float:
+    """What a step takes, times the base's: the median of rounds in which they take turns, in processor time."""
+    if idea == Idea():
+        return 1.0
+    sides = []
+    for each in (Idea(), idea):
+        data, size = prepared(text, each, budget)
+        streams = [data.sequences(size, seed, False) for seed in range(5)]
+        sides.append((Stack(each, size, len(data.characters), range(5), [1e-3] * 5), streams))
+    found = []
+    for _ in range(rounds + 1):
+        taken = []
+        for stack, streams in sides:
+            began = time.process_time()
+            for _ in range(6):
+                stack.step(*cut(np.stack([next(stream) for stream in streams])), 1000)
+            taken.append(time.process_time() - began)
+        found.append(taken[1] / taken[0])
+    return float(f"{statistics.median(found[1:]):.2f}")  # the first warms up
+
+
+def known() -> list[Row]:
+    """The rows that were measured before."""
+    if not ROWS.exists():
+        return []
+    kinds: dict[str, Callable[[str], Any]] = {field.name: cast(Any, field.type) for field in fields(Row)}
+    with ROWS.open(newline="") as file:
+        return [Row(**{name: kinds[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
+
+
+def write(row: Row) -> None:
+    fresh = not ROWS.exists()
+    with ROWS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        writer.writerow(asdict(row) | {"loss": f"{row.loss:.5f}"})
+
+
+def of(rows: list[Row], budget: int, text: str, name: str) -> list[Row]:
+    return [row for row in rows if (row.budget, row.text, row.idea) == (budget, text, name)]
+
+
+def best_rate(rows: list[Row]) -> float:
+    return min((row for row in rows if row.seed == TUNED_ON), key=lambda row: row.loss).rate
+
+
+def measure(budget: int, text: str, name: str, seeds: int) -> None:
+    """The trainings of an idea that are not among the rows yet."""
+    idea, rows = IDEAS[name], of(known(), budget, text, name)
+    price = rows[0].cost if rows else cost(text, idea, budget)
+    steps = round(STEPS["lines" if text == "names" else "windows"][budget] / price)
+
+    def run(trainings: Sequence[tuple[int, float]], steps: int) -> None:
+        have = {(row.seed, row.rate) for row in rows}
+        left = [training for training in trainings if training not in have]
+        if left:
+            for (seed, rate), loss in zip(left, trained(text, idea, budget, steps, *zip(*left, strict=True)), strict=True):
+                rows.append(Row(budget, text, name, seed, rate, price, steps, loss))
+                write(rows[-1])
+                print(rows[-1], machine.load(), flush=True)
+
+    if short := round(steps * TUNED[budget]):
+        run([(TUNED_ON, rate) for rate in (0.25, 0.5, 1.0)], short)
+        for _ in range(2):  # a best rate at the edge asks for one more
+            tried, best = [row.rate for row in rows if row.seed == TUNED_ON], best_rate(rows)
+            if best in (min(tried), max(tried)):
+                run([(TUNED_ON, best * 2 if best == max(tried) else best / 2)], short)
+    rate = best_rate(rows if short else of(known(), 30, text, name))
+    run([(seed, rate) for seed in range(seeds)], steps)
+
+
+def main() -> None:
+    arguments = machine.asked(
+        __doc__, budget=[3], only=list(IDEAS), texts=list(TEXTS), seeds=5, table=False
+    )
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)
+    print(machine.line(), machine.load())
+    for budget in arguments.budget:
+        for name in arguments.only:
+            for text in arguments.texts:
+                measure(budget, text, name, arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()
