@@ -7,22 +7,21 @@ that it can take in the base's time: the cost of its step beside the base's is m
 rate is tuned on a seed of its own. --table writes the table and the picture of docs/IDEAS.md.
 """
 
-import csv
 import hashlib
 import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from pydoc_data.topics import topics
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydoc_data.topics import topics
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Split as Cut
@@ -32,9 +31,13 @@ import machine
 from ideas_model import PASSED, Idea, Size, Stack
 from microgpt.data.corpus import Corpus
 from microgpt.data.reading import read, text_from
-from microgpt.data.split import Split
+from microgpt.data.split import Part, Split
+from microgpt.lab.pictures.canvas import HUES, QUIET, Plot, drawing, save, titled
+from microgpt.lab.statistics.intervals import Estimate, mean
 
 ROWS = Path(__file__).with_suffix(".csv")
+PAGE = Path(__file__).parent.parent / "docs" / "IDEAS.md"
+BEGIN, END = "<!-- the table: python bench/ideas.py --table -->", "<!-- end of the table -->"
 TUNED_ON = 99  # the seed on which learning rates are tuned
 SIZES = {3: Size(32, 2, 32, 16), 30: Size(64, 3, 64, 16), 300: Size(96, 4, 64, 16)}
 STEPS = {  # of the base, which fill the budget on a quiet core of an AMD EPYC where one model is trained alone
@@ -43,6 +46,7 @@ STEPS = {  # of the base, which fill the budget on a quiet core of an AMD EPYC w
 }
 TUNED = {3: 1.0, 30: 0.25, 300: 0.0}  # the share of the steps that learning rates are tried with; 0: as at 30 s
 TEXTS = ("plays", "names", "manual")
+MANUAL = "6be59e5d"  # of the SHA-256 of the text that is called so
 TOLD = 60_000  # characters of the held-out part that are predicted, at most
 JOINED = Idea(rotary=True, activation="relu2", tied=True)
 IDEAS = {
@@ -137,22 +141,19 @@ def pieces(name: str) -> tuple[list[str], list[str]]:
     else:
         whole = read(({"plays": "shakespeare"}.get(name, name),))
     corpus = Corpus.of(whole, "lines" if name == "names" else "windows")
-    split, signs = Split.of(corpus, 0.1, 0), corpus.tokenizer.characters + "\n"
+    split, signs = Split.of(corpus, 0.1, 0), corpus.tokenizer.characters
 
-    def told(part: Any) -> list[str]:
-        slices = zip(part.starts, part.stops, strict=True)
-        return ["".join(signs[token] for token in corpus.tokens[a:b]).strip("\n" * (name == "names")) for a, b in slices]
+    def texts(part: Part) -> list[str]:
+        slices = [corpus.tokens[a:b] for a, b in zip(part.starts, part.stops, strict=True)]
+        return ["".join(signs[token] for token in (one[1:-1] if name == "names" else one)) for one in slices]
 
-    held_out = told(split.held_out)
-    return told(split.training), held_out if name == "names" else [held_out[0][:TOLD]]
-
-
-MANUAL = "6be59e5d"
+    return texts(split.training), [text[:TOLD] for text in texts(split.held_out)]
 
 
 @cache
 def encoded(name: str, tokens: int) -> Encoded:
     """A text in characters, or in byte-pair tokens learned from its training part (Sennrich et al. 2016)."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     training, held_out = pieces(name)
     lines, alphabet = name == "names", sorted(set("".join(training + held_out)))
     tokenizer = Tokenizer(BPE())
@@ -183,10 +184,11 @@ def cut(sequences: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
     return both[:, :, :-1].clamp(min=0), both[:, :, 1:].contiguous()
 
 
-def trained(text: str, idea: Idea, budget: int, steps: int, seeds: Sequence[int], rates: Sequence[float]) -> list[float]:
-    """The held-out loss of each training, in nats per character; infinite where it is no number."""
+def trained(text: str, idea: Idea, budget: int, steps: int, trainings: Sequence[tuple[int, float]]) -> list[float]:
+    """The held-out loss of each training (seed, rate), in nats per character; infinite where it is no number."""
     data, size = prepared(text, idea, budget)
-    stack = Stack(idea, size, len(data.characters), seeds, [rate * 0.5 / size.emb for rate in rates])
+    seeds = [seed for seed, _ in trainings]
+    stack = Stack(idea, size, len(data.characters), seeds, [rate * 0.5 / size.emb for _, rate in trainings])
     streams = [data.sequences(size, seed, idea.replacement) for seed in seeds]
     for _ in range(steps):
         stack.step(*cut(np.stack([next(stream) for stream in streams])), steps)
@@ -220,68 +222,119 @@ def cost(text: str, idea: Idea, budget: int, rounds: int = 9) -> float:
     return float(f"{statistics.median(found[1:]):.2f}")  # the first warms up
 
 
-def known() -> list[Row]:
-    """The rows that were measured before."""
-    if not ROWS.exists():
-        return []
-    kinds: dict[str, Callable[[str], Any]] = {field.name: cast(Any, field.type) for field in fields(Row)}
-    with ROWS.open(newline="") as file:
-        return [Row(**{name: kinds[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
-
-
-def write(row: Row) -> None:
-    fresh = not ROWS.exists()
-    with ROWS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(asdict(row) | {"loss": f"{row.loss:.5f}"})
-
-
 def of(rows: list[Row], budget: int, text: str, name: str) -> list[Row]:
     return [row for row in rows if (row.budget, row.text, row.idea) == (budget, text, name)]
 
 
-def best_rate(rows: list[Row]) -> float:
-    return min((row for row in rows if row.seed == TUNED_ON), key=lambda row: row.loss).rate
+def best_rate(rows: list[Row], step: float = 2.0) -> float:
+    """The bottom of the parabola, over the rate's logarithm, through the best rate tried and its two neighbours."""
+    tried = {row.rate: row.loss for row in rows if row.seed == TUNED_ON}
+    best = min(tried, key=tried.__getitem__)
+    low, high = (tried.get(rate, math.inf) - tried[best] for rate in (best / step, best * step))
+    aside = (low - high) / (low + high) / 2 if math.isfinite(low + high) else 0.0
+    return float(f"{best * step**aside:.2g}")
 
 
 def measure(budget: int, text: str, name: str, seeds: int) -> None:
     """The trainings of an idea that are not among the rows yet."""
-    idea, rows = IDEAS[name], of(known(), budget, text, name)
+    idea, rows = IDEAS[name], of(machine.kept(ROWS, Row), budget, text, name)
     price = rows[0].cost if rows else cost(text, idea, budget)
     steps = round(STEPS["lines" if text == "names" else "windows"][budget] / price)
 
     def run(trainings: Sequence[tuple[int, float]], steps: int) -> None:
         have = {(row.seed, row.rate) for row in rows}
         left = [training for training in trainings if training not in have]
-        if left:
-            for (seed, rate), loss in zip(left, trained(text, idea, budget, steps, *zip(*left, strict=True)), strict=True):
-                rows.append(Row(budget, text, name, seed, rate, price, steps, loss))
-                write(rows[-1])
-                print(rows[-1], machine.load(), flush=True)
+        for (seed, rate), loss in zip(left, trained(text, idea, budget, steps, left) if left else [], strict=True):
+            rows.append(Row(budget, text, name, seed, rate, price, steps, loss))
+            machine.keep(ROWS, rows[-1])
+            print(rows[-1], machine.load(), flush=True)
 
     if short := round(steps * TUNED[budget]):
         run([(TUNED_ON, rate) for rate in (0.25, 0.5, 1.0)], short)
         for _ in range(2):  # a best rate at the edge asks for one more
-            tried, best = [row.rate for row in rows if row.seed == TUNED_ON], best_rate(rows)
+            tried = {row.rate: row.loss for row in rows if row.seed == TUNED_ON}
+            best = min(tried, key=tried.__getitem__)
             if best in (min(tried), max(tried)):
                 run([(TUNED_ON, best * 2 if best == max(tried) else best / 2)], short)
-    rate = best_rate(rows if short else of(known(), 30, text, name))
+    rate = best_rate(rows if short else of(machine.kept(ROWS, Row), 30, text, name))
     run([(seed, rate) for seed in range(seeds)], steps)
 
 
+def gain(rows: list[Row], budget: int, text: str, name: str) -> Estimate | None:
+    """How much lower than the base's its loss is, nats per character, over the seeds that both have."""
+    sides = []
+    for each in ("base", name):
+        found = of(rows, budget, text, each)
+        rate = found[-1].rate if found else 0.0  # the tuned one is the last that was measured
+        sides.append({row.seed: row.loss for row in found if row.seed != TUNED_ON and row.rate == rate})
+    pairs = [sides[0][seed] - loss for seed, loss in sides[1].items() if seed in sides[0]]
+    return mean(pairs) if pairs else None
+
+
+def verdict(gains: dict[tuple[int, str], Estimate]) -> str:
+    """What the rule of docs/IDEAS.md says of an idea."""
+    sure = [budget for (budget, _), one in gains.items() if one.mean >= 0.01 and (one.low or 0) > 0]
+    worse = [f"{text} {budget} s" for (budget, text), one in gains.items() if one.mean < -0.005]
+    if not any(sure.count(budget) >= 2 for budget in sure):
+        return "no"
+    return f"yes, not for {', '.join(worse)}" if worse else "yes"
+
+
+def table(rows: list[Row]) -> str:
+    """A row for each idea, in thousandths of a nat; and the losses of the base."""
+    places = [(budget, text) for budget in SIZES for text in TEXTS if of(rows, budget, text, "base")]
+    heads = ["idea", "step", *(f"{text} {budget} s" for budget, text in places), "enters"]
+    base = [statistics.mean(r.loss for r in of(rows, *place, "base") if r.seed != TUNED_ON) for place in places]
+    lines = [heads, ["---"] * len(heads), ["base: loss", "1", *(f"{loss:.3f}" for loss in base), ""]]
+    for name in list(IDEAS)[1:]:
+        gains = {place: one for place in places if (one := gain(rows, *place, name))}
+        costs = [row.cost for row in rows if row.idea == name]
+        cells = [cell(gains[place]) if place in gains else "" for place in places]
+        if gains:
+            lines.append([f"`{name}`", f"{min(costs):.2f}–{max(costs):.2f}", *cells, verdict(gains)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(one: Estimate) -> str:
+    half = "" if one.low is None else f" ± {1000 * (one.mean - one.low):.0f}"
+    return f"{1000 * one.mean:+.0f}{half}{'' if one.count == 5 else f' ({one.count})'}".replace("-", "−")
+
+
+def picture(rows: list[Row]) -> Plot:
+    """A panel for each text: gains with their intervals, a colour for each budget."""
+    names = [name for name in list(IDEAS)[1:] if of(rows, 3, "plays", name)]
+    with drawing(0.9 + 0.2 * len(names)) as (figure, axes):
+        titled(axes, "What an idea gains at equal time, thousandths of a nat per character")
+        figure.delaxes(axes)
+        for axes, text in zip(figure.subplots(1, len(TEXTS), sharey=True), TEXTS, strict=True):
+            axes.grid(visible=True)
+            axes.axvline(0, color=QUIET, linewidth=0.9)
+            for (k, budget), (y, name) in product(enumerate(SIZES), enumerate(names)):
+                if one := gain(rows, budget, text, name):
+                    span = [1000 * (one.mean if end is None else end) for end in (one.low, one.high)]
+                    axes.plot(span, [y + 0.22 * (k - 1)] * 2, color=HUES[k], linewidth=1.5)
+                    axes.plot(1000 * one.mean, y + 0.22 * (k - 1), "o", color=HUES[k], markersize=3)
+            axes.set_xscale("symlog", linthresh=10)
+            axes.set_xticks([-100, -10, 0, 10, 100], ["−100", "−10", "0", "10", "100"])
+            axes.set_title(text, fontsize=9)
+            axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+    hues = "blue 3 s, orange 30 s, green 300 s"
+    return Plot(figure, f"Dots: means over seeds; {hues}. Lines: 90 % intervals. Right of 0 is better.")
+
+
 def main() -> None:
-    arguments = machine.asked(
-        __doc__, budget=[3], only=list(IDEAS), texts=list(TEXTS), seeds=5, table=False
-    )
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    arguments = machine.asked(__doc__, budget=[3], only=list(IDEAS), texts=list(TEXTS), seeds=5, table=False)
+    if arguments.table:
+        rows = machine.kept(ROWS, Row)
+        before, rest = PAGE.read_text().split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{rest.split(END)[1]}")
+        save(picture(rows), PAGE.parent / "pictures" / "ideas.svg")
+        return
     torch.set_num_threads(1)
     print(machine.line(), machine.load())
-    for budget in arguments.budget:
-        for name in arguments.only:
-            for text in arguments.texts:
-                measure(budget, text, name, arguments.seeds)
+    for budget, name, text in product(arguments.budget, arguments.only, arguments.texts):
+        measure(budget, text, name, arguments.seeds)
 
 
 if __name__ == "__main__":

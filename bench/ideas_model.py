@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 as everybody names it
 from torch import Tensor
 
 HEAD = 16  # numbers of a head
