@@ -49,6 +49,7 @@ TEXTS = ("plays", "names", "manual")
 MANUAL = "6be59e5d"  # of the SHA-256 of the text that is called so
 TOLD = 60_000  # characters of the held-out part that are predicted, at most
 JOINED = Idea(rotary=True, activation="relu2", tied=True)
+BEST = Idea(rotary=True, activation="swiglu")
 IDEAS = {
     "base": Idea(),
     "rotary": Idea(rotary=True),
@@ -62,7 +63,8 @@ IDEAS = {
     "muon": Idea(muon=True),
     "gelu": Idea(activation="gelu"),
     "swiglu": Idea(activation="swiglu"),
-    "qk_norm": Idea(qk_norm=True),
+    "qk_norm": Idea(qk_norm=1.0),
+    "qk_norm, scale x4": Idea(qk_norm=4.0),
     "value_residual": Idea(value_residual=True),
     "zero_out": Idea(zero_out=True),
     "softcap 15": Idea(softcap=15.0),
@@ -79,6 +81,10 @@ IDEAS = {
     "dropout 0.2": Idea(dropout=0.2),
     "constant, ema": Idea(schedule="constant", ema=True),
     "with replacement": Idea(replacement=True),
+    "rotary+swiglu": BEST,
+    "rotary+swiglu+bpe:512": replace(BEST, tokens=512),
+    "rotary+swiglu+muon": replace(BEST, muon=True),
+    "rotary+swiglu+muon+bpe:512": replace(BEST, muon=True, tokens=512),
 }
 
 

@@ -26,7 +26,7 @@ class Idea:
     rotary: bool = False
     activation: str = "relu"
     tied: bool = False
-    qk_norm: bool = False
+    qk_norm: float = 0.0  # queries and keys of length √HEAD, and their products so many times as large
     value_residual: bool = False
     zero_out: bool = False
     softcap: float = 0.0
@@ -114,7 +114,7 @@ class Stack:
                 share = w[f"{i}.mix"].repeat_interleave(batch, 0)[..., None]  # (models · batch, 1, 1, 1)
                 v = v + share * (first - v)
             if idea.qk_norm:
-                q, k = norm(q), norm(k)
+                q, k = idea.qk_norm * norm(q), norm(k)
             if idea.rotary:
                 q, k = self._turned(q), self._turned(k)
             q, k, v = (each.transpose(1, 2) for each in (q, k, v))  # (models · batch, heads, time, HEAD)
