@@ -277,8 +277,10 @@ def gain(rows: list[Row], budget: int, text: str, name: str) -> Estimate | None:
     return mean(pairs) if pairs else None
 
 
-def verdict(gains: dict[tuple[int, str], Estimate]) -> str:
-    """What the rule of docs/IDEAS.md says of an idea."""
+def verdict(name: str, gains: dict[tuple[int, str], Estimate]) -> str:
+    """What the rule of docs/IDEAS.md says of an idea; of several together, nothing."""
+    if "+" in name:
+        return ""
     sure = [budget for (budget, _), one in gains.items() if one.mean >= 0.01 and (one.low or 0) > 0]
     worse = [f"{text} {budget} s" for (budget, text), one in gains.items() if one.mean < -0.005]
     if not any(sure.count(budget) >= 2 for budget in sure):
@@ -297,7 +299,7 @@ def table(rows: list[Row]) -> str:
         costs = [row.cost for row in rows if row.idea == name]
         cells = [cell(gains[place]) if place in gains else "" for place in places]
         if gains:
-            lines.append([f"`{name}`", f"{min(costs):.2f}–{max(costs):.2f}", *cells, verdict(gains)])
+            lines.append([f"`{name}`", f"{min(costs):.2f}–{max(costs):.2f}", *cells, verdict(name, gains)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -310,7 +312,7 @@ def picture(rows: list[Row]) -> Plot:
     """A panel for each text: gains with their intervals, a colour for each budget."""
     names = [name for name in list(IDEAS)[1:] if of(rows, 3, "plays", name)]
     with drawing(0.9 + 0.2 * len(names)) as (figure, axes):
-        titled(axes, "What an idea gains at equal time, thousandths of a nat per character")
+        titled(axes, "Gain at equal time, thousandths of a nat per character")
         figure.delaxes(axes)
         for axes, text in zip(figure.subplots(1, len(TEXTS), sharey=True), TEXTS, strict=True):
             axes.grid(visible=True)
@@ -321,12 +323,13 @@ def picture(rows: list[Row]) -> Plot:
                     axes.plot(span, [y + 0.22 * (k - 1)] * 2, color=HUES[k], linewidth=1.5)
                     axes.plot(1000 * one.mean, y + 0.22 * (k - 1), "o", color=HUES[k], markersize=3)
             axes.set_xscale("symlog", linthresh=10)
-            axes.set_xticks([-100, -10, 0, 10, 100], ["−100", "−10", "0", "10", "100"])
+            axes.set_xticks([-100, -10, 0, 10, 100], ["−100", "", "0", "", "100"])
             axes.set_title(text, fontsize=9)
-            axes.set_yticks(range(len(names)), names)
+            axes.set_yticks(range(len(names)), [name.replace("+bpe", "\n+bpe") for name in names])
         axes.invert_yaxis()
     hues = "blue 3 s, orange 30 s, green 300 s"
-    return Plot(figure, f"Dots: means over seeds; {hues}. Lines: 90 % intervals. Right of 0 is better.")
+    note = f"Dots: means over seeds; {hues}. Lines: 90 % intervals. Right of 0 is better. To ±10 the scale is linear,"
+    return Plot(figure, f"{note} beyond it logarithmic.")
 
 
 def main() -> None:
@@ -340,7 +343,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(machine.line(), machine.load())
     for budget, name, text in product(arguments.budget, arguments.only, arguments.texts):
-        if text != "names" or IDEAS[name].ctx == 1:  # a name's context is all of it
+        if text != "names" or IDEAS[name].ctx == 1:  # the context of a name is all of it
             measure(budget, text, name, arguments.seeds)
 
 
