@@ -45,6 +45,7 @@ STEPS = {  # of the base, which fill the budget on a quiet core of an AMD EPYC w
     "lines": {3: 1500, 30: 6000, 300: 28000},
 }
 TUNED = {3: 1.0, 30: 0.25, 300: 0.0}  # the share of the steps that learning rates are tried with; 0: as at 30 s
+SLOWER = 0.23  # the best rate falls with the steps to this power (docs/BENCHMARKS.md, the default recipe)
 TEXTS = ("plays", "names", "manual")
 MANUAL = "6be59e5d"  # of the SHA-256 of the text that is called so
 TOLD = 60_000  # characters of the held-out part that are predicted, at most
@@ -263,6 +264,7 @@ def measure(budget: int, text: str, name: str, seeds: int) -> None:
             if best in (min(tried), max(tried)):
                 run([(TUNED_ON, best * 2 if best == max(tried) else best / 2)], short)
     rate = best_rate(rows if short else of(machine.kept(ROWS, Row), 30, text, name))
+    rate = float(f"{rate * (TUNED[budget] or 0.06) ** SLOWER:.2g}")
     run([(seed, rate) for seed in range(seeds)], steps)
 
 
