@@ -45,6 +45,7 @@ STEPS = {  # of the base, which fill the budget on a quiet core of an AMD EPYC w
     "lines": {3: 1500, 30: 6000, 300: 28000},
 }
 TUNED = {3: 1.0, 30: 0.25, 300: 0.0}  # the share of the steps that learning rates are tried with; 0: as at 30 s
+LOOKS = {3: 1, 30: 8, 300: 8}  # how often a training is evaluated; the lowest loss counts, as with --select best
 SLOWER = 0.23  # the best rate falls with the steps to this power (docs/BENCHMARKS.md, the default recipe)
 TEXTS = ("plays", "names", "manual")
 MANUAL = "6be59e5d"  # of the SHA-256 of the text that is called so
@@ -84,6 +85,8 @@ IDEAS = {
     "with replacement": Idea(replacement=True),
     "rotary+swiglu": BEST,
     "rotary+swiglu+bpe:512": replace(BEST, tokens=512),
+    "rotary+swiglu+dropout 0.1": replace(BEST, dropout=0.1),
+    "rotary+swiglu+dropout 0.1+bpe:512": replace(BEST, dropout=0.1, tokens=512),
     "rotary+swiglu+muon": replace(BEST, muon=True),
     "rotary+swiglu+muon+bpe:512": replace(BEST, muon=True, tokens=512),
 }
@@ -92,7 +95,7 @@ IDEAS = {
 @dataclass(frozen=True)
 class Row:
     """One training. `rate` times the base's usual learning rate; `cost` of a step times the base's; `loss` in nats
-    per held-out character, infinite where the training diverged."""
+    per held-out character, infinite where there was none."""
 
     budget: int
     text: str
@@ -192,20 +195,27 @@ def cut(sequences: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def trained(text: str, idea: Idea, budget: int, steps: int, trainings: Sequence[tuple[int, float]]) -> list[float]:
-    """The held-out loss of each training (seed, rate), in nats per character; infinite where it is no number."""
+    """The lowest held-out loss of each training (seed, rate), in nats per character; infinite where it has none."""
     data, size = prepared(text, idea, budget)
     seeds = [seed for seed, _ in trainings]
     stack = Stack(idea, size, len(data.characters), seeds, [rate * 0.5 / size.emb for _, rate in trainings])
     streams = [data.sequences(size, seed, idea.replacement) for seed in seeds]
-    for _ in range(steps):
+    looks, lowest = LOOKS[budget], torch.full((len(seeds),), math.inf, dtype=torch.float64)
+    for step in range(1, steps + 1):
         stack.step(*cut(np.stack([next(stream) for stream in streams])), steps)
-    told, nats, characters = data.told(size), torch.zeros(len(seeds), dtype=torch.float64), 0
+        if step * looks // steps > (step - 1) * looks // steps:
+            lowest = lowest.fmin(evaluated(stack, data, size))
+    return lowest.tolist()
+
+
+def evaluated(stack: Stack, data: Encoded, size: Size) -> torch.Tensor:
+    told, nats, characters = data.told(size), torch.zeros(stack.models, dtype=torch.float64), 0
     with torch.no_grad():
         for start in range(0, len(told), 64):
             part = told[start : start + 64]
-            nats += stack.losses(*cut(np.stack([part] * len(seeds)))).double().sum((1, 2))
+            nats += stack.losses(*cut(np.stack([part] * stack.models))).double().sum((1, 2))
             characters += data.characters[part[:, 1:][part[:, 1:] != PASSED]].sum()
-    return [loss if math.isfinite(loss) else math.inf for loss in (nats / characters).tolist()]
+    return nats / characters
 
 
 def cost(text: str, idea: Idea, budget: int, rounds: int = 9) -> float:
