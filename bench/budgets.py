@@ -7,14 +7,12 @@ clock: of each text, the held-out loss that each size reaches with 1e10, 1e11, â
 they are measured; what stands there is not measured again. `--table` prints, for each text and amount, the best rows.
 """
 
-import csv
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any, cast
 
 import machine
 from microgpt.data.choices import BUILTINS
@@ -118,15 +116,6 @@ def trained(name: str, flop: float, size: tuple[int, int, int], ctx: int, batch:
     raise RuntimeError("the training did not finish")
 
 
-def known() -> list[Row]:
-    """The rows that were measured before."""
-    if not TABLE.exists():
-        return []
-    kinds: dict[str, Callable[[str], Any]] = {field.name: cast(Any, field.type) for field in fields(Row)}
-    with TABLE.open(newline="") as file:
-        return [Row(**{name: kinds[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
-
-
 def plan(texts: list[str], most: float) -> Iterator[tuple[str, float, tuple[int, int, int], int, int, float]]:
     for flop in FLOP:
         for name in texts:
@@ -146,28 +135,18 @@ def dull(flop: float, emb: int, batch: int, rate: float) -> bool:
 
 def main() -> None:
     arguments = machine.asked(__doc__, most=1e12, texts=list(TEXTS), table=False)
-    rows = known()
+    rows: list[Row] = machine.kept(TABLE, Row)
     if not arguments.table:
         done = {row.asked for row in rows}
         for name, flop, size, ctx, batch, rate in plan(arguments.texts, arguments.most):
             if (name, flop, size[0], size[2], ctx, batch, float(f"{rate / size[0]:.2g}")) in done:
                 continue
             if row := trained(name, flop, size, ctx, batch, rate):
-                write(row)
+                machine.keep(TABLE, row)
                 rows.append(row)
                 print(row, flush=True)
     print(machine.line())
     print(best(rows))
-
-
-def write(measured: Row) -> None:
-    fresh = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        row = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in asdict(measured).items()}
-        writer.writerow(row)
 
 
 def best(rows: list[Row], count: int = 4) -> str:

@@ -1,10 +1,12 @@
-"""What the programs share: their flags, and what a figure is worth nothing without: machine, date, commit."""
+"""What the programs share: flags, rows that are kept, and what a figure is worth nothing without: machine and date."""
 
 import argparse
+import csv
 import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,26 @@ def asked(description: str | None, what: Sequence[str] = (), **flags: Any) -> An
         else:
             parser.add_argument(flag, type=type(usual), default=usual)
     return parser.parse_args()
+
+
+def kept(path: Path, kind: Any) -> list[Any]:
+    """The rows of a CSV, each an object of a dataclass of texts and numbers; none where there is no file."""
+    if not path.exists():
+        return []
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(kind)}
+    with path.open(newline="") as file:
+        return [kind(**{name: kinds[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
+
+
+def keep(path: Path, measured: Any) -> None:
+    """Put such an object under the rows that stand there."""
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(measured)], lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        row = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in asdict(measured).items()}
+        writer.writerow(row)
 
 
 def line() -> str:

@@ -48,9 +48,7 @@ DEFAULT: Final = Recipe(
     ),
     summary="Small and fast. One tenth of the text is kept for testing.",
     command="microgpt train",
-    expected=Expected(
-        holdout=2.3646, spread=0.0064, seeds=8, seconds=0.8, measured="bench/default_recipe.py, 2026-11-22"
-    ),
+    expected=Expected(holdout=2.3646, spread=0.0064, seeds=8, seconds=0.8, measured="sweeps/norms.toml, 2026-11-22"),
 )
 
 KARPATHY: Final = Recipe(
