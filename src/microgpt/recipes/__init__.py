@@ -95,7 +95,7 @@ NAMES_GOOD: Final = Recipe(
     ),
     summary="Names and other short lines: the best of ten seconds.",
     command="microgpt train --recipe names-good --threads 2",
-    expected=Expected(holdout=1.9972, spread=0.0016, seeds=3, seconds=4.3, measured="bench/your_text.py, 2026-11-22"),
+    expected=Expected(holdout=1.9597, spread=0.0017, seeds=3, seconds=6.9, measured="bench/your_text.py, 2026-11-29"),
 )
 
 PROSE_SMALL: Final = Recipe(
@@ -120,7 +120,7 @@ PROSE_SMALL: Final = Recipe(
     ),
     summary="Running text of 300,000 characters or more: the best of ten seconds.",
     command="microgpt train --recipe prose-small --threads 2",
-    expected=Expected(holdout=1.8142, spread=0.0094, seeds=3, seconds=6.4, measured="bench/your_text.py, 2026-11-22"),
+    expected=Expected(holdout=1.5804, spread=0.0079, seeds=3, seconds=8.8, measured="bench/your_text.py, 2026-11-29"),
 )
 
 PROSE_GOOD: Final = Recipe(
@@ -145,7 +145,7 @@ PROSE_GOOD: Final = Recipe(
     ),
     summary="Running text of 500,000 characters or more: the best of a minute.",
     command="microgpt train --recipe prose-good --threads 2",
-    expected=Expected(holdout=1.6276, spread=0.0200, seeds=3, seconds=73, measured="bench/your_text.py, 2026-11-22"),
+    expected=Expected(holdout=1.4973, spread=0.0085, seeds=3, seconds=47, measured="bench/your_text.py, 2026-11-29"),
 )
 
 CODE_GOOD: Final = Recipe(
