@@ -530,7 +530,8 @@ SEPARATE void turn(const State *state, const Activations *a, long from, long end
     for (long p = 0; HEADS_FILL_VECTORS && p < 2 * EMB_PANELS; p++) /* both of a pair stand in the same vector */
         for (long t = from; t < end; t++) {
             real *numbers = table + p * PANEL + t * LANES;
-            const vector x = load(numbers), other = SHUFFLE(x, x, PARTNER, HEAD_SIZE / 2 % LANES);
+            const vector x = load(numbers);
+            const vector other = SHUFFLE(x, x, PARTNER, HEAD_SIZE / 2 % LANES);
             const vector sine = sign * load(state->sine[a->position[t]]);
             store(numbers, x * load(state->cosine[a->position[t]]) + other * sine);
         }
@@ -542,11 +543,15 @@ SEPARATE void turn(const State *state, const Activations *a, long from, long end
             for (long t = from; t < end; t++) {
                 const real *cosine = state->cosine[a->position[t]] + i, *sine = state->sine[a->position[t]] + half + i;
                 if (half % LANES == 0 && EMB % LANES == 0) {
-                    const vector x = load(a_half + t * LANES), y = load(b_half + t * LANES), s = sign * load(sine);
+                    const vector x = load(a_half + t * LANES);
+                    const vector y = load(b_half + t * LANES);
+                    const vector s = sign * load(sine);
                     store(a_half + t * LANES, x * load(cosine) - y * s);
                     store(b_half + t * LANES, y * load(cosine) + x * s);
                 } else {
-                    const real x = a_half[t * LANES], y = b_half[t * LANES], s = sign * *sine;
+                    const real x = a_half[t * LANES];
+                    const real y = b_half[t * LANES];
+                    const real s = sign * *sine;
                     a_half[t * LANES] = x * *cosine - y * s;
                     b_half[t * LANES] = y * *cosine + x * s;
                 }
@@ -827,7 +832,9 @@ SEPARATE void swiglu_backward(long rows, const real *gates, real *d_gates) {
     for (long p = 0; p < WIDE_PANELS; p++)
         for (long t = 0; t < rows; t++) {
             const long at = p * PANEL + t * LANES, other = WIDE_PANELS * PANEL + at;
-            const vector gate = load(gates + at), h = load(gates + other), d_y = load(d_gates + at);
+            const vector gate = load(gates + at);
+            const vector h = load(gates + other);
+            const vector d_y = load(d_gates + at);
             const vector s = sigmoid(gate);
             store(d_gates + at, d_y * h * s * (1 + gate * (1 - s)));
             store(d_gates + other, d_y * gate * s);
