@@ -55,6 +55,7 @@ def test_what_is_not_run_is_listed() -> None:
             "RELIABILITY.md: minutes to hours; short forms of the trials are tests",
             "YOUR_TEXT.md: takes four hours",
             "YOUR_TEXT.md: the lyrics are not in the repository",
+            "YOUR_TEXT.md: the test's text is smaller",
         ]
     )
 
