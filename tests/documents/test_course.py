@@ -77,7 +77,7 @@ def break_a_derivative(shell: Shell) -> None:
     assert len({line.split()[1] for line in checks}) == 2
     assert str(len(checks)) in last
     assert shell.run("git checkout src").returncode == 0
-    change(shell, "engines/array/backward.py", "return d_y * (y > 0.0)", "return 1.1 * d_y * (y > 0.0)")
+    change(shell, "engines/array/backward.py", "return d_y * (x > 0.0)", "return 1.1 * d_y * (x > 0.0)")
     *checks, last = said(shell, JUDGES, code=1).splitlines()
     assert {line.split()[1] for line in checks if line.startswith("FAIL")} == {"array"}
 

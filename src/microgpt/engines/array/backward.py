@@ -105,6 +105,8 @@ def d_attention(
     """x + wo(attend(norm(x))), in the same way."""
     d_weight(d_x, kept.attention_output, gradient.wo)
     d_projected = d_attend(model, d_linear(d_x, weights.wo), kept)  # (N, 3 emb)
+    if model.position == "rotary":
+        d_turn(d_projected, kept)
     d_weight(d_projected, kept.norm_attention.vectors, gradient.qkv)
     return d_x + d_rmsnorm(d_linear(d_projected, weights.qkv), kept.norm_attention)
 
@@ -123,9 +125,14 @@ def d_attend(model: ModelConfig, d_y: Array, kept: LayerPass) -> Array:
     np.matmul(d_scores, kept.key, out=d_query)
     np.matmul(d_scores.swapaxes(-1, -2), kept.query, out=d_key)
     np.matmul(kept.attention.swapaxes(-1, -2), d_heads, out=d_value)
-    if model.position == "rotary":  # a turn is orthogonal: its transpose turns back
-        d_query[:], d_key[:] = turned(d_query, sign=-1.0), turned(d_key, sign=-1.0)
     return d_projected.reshape(len(d_y), -1)
+
+
+def d_turn(d_projected: Array, kept: LayerPass) -> None:
+    """Queries and keys were turned: their gradients (N, 3 emb) are turned back, for a turn is orthogonal."""
+    documents, heads, positions, size = kept.query.shape
+    d_heads = d_projected.reshape(documents, positions, 3, heads, size).transpose(2, 0, 3, 1, 4)  # (3, B, H, T, S)
+    d_heads[:2] = turned(d_heads[:2], sign=-1.0)
 
 
 def d_embedding(d_x: Array, inputs: Array, gradient: Matrices[Array]) -> None:
