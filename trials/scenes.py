@@ -147,7 +147,7 @@ def _prepare(folder: Path, unit: Any) -> Header:
     with tempfile.TemporaryDirectory() as elsewhere:
         text = Path(elsewhere) / "text.txt"
         text.write_text(TEXT, "utf-8")
-        return write_folder([str(text)], folder / f"tokens-{unit}", unit=unit)[0]
+        return write_folder([str(text)], folder / f"tokens-{unit}", tokens=unit)[0]
 
 
 def check_tokens(place: Path, marks: int) -> None:
