@@ -1,4 +1,8 @@
-"""Which tokens and sizes learn most from a text in a given amount of computing, by `bench/budgets.py`.
+"""Which tokens and sizes learn most from a text in a given amount of computing.
+
+The ladders of the smallest texts are by `bench/budgets.py`, a sweep of characters, learned positions and ReLU. The
+others are by single trainings on the plays, parts of them, and names, whose rows were not kept; `bench/your_text.py`
+tells what they reach.
 
 The more text, the larger the model that still learns something that holds elsewhere; the more computing, the larger the
 model that can be trained to its end. A small text is learned by heart after a few passes, whatever the model.

@@ -12,6 +12,7 @@ const ABOUT = {
   attn_wk: "key: what it is found by",
   attn_wv: "value: what it passes on",
   attn_wo: "output: joins the heads",
+  mlp_gate: "MLP, the gates",
   mlp_fc1: "MLP, into the wide",
   mlp_fc2: "MLP, back again",
 };
