@@ -151,7 +151,7 @@ def _follow(
                 tells.close()
             case Finished():
                 ended = record
-                _print_result(record.result, record.checkpoint.kind, as_json)
+                _print_result(record, as_json)
             case Interrupted():
                 ended = record
                 tells.close()
@@ -160,16 +160,17 @@ def _follow(
     return ended
 
 
-def _print_result(result: "Result", kind: str, as_json: bool) -> None:
+def _print_result(ended: "Finished", as_json: bool) -> None:
+    result, training = ended.result, ended.checkpoint.training
     if as_json:
         click.echo(json.dumps(result.to_dict(), allow_nan=False))
         return
     if result.samples:
         click.echo(separated(result.samples))
-    click.echo(_summary(result, kind))
+    click.echo(_summary(result, ended.checkpoint.kind, training.request.mix if training else 0.0))
 
 
-def _summary(result: "Result", kind: str) -> str:
+def _summary(result: "Result", kind: str, mix: float) -> str:
     """What the training came to, in two to four lines."""
     loss, lines = result.loss, []
     letters = "letter" if loss.characters_per_token == 1 else "token"
@@ -179,7 +180,8 @@ def _summary(result: "Result", kind: str) -> str:
         error = f" ± {loss.holdout_per_character_se:.3f}" if loss.holdout_per_character_se is not None else ""
         lines.append(f"held-out loss {loss.holdout_per_character:.3f}{error} nats per character; {known}")
         if loss.counts is not None:
-            lines.append(beside_counts(loss.holdout_per_character, loss.counts, kind, _advice(result)))
+            mixed = None if loss.mixed is None else (mix, loss.mixed)
+            lines.append(beside_counts(loss.holdout_per_character, loss.counts, kind, _advice(result), mixed))
     elif loss.mean_last_100 is not None:
         found = loss.mean_last_100 / loss.characters_per_token
         lines.append(f"training loss {found:.3f} nats per character over the last 100 steps; {known}")

@@ -26,6 +26,7 @@ from microgpt.recipes.rungs import Ladder, Rung, ladder
 from microgpt.recipes.speed import Speed, measured
 from microgpt.recipes.trials import Trial, TrialPlan, largest, search
 from microgpt.training.loop import train
+from microgpt.training.mixing import HALF
 from microgpt.training.prepare import prepare, split_of, text_of
 from microgpt.training.records import Finished
 from microgpt.training.request import Request
@@ -106,7 +107,7 @@ def fit(
     """
     began = time.perf_counter() if began is None else began
     _check(given, seconds)
-    given = {"threads": cores(), "recipe": "default", **given}
+    given = {"threads": cores(), "recipe": "default", "mix": HALF, **given}
     documents, split = _split(given, seconds, text)
     given = {**given, "documents": documents, "holdout": split.holdout}
     if split.is_running:  # which is 256 characters each

@@ -32,7 +32,8 @@ class HeldOut:
     Of characters the two are one. Per character models of different tokens compare, so that is what a person is told;
     the end of a document counts as a character. `documents` counts sequences. `sums` and `counts`, both (documents,),
     are the summed loss and the predictions of each, in the order of the text. `stride` is how many predictions a window
-    of running text brings, where that was asked for. `mark` is what the best table of counts scores, where that was.
+    of running text brings, where that was asked for. `mark` is what the best table of counts scores, and `mixed` what
+    model and table together do, where those were.
     """
 
     loss: float
@@ -45,6 +46,7 @@ class HeldOut:
     bits_per_character: float
     stride: int | None = None
     mark: Mark | None = None
+    mixed: "HeldOut | None" = None
     sums: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     counts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64), compare=False, repr=False)
 
@@ -58,7 +60,8 @@ class HeldOut:
         names = ("loss", "se", "documents", "tokens", "characters", "stride")
         told = {name: getattr(self, name) for name in names}
         told |= {"holdout_per_character": self.per_character, "holdout_per_character_se": self.per_character_se}
-        return told | {"counts": self.mark.loss if self.mark else None}
+        mixed = (self.mixed.per_character, self.mixed.per_character_se) if self.mixed else (None, None)
+        return told | {"counts": self.mark.loss if self.mark else None, "mixed": mixed[0], "mixed_se": mixed[1]}
 
 
 def held_out_loss(runner: Runner, sequences: Sequence[Tokens], tokenizer: Tokenizer, kind: Kind, ctx: int) -> HeldOut:

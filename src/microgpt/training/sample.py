@@ -5,14 +5,13 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines.contract import Runner
 from microgpt.errors import DataError, DivergedError, UsageError
 from microgpt.model.settings import LARGEST_NUMBER, flag, plain, shown
 from microgpt.model.state import SAMPLES_STREAM
@@ -65,11 +64,19 @@ class Samples:
     seconds: float = field(default=0.0, compare=False)
 
 
+class Predicting(Protocol):
+    """What tells the probabilities of the next token: a runner, or one mixed with a table of counts."""
+
+    def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+        """Probabilities (vocabulary,) of the token after a prefix of 1 to ctx tokens."""
+        ...
+
+
 @dataclass(frozen=True)
 class Writer:
     """A model that writes documents or running text."""
 
-    runner: Runner
+    runner: Predicting
     tokenizer: Tokenizer
     kind: Kind
     ctx: int

@@ -1,0 +1,47 @@
+"""A model mixed with a table of counts of its training text: a share of each probability is the table's.
+
+A linear interpolation of two models (Jelinek & Mercer 1980, Interpolated estimation of Markov source parameters from
+sparse data) is a model again. The two are wrong in different places: of little text a mixture of halves is better than
+either, whatever the text (docs/SCALING.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.data.choices import Kind
+from microgpt.data.counts import Table, Told, some
+from microgpt.data.slices import Tokens
+from microgpt.data.tokenizer import Tokenizer
+from microgpt.engines.contract import Runner
+from microgpt.training.evaluate import HeldOut, summarize
+
+HALF: Final = 0.5  # the share that `--for` takes
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What writes with a runner and a table that has this share of each probability."""
+
+    runner: Runner
+    table: Table
+    share: float
+
+    def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+        """Probabilities (vocabulary,) of the token after a prefix of 1 to ctx tokens."""
+        return (1 - self.share) * self.runner.next(prefix) + self.share * self.table.next(prefix)
+
+
+def mixed_loss(
+    runner: Runner, told: Told, share: float, sequences: Sequence[Tokens], tokenizer: Tokenizer, kind: Kind, ctx: int
+) -> HeldOut:
+    """The held-out loss of a model mixed with the table that was `told` these sequences, or of very many, on some."""
+    sequences = some(sequences, ctx)
+    counts = np.array([min(len(tokens) - 1, ctx) for tokens in sequences], np.int64)
+    probabilities = (1 - share) * np.exp(-runner.losses(sequences)) + share * told.probabilities  # (predictions,)
+    with np.errstate(divide="ignore"):
+        sums = np.add.reduceat(-np.log(probabilities), np.cumsum(counts) - counts)
+    return summarize(sums, counts, sequences, tokenizer, kind, ctx)
