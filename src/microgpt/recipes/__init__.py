@@ -6,12 +6,15 @@ numpy, because the command line's help lists the recipes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from microgpt.errors import UsageError, nearest
-from microgpt.model.settings import LONGEST_SHOWN, SETTINGS, Settings, flag, plain, shown, usual_rate
+from microgpt.model.settings import ARCHITECTURE, LONGEST_SHOWN, SETTINGS, Settings, flag, plain, shown, usual_rate
 from microgpt.training.pace import time_of
 from microgpt.training.request import REQUESTED, Request
+
+if TYPE_CHECKING:
+    from microgpt.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,16 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
     if base.recipe == "default" and "lr" not in overrides:
         settings = replace(settings, lr=usual_rate(settings.emb))
     return replace(base, settings=settings, **{name: v for name, v in overrides.items() if name in REQUESTED})
+
+
+def beginning(first: "Checkpoint", given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, and the sizes and tokens of a model whose weights a training begins with."""
+    from microgpt.data.token_folder import is_token_folder
+
+    same = {name: getattr(first.model, name) for name in ARCHITECTURE}
+    if not any(map(is_token_folder, given.get("data", ()))):  # which has its own
+        same["tokens"] = first.tokenizer.tokens
+    return same | dict(given)
 
 
 def seconds_of(time: object) -> float:
