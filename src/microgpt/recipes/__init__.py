@@ -179,6 +179,9 @@ RECIPES: Final[dict[str, Recipe]] = {
 }
 
 
+GENTLER: Final = 0.2  # of the usual learning rate, for weights that have learned another text
+
+
 def find(name: str) -> Recipe:
     """The recipe of this name. Raises `UsageError` with the nearest one."""
     if name not in RECIPES:
@@ -209,12 +212,15 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
 
 
 def beginning(first: "Checkpoint", given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given, and the sizes and tokens of a model whose weights a training begins with."""
+    """What is given, and the sizes and tokens of a model whose weights a training begins with, and unless a rate or a
+    recipe is given, a lower learning rate than usual."""
     from microgpt.data.token_folder import is_token_folder
 
     same = {name: getattr(first.model, name) for name in ARCHITECTURE}
     if not any(map(is_token_folder, given.get("data", ()))):  # which has its own
         same["tokens"] = first.tokenizer.tokens
+    if given.get("recipe", "default") == "default":
+        same["lr"] = GENTLER * usual_rate(first.model.emb)
     return same | dict(given)
 
 

@@ -48,7 +48,6 @@ KINDS: Final = {"lines": "lines", "paragraphs": "paragraphs", "windows": "runnin
 LONGEST_LINE: Final = 64  # characters; longer ones make ctx dear
 FEW: Final = 2  # times the usual passes over a text: where the time allows more, trials say whether they are of use
 FIRST: Final = 8  # the share of the time that the first trial may take is one in so many
-GENTLER: Final = 0.5  # the share of the usual learning rate for weights that have learned another text
 FURTHER: Final = 2  # times the steps of the longest trial, whose loss still fell, that are taken untried
 
 Tell = Callable[[str], object]
@@ -130,9 +129,7 @@ def fit(
         if taken == chosen:
             break
     dataset, sizes = prepare(asked, split, begin).dataset, _sizes(suited, taken, split)
-    if begin:
-        sizes["lr"] *= GENTLER
-    sizes |= {name: getattr(asked.settings, name) for name in sizes if name in given or name != "lr"}
+    sizes |= {name: getattr(asked.settings, name) for name in sizes}
     end = began + seconds * (1 - SPARE) - speed.evaluation * dataset.holdout_documents
     within = _Time(given, split, begin, dataset.holdout_documents, speed, seconds, end)
     usual = math.ceil(taken.epochs * dataset.documents / asked.settings.batch)
