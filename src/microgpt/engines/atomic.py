@@ -17,15 +17,20 @@ from numpy.typing import NDArray
 from microgpt.collector import gc_disabled
 from microgpt.engines.contract import (
     Batch,
+    Drawing,
     EngineConfig,
+    Prompts,
     Runner,
     Tokens,
+    Written,
     checked,
     checked_batch,
     checked_prefix,
+    checked_writing,
     predictions,
     reusable,
 )
+from microgpt.engines.drawing import finished, one_by_one
 from microgpt.model.ledger import ledger
 from microgpt.model.settings import ARCHITECTURE, ModelConfig
 from microgpt.model.state import State
@@ -121,6 +126,24 @@ class AtomicRunner:
         if self._cache.weights is not self._now.weights:
             self._cache = _Cache(self._model, self._now.weights)
         return np.array(self._cache.probabilities(tokens), np.float64)
+
+    def write(
+        self,
+        prompts: Prompts,
+        uniforms: NDArray[np.float64],
+        drawing: Drawing,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> Written:
+        each, uniforms = checked_writing(self._model, prompts, uniforms, drawing, sizes)
+        written, counts = np.zeros(uniforms.shape, np.int32), np.full(len(prompts), -1, np.int64)
+        try:
+            for row, prompt in enumerate(prompts):
+                numbers = uniforms[row].tolist()
+                tokens = [*one_by_one(self.next, self._model.ctx, prompt, numbers, drawing, each, len(numbers))]
+                written[row, : len(tokens)], counts[row] = tokens, len(tokens)
+        except KeyboardInterrupt:
+            pass
+        return finished(written, counts)
 
     def reader(self) -> "AtomicRunner":
         other = copy.copy(self)

@@ -14,13 +14,19 @@ from microgpt.engines.contract import (
     EPSILON_NORM,
     ROTARY_BASE,
     Batch,
+    Drawing,
     EngineConfig,
+    Prompts,
     Tokens,
+    Written,
     checked,
     checked_batch,
     checked_prefix,
+    checked_writing,
+    refuse_logits,
     reusable,
 )
+from microgpt.engines.drawing import finished
 from microgpt.engines.fused import MOST_THREADS
 from microgpt.engines.fused.build import load
 from microgpt.model.ledger import params
@@ -42,6 +48,11 @@ _FUNCTIONS: Final[dict[str, tuple[Any, list[Any]]]] = {  # what each returns and
     "kernel_gradient": (ctypes.c_int32, [_POINTER] * 4 + [_WHOLE] + [_POINTER] * 3 + [_WHOLE]),
     "kernel_evaluate": (None, [_POINTER] * 4 + [_WHOLE, _POINTER, _POINTER, _WHOLE]),
     "kernel_next": (None, [_POINTER] * 3 + [_WHOLE, _WHOLE, _POINTER]),
+    "kernel_writing_bytes": (_WHOLE, [_WHOLE]),
+    "kernel_write": (
+        ctypes.c_int32,
+        [*[_POINTER] * 5, _WHOLE, _POINTER, _WHOLE, _POINTER, _REAL, _WHOLE, _REAL, _REAL, _WHOLE, *[_POINTER] * 3, _WHOLE],
+    ),
 }
 
 
@@ -118,7 +129,7 @@ class FusedRunner:
         self._config, self._model, self._dtype = config, state.model, DTYPES[config.precision]
         self._kernel = library
         self._state = memory(library.kernel_state_bytes())
-        self._workspace, self._slots = memory(0), 0
+        self._workspace, self._slots, self._writing = memory(0), 0, memory(0)
         self._activations, self._cached = memory(0), list[int]()
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it
             parts = [np.array(part, self._dtype, order="C") for part in (state.weights, state.adam_m, state.adam_v)]
@@ -212,9 +223,50 @@ class FusedRunner:
             probabilities: NDArray[np.float64] = powers / powers.sum()
         return probabilities
 
+    def write(
+        self,
+        prompts: Prompts,
+        uniforms: NDArray[np.float64],
+        drawing: Drawing,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> Written:
+        each, numbers = checked_writing(self._model, prompts, uniforms, drawing, sizes)
+        starts = np.zeros(len(prompts) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, prompts), np.int64, len(prompts)), out=starts[1:])
+        tokens = np.fromiter(chain.from_iterable(prompts), np.int32, int(starts[-1]))
+        threads = self._config.threads
+        if not self._writing.size:
+            self._writing = memory(self._kernel.kernel_writing_bytes(threads))
+        written, counts = np.empty(numbers.shape, np.int32), np.full(len(prompts), -1, np.int64)
+        finite = self._kernel.kernel_write(
+            self._state.ctypes.data,
+            self._room(threads),
+            self._writing.ctypes.data,
+            tokens.ctypes.data,
+            starts.ctypes.data,
+            len(prompts) if numbers.size else 0,
+            numbers.ctypes.data,
+            numbers.shape[1],
+            np.ascontiguousarray(each, np.int32).ctypes.data,
+            drawing.temperature,
+            drawing.top_k,
+            drawing.top_p,
+            drawing.min_p,
+            -1 if drawing.end is None else drawing.end,
+            written.ctypes.data,
+            counts.ctypes.data,
+            ctypes.addressof(self.stop),
+            threads,
+        )
+        if not finite:
+            raise refuse_logits()
+        if not numbers.size:
+            counts[:] = 0
+        return finished(written, counts)
+
     def reader(self) -> "FusedRunner":
         other = copy.copy(self)
-        other._workspace, other._slots = memory(0), 0
+        other._workspace, other._slots, other._writing = memory(0), 0, memory(0)
         other._activations, other._cached = memory(0), []
         return other
 
