@@ -3,12 +3,13 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from microgpt.engines import REGISTRY, available, create
-from microgpt.engines.contract import Drawing, EngineConfig, Runner
+from microgpt.engines.contract import Drawing, EngineConfig, Runner, Written
 from microgpt.engines.drawing import weights
 from microgpt.errors import DivergedError, UsageError
 from microgpt.model.ledger import params, tensors
@@ -39,6 +40,17 @@ def opened(name: str, precision: Precision = "64", model: ModelConfig = MODEL, t
     return create(name, EngineConfig(precision, threads)).open(fresh(model, numbers))
 
 
+def wrote(runner: Runner, *asked: Any) -> Written:
+    """All that a call of `write` gives, as one."""
+    parts = list(runner.write(*asked))
+    if len(parts) == 1:
+        return parts[0]
+    tokens, counts = np.zeros(asked[1].shape, np.int32), np.array([int(part.counts[0]) for part in parts], np.int64)
+    for row, part in zip(tokens, parts, strict=True):
+        row[: part.counts[0]] = part.tokens[0]
+    return Written(tokens, counts)
+
+
 def prompts(model: ModelConfig, count: int) -> list[list[int]]:
     """Of every length from 1 to ctx."""
     stream = np.random.default_rng(2)
@@ -52,21 +64,21 @@ def test_each_token_is_the_one_that_its_number_draws(
     name: str, precision: Precision, drawing: Drawing, running: bool
 ) -> None:
     """Whose share of the sum, by the probabilities that `next` gives, holds the number."""
+    if precision == "bf16" and drawing != Drawing():
+        pytest.skip("a product rounds too much to tell one drawing from another")
     for model in (MODEL, VARIED) if name == "atomic" else (MODEL, VARIED, LONG):
         runner, given, off = opened(name, precision, model), prompts(model, 7), TOLERANCES[precision]
         drawing = replace(drawing, end=None if running else 8, barred=(8,) if running else ())
         uniforms = np.random.default_rng(1).random((len(given), 2 * model.ctx + 3 if running else model.ctx))
-        tokens, counts = runner.write(given, uniforms, drawing)
+        tokens, counts = wrote(runner, given, uniforms, drawing)
         for row, prompt in enumerate(given):
             seen = prompt
             for token, number in zip(tokens[row, : counts[row]].tolist(), uniforms[row], strict=False):
                 shares = weights(np.log(runner.next(seen))[None], drawing)[0]
                 sums = np.cumsum(shares) / shares.sum()
-                if precision != "bf16":  # where a rank may be another
-                    assert shares[token] > 0 or name != "atomic"
-                    least = sums[token] - shares[token] / shares.sum()
-                    number = 0.0 if drawing.temperature == 0 else number
-                    assert least - off <= number <= sums[token] + off
+                least, goal = sums[token] - shares[token] / shares.sum(), number if drawing.temperature else 0.0
+                assert least - off <= goal <= sums[token] + off
+                assert shares[token] > 0 or precision != "64"
                 assert not running or token != 8
                 seen = [*(seen[model.ctx - model.ctx // 2 :] if len(seen) == model.ctx else seen), token]
             last = tokens[row, counts[row] - 1]
@@ -77,7 +89,7 @@ def test_each_token_is_the_one_that_its_number_draws(
 @every_kind
 def test_sizes_of_tokens_fill_the_room(name: str, precision: Precision) -> None:
     sizes, uniforms = np.arange(1, 10), np.random.default_rng(3).random((5, 30))
-    tokens, counts = opened(name, precision).write([[1]] * 5, uniforms, Drawing(barred=(8,)), sizes)
+    tokens, counts = wrote(opened(name, precision), [[1]] * 5, uniforms, Drawing(barred=(8,)), sizes)
     for row, count in zip(tokens, counts, strict=True):
         assert sizes[row[: count - 1]].sum() < 30 <= sizes[row[:count]].sum()
 
@@ -89,12 +101,12 @@ def test_a_document_is_the_same_whatever_it_is_written_with(model: ModelConfig, 
     given = prompts(model, 300)
     uniforms = np.random.default_rng(1).random((300, model.ctx + 9))
     drawing = Drawing(end=end, top_k=30)
-    tokens, counts = opened("fused", "32", model).write(given, uniforms, drawing)
+    tokens, counts = wrote(opened("fused", "32", model), given, uniforms, drawing)
     for threads, at_once in ((3, 300), (1, 7), (2, 40)):
         runner = opened("fused", "32", model, threads)
         for first in range(0, 300, at_once):
             some = slice(first, first + at_once)
-            again = runner.write(given[some], uniforms[some], drawing)
+            again = wrote(runner, given[some], uniforms[some], drawing)
             assert again.counts.tolist() == counts[some].tolist()
             for row, count in enumerate(again.counts, first):
                 assert again.tokens[row - first, :count].tolist() == tokens[row, :count].tolist()
@@ -105,22 +117,22 @@ def test_ends_of_numbers_draw_tokens_that_can_be(name: str, precision: Precision
     numbers = [0.0, 1 - 2.0**-53, 0.5]
     uniforms = np.repeat(np.array(numbers)[:, None], 9, 1)
     for barred in ((0, 8), (7, 8), tuple(range(1, 9))):
-        tokens, counts = opened(name, precision).write([[8]] * 3, uniforms, Drawing(barred=barred))
+        tokens, counts = wrote(opened(name, precision), [[8]] * 3, uniforms, Drawing(barred=barred))
         assert counts.tolist() == [9] * 3
         assert not set(tokens.reshape(-1).tolist()) & set(barred)
 
 
 @every_kind
 def test_no_documents_and_no_room(name: str, precision: Precision) -> None:
-    assert len(opened(name, precision).write([], np.empty((0, 4)), Drawing()).counts) == 0
-    assert opened(name, precision).write([[1], [2]], np.empty((2, 0)), Drawing()).counts.tolist() == [0, 0]
+    assert len(wrote(opened(name, precision), [], np.empty((0, 4)), Drawing()).counts) == 0
+    assert wrote(opened(name, precision), [[1], [2]], np.empty((2, 0)), Drawing()).counts.tolist() == [0, 0]
 
 
 @every_kind
 @pytest.mark.parametrize("prompt", [[], [9], [-1], [0] * 6])
 def test_prompts_that_can_not_be(name: str, precision: Precision, prompt: list[int]) -> None:
     with pytest.raises(UsageError, match="found"):
-        opened(name, precision).write([[8], prompt], np.zeros((2, 1)), Drawing())
+        wrote(opened(name, precision), [[8], prompt], np.zeros((2, 1)), Drawing())
 
 
 @every_kind
@@ -129,14 +141,17 @@ def test_weights_that_are_not_finite_write_nothing(name: str, precision: Precisi
     numbers = np.random.default_rng(0).normal(0, 0.3, params(MODEL))
     tensors(MODEL, numbers)["layer1.mlp_fc2"][:] = poison
     with pytest.raises(DivergedError, match="finite probabilities"):
-        create(name, EngineConfig(precision)).open(fresh(MODEL, numbers)).write([[8]], np.zeros((1, 2)), Drawing())
+        wrote(create(name, EngineConfig(precision)).open(fresh(MODEL, numbers)), [[8]], np.zeros((1, 2)), Drawing())
 
 
 @fused
 def test_told_to_stop_it_gives_whole_documents() -> None:
     runner = opened("fused", "32")
     runner.stop.value = 1  # type: ignore[attr-defined]
-    assert len(runner.write([[8]] * 9, np.zeros((9, 5)), Drawing(end=8)).counts) == 0
+    parts = runner.write([[8]] * 9, np.zeros((9, 5)), Drawing(end=8))
+    assert len(next(parts).counts) == 0
+    with pytest.raises(KeyboardInterrupt):
+        next(parts)
 
 
 @fused
@@ -145,7 +160,7 @@ def test_a_million_tokens_are_distributed_as_their_probabilities(precision: Prec
     """Pearson's chi-square over what follows each prefix of up to 3 tokens, at 5 standard deviations of its own."""
     runner, drawing = opened("fused", precision), Drawing(temperature=0.9, end=8)
     count = 300_000
-    tokens, counts = runner.write([[8]] * count, np.random.default_rng(5).random((count, 5)), drawing)
+    tokens, counts = wrote(runner, [[8]] * count, np.random.default_rng(5).random((count, 5)), drawing)
     assert counts.sum() > 1_000_000
     chi, freedom = 0.0, 0
     for length in range(3):

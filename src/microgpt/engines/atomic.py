@@ -30,7 +30,7 @@ from microgpt.engines.contract import (
     predictions,
     reusable,
 )
-from microgpt.engines.drawing import finished, one_by_one
+from microgpt.engines.drawing import one_by_one
 from microgpt.model.ledger import ledger
 from microgpt.model.settings import ARCHITECTURE, ModelConfig
 from microgpt.model.state import State
@@ -133,17 +133,11 @@ class AtomicRunner:
         uniforms: NDArray[np.float64],
         drawing: Drawing,
         sizes: NDArray[np.int64] | None = None,
-    ) -> Written:
+    ) -> Iterator[Written]:
         each, uniforms = checked_writing(self._model, prompts, uniforms, drawing, sizes)
-        written, counts = np.zeros(uniforms.shape, np.int32), np.full(len(prompts), -1, np.int64)
-        try:
-            for row, prompt in enumerate(prompts):
-                numbers = uniforms[row].tolist()
-                tokens = [*one_by_one(self.next, self._model.ctx, prompt, numbers, drawing, each, len(numbers))]
-                written[row, : len(tokens)], counts[row] = tokens, len(tokens)
-        except KeyboardInterrupt:
-            pass
-        return finished(written, counts)
+        for prompt, numbers in zip(prompts, uniforms.tolist(), strict=True):
+            tokens = [*one_by_one(self.next, self._model.ctx, prompt, numbers, drawing, each, len(numbers))]
+            yield Written(np.array([tokens], np.int32), np.array([len(tokens)]))
 
     def reader(self) -> "AtomicRunner":
         other = copy.copy(self)

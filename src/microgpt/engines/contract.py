@@ -4,7 +4,7 @@ An engine sees the model's configuration, a precision, a number of threads, Adam
 recipe's name, a file or a flag. Weights cross this border only as the flat vector of the ledger.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -103,14 +103,15 @@ class Runner(Protocol):
         uniforms: NDArray[np.float64],
         drawing: Drawing,
         sizes: NDArray[np.int64] | None = None,
-    ) -> Written:
+    ) -> Iterator[Written]:
         """Documents that go on from prompts, many at once, each drawn with its own row of uniforms (n, room), one a
         token. One ends where `drawing` says, or where the sizes of its tokens (vocabulary,), 1 each unless given, make
         up its room.
 
-        A row's document is the same whatever it is written with: on `fused` to the bit, on others as far as products of
-        other shapes round alike. Only the first documents, those that are finished, come where it was told to stop.
-        Raises `DivergedError` where a logit is not finite.
+        They come in their order, in one part or several; where an exception interrupts it, as Ctrl-C does, those before
+        the first that is not finished come first. A row's document is the same whatever it is written with: on `fused`
+        to the bit, on others as far as products of other shapes round alike. Raises `DivergedError` where a logit is
+        not finite, `UsageError` for a prompt that can't be.
         """
         ...
 

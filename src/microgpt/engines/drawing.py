@@ -102,8 +102,9 @@ def in_step(
     uniforms: Floats,
     drawing: Drawing,
     sizes: NDArray[np.int64] | None,
-) -> Written:
-    """Write as `Runner.write` does, documents with prompts of one length together, a token of each at a time."""
+) -> tuple[Written, BaseException | None]:
+    """Write as `Runner.write` does, documents with prompts of one length together, a token of each at a time; and what
+    interrupted it."""
     each, uniforms = checked_writing(model, prompts, uniforms, drawing, sizes)
     written, counts = np.zeros(uniforms.shape, np.int32), np.full(len(prompts), -1, np.int64)
     lengths = np.fromiter(map(len, prompts), np.int64, len(prompts))
@@ -114,9 +115,16 @@ def in_step(
             for rows in (alike[i : i + most] for i in range(0, len(alike), most)):
                 first = np.array([prompts[row] for row in rows], np.int64)  # (N, T)
                 _together(model, steps, rows, first, uniforms, drawing, each, written, counts)
-    except KeyboardInterrupt:
-        pass
-    return finished(written, counts)
+    except BaseException as fault:
+        return finished(written, counts), fault
+    return finished(written, counts), None
+
+
+def told(written: Written, fault: BaseException | None) -> Iterator[Written]:
+    """What was written, then what interrupted it."""
+    yield written
+    if fault:
+        raise fault
 
 
 def finished(written: NDArray[np.int32], counts: NDArray[np.int64]) -> Written:

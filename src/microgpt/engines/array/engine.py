@@ -27,7 +27,7 @@ from microgpt.engines.contract import (
     predictions,
     reusable,
 )
-from microgpt.engines.drawing import in_step
+from microgpt.engines.drawing import in_step, told
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
@@ -116,9 +116,10 @@ class ArrayRunner:
         uniforms: NDArray[np.float64],
         drawing: Drawing,
         sizes: NDArray[np.int64] | None = None,
-    ) -> Written:
+    ) -> Iterator[Written]:
         with np.errstate(all="ignore"), self._pinned():
-            return in_step(self._model, _Steps(self), prompts, uniforms, drawing, sizes)
+            found = in_step(self._model, _Steps(self), prompts, uniforms, drawing, sizes)
+        return told(*found)
 
     def reader(self) -> "ArrayRunner":
         other = copy.copy(self)

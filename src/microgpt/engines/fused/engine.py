@@ -2,7 +2,8 @@
 
 import copy
 import ctypes
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -117,11 +118,24 @@ def flattened(model: ModelConfig, sequences: Sequence[Tokens]) -> Documents:
     return Documents(tokens.astype(np.int32), starts)
 
 
+class _Interruptible(threading.Thread):
+    """A call of the kernel in a thread of its own: Python's main thread hears signals while it waits for another, but
+    not within a call."""
+
+    def __init__(self, function: Callable[..., int], arguments: tuple[Any, ...]) -> None:
+        super().__init__(daemon=True)
+        self._function, self._arguments = function, arguments
+        self.start()
+
+    def run(self) -> None:
+        self.result = self._function(*self._arguments)
+
+
 class FusedRunner:
     """A state in the kernel's own layout.
 
     `stop` may be set to another value than 0 from anywhere, a signal's handler for one: `advance` then returns after
-    the last whole step, `gradient` and `evaluate` raise `KeyboardInterrupt`.
+    the last whole step, `gradient`, `evaluate` and `write` raise `KeyboardInterrupt`.
     """
 
     def __init__(self, config: EngineConfig, state: State, library: ctypes.CDLL) -> None:
@@ -229,8 +243,11 @@ class FusedRunner:
         uniforms: NDArray[np.float64],
         drawing: Drawing,
         sizes: NDArray[np.int64] | None = None,
-    ) -> Written:
+    ) -> Iterator[Written]:
         each, numbers = checked_writing(self._model, prompts, uniforms, drawing, sizes)
+        if not numbers.size:
+            yield Written(np.empty(numbers.shape, np.int32), np.zeros(len(prompts), np.int64))
+            return
         starts = np.zeros(len(prompts) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, prompts), np.int64, len(prompts)), out=starts[1:])
         tokens = np.fromiter(chain.from_iterable(prompts), np.int32, int(starts[-1]))
@@ -238,16 +255,16 @@ class FusedRunner:
         if not self._writing.size:
             self._writing = memory(self._kernel.kernel_writing_bytes(threads))
         written, counts = np.empty(numbers.shape, np.int32), np.full(len(prompts), -1, np.int64)
-        finite = self._kernel.kernel_write(
+        arguments = (
             self._state.ctypes.data,
             self._room(threads),
             self._writing.ctypes.data,
             tokens.ctypes.data,
             starts.ctypes.data,
-            len(prompts) if numbers.size else 0,
+            len(prompts),
             numbers.ctypes.data,
             numbers.shape[1],
-            np.ascontiguousarray(each, np.int32).ctypes.data,
+            each.ctypes.data,
             drawing.temperature,
             drawing.top_k,
             drawing.top_p,
@@ -258,14 +275,24 @@ class FusedRunner:
             ctypes.addressof(self.stop),
             threads,
         )
-        if not finite:
+        finite = _Interruptible(self._kernel.kernel_write, arguments)
+        try:
+            finite.join()
+        except BaseException:
+            self.stop.value = 1
+            finite.join()
+            self.stop.value = 0
+            yield finished(written, counts)
+            raise
+        if not finite.result:
             raise refuse_logits()
-        if not numbers.size:
-            counts[:] = 0
-        return finished(written, counts)
+        yield finished(written, counts)
+        if self.stop.value:
+            raise KeyboardInterrupt
 
     def reader(self) -> "FusedRunner":
         other = copy.copy(self)
+        other.stop = ctypes.c_int32(0)
         other._workspace, other._slots, other._writing = memory(0), 0, memory(0)
         other._activations, other._cached = memory(0), []
         return other

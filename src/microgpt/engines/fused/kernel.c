@@ -1356,7 +1356,7 @@ typedef struct {
     const Drawing *drawing;
     const double *uniforms; /* `most` for each document */
     int64_t most;
-    const int32_t *sizes;   /* what each token takes of `most`; 0 is never drawn */
+    const int64_t *sizes;   /* what each token takes of `most`; 0 is never drawn */
     int32_t *written;       /* `most` for each document */
     int64_t *counts;        /* how many of them a document has, where it is finished */
     atomic_long members; /* zero until all have come */
@@ -1707,7 +1707,7 @@ int64_t kernel_writing_bytes(int64_t threads) { return threads * (int64_t)sizeof
    the document or their sizes make up `most`. Sets the counts of the documents that it finishes: all, unless *stop is
    set. False where a logit is not finite. The workspace has a slot for each thread. */
 int32_t kernel_write(State *state, Workspace *workspace, Writing *writings, const int32_t *tokens, const int64_t *starts,
-                     int64_t documents, const double *uniforms, int64_t most, const int32_t *sizes, double temperature,
+                     int64_t documents, const double *uniforms, int64_t most, const int64_t *sizes, double temperature,
                      int64_t top_k, double top_p, double min_p, int64_t end, int32_t *written, int64_t *counts,
                      const volatile int32_t *stop, int64_t threads) {
     const Drawing drawing = {temperature, top_k, top_p, min_p, end};

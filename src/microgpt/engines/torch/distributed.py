@@ -201,7 +201,7 @@ class LeadingRunner:
         uniforms: NDArray[np.float64],
         drawing: Drawing,
         sizes: NDArray[np.int64] | None = None,
-    ) -> Written:
+    ) -> Iterator[Written]:
         return self._runner.write(prompts, uniforms, drawing, sizes)
 
     def reader(self) -> "LeadingRunner":

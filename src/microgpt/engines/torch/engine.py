@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -26,7 +26,7 @@ from microgpt.engines.contract import (
     predictions,
     reusable,
 )
-from microgpt.engines.drawing import in_step
+from microgpt.engines.drawing import in_step, told
 from microgpt.engines.torch.adam import adam
 from microgpt.engines.torch.devices import DTYPES, at_once, computing, device_of, require_memory
 from microgpt.engines.torch.net import Cache, logits, losses, net
@@ -139,9 +139,10 @@ class TorchRunner:
         uniforms: NDArray[np.float64],
         drawing: Drawing,
         sizes: NDArray[np.int64] | None = None,
-    ) -> Written:
+    ) -> Iterator[Written]:
         with self._computing(), torch.no_grad():
-            return in_step(self._model, _Steps(self), prompts, uniforms, drawing, sizes)
+            found = in_step(self._model, _Steps(self), prompts, uniforms, drawing, sizes)
+        return told(*found)
 
     def reader(self) -> "TorchRunner":
         other = copy.copy(self)
