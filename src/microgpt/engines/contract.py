@@ -158,7 +158,11 @@ def checked_prefix(model: ModelConfig, prefix: Sequence[int] | Tokens) -> list[i
 
 
 def checked_writing(
-    model: ModelConfig, prompts: Prompts, uniforms: NDArray[np.float64], drawing: Drawing, sizes: NDArray[np.int64] | None
+    model: ModelConfig,
+    prompts: Prompts,
+    uniforms: NDArray[np.float64],
+    drawing: Drawing,
+    sizes: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The sizes of tokens, 0 of those that are never drawn, and the uniforms as they lie in memory; or `UsageError` for
     a prompt that can't be."""

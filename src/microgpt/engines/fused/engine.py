@@ -52,7 +52,20 @@ _FUNCTIONS: Final[dict[str, tuple[Any, list[Any]]]] = {  # what each returns and
     "kernel_writing_bytes": (_WHOLE, [_WHOLE]),
     "kernel_write": (
         ctypes.c_int32,
-        [*[_POINTER] * 5, _WHOLE, _POINTER, _WHOLE, _POINTER, _REAL, _WHOLE, _REAL, _REAL, _WHOLE, *[_POINTER] * 3, _WHOLE],
+        [
+            *[_POINTER] * 5,
+            _WHOLE,
+            _POINTER,
+            _WHOLE,
+            _POINTER,
+            _REAL,
+            _WHOLE,
+            _REAL,
+            _REAL,
+            _WHOLE,
+            *[_POINTER] * 3,
+            _WHOLE,
+        ],
     ),
 }
 

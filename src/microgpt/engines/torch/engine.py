@@ -164,7 +164,9 @@ class TorchRunner:
         """The logits (B, V) after tokens (B, T) that follow the cached ones."""
         with self._narrow():
             new = torch.tensor(tokens, device=self._device)
-            found: NDArray[np.float64] = logits(self._model, self._snapshots[0].weights, new, cache)[:, -1].cpu().double().numpy()
+            found: NDArray[np.float64] = (
+                logits(self._model, self._snapshots[0].weights, new, cache)[:, -1].cpu().double().numpy()
+            )
         return found
 
     def _snapshot(self, state: State, kind: dict[str, Any]) -> Snapshot:
