@@ -28,9 +28,10 @@ MOST_NUMBERS: Final = 1 << 20  # and numbers that they may need
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to write. At `temperature` 0 the likeliest token is taken, and None is what suits the text; `top_k` 0, `top_p`
-    1 and `min_p` 0 draw from all tokens (see `Drawing`); `length` is the most characters of running text (documents end
-    by themselves), and a sample ends before the first text of `stop` that is written. Raises `UsageError`."""
+    """How to write. At `temperature` 0 the likeliest token is taken, and None is what suits the text; `top_k` 0,
+    `top_p` 1 and `min_p` 0 draw from all tokens (see `Drawing`); `length` is the most characters of running text
+    (documents end by themselves), and a sample ends before the first text of `stop` that is written. Raises
+    `UsageError`."""
 
     count: int = 5
     temperature: float | None = None
@@ -124,7 +125,7 @@ class Writer:
             start = time.perf_counter()
             block = blocks.send(wanted)
             seconds += time.perf_counter() - start
-            told = []
+            told: list[str] = []
             for text, tokens in block:
                 if len(told) == wanted or rejected == limit:
                     break
