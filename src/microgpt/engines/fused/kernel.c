@@ -1248,6 +1248,7 @@ typedef struct {
     Kept kept[WRITING_ROWS][LAYER];
     int32_t window[WRITING_ROWS][CTX]; /* the tokens that the model sees */
     Row row[WRITING_ROWS];
+    int64_t next, end; /* of the documents that it has come by, those that wait */
     Keeping keeping;
     real barred[PADDED_VOCABULARY] __attribute__((aligned(ALIGNMENT))); /* -inf where a token is never drawn, else 0 */
     int32_t order[VOCABULARY]; /* a heap of tokens, and behind it those that were taken from it */
@@ -1501,8 +1502,13 @@ static void evaluate(Team *team, long member) {
 
 /* The prompt of the next document that waits, in a row that is free; false where none waits. */
 static int begin(Team *team, Writing *writing, Row *row) {
-    const int64_t document = atomic_fetch_add(&team->next_slot, 1);
-    if (document >= team->steps) return 0;
+    if (writing->next >= writing->end) { /* some at once, for threads that ask often wait for one another */
+        const int64_t some = team->steps / (16 * team->members) + 1, most = some < 32 ? some : 32;
+        writing->next = atomic_fetch_add(&team->next_slot, most);
+        writing->end = writing->next + most < team->steps ? writing->next + most : team->steps;
+        if (writing->next >= writing->end) return 0;
+    }
+    const int64_t document = writing->next++;
     const int64_t start = team->documents.starts[document], count = team->documents.starts[document + 1] - start;
     memcpy(writing->window[row->place], team->documents.tokens + start, (size_t)count * sizeof(int32_t));
     *row = (Row){document, 0, 0, row->place, (int32_t)count - 1, (int32_t)count - 1};
@@ -1561,6 +1567,7 @@ static void write_documents(Team *team, long member) {
     for (long o = 0; o < PADDED_VOCABULARY; o++) writing->barred[o] = o < VOCABULARY && team->sizes[o] ? 0 : -INFINITY;
     for (long r = 0; r < most; r++) writing->row[r].place = (int32_t)r;
     writing->keeping.kept = writing->kept;
+    writing->next = writing->end = 0;
     for (long rows = 0;;) {
         while (rows < most && begin(team, writing, &writing->row[rows])) rows++;
         if (!rows || *team->stop || atomic_load(&team->stopped)) return;
