@@ -4,8 +4,8 @@ Models are trained on the names for a moment, so that documents are as long as n
 multiply-adds reach on one core, measured before each repeat, as is a training of the same model; useful work is that of
 model/cost.py. Each figure is the median over the repeats.
 
-With --guard it takes a few seconds, tells ratios within its run alone, of the fastest repeats, and exits with 1 where one
-is below a limit that is wide of what is reached: a kernel that has become slow, whatever the machine and its load.
+With --guard it takes a few seconds, tells ratios within its run alone, of the fastest repeats, and exits with 1 where
+one is below a limit that is wide of what is reached: a kernel that has become slow, whatever the machine and its load.
 """
 
 import statistics

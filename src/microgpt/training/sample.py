@@ -58,9 +58,7 @@ class Sampling:
             if type(value) is not int or not low <= value <= high:
                 raise UsageError(f"{flag(name)} must be a whole number from {low} to {high:,}, found {shown(value)}.")
         if type(self.top_p) is not float or not 0 < self.top_p <= 1:
-            raise UsageError(
-                f"--top-p must be a number above 0 and up to 1, found {shown(self.top_p)}; 1 is all tokens."
-            )
+            raise UsageError(f"--top-p must be a number above 0, up to 1, found {shown(self.top_p)}; 1 is all tokens.")
         if type(self.min_p) is not float or not 0 <= self.min_p <= 1:
             raise UsageError(f"--min-p must be a number from 0 to 1, found {shown(self.min_p)}; 0 is all tokens.")
         if type(self.prompt) is not str:
