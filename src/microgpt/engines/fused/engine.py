@@ -162,6 +162,15 @@ class FusedRunner:
             parts = [np.array(part, self._dtype, order="C") for part in (state.weights, state.adam_m, state.adam_v)]
         library.kernel_import(self._state.ctypes.data, *(part.ctypes.data for part in parts), state.step)
 
+    def _own_memory(self) -> None:
+        """Memory to work on, and to be stopped by, that no other runner or thread has."""
+        self.stop = ctypes.c_int32(0)
+        self._workspace: NDArray[np.uint8] = memory(0)
+        self._writing: NDArray[np.uint8] = memory(0)
+        self._activations: NDArray[np.uint8] = memory(0)
+        self._cached: list[int] = []
+        self._slots = 0
+
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
         if len(batches) != len(learning_rates):
             raise ValueError(f"expected a learning rate for each of {len(batches)} steps, found {len(learning_rates)}")
@@ -315,15 +324,6 @@ class FusedRunner:
         other = copy.copy(self)
         other._own_memory()
         return other
-
-    def _own_memory(self) -> None:
-        """Memory to work on, and to be stopped by, that no other runner or thread has."""
-        self.stop = ctypes.c_int32(0)
-        self._workspace: NDArray[np.uint8] = memory(0)
-        self._writing: NDArray[np.uint8] = memory(0)
-        self._activations: NDArray[np.uint8] = memory(0)
-        self._cached: list[int] = []
-        self._slots = 0
 
     def _room(self, slots: int) -> int:
         """The address of a workspace with so many slots or more."""
