@@ -5,7 +5,7 @@ sparse data) is a model again. The two are wrong in different places: of little 
 either, whatever the text (docs/SCALING.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,8 @@ from microgpt.data.choices import Kind
 from microgpt.data.counts import Table, Told, some
 from microgpt.data.slices import Tokens
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines.contract import Runner
+from microgpt.engines.contract import Drawing, Prompts, Runner, Written
+from microgpt.engines.drawing import one_by_one
 from microgpt.training.evaluate import HeldOut, summarize
 
 HALF: Final = 0.5  # the share that `--for` takes
@@ -29,10 +30,20 @@ class Mixed:
     runner: Runner
     table: Table
     share: float
+    ctx: int
 
     def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
         """Probabilities (vocabulary,) of the token after a prefix of 1 to ctx tokens."""
         return (1 - self.share) * self.runner.next(prefix) + self.share * self.table.next(prefix)
+
+    def write(
+        self, prompts: Prompts, uniforms: NDArray[np.float64], drawing: Drawing, sizes: NDArray[np.int64] | None = None
+    ) -> Iterator[Written]:
+        """Documents that go on from prompts, drawn as `Runner.write` draws them, one after another."""
+        each = np.ones(self.table.vocabulary, np.int64) if sizes is None else sizes
+        for prompt, numbers in zip(prompts, uniforms, strict=True):
+            tokens = [*one_by_one(self.next, self.ctx, prompt, numbers, drawing, each, len(numbers))]
+            yield Written(np.array([tokens], np.int32), np.array([len(tokens)], np.int64))
 
 
 def mixed_loss(
