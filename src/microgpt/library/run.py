@@ -11,7 +11,7 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.counts import Table, mark, told
+from microgpt.data.counts import Table, mark, some, told
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import read, read_bytes
 from microgpt.data.slices import Tokens
@@ -26,7 +26,7 @@ from microgpt.training import evaluate
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import open_own
 from microgpt.training.evaluate import Comparison, HeldOut
-from microgpt.training.mixing import Mixed, mixed_loss
+from microgpt.training.mixing import Mixed, mixed
 from microgpt.training.prepare import check_sequences, dataset_of, is_own, moved
 from microgpt.training.records import Result
 from microgpt.training.run_folder import RunFolder
@@ -323,18 +323,21 @@ class Run:
             )
         sequences, own = self._measured(data, text, documents, encoding)
         check_sequences(self.checkpoint, sequences)
-        if stride is not None and kind == "windows":
-            found = evaluate.strided_loss(self.runner, sequences, self.checkpoint.tokenizer, ctx, stride)
+        runner, stride = self.runner, stride if kind == "windows" else None
+        if stride is None:
+            losses = evaluate.losses_of(runner, sequences)
         else:
-            found = evaluate.held_out_loss(self.runner, sequences, tokenizer, kind, ctx)
+            losses = evaluate.strided_losses(runner, sequences, ctx, stride)
+        found = replace(evaluate.summarized(losses, sequences, tokenizer, kind, ctx), stride=stride)
         if counts and not (own and not own.holdout_documents):  # else it would be told the text that it counted
             with contextlib.suppress(MicrogptError):  # the training text is not at hand
                 split = (own or dataset_of(self.checkpoint, self._split)).split
                 found = replace(found, mark=mark(split, sequences, ctx))
-                if self.mix and stride is None:
-                    table = told(split, sequences, ctx)
-                    mixed = mixed_loss(self.runner, table, self.mix, sequences, tokenizer, kind, ctx)
-                    found = replace(found, mixed=mixed)
+                few = some(sequences, ctx)
+                if self.mix and (stride is None or len(few) == len(sequences)):
+                    losses = losses if len(few) == len(sequences) else evaluate.losses_of(runner, few)
+                    together = mixed(losses, told(split, sequences, ctx), self.mix)
+                    found = replace(found, mixed=evaluate.summarized(together, few, tokenizer, kind, ctx))
         return found
 
     def _measured(

@@ -12,13 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.choices import Kind
-from microgpt.data.counts import Table, Told, some
-from microgpt.data.slices import Tokens
-from microgpt.data.tokenizer import Tokenizer
+from microgpt.data.counts import Table, Told
 from microgpt.engines.contract import Drawing, Prompts, Runner, Written
 from microgpt.engines.drawing import one_by_one
-from microgpt.training.evaluate import HeldOut, summarize
 
 HALF: Final = 0.5  # the share that `--for` takes
 
@@ -46,13 +42,7 @@ class Mixed:
             yield Written(np.array([tokens], np.int32), np.array([len(tokens)], np.int64))
 
 
-def mixed_loss(
-    runner: Runner, told: Told, share: float, sequences: Sequence[Tokens], tokenizer: Tokenizer, kind: Kind, ctx: int
-) -> HeldOut:
-    """The held-out loss of a model mixed with the table that was `told` these sequences, or of very many, on some."""
-    sequences = some(sequences, ctx)
-    counts = np.array([min(len(tokens) - 1, ctx) for tokens in sequences], np.int64)
-    probabilities = (1 - share) * np.exp(-runner.losses(sequences)) + share * told.probabilities  # (predictions,)
+def mixed(losses: NDArray[np.float64], told: Told, share: float) -> NDArray[np.float64]:
+    """The loss of each prediction of a model, (predictions,), mixed with a table that was told the same ones."""
     with np.errstate(divide="ignore"):
-        sums = np.add.reduceat(-np.log(probabilities), np.cumsum(counts) - counts)
-    return summarize(sums, counts, sequences, tokenizer, kind, ctx)
+        return -np.log((1 - share) * np.exp(-losses) + share * told.probabilities)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.counts import Table
+from microgpt.data.counts import Table, some
 from microgpt.data.dataset import Dataset
 from microgpt.data.slices import Tokens
 from microgpt.engines.contract import Engine, Runner
@@ -19,9 +19,9 @@ from microgpt.errors import DivergedError
 from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import Settings, usual_rate
 from microgpt.training.checkpoint import Checkpoint
-from microgpt.training.evaluate import HeldOut, evaluations, summarize
+from microgpt.training.evaluate import HeldOut, evaluations, summarize, summarized
 from microgpt.training.marking import Marking
-from microgpt.training.mixing import Mixed, mixed_loss
+from microgpt.training.mixing import Mixed, mixed
 from microgpt.training.prepare import Prepared
 from microgpt.training.records import Progress, Saved
 from microgpt.training.report import report
@@ -238,8 +238,9 @@ class Session:
             return None
         tokenizer, kind = self.prepared.checkpoint.tokenizer, self.prepared.checkpoint.kind
         with self.watch.measure("evaluate"):
-            share, ctx = self.request.mix, self.settings.ctx
-            return mixed_loss(self.runner, self.marking.told, share, self.held_out, tokenizer, kind, ctx)
+            sequences = some(self.held_out, self.settings.ctx)
+            losses = mixed(self.runner.losses(sequences), self.marking.told, self.request.mix)
+            return summarized(losses, sequences, tokenizer, kind, self.settings.ctx)
 
     def sample(self) -> Samples:
         """The samples that end a run."""
