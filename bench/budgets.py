@@ -21,12 +21,12 @@ from itertools import groupby, product
 from pathlib import Path
 
 import machine
-from microgpt.data.byte_pairs import TooManyTokensError
 from microgpt.data.corpus import Corpus
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import read, text_from
 from microgpt.data.retokenize import retokenized
 from microgpt.data.split import Split
+from microgpt.errors import DataError
 from microgpt.model.cost import forward_flop
 from microgpt.recipes import resolve
 from microgpt.training.loop import train
@@ -56,6 +56,7 @@ FILES = {  # by their size in characters
 LINES = ("names", "places_ja")
 TEXTS = ("note", *list(FILES)[:7], "plays", *list(FILES)[7:], *LINES)
 MOST_CHARACTERS = 5_000_000
+NOT = (".dat", ".u8")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def split_of(name: str, tokens: str = "characters") -> Split | None:
         whole = split_of(name)
         try:
             return whole and retokenized(whole, tokens)
-        except TooManyTokensError:
+        except DataError:
             return None
     text = characters_of(name)
     kind = "lines" if name in LINES else "windows"
@@ -185,7 +186,7 @@ def candidates(name: str, seconds: int) -> Iterator[tuple[str, int, int, int, fl
                 yield tokens, emb, layer, 16, 0.3 / emb, 1.0 if emb > 32 else 0.5
     else:
         sizes = {3: ((48, 2), (64, 2)), 10: ((64, 2), (96, 2)), 60: ((96, 3), (128, 3)), 600: ((128, 4), (192, 4))}
-        middling = place < TEXTS.index("spanish")  # up to 300 thousand
+        middling = place < TEXTS.index("spanish") or name == "chinese"  # up to 300 thousand, or of so many characters
         for tokens, (emb, layer) in product(("bpe:512", "characters" if middling else "bpe:1024"), sizes[seconds]):
             if middling or seconds == 3 or tokens == "bpe:1024":
                 yield tokens, emb, layer, 16, 0.4 / emb, 0.5 if middling else 0.3
