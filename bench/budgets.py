@@ -1,11 +1,12 @@
 """The sweep behind `--for`: which tokens and sizes learn most from a text in a given amount of computing.
 
-    python bench/budgets.py [--most 2.5e12] [--texts plays german] [--table]
+    python bench/budgets.py [--most 2.5e12] [--texts plays german] [--table] [--picture 10]
 
 A training costs FLOP of useful work (model/cost.py); two cores of a laptop give about 2.5e11 a second. So the question
 is put without a clock: of each text, the held-out loss in nats per character that each size reaches with the work of
 3, 10, 60 and 600 s; of the model alone, and mixed with the table of counts. Rows go into bench/budgets.csv as they are
-measured; what stands there is not measured again. `--table` prints, for each text and amount, the best rows.
+measured; what stands there is not measured again. `--table` prints, for each text and amount, the best rows;
+`--picture` draws docs/pictures/texts.svg of those of so many seconds, or of fewer where a text is used up sooner.
 
 The texts are 500 B to 5 MB in nine languages and a programming language: the built-in ones, tests' fixtures, Python's
 standard library, and Debian's collections of sayings (apt-get install fortunes fortunes-br fortunes-cs fortunes-de
@@ -31,6 +32,7 @@ from microgpt.model.cost import forward_flop
 from microgpt.recipes import resolve
 from microgpt.training.loop import train
 from microgpt.training.records import Finished
+from picture import PICTURES, RIGHT, TOP, WIDTH, framed, quiet
 
 TABLE = Path(__file__).with_suffix(".csv")
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
@@ -134,7 +136,8 @@ def trained(asked: Row) -> Row | None:
         return None
     chosen = {
         "emb": asked.emb, "layer": asked.layer, "ctx": asked.ctx, "batch": asked.batch, "lr": asked.lr,
-        "weight_decay": asked.weight_decay, "seed": asked.seed, "beta1": 0.9, "position": "rotary", "activation": "swiglu",
+        "weight_decay": asked.weight_decay, "seed": asked.seed, "beta1": 0.9, "position": "rotary",
+        "activation": "swiglu",
     }  # fmt: skip
     model = resolve("default", chosen).settings.model(split.corpus.tokenizer.vocabulary)
     dataset = Dataset.of(split, ctx=asked.ctx)
@@ -144,7 +147,8 @@ def trained(asked: Row) -> Row | None:
     if steps < 100:
         return None
     chosen |= {
-        "steps": steps, "warmup": steps // 20, "samples": 0, "out": "", "engine": "fused", "threads": 2, "select": "best",
+        "steps": steps, "warmup": steps // 20, "samples": 0, "out": "", "engine": "fused", "threads": 2,
+        "select": "best",
         "eval_every": max(1, steps // LOOKS), "eval_documents": 600, "patience": 8, "mix": 0.5, "tokens": asked.tokens,
         "documents": split.corpus.kind,
     }  # fmt: skip
@@ -192,9 +196,61 @@ def candidates(name: str, seconds: int) -> Iterator[tuple[str, int, int, int, fl
                 yield tokens, emb, layer, 16, 0.4 / emb, 0.5 if middling else 0.3
 
 
+def draw(rows: list[Row], seconds: int) -> str:
+    """For each text its table of counts, the model, and both together, as SVG."""
+    found = [
+        min((row for row in rows if row.text == name and row.seconds <= seconds), key=_mixed, default=None)
+        for name in TEXTS
+    ]
+    best = [row for row in found if row]
+    line, left = 26, 190
+    height = TOP + line * len(best) + 40
+    low, high = 0.9, max(max(row.model, row.counts) for row in best) + 0.1
+
+    def x(loss: float) -> float:
+        return left + (WIDTH - left - RIGHT) * (loss - low) / (high - low)
+
+    parts = [f'<text class="title" x="{left}" y="26">What {seconds} seconds learn, and what counting tells</text>']
+    for tick in (1.0, 1.5, 2.0, 2.5, 3.0, 3.5):
+        if tick < high:
+            parts.append(
+                f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP - 14}" y2="{height - 34}"/>'
+            )
+            parts.append(quiet(f"{tick:.1f}", x(tick), height - 20, "middle"))
+    parts.append(quiet("held-out loss, nats per character", WIDTH - RIGHT, height - 4, "end"))
+    key = (("each", "model alone"), ("count", "table of counts"), ("both", "half and half"))
+    for place, (kind, name) in enumerate(key):
+        at = left + 150 * place
+        parts += [_dot(kind, at + 6, TOP - 24), quiet(name, at + 16, TOP - 20)]
+    for number, row in enumerate(best):
+        y = TOP + line * number
+        parts.append(f'<text x="{left - 12}" y="{y + 5}" text-anchor="end">{row.text}</text>')
+        parts.append(quiet(f"{row.characters:,}", 8, y + 4))
+        parts.append(f'<line class="grid" x1="{x(row.mixed):.1f}" x2="{x(row.model):.1f}" y1="{y}" y2="{y}"/>')
+        parts += [_dot("each", x(row.model), y), _dot("count", x(row.counts), y), _dot("both", x(row.mixed), y)]
+    return framed(parts, height, "Held-out loss of a model, of a table of counts, and of both, on each text", OWN)
+
+
+OWN = """
+  .each { fill-opacity: 1; } .count { fill: #bf8700; } .both { fill: #1a7f37; }
+  @media (prefers-color-scheme: dark) { .count { fill: #d29922; } .both { fill: #3fb950; } }
+"""
+
+
+def _mixed(row: Row) -> float:
+    return row.mixed
+
+
+def _dot(kind: str, x: float, y: float) -> str:
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+
+
 def main() -> None:
-    arguments = machine.asked(__doc__, most=2.5e12, texts=list(TEXTS), table=False)
+    arguments = machine.asked(__doc__, most=2.5e12, texts=list(TEXTS), table=False, picture=0)
     rows: list[Row] = machine.kept(TABLE, Row)
+    if arguments.picture:
+        (PICTURES / "texts.svg").write_text(draw(rows, arguments.picture), encoding="utf-8")
+        return
     if not arguments.table:
         done = {row.asked for row in rows}
         for asked in plan(arguments.texts, arguments.most):
@@ -208,8 +264,8 @@ def main() -> None:
         print(f"\n{name}, {seconds} s")
         for row in list(found)[:4]:
             print(
-                f"  {row.tokens:10} emb {row.emb:3}, layer {row.layer}, lr {row.lr:.2g}, weight decay {row.weight_decay:g}: "
-                f"model {row.model:.3f} (best at {row.best_at:.0%} of {row.epochs:.0f} epochs), mixed {row.mixed:.3f}, "
+                f"  {row.tokens:10} emb {row.emb:3}, layer {row.layer}, lr {row.lr:.2g}, decay {row.weight_decay:g}: model "
+                f" {row.model:.3f} (best at {row.best_at:.0%} of {row.epochs:.0f} epochs), mixed {row.mixed:.3f}, "
                 f"counts {row.counts:.3f}"
             )
 

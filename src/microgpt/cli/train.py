@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 BY_HEART = 0.4  # nats that the held-out loss may lie above the training loss
 
 
-@click.command("train", cls=TextCommand)
+class RecipesCommand(TextCommand):
+    """A command whose help ends with the recipes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Recipes (nats per character, on two cores)"):
+            formatter.write_dl([(recipe.name, recipe.told) for recipe in RECIPES.values()])
+
+
+@click.command("train", cls=RecipesCommand)
 @settings(Request, recipe=RECIPES)
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")

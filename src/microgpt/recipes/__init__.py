@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the recipe's command gave: mean and standard deviation of the held-out loss over seeds, seconds in all, and
-    where that was measured. None where it was not."""
+    """What the recipe's command gave: mean and standard deviation of the held-out loss over seeds, its mean with a table
+    of counts, what the best table alone scores, seconds in all, and where that was measured. None where it was not."""
 
     holdout: float | None = None
+    mixed: float | None = None
+    counts: float | None = None
     spread: float | None = None
     seeds: int = 0
     seconds: float | None = None
@@ -41,6 +43,15 @@ class Recipe:
     @property
     def name(self) -> str:
         return self.request.recipe
+
+    @property
+    def told(self) -> str:
+        """What it is for, its command, and what that came to."""
+        losses = {"held-out loss": self.expected.holdout, "with counts": self.expected.mixed}
+        losses |= {"counts alone": self.expected.counts}
+        found = [f"{name} {loss:.3f}" for name, loss in losses.items() if loss is not None]
+        found += [f"{self.expected.seconds:g} s"] if self.expected.seconds else []
+        return f"{self.summary} {', '.join(found)}: {self.command}"
 
 
 DEFAULT: Final = Recipe(
@@ -95,6 +106,7 @@ NAMES_GOOD: Final = Recipe(
             position="rotary",
             activation="swiglu",
         ),
+        mix=0.5,
     ),
     summary="Names and other short lines: the best of ten seconds.",
     command="microgpt train --recipe names-good --threads 2",
@@ -120,6 +132,7 @@ PROSE_SMALL: Final = Recipe(
         tokens="bpe:1024",
         data=("shakespeare",),
         documents="windows",
+        mix=0.5,
     ),
     summary="Running text of 300,000 characters or more: the best of ten seconds.",
     command="microgpt train --recipe prose-small --threads 2",
@@ -145,6 +158,7 @@ PROSE_GOOD: Final = Recipe(
         tokens="bpe:1024",
         data=("shakespeare",),
         documents="windows",
+        mix=0.5,
     ),
     summary="Running text of 500,000 characters or more: the best of a minute.",
     command="microgpt train --recipe prose-good --threads 2",
@@ -169,6 +183,7 @@ CODE_GOOD: Final = Recipe(
         ),
         tokens="bpe:1024",
         documents="windows",
+        mix=0.5,
     ),
     summary="Programs of 500,000 characters or more, given with --data. Its figures were not measured yet.",
     command="microgpt train --recipe code-good --data my-text.txt --threads 2",
