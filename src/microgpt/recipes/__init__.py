@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the recipe's command gave: mean and standard deviation of the held-out loss over seeds, its mean with a table
-    of counts, what the best table alone scores, seconds in all, and where that was measured. None where it was not."""
+    """What the recipe's command gave: mean and standard deviation over seeds of the held-out loss, its mean mixed with
+    counts, what the best table alone scores, seconds in all, and where that was measured. None where it was not."""
 
     holdout: float | None = None
     mixed: float | None = None

@@ -28,7 +28,6 @@ from microgpt.recipes.speed import Speed, measured
 from microgpt.recipes.trials import Trial, TrialPlan, largest, search
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.loop import train
-from microgpt.training.mixing import HALF
 from microgpt.training.prepare import prepare, split_of, text_of
 from microgpt.training.records import Finished
 from microgpt.training.request import Request
@@ -111,7 +110,7 @@ def fit(
     """
     began = time.perf_counter() if began is None else began
     _check(given, seconds)
-    given = {"threads": cores(), "recipe": "default", "mix": HALF, **given}
+    given = {"threads": cores(), "recipe": "default", **given}
     if begin:
         given = beginning(begin, given)
     documents, split = _split(given, seconds, text, begin.tokenizer if begin else None)
@@ -119,6 +118,7 @@ def fit(
     if split.is_running:  # which is 256 characters each
         given = {"samples": 5, **given}
     suited = ladder(split.corpus.kind, _symbols(split.characters or split))
+    given = {"mix": suited.mix, **given}
     if "tokens" not in given:
         given, split = _in_tokens(given, split, suited.tokens)
     chosen = suited.rung(NOMINAL * given["threads"] * seconds)
@@ -193,10 +193,16 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _request(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> Request:
-    """What is given over what is chosen. A number of heads that was chosen gives way to an emb that was given."""
+    """What is given over what is chosen. Heads that were chosen give way to an emb that was given, and so do rotary
+    positions, which turn pairs of numbers."""
     settings = {**chosen, **_settings(given)}
-    if settings["emb"] % settings["head"] and "head" not in given:
-        settings["head"] = math.gcd(settings["emb"], settings["head"])
+    emb, paired = settings["emb"], settings.get("position") == "rotary"
+    if "head" not in given:
+        fitting = [head for head in range(1, settings["head"] + 1) if emb % head == 0]
+        even = [head for head in fitting if emb // head % 2 == 0]
+        settings["head"] = (even if paired and even else fitting)[-1]
+    if paired and emb // settings["head"] % 2 and "position" not in given:
+        settings["position"] = "learned"
     return resolve(given["recipe"], settings)
 
 

@@ -33,10 +33,12 @@ class Rung:
 
 @dataclass(frozen=True)
 class Ladder:
-    """What suits texts from so many training characters on: tokens, what the model varies by, and the rungs."""
+    """What suits texts from so many training characters on: the rungs, the share of a table of counts, tokens, and what
+    the model varies by."""
 
     characters: int
     rungs: tuple[Rung, ...]
+    mix: float
     tokens: str = "characters"
     varies: Mapping[str, Any] = field(default_factory=dict)
 
@@ -46,14 +48,17 @@ class Ladder:
 
 
 GATED: Final = {"position": "rotary", "activation": "swiglu"}
+TINY: Final = (Rung(0, emb=32, layer=2, ctx=64, batch=4, lr=0.006, epochs=40, weight_decay=2.0),)
 RUNNING: Final = (
-    Ladder(0, (Rung(0, emb=32, layer=2, ctx=64, batch=4, lr=0.006, epochs=40, weight_decay=2.0),), varies=GATED),
+    Ladder(0, TINY, mix=0.8, varies=GATED),
+    Ladder(1_500, TINY, mix=0.6, varies=GATED),
     Ladder(
         15_000,
         (
             Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20, weight_decay=0.5),
             Rung(5e10, emb=32, layer=2, ctx=64, batch=16, lr=0.009, epochs=80, weight_decay=0.5),
         ),
+        mix=0.6,
         varies=GATED,
     ),
     Ladder(
@@ -64,6 +69,7 @@ RUNNING: Final = (
             Rung(1e12, emb=64, layer=2, ctx=64, batch=16, lr=0.006, epochs=40, weight_decay=0.5),
             Rung(4e12, emb=96, layer=3, ctx=64, batch=16, lr=0.004, epochs=40, weight_decay=0.7),
         ),
+        mix=0.6,
         varies=GATED,
     ),
     Ladder(
@@ -75,12 +81,13 @@ RUNNING: Final = (
             Rung(8e12, emb=128, layer=3, ctx=64, batch=16, lr=0.003, epochs=20, weight_decay=0.5),
             Rung(4e13, emb=128, layer=4, ctx=64, batch=16, lr=0.003, epochs=40, weight_decay=1.0),
         ),
+        mix=0.5,
         tokens="bpe:1024",
         varies=GATED,
     ),
 )
 LINES: Final = (
-    Ladder(0, (Rung(0, emb=48, layer=3, ctx=16, batch=4, lr=0.005, epochs=4),)),
+    Ladder(0, (Rung(0, emb=48, layer=3, ctx=16, batch=4, lr=0.005, epochs=4),), mix=0.6),
     Ladder(
         60_000,
         (
@@ -89,6 +96,7 @@ LINES: Final = (
             Rung(5e11, emb=48, layer=3, ctx=16, batch=16, lr=0.006, epochs=12, weight_decay=0.05),
             Rung(2e12, emb=64, layer=3, ctx=16, batch=16, lr=0.005, epochs=12, weight_decay=0.05),
         ),
+        mix=0.5,
         varies=GATED,
     ),
 )

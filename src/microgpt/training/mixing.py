@@ -1,13 +1,12 @@
 """A model mixed with a table of counts of its training text: a share of each probability is the table's.
 
 A linear interpolation of two models (Jelinek & Mercer 1980, Interpolated estimation of Markov source parameters from
-sparse data) is a model again. The two are wrong in different places: of little text a mixture of halves is better than
-either, whatever the text (docs/SCALING.md).
+sparse data) is a model again. The two are wrong in different places, so a mixture is nearly always better than either
+(docs/YOUR_TEXT.md).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 from microgpt.data.counts import Table, Told
 from microgpt.engines.contract import Drawing, Prompts, Runner, Written
 from microgpt.engines.drawing import one_by_one
-
-HALF: Final = 0.5  # the share that `--for` takes
 
 
 @dataclass(frozen=True)
