@@ -28,7 +28,7 @@ def command(out: str, as_json: bool) -> None:
         click.echo(f"There are no runs in {out} yet; `microgpt train` makes one.", err=True)
         return
     width = max(len(run.name) for run in found)
-    click.echo(f"{'name':{width}}  {'date':19}  {'text':12} {'params':>11} {'steps':>13}  held-out loss  counts")
+    click.echo(f"{'name':{width}}  {'date':19}  {'text':12} {'params':>11} {'steps':>13}  held-out loss  counts  mixed")
     for run in found:
         click.echo(line(run, width))
 
@@ -46,6 +46,7 @@ def _cells(run: "RunSummary", width: int) -> str:
     steps = f"{run.step}" if run.step == run.steps else f"{run.step}/{run.steps}"
     losses = "" if run.holdout is None else f"{run.holdout:<13.4f}"
     losses += "" if run.counts is None else f"  {run.counts:.4f}"
+    losses += "" if run.mixed is None else f"  {run.mixed:.4f}"
     sizes = f"{_grouped(run.params):>11} {steps:>13}"
     return f"{run.name:{width}}  {run.date:19}  {run.data or '':12} {sizes}  {losses}".rstrip()
 

@@ -34,6 +34,7 @@ class RunSummary:
     steps: int | None = None
     holdout: float | None = None
     counts: float | None = None
+    mixed: float | None = None
     fault: str | None = None
 
 
@@ -110,6 +111,7 @@ def _summary(folder: RunFolder) -> RunSummary:
         steps=training.request.settings.steps if training else None,
         holdout=_told(Losses.aged(loss), "holdout_per_character", float) if isinstance(loss, dict) else None,
         counts=_told(loss, "counts", float),
+        mixed=_told(loss, "mixed", float),
     )
 
 
