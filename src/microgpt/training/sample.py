@@ -23,7 +23,7 @@ MOST_SAMPLES: Final = 1_000_000  # of one call: who asks for texts, and is not o
 LONGEST_SAMPLE: Final = 1_000_000  # characters of one of them
 BLANK: Final = 0.25  # share of samples without a character to see that is worth a word
 AT_ONCE: Final = 4096  # samples that are drawn at once at most,
-MOST_NUMBERS: Final = 1 << 20  # and numbers that they may need
+MOST_NUMBERS: Final = 1 << 22  # and numbers that they may need
 
 
 @dataclass(frozen=True)
