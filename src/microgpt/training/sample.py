@@ -137,7 +137,8 @@ class Writer:
                 told.append(text)
             written += len(told)
             texts += told if keep else []
-            tell(told)
+            if told:
+                tell(told)
         counted = None if stands_in_text is None else copied
         return Samples(tuple(texts), drawn, counted, rejected, seconds, written, blanks)
 
