@@ -264,8 +264,8 @@ def main() -> None:
         print(f"\n{name}, {seconds} s")
         for row in list(found)[:4]:
             print(
-                f"  {row.tokens:10} emb {row.emb:3}, layer {row.layer}, lr {row.lr:.2g}, decay {row.weight_decay:g}: model "
-                f" {row.model:.3f} (best at {row.best_at:.0%} of {row.epochs:.0f} epochs), mixed {row.mixed:.3f}, "
+                f"  {row.tokens:10} emb {row.emb:3}, layer {row.layer}, lr {row.lr:.2g}, decay {row.weight_decay:g}: "
+                f"model {row.model:.3f} (best at {row.best_at:.0%} of {row.epochs:.0f} epochs), mixed {row.mixed:.3f}, "
                 f"counts {row.counts:.3f}"
             )
 
