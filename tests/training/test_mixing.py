@@ -72,6 +72,7 @@ def test_without_its_text_it_says_so_and_the_model_still_writes(tmp_path: Path) 
     arguments = ("--data", "text.txt", "--steps", "20", "--mix", "0.5", "--json", "--quiet")
     told = json.loads(succeeded(microgpt("train", *arguments, cwd=tmp_path)).stdout)
     assert told["loss"]["mixed"] < told["loss"]["holdout_per_character"]
+    assert "model alone" in succeeded(microgpt("export", "m.safetensors", cwd=tmp_path)).stderr
     (tmp_path / "text.txt").unlink()
     said = refused(microgpt("sample", cwd=tmp_path), DataError.exit_code)
     assert "expected the text of this run" in said

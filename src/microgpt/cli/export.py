@@ -34,3 +34,5 @@ def command(run: str, file: str | None, out: str, force: bool) -> None:
     export(model.checkpoint, target, reads=filter(None, reads), force=force)
     click.echo(target)
     click.echo(f"note: {WARNING}", err=True)
+    if training and training.request.mix:
+        click.echo("note: the table of counts that this run is mixed with is not in it: it is the model alone.", err=True)
