@@ -59,6 +59,15 @@ def test_it_keeps_its_share_in_its_folder(mixing: Run) -> None:
     assert again.sample(count=2, seed=3) == mixing.sample(count=2, seed=3)
 
 
+def test_another_text_is_told_by_the_table_of_this_one(mixing: Run) -> None:
+    own, other = mixing.evaluate(counts=True), mixing.evaluate(text="no cat no dog. a mat on a log. " * 4, counts=True)
+    assert own.mark
+    assert other.mark
+    assert abs(other.mark.loss - own.mark.loss) > 0.1  # not that of its own held-out part
+    assert other.mixed
+    assert other.mixed.per_character < max(other.per_character, other.mark.loss)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.5, "half", None])
 def test_what_is_no_share_is_refused(mixing: Run, share: float) -> None:
     with pytest.raises(UsageError, match="0 to 1"):

@@ -35,4 +35,6 @@ def command(run: str, file: str | None, out: str, force: bool) -> None:
     click.echo(target)
     click.echo(f"note: {WARNING}", err=True)
     if training and training.request.mix:
-        click.echo("note: the table of counts that this run is mixed with is not in it: it is the model alone.", err=True)
+        click.echo(
+            "note: the table of counts that this run is mixed with is not in it: it is the model alone.", err=True
+        )

@@ -26,6 +26,7 @@ USUAL: Final = (0.0, 0.5, 1.0, 1.5)  # discounts where the text is too small to 
 MOST: Final = 1 << 21  # characters of a training text that are counted, and an eighth of it held-out ones told …
 STRETCH: Final = 1 << 12  # … in stretches of so many from all over a longer one
 WINDOW: Final = 1 << 8  # characters told at a time, where the model's tokens are others
+KEPT: Final = 8  # tables whose figures are remembered, of 2 MB at most each
 
 _SECOND: Final = np.array([False, True])
 
@@ -95,6 +96,8 @@ def told(split: Split, sequences: Sequence[Tokens], ctx: int) -> Told:
         digest.update(array.data)
     key = digest.digest()
     if key not in _known:
+        if len(_known) >= KEPT:
+            del _known[next(iter(_known))]
         _known[key] = best_table(training, held_out, measured, symbols, begin)
     note = ""
     if len(training) < whole or len(measured_ones) < len(sequences):
@@ -197,7 +200,7 @@ class Table:
         training, _ = _training(split)
         self.vocabulary = split.corpus.tokenizer.vocabulary
         self._symbols, self._begin = alphabet(split)
-        order = order or best_table(training, training[:2], _SECOND, self._symbols, self._begin).order
+        order = order or best_table(training, training[:2], _SECOND[: len(training)], self._symbols, self._begin).order
         self._text, level = _Text(training, len(training), self._symbols, self._begin), None
         counting, levels = _Table(self._text, len(training), np.arange(0)), list[_Level]()
         for length in range(1, order + 1):

@@ -331,7 +331,7 @@ class Run:
         found = replace(evaluate.summarized(losses, sequences, tokenizer, kind, ctx), stride=stride)
         if counts and not (own and not own.holdout_documents):  # else it would be told the text that it counted
             with contextlib.suppress(MicrogptError):  # the training text is not at hand
-                split = (own or dataset_of(self.checkpoint, self._split)).split
+                split = own.split if own else replace(dataset_of(self.checkpoint, self._split).split, characters=None)
                 found = replace(found, mark=mark(split, sequences, ctx))
                 few = some(sequences, ctx)
                 if self.mix and (stride is None or len(few) == len(sequences)):
