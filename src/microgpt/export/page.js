@@ -4,6 +4,9 @@
 const SHOWN = 10; // of the most probable characters
 const find = (id) => document.getElementById(id);
 
+let about = null; // what the page says of its model
+let learning = null; // the compiled kernel, and what a training here is asked for
+let brought = null; // a text that came with the page
 let writer = null; // the model with its vocabulary, once its weights are read
 let writing = false; // a text is under way: the bars follow it
 let stopping = false;
@@ -89,6 +92,7 @@ function tail(text) {
 
 /** The rows of the bars, empty. */
 function rows() {
+  find("chances").replaceChildren();
   const count = Math.min(SHOWN, writer.tokenizer.bos + (writer.running ? 0 : 1));
   for (let i = 0; i < count; i++) {
     const row = made("li", "");
@@ -112,7 +116,7 @@ async function write(options = {}, heard = () => {}, stopped = () => false) {
   const message = trouble(writer, prompt);
   if (message) throw new Error(message);
   const dice = new Dice(BigInt(seed));
-  const own = new Reader(writer.gpt);
+  const own = readerOf(writer.gpt);
   const texts = [];
   while (texts.length < count && !stopped()) {
     let text = writer.tokenizer.normalized(prompt);
@@ -152,7 +156,7 @@ function underWay(now) {
   find("stop").disabled = !now;
   if (focused === find("stop") || focused === find("write")) find(now ? "stop" : "write").focus();
   if (now) find("status").textContent = "Writing …";
-  else look();
+  else settle(), look();
 }
 
 /** Where texts appear: the prompt in its colour, then character after character. */
@@ -196,26 +200,43 @@ class Sheet {
 
 // ── IV. Beginning ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Reads vocabulary and weights, which stand at the end of this page, and lets go of their text. */
+/** Reads the weights, which stand at the end of this page, and lets go of their text. */
 async function load() {
-  const about = JSON.parse(find("about").textContent);
+  [about, learning] = ["about", "learning"].map((id) => JSON.parse(find(id).textContent));
   const size = about.matrices.reduce((sum, [, rows, columns]) => sum + rows * columns, 0);
-  const weights = await decode(find("weights").textContent, size);
+  const text = find("weights").textContent;
+  const weights = text ? await decode(text, size) : firstWeights(learning.settings, size);
   find("weights").remove();
-  const gpt = new GPT(about.config, matricesOf(weights, about.matrices));
+  const gpt = (await quickened(weights)) ?? new GPT(about.config, matricesOf(weights, about.matrices));
   return new Writer(gpt, new Tokenizer(about.characters, about.normalize, about.merges), about.kind);
 }
+
+/** The model in the compiled kernel, which also learns; null, once the page says why, where there is none. */
+async function quickened(weights) {
+  try {
+    if (!learning.kernel) throw new Trouble(learning.why);
+    [learning.kernel, learning.fewer] = await Promise.all([learning.kernel, learning.fewer].map(unpacked));
+    return (await Kernel.started(learning.kernel, about.config, learning.params)).load({ weights });
+  } catch (error) {
+    const own = error instanceof Trouble;
+    find("no-learning").textContent = own ? error.message : "This browser runs no WebAssembly with vectors, or has it switched off: the page writes in plain JavaScript, and does not learn.";
+    find("learn-form").hidden = true;
+    return null;
+  }
+}
+
+/** What reads tokens for a model, and remembers them. */
+const readerOf = (gpt) => (gpt instanceof Kernel ? gpt : new Reader(gpt));
 
 /** The probabilities (vocabulary,) of what comes after a text, BOS last, as `microgpt` gives them. */
 async function probabilities(text) {
   const message = trouble(writer, text);
   if (message) throw new Error(message);
-  return Array.from(softmax(await new Reader(writer.gpt).logits(writer.tokens(text))));
+  return Array.from(softmax(await readerOf(writer.gpt).logits(writer.tokens(text))));
 }
 
 function listen() {
   const told = () => (find("temperature-told").textContent = temperature().toFixed(2));
-  told();
   find("temperature").addEventListener("input", () => (told(), look()));
   find("prompt").addEventListener("input", look);
   find("stop").addEventListener("click", () => (stopping = true));
@@ -226,17 +247,24 @@ function listen() {
   });
 }
 
-async function start() {
-  writer = await load();
+/** The form as it suits the model. */
+function fit() {
   find("temperature").value = writer.usual;
-  listen();
-  reader = new Reader(writer.gpt);
+  find("temperature").dispatchEvent(new Event("input"));
   find("length-field").hidden = !writer.running;
   find("count").value = writer.running ? 1 : 5;
+  rows();
+}
+
+async function start() {
+  writer = await load();
+  reader = readerOf(writer.gpt);
+  listen();
+  fit();
   find("write").disabled = false;
   find("status").textContent = "";
-  rows();
+  if (writer.gpt instanceof Kernel) await offer();
   await look();
 }
 
-window.microgpt = { probabilities, write, ready: new Promise((done) => (window.onload = () => done(start()))) };
+window.microgpt = { probabilities, write, learn, ready: new Promise((done) => (window.onload = () => done(start()))) };

@@ -8,6 +8,7 @@
      EPSILON_NORM, EPSILON_ADAM                those of RMSNorm and of Adam
      ROTARY_BASE                               of the angles
      ALIGNMENT, MOST_THREADS                   bytes that memory is aligned to; threads at most
+     KNOWN                                     the tokens in use, VOCABULARY unless a kernel serves smaller ones too
 
    Sections: numbers and vectors; sizes and memory; products; linear; RMSNorm; embeddings; rotation; attention in two
    forms; cross-entropy; the model; chunks and slots; Adam; a team of threads; what Python calls.
@@ -38,12 +39,14 @@
 
    There is no global state: whoever calls brings the memory. */
 
+#if !defined(__wasm__) /* there web.c, which stands before this file, brings what it needs of them */
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
+#endif
 #include <stdatomic.h>
 #include <stdint.h>
-#include <string.h>
 
 /* ── Numbers and vectors ─────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -165,6 +168,8 @@ INLINE vector square_root(vector v) {
     __asm__("fsqrt %0.2d, %1.2d" : "=w"(v) : "w"(v));
 #elif defined(__aarch64__)
     __asm__("fsqrt %0.4s, %1.4s" : "=w"(v) : "w"(v));
+#elif defined(__wasm__)
+    v = __builtin_elementwise_sqrt(v);
 #else
     for (int lane = 0; lane < LANES; lane++) v[lane] = PRECISION == 64 ? sqrt(v[lane]) : sqrtf(v[lane]);
 #endif
@@ -200,6 +205,10 @@ INLINE vector sigmoid(vector x) {
 #define EMB_PANELS PANELS(EMB)
 #define WIDE_PANELS PANELS(WIDE)
 #define VOCABULARY_PANELS PANELS(VOCABULARY)
+#if !defined(KNOWN)
+#define KNOWN VOCABULARY
+#endif
+#define KNOWN_PANELS PANELS(KNOWN) /* what is computed; VOCABULARY says how memory is laid out */
 #define HEAD_PANELS PANELS(HEAD_SIZE)
 #define CTX_PANELS PANELS(CTX)
 #define PADDED_EMB (EMB_PANELS * LANES)
@@ -777,10 +786,10 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
     for (long t = 0; t < rows; t++) {
         real *row = a->logits[0][t];
         vector peaks = all(-INFINITY);
-        for (long p = 0; p < VOCABULARY_PANELS; p++) {
+        for (long p = 0; p < KNOWN_PANELS; p++) {
             vector logit = load(row + p * PANEL);
-            if ((p + 1) * LANES > VOCABULARY) {
-                logit = select(lanes_below(VOCABULARY - p * LANES), logit, all(-INFINITY));
+            if ((p + 1) * LANES > KNOWN) {
+                logit = select(lanes_below(KNOWN - p * LANES), logit, all(-INFINITY));
                 store(row + p * PANEL, logit);
             }
             peaks = larger(logit, peaks);
@@ -791,7 +800,7 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
         real *row = a->logits[0][t];
         vector totals = {0};
         a->target_logit[t] = row[a->target[t] / LANES * PANEL + a->target[t] % LANES] - a->peak[t];
-        for (long p = 0; p < VOCABULARY_PANELS; p++) {
+        for (long p = 0; p < KNOWN_PANELS; p++) {
             const vector exp_logit = exponential(load(row + p * PANEL) - a->peak[t]);
             store(row + p * PANEL, exp_logit);
             totals += exp_logit;
@@ -801,7 +810,7 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
     for (long t = 0; backward && t < rows; t++) {
         real *row = a->logits[0][t];
         const real scale = a->loss_weight[t] / a->total[t];
-        for (long p = 0; p < VOCABULARY_PANELS; p++) store(row + p * PANEL, load(row + p * PANEL) * scale);
+        for (long p = 0; p < KNOWN_PANELS; p++) store(row + p * PANEL, load(row + p * PANEL) * scale);
         row[a->target[t] / LANES * PANEL + a->target[t] % LANES] -= a->loss_weight[t];
     }
 }
@@ -875,7 +884,7 @@ SEPARATE void forward(const State *state, Activations *a, long from) {
     }
     if (NORM_HEAD) rmsnorm(rows, stream, a->final[0][0] + at, a->scale_final + from);
     const real *final = NORM_HEAD ? a->final[0][0] + at : stream;
-    linear(rows, EMB, VOCABULARY_PANELS, final, weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
+    linear(rows, EMB, KNOWN_PANELS, final, weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
 }
 
 /* Adds the partial gradient of the chunk, from the gradient of its logits. */
@@ -885,7 +894,7 @@ SEPARATE void backward(const State *state, const real *transposed, Activations *
     real *stream = a->stream[0][0], *branch = a->d_branch[0][0];
     const real *final = NORM_HEAD ? a->final[0][0] : stream;
     /* The stream is the input of lm_head until outer() has read it; then it becomes the stream's gradient. */
-    linear_backward(rows, EMB, VOCABULARY, final, a->logits[0][0], transposed, gradient + LM_HEAD, stream, NULL);
+    linear_backward(rows, EMB, KNOWN, final, a->logits[0][0], transposed, gradient + LM_HEAD, stream, NULL);
     if (NORM_HEAD) rmsnorm_backward(rows, final, a->scale_final, stream, NULL, stream);
     for (long l = LAYER - 1; l >= 0; l--) {
         const real *w = transposed + LAYER_AT(l) - LM_HEAD;
@@ -1024,7 +1033,7 @@ INLINE void visit_panels(long member, long members, void *context, Visit visit) 
 #define MATRIX(offset, in_panels, out_panels) \
     for (long p = 0; p < out_panels; p++)     \
         if (count++ % members == member) visit(context, offset, in_panels, p, out_panels);
-    MATRIX(LM_HEAD, EMB_PANELS, VOCABULARY_PANELS)
+    MATRIX(LM_HEAD, EMB_PANELS, KNOWN_PANELS)
     for (long l = 0; l < LAYER; l++) {
         MATRIX(LAYER_AT(l) + QKV, EMB_PANELS, 3 * EMB_PANELS)
         MATRIX(LAYER_AT(l) + WO, EMB_PANELS, EMB_PANELS)
@@ -1290,9 +1299,9 @@ static real *copy_rows(real *flat, real *native, long rows, int import) {
 }
 
 static void copy_weights(real *flat, real *native, int import) {
-    flat = copy_rows(flat, native + WTE, VOCABULARY, import);
+    flat = copy_rows(flat, native + WTE, KNOWN, import);
     if (!ROTARY) flat = copy_rows(flat, native + WPE, CTX, import);
-    flat = copy_matrix(flat, native + LM_HEAD, EMB, VOCABULARY, import);
+    flat = copy_matrix(flat, native + LM_HEAD, EMB, KNOWN, import);
     for (long l = 0; l < LAYER; l++) {
         real *layer = native + LAYER_AT(l);
         for (long part = 0; part < 3; part++)
@@ -1382,5 +1391,5 @@ void kernel_next(const State *state, Activations *a, const int32_t *tokens, int6
     }
     a->documents = 1, a->first[0] = 0, a->first[1] = (int32_t)count;
     forward(state, a, (long)known);
-    for (long o = 0; o < VOCABULARY; o++) logits[o] = a->logits[o / LANES][count - 1][o % LANES];
+    for (long o = 0; o < KNOWN; o++) logits[o] = a->logits[o / LANES][count - 1][o % LANES];
 }

@@ -39,6 +39,10 @@ EXTRA: Final = "microgpt-symmetry[cc]"  # brings a compiler from the package ind
 _BUNDLED: Final = "ziglang"  # a package that brings clang, for machines without a compiler
 _ZIG: Final = "zig"  # its program: clang with own names for targets and own caches
 _SPELLINGS: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+_WEB_FUNCTIONS: Final = tuple(
+    f"kernel_{name}"
+    for name in "know slots state_bytes workspace_bytes activations_bytes import export train evaluate next".split()
+)
 _running: "set[subprocess.Popen[bytes]]" = set()
 _starting = threading.Lock()  # held while one is being started, and for good once this process leaves
 _INEXACT: Final = re.compile(r"-ffast-math|-Ofast|-funsafe-math-optimizations|-ffinite-math-only")
@@ -85,6 +89,14 @@ def find_compiler() -> Compiler:
     return found
 
 
+def bundled_compiler() -> Compiler:
+    """The clang of an installed `ziglang`, which compiles for WebAssembly too. Raises `EnvironmentFault` for none."""
+    found = next((_probe(command) for command in _bundled()), "none")
+    if isinstance(found, str):
+        raise EnvironmentFault(f"Expected the compiler of the package ziglang, found {found}; pip install '{EXTRA}'.")
+    return found
+
+
 def reason_unavailable() -> str | None:
     """Why nothing can be compiled here and what to do, in one line; None where a compiler answers."""
     try:
@@ -104,6 +116,14 @@ def flags(compiler: Compiler, target: str = "native") -> tuple[str, ...]:
     exact = ("-O2", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
     position = () if sys.platform == "win32" else ("-fPIC",)
     return (*exact, *_processor(compiler, target), *position, "-shared")
+
+
+def web_flags() -> tuple[str, ...]:
+    """What the kernel is compiled with for a page: one thread and no C library, on every browser since 2023."""
+    exact = ("-O3", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
+    target = ("--target=wasm32-freestanding", "-mcpu=generic+simd128+bulk_memory")
+    linked = ("--no-entry", "--strip-all", *(f"--export={name}" for name in ("__heap_base", *_WEB_FUNCTIONS)))
+    return (*exact, *target, "-nostdlib", *(f"-Wl,{flag}" for flag in linked))
 
 
 def _processor(compiler: Compiler, target: str) -> tuple[str, ...]:
