@@ -33,9 +33,8 @@ from microgpt.training.prepare import prepare
 from microgpt.training.request import Request
 
 _HERE: Final = Path(__file__).parent
-_SCRIPTS: Final = {"behaviour": "page.js"} | {
-    name: f"{name}.js" for name in ("model", "writing", "trouble", "kernel", "lessons", "learner", "learn")
-}
+THREAD: Final = ("model.js", "writing.js", "trouble.js", "kernel.js", "lessons.js", "learner.js")  # no document there
+_SCRIPTS: Final = (*THREAD, "learn.js", "page.js")
 MOST_TOKENS: Final = 256  # of a new model in the page
 TRY: Final = Request(settings=Settings(steps=20_000))  # what a page without a run begins with; it takes half a second
 _UNCOMPILED: Final = (
@@ -76,7 +75,7 @@ def _page(checkpoint: Checkpoint, settings: Settings, text: bytes = b"") -> byte
     template = _read("page.html")
     section = _read("learning.html")
     unit = "token" if checkpoint.tokenizer.merges else "character"
-    scripts = {name: "\n" + _read(file) for name, file in _SCRIPTS.items()}
+    scripts = {name.removesuffix(".js"): "\n" + _read(name) for name in _SCRIPTS}
     parts = scripts | {
         "generator": GENERATOR,
         "policy": _policy(list(scripts.values()), _style(template)),

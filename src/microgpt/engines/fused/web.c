@@ -45,8 +45,8 @@ static inline int pthread_join(pthread_t thread, void **result) {
 static inline int sched_yield(void) { return 0; }
 
 /* A new model in a page has the characters of its text: fewer than the kernel has room for. */
-static long known = VOCABULARY;
+static long tokens_in_use = VOCABULARY;
 #if FEWER
-#define KNOWN known
+#define KNOWN tokens_in_use
 #endif
-void kernel_know(long tokens) { known = tokens; }
+void kernel_know(long tokens) { tokens_in_use = tokens; }
