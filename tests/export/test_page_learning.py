@@ -158,7 +158,8 @@ def test_losses_are_those_of_fused_without_wide_vectors(changes: dict[str, Any],
     split = split_of(request, kind, text_of(text))
     model = settings.model(split.corpus.tokenizer.vocabulary)
     dataset = dataset_on(request, split)
-    runner = FusedRunner(EngineConfig("32"), fresh(model, draw_weights(settings, model)), narrow(model))
+    config = EngineConfig("32", beta1=settings.beta1, beta2=settings.beta2, weight_decay=settings.weight_decay)
+    runner = FusedRunner(config, fresh(model, draw_weights(settings, model)), narrow(model))
     losses = runner.advance(dataset.sequences_of(0, 200, settings.batch), learning_rates(settings, 0, 200))
     expected = held_out_loss(runner, dataset.held_out(), split.corpus.tokenizer, split.corpus.kind, model.ctx).loss
 

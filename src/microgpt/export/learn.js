@@ -61,9 +61,9 @@ function dismiss() {
 
 // ── II. Learning ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Begins to learn the text, with this model or a new one; resolves once it stands still. */
+/** Begins to learn the text, with this model or a new one, and tells how it went once it stands still. */
 async function learn() {
-  if (lesson?.running || !find("learn-form").reportValidity()) return lesson;
+  if (lesson?.running || !find("learn-form").reportValidity()) return null;
   refuse("");
   const text = given();
   if (!text) return null;
@@ -81,7 +81,11 @@ async function learn() {
     setting: settings,
   };
   thread?.terminate();
-  thread = new Worker(threadAddress);
+  try {
+    thread = new Worker(threadAddress);
+  } catch {
+    return refuse("This browser lets no page begin a thread of its own, which learning needs: open it in another."), null;
+  }
   lesson = { ...text, settings, fresh, step: 0, bins: [], seconds: 0, running: true, state: null };
   const current = lesson;
   lesson.over = new Promise((resolve) => (lesson.done = resolve));
@@ -91,7 +95,7 @@ async function learn() {
   buttons();
   find("learned").textContent = "Reading the text …";
   await lesson.over;
-  return lesson;
+  return { step: lesson.step, seconds: lesson.seconds, heldOut: lesson.heldOut, losses: lesson.bins.map(meanOf) };
 }
 
 /** What the thread tells. */
