@@ -23,7 +23,7 @@ from microgpt.library import options
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.training.evaluate import t_quantile
 from microgpt.training.records import Finished, Progress, Record
-from microgpt.training.sample import Sampling, tempered
+from microgpt.training.sample import Sampling
 from trials.small import NAMES, text
 
 PROSE = "the cat sat on the mat and the dog sat on the log. " * 8
@@ -56,7 +56,7 @@ def test_numbers_of_any_kind_are_stored_as_pythons_own(cwd: Path) -> None:
     assert run.settings == Settings(5, 1, 0.25, 0.5, decay="cosine", emb=8, norm_head=True)
     for values in (Settings(lr=1, steps=np.uint16(7)), Sampling(np.int64(1), np.float64(1), np.uint8(0)), run.model):
         for name, hint in get_type_hints(type(values)).items():
-            kind = {float | None: float}.get(hint, hint if isinstance(hint, type) else str)
+            kind = {float | None: float, Sequence[str]: tuple}.get(hint, hint if isinstance(hint, type) else str)
             assert type(getattr(values, name)) is kind
     assert json.loads(json.dumps(dataclasses.asdict(run.settings))) == dataclasses.asdict(run.settings)
     again = library.load("mine")
@@ -238,9 +238,6 @@ def test_temperature_0_takes_the_likeliest() -> None:
     (first,), (second,) = run.sample(count=1, temperature=0), run.sample(count=1, temperature=0.0, seed=3)
     assert first == second
     assert first.startswith(next(iter(run.next())))
-    assert (
-        tempered(np.array([0.2, 0.5, 0.0, 0.3]), 1e-320) == tempered(np.array([0.2, 0.5, 0.0, 0.3]), 0) == [0, 1, 0, 0]
-    )
 
 
 def test_a_loaded_run_is_the_run_that_was_trained(cwd: Path) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from microgpt.engines import create
-from microgpt.engines.contract import EngineConfig
+from microgpt.engines.contract import Drawing, EngineConfig
+from microgpt.engines.drawing import weights
 from microgpt.studio import graphs
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
-from microgpt.training.sample import tempered
 from tests.browser import Watched, browser, browser_page
 from trials.serving import listening
 from trials.small import finish, request
@@ -102,8 +102,8 @@ def test_temperature_and_top_k_act_at_once_and_as_sampling_does(visit: Any, runs
     tab.fill("#xray-topk", "5")
     shown = bars(tab)
     own = np.array([shown[token][0] for token in range(len(shown))])
-    weights = np.array(tempered(own, 0.4, 5))
-    np.testing.assert_allclose([shown[token][1] for token in range(len(shown))], weights / weights.sum(), atol=1e-9)
+    drawn = weights(np.log(own)[None], Drawing(0.4, 5))[0]
+    np.testing.assert_allclose([shown[token][1] for token in range(len(shown))], drawn / drawn.sum(), atol=1e-9)
     assert "temperature=0.4" in tab.url
     assert "topk=5" in tab.url
 

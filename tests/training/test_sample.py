@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -15,14 +16,21 @@ from numpy.typing import NDArray
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
-from microgpt.engines.contract import EngineConfig
+from microgpt.engines.contract import Drawing, EngineConfig
+from microgpt.engines.drawing import weights
 from microgpt.errors import DataError, DivergedError, UsageError
 from microgpt.model.settings import Settings
 from microgpt.model.state import State, draw_weights, fresh
-from microgpt.training.sample import TRIES, Sampling, Writer, blank, samples_stream, tempered
+from microgpt.training.sample import TRIES, Samples, Sampling, Writer, before, blank, samples_stream, uniforms
 
 TOKENIZER = Tokenizer.of("abcdefgh ")
 SETTINGS = Settings(emb=8, head=2, layer=2, ctx=6, initial_scale=0.2)
+
+
+def tempered(probabilities: Sequence[float], temperature: float, top_k: int = 0) -> list[float]:
+    with np.errstate(divide="ignore"):
+        logs = np.log([probabilities])
+    return weights(logs, Drawing(temperature, top_k))[0].tolist()
 
 
 def state() -> State:
@@ -51,10 +59,10 @@ class Forgetful:
 @pytest.mark.parametrize("kind", ["lines", "windows"])
 def test_the_cache_changes_nothing(kind: Kind, engine: str) -> None:
     sampling = Sampling(count=4, temperature=1.0, prompt="ab", length=20)
-    cached = writer(kind, engine).write(sampling, random.Random(1))
+    written = writer(kind, engine).write(sampling, random.Random(1)).texts
     forgetful: Any = Forgetful(engine)
-    plain = Writer(forgetful, TOKENIZER, kind, SETTINGS.ctx).write(sampling, random.Random(1))
-    assert cached == plain
+    plain = Writer(forgetful, TOKENIZER, kind, SETTINGS.ctx).samples(sampling, random.Random(1))
+    assert written == tuple("".join(next(plain)) for _ in range(4))
 
 
 def test_the_same_seed_writes_the_same() -> None:
@@ -155,7 +163,7 @@ def test_a_temperature_is_no_less_than_zero(temperature: float) -> None:
 def test_at_temperature_zero_and_near_it_the_likeliest_token_is_taken(kind: Kind, temperature: float) -> None:
     likeliest = writer(kind).write(Sampling(3, top_k=1, length=20), random.Random(1))
     assert writer(kind).write(Sampling(3, temperature, length=20), random.Random(2)) == likeliest
-    assert tempered(np.array([0.0, 0.25, 0.75]), temperature) == [0.0, 0.0, 1.0]
+    assert tempered([0.0, 0.25, 0.75], temperature) == [0.0, 0.0, 1.0]
 
 
 @pytest.mark.parametrize(("kind", "usual"), [("lines", 0.5), ("paragraphs", 0.5), ("windows", 0.8)])
@@ -165,11 +173,11 @@ def test_what_is_not_asked_for_follows_the_kind_of_text(kind: Kind, usual: float
 
 
 def test_blank_samples_are_told_of_where_there_are_many() -> None:
-    assert next(blank(["a", " \n", ""])).startswith("2 of 3 samples are blank: a higher --temperature")
-    assert not list(blank(["a", "b", "c", " "])) + list(blank([]))
+    assert next(blank(Samples((), 3, written=3, blank=2))).startswith("2 of 3 samples are blank: a higher --temp")
+    assert not list(blank(Samples((), 4, written=4, blank=1))) + list(blank(Samples((), 0)))
 
 
-@pytest.mark.parametrize("wrong", [{"count": -1}, {"count": 10**6}, {"top_k": -1}, {"top_k": 1.5}, {"length": 0}])
+@pytest.mark.parametrize("wrong", [{"count": -1}, {"count": 10**6 + 1}, {"top_k": -1}, {"top_k": 1.5}, {"length": 0}])
 def test_other_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="must be a whole number"):
         Sampling(**wrong)
@@ -205,27 +213,123 @@ def test_tempered_probabilities_stay_finite_and_keep_the_order(
     values: list[float], temperature: float, top_k: int
 ) -> None:
     probabilities = np.array(values) / sum(values)
-    weights = tempered(probabilities, temperature, top_k)
-    assert all(0 <= weight <= 1 for weight in weights)
-    assert weights[int(probabilities.argmax())] == 1
+    found = tempered(probabilities.tolist(), temperature, top_k)
+    assert all(0 <= weight <= 1 for weight in found)
+    assert found[int(probabilities.argmax())] == 1
     if top_k:
-        assert sum(weight > 0 for weight in weights) <= top_k
-    kept = [place for place, weight in enumerate(weights) if weight]
+        assert sum(weight > 0 for weight in found) <= top_k
+    kept = [place for place, weight in enumerate(found) if weight]
     assert sorted(kept, key=lambda place: probabilities[place]) == sorted(
-        kept, key=lambda place: (weights[place], probabilities[place])
+        kept, key=lambda place: (found[place], probabilities[place])
     )
 
 
 def test_at_temperature_one_nothing_changes() -> None:
-    weights = np.array(tempered(np.array([0.5, 0.3, 0.2]), 1.0))
-    assert weights / weights.sum() == pytest.approx([0.5, 0.3, 0.2])
+    found = np.array(tempered([0.5, 0.3, 0.2], 1.0))
+    assert found / found.sum() == pytest.approx([0.5, 0.3, 0.2])
+
+
+def test_the_fewest_tokens_of_a_share_and_those_near_the_likeliest_are_kept() -> None:
+    logs = np.log([[0.1, 0.4, 0.2, 0.3]])
+    kept = [(weights(logs, Drawing(top_p=share)) > 0)[0].tolist() for share in (0.4, 0.41, 0.7, 0.71, 1.0)]
+    assert [sum(row) for row in kept] == [1, 2, 2, 3, 4]
+    assert kept[2] == [False, True, False, True]
+    near = [(weights(logs, Drawing(min_p=share)) > 0)[0].sum() for share in (0.0, 0.24, 0.26, 0.74, 1.0)]
+    assert near == [4, 4, 3, 2, 1]
+    assert (weights(logs, Drawing(top_k=3, top_p=0.5)) > 0)[0].tolist() == [False, True, False, True]
 
 
 def test_probabilities_that_are_not_finite_are_refused() -> None:
     with pytest.raises(DivergedError, match="finite probabilities"):
-        tempered(np.array([0.5, math.nan]), 1.0)
+        tempered([0.5, math.nan], 1.0)
 
 
 def test_the_stream_of_samples_is_not_that_of_another_seed_or_use() -> None:
     draws = {samples_stream(seed).random() for seed in (1, 2, 3)} | {random.Random(1).random()}
     assert len(draws) == 4
+
+
+def test_numbers_are_those_of_pythons_stream() -> None:
+    stream, twin = random.Random(7), random.Random(7)
+    stream.random()
+    assert uniforms(stream).random((3, 500)).reshape(-1).tolist() == [twin.random() for _ in range(1501)][1:]
+
+
+@pytest.mark.parametrize("kind", ["lines", "windows"])
+def test_a_sample_is_the_same_however_many_are_written_before_and_after_it(kind: Kind) -> None:
+    few, many = (writer(kind).write(Sampling(count, 1.0, length=9), random.Random(5)).texts for count in (3, 200))
+    assert many[:3] == few
+    other = writer(kind).write(Sampling(3, 1.0, top_k=2, length=9), random.Random(5)).texts
+    assert len(set(map(len, many))) > 1 or kind == "windows"
+    assert other != few
+
+
+def test_gapless_a_sample_takes_the_numbers_that_it_needs() -> None:
+    stream, twin = random.Random(3), random.Random(3)
+    samples = writer().write(Sampling(20, 1.0), stream, gapless=True)
+    for _ in range(samples.tokens):
+        twin.random()
+    assert stream.getstate() == twin.getstate()
+
+
+def test_a_sample_is_told_with_others_in_order_and_need_not_be_kept() -> None:
+    told: list[Sequence[str]] = []
+    samples = writer().write(Sampling(count=100, temperature=1.0), random.Random(2), tell=told.append, keep=False)
+    kept = writer().write(Sampling(count=100, temperature=1.0), random.Random(2))
+    assert (samples.texts, samples.written) == ((), 100)
+    assert [text for texts in told for text in texts] == list(kept.texts)
+    assert len(told[0]) == 1 < len(told) < 20
+    assert samples.blank == sum(not text.strip() for text in kept.texts)
+
+
+@pytest.mark.parametrize("kind", ["lines", "windows"])
+def test_a_sample_ends_before_a_stop_that_is_written(kind: Kind) -> None:
+    plain = Sampling(count=60, temperature=1.0, prompt="ab", length=30)
+    stopped = replace(plain, stop=("ba", "c"))
+    texts = writer(kind).write(plain, random.Random(2)).texts
+    expected = ["ab" + text[2:].partition("ba")[0].partition("c")[0] for text in texts]
+    assert list(writer(kind).write(stopped, random.Random(2)).texts) == expected != list(texts)
+    streamed = writer(kind).samples(stopped, random.Random(2))
+    assert ["".join(next(streamed)) for _ in range(60)] == expected
+
+
+def test_a_stop_that_is_never_met_changes_nothing_and_what_may_begin_one_waits() -> None:
+    assert list(before(["xyz"], ["a", "xy", "b", "x"])) == ["", "a", "x", "y", "bx"]
+    assert "".join(before(["xyz"], ["a", "xy", "b", "x"])) == "axybx"
+    assert "".join(before(["xyz"], ["a", "xy", "b", "x", "y", "z", "!"])) == "axyb"
+    assert "".join(before(["yz", "xyz"], ["a", "x", "yz"])) == "a"
+    assert list(before([], ["a", "", "b"])) == ["a", "", "b"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"top_p": 0.0}, "--top-p"),
+        ({"top_p": 1.1}, "--top-p"),
+        ({"min_p": -0.1}, "--min-p"),
+        ({"stop": ("",)}, "--stop"),
+    ],
+)
+def test_what_tokens_are_drawn_from_is_checked(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=f"{said} must be"):
+        Sampling(**wrong)
+
+
+def test_an_interrupted_call_tells_what_is_finished() -> None:
+    told: list[str] = []
+
+    class Interrupted(Forgetful):
+        left = 30
+
+        def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return super().next(prefix)
+
+    atomic = create("atomic", EngineConfig()).open(state())
+    atomic.next = Interrupted("atomic").next  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        Writer(atomic, TOKENIZER, "lines", SETTINGS.ctx).write(Sampling(99), random.Random(1), tell=told.extend)
+    assert 2 < len(told) < 30
+    assert tuple(told) == writer(engine="atomic").write(Sampling(len(told)), random.Random(1)).texts

@@ -14,6 +14,8 @@ from microgpt.errors import CheckpointError, DataError, UsageError
 from microgpt.training.request import TEMPERATURE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from microgpt.library import Run
     from microgpt.training.sample import Sampling
 
@@ -27,7 +29,10 @@ PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 @click.option("--count", default=5, show_default=True, help="How many samples.")
 @click.option("--temperature", type=float, default=None, help=TEMPERATURE)
 @click.option("--top-k", default=0, metavar="N", help="Draw only from the N most probable characters.")
+@click.option("--top-p", default=1.0, metavar="P", help="Draw only from the fewest that make up such a probability.")
+@click.option("--min-p", default=0.0, metavar="P", help="Draw only from those with such a share of the likeliest's.")
 @click.option("--length", default=256, show_default=True, help="Length of a sample of running text, in characters.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="End a sample before this text; give it again for others.")
 @click.option("--new", is_flag=True, help="Reject copies from the training text.")
 @click.option("--stream", is_flag=True, help="Write each character as soon as it is drawn.")
 @click.option("--data", multiple=True, metavar="TEXT", help="The training text, if it was moved.")
@@ -47,7 +52,10 @@ def command(
     count: int,
     temperature: float | None,
     top_k: int,
+    top_p: float,
+    min_p: float,
     length: int,
+    stop: tuple[str, ...],
     new: bool,
     stream: bool,
     data: tuple[str, ...],
@@ -68,7 +76,7 @@ def command(
         if prompt is not None:
             raise UsageError("--prompt and --prompt-file both say how samples begin; give one of them.")
         prompt = read_prompt(prompt_file)
-    sampling = Sampling(count, temperature, top_k, prompt or "", length)
+    sampling = Sampling(count, temperature, top_k, prompt or "", length, top_p, min_p, stop)
     model = load(run, out, data)
     chosen = secrets.randbits(31) if seed is None else seed
     remarks = list(model.writer.remarks(sampling))  # or an error, which needs no seed
@@ -83,18 +91,19 @@ def command(
 
 
 def _write(model: "Run", sampling: "Sampling", seed: int, new: bool, as_json: bool) -> None:
-    """Each sample as soon as it is drawn; as JSON all at once."""
+    """Samples as they are drawn; as JSON all at once."""
     between, first = _between(model), True
 
-    def tell(text: str) -> None:
+    def tell(texts: "Sequence[str]") -> None:
         nonlocal first
-        click.echo(text if first else f"{between[1:]}{text}")
-        first = False
+        if texts and not as_json:
+            click.echo(("" if first else between[1:]) + between.join(texts))
+            first = False
 
     from microgpt.training.sample import blank
 
-    samples = model.write(sampling, seed=seed, new=new, tell=(lambda text: None) if as_json else tell)
-    for remark in blank(samples.texts):
+    samples = model.write(sampling, seed=seed, new=new, tell=tell, keep=as_json)
+    for remark in blank(samples):
         click.echo(remark, err=True)
     if as_json:
         speed = samples.tokens / max(samples.seconds, 1e-9)
@@ -102,7 +111,7 @@ def _write(model: "Run", sampling: "Sampling", seed: int, new: bool, as_json: bo
         click.echo(json.dumps(told))
         return
     if samples.copied is not None:
-        _tell_copies(len(samples.texts), samples.copied, samples.rejected, sampling.count)
+        _tell_copies(samples.written, samples.copied, samples.rejected, sampling.count)
 
 
 def _stream(model: "Run", sampling: "Sampling", seed: int) -> None:

@@ -1,6 +1,7 @@
 """What is trained on and what is held out. Independent of ctx and of the order of training."""
 
 import math
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -14,6 +15,8 @@ from microgpt.data.slices import BLOCK, Positions, blocks, count, digests, joine
 from microgpt.errors import DataError, UsageError
 
 SPLIT_STREAM: Final = 2
+_LOOKED_UP: Final = 1 << 23  # tokens of a corpus at most whose documents are kept as texts, to look others up
+_ROWS: Final = 4096  # documents that become texts at once
 _TELLING: Final = 20  # characters: a shorter line stands on both sides by chance
 
 
@@ -116,6 +119,11 @@ class Split:
         """Whether a text is a training document, word for word, or the first ctx characters of one, which is all that
         a model sees of it; for windows, whether the training part has it."""
         tokenizer, tokens = self.corpus.tokenizer, self.corpus.tokens
+        if not self.is_running and len(tokens) <= _LOOKED_UP and unicodedata.is_normalized("NFC", text):
+            if text in self._beginnings(ctx):
+                return True
+            if len(text) * (4 if tokenizer.unit == "bytes" else 1) <= ctx:  # no token is less
+                return False
         if not text or tokenizer.unknown(text):
             return False
         ids = tokenizer.encode(text)
@@ -131,6 +139,26 @@ class Split:
         lengths = stops - starts - 2
         candidates = starts[(lengths == len(ids)) | ((lengths > len(ids)) & (len(ids) >= ctx))] + 1
         return len(matching(tokens, candidates, ids)) > 0
+
+    def _beginnings(self, ctx: int) -> frozenset[str]:
+        """The texts of the first ctx tokens of all training documents."""
+        if ctx not in self._known:
+            starts, stops = (
+                self.training.starts + 1,
+                np.minimum(self.training.stops - 1, self.training.starts + 1 + ctx),
+            )
+            width = int((stops - starts).max(initial=0))
+            texts: set[str] = set()
+            for first in range(0, len(starts), _ROWS):
+                rows = slice(first, first + _ROWS)
+                places = np.minimum(starts[rows, None] + np.arange(width), len(self.corpus.tokens) - 1)
+                texts.update(self.corpus.tokenizer.decode_rows(self.corpus.tokens[places], stops[rows] - starts[rows]))
+            self._known[ctx] = frozenset(texts - {""})
+        return self._known[ctx]
+
+    @cached_property
+    def _known(self) -> dict[int, frozenset[str]]:
+        return {}
 
 
 def _inside(places: Positions, part: Part) -> NDArray[np.bool_]:

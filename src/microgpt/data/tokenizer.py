@@ -102,6 +102,14 @@ class Tokenizer:
             text_of(codes) if self.unit == "characters" else codes.astype(np.uint8).tobytes().decode("utf-8", "replace")
         )
 
+    def decode_rows(self, ids: NDArray[np.integer[Any]], counts: NDArray[np.int64]) -> list[str]:
+        """The texts of the first `counts` (n,) tokens of each row of ids (n, m), as `decode` gives them."""
+        if self.unit == "bytes" or self.merges:
+            return [self.decode(row[:count]) for row, count in zip(ids, counts.tolist(), strict=True)]
+        shown = (np.arange(ids.shape[1]) < counts[:, None]) & (ids != self.bos)  # (n, m)
+        text, ends = text_of(self._codes[ids[shown]]), shown.sum(axis=1).cumsum().tolist()
+        return [text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
         """The text of one token after another, empty for BOS and for a byte that only begins a character; they join to
         what `decode` gives. Half a character at the end makes one piece more."""

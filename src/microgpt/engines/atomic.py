@@ -17,15 +17,20 @@ from numpy.typing import NDArray
 from microgpt.collector import gc_disabled
 from microgpt.engines.contract import (
     Batch,
+    Drawing,
     EngineConfig,
+    Prompts,
     Runner,
     Tokens,
+    Written,
     checked,
     checked_batch,
     checked_prefix,
+    checked_writing,
     predictions,
     reusable,
 )
+from microgpt.engines.drawing import one_by_one
 from microgpt.model.ledger import ledger
 from microgpt.model.settings import ARCHITECTURE, ModelConfig
 from microgpt.model.state import State
@@ -121,6 +126,18 @@ class AtomicRunner:
         if self._cache.weights is not self._now.weights:
             self._cache = _Cache(self._model, self._now.weights)
         return np.array(self._cache.probabilities(tokens), np.float64)
+
+    def write(
+        self,
+        prompts: Prompts,
+        uniforms: NDArray[np.float64],
+        drawing: Drawing,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> Iterator[Written]:
+        each, uniforms = checked_writing(self._model, prompts, uniforms, drawing, sizes)
+        for prompt, numbers in zip(prompts, uniforms.tolist(), strict=True):
+            tokens = [*one_by_one(self.next, self._model.ctx, prompt, numbers, drawing, each, len(numbers))]
+            yield Written(np.array([tokens], np.int32), np.array([len(tokens)]))
 
     def reader(self) -> "AtomicRunner":
         other = copy.copy(self)

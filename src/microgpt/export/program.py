@@ -19,7 +19,7 @@ from microgpt.training.sample import usual_temperature
 _ALONE: Final = '''
 # A trained model ------------------------------------------------------------------------------------------------------
 
-import array, base64, os, unicodedata
+import array, base64, bisect, itertools, os, unicodedata
 
 CONFIG = {config}({settings})
 CHARACTERS = {characters}
@@ -43,6 +43,7 @@ def write(model: GPT, prompt: str, stream: random.Random, temperature: float, le
     running, bos = KIND == "windows", len(TOKENS)
     text, told = encode(prompt), prompt
     waiting = (text or [first()])[-CONFIG.ctx:] if running else [bos, *text]
+    numbers = iter([stream.random() for _ in range(length - len(prompt) if running else CONFIG.ctx - len(text))])
     seen, past, scores = [], Past(), []
     while len(told) < length if running else len(text) < CONFIG.ctx:
         for token in waiting:
@@ -51,7 +52,8 @@ def write(model: GPT, prompt: str, stream: random.Random, temperature: float, le
         scores = scores[:bos] if running else scores
         peak, least = max(scores), temperature or 5e-324  # at 0 the likeliest alone is left
         chances = softmax([0.0 if score == peak else (score - peak) / least for score in scores])
-        token = stream.choices(range(len(chances)), chances)[0]
+        sums = list(itertools.accumulate(chances))
+        token = bisect.bisect(sums, next(numbers) * sums[-1])
         if token == bos:
             break
         text.append(token)

@@ -121,10 +121,11 @@ class Writer {
   async *write(reader, prompt, { dice, temperature, length, stopped }) {
     let tokens = this.tokens(prompt);
     let left = this.running ? length - Array.from(this.tokenizer.normalized(prompt)).length : this.ctx + 1 - tokens.length;
+    const numbers = Array.from({ length: left }, () => dice.random()); // a text's own, however early it ends
     while (left > 0) {
       const logits = await reader.logits(tokens, stopped);
       if (logits === null) return;
-      const token = dice.choose(this.chances(logits, temperature));
+      const token = dice.choose(this.chances(logits, temperature), numbers.shift());
       if (token === this.tokenizer.bos) return;
       const piece = Array.from(this.tokenizer.texts[token]).slice(0, this.running ? left : undefined);
       yield [piece.join(""), logits];
@@ -186,11 +187,11 @@ class Dice {
     return (high * 2 ** 26 + (this.bits() >>> 6)) / 2 ** 53;
   }
 
-  /** An index, each as often as its weight says. */
-  choose(weights) {
+  /** The index that a number in [0, 1) draws, each as often as its weight says. */
+  choose(weights, number) {
     let sum = 0;
     const sums = weights.map((weight) => (sum += weight));
-    const point = this.random() * sum;
+    const point = number * sum;
     const index = sums.findIndex((below) => point < below);
     return index < 0 ? weights.length - 1 : index;
   }

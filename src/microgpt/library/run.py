@@ -131,8 +131,11 @@ class Run:
         *,
         temperature: float | None = None,
         top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
         seed: int | None = None,
         length: int = 256,
+        stop: Sequence[str] = (),
         new: bool = False,
     ) -> list[str]: ...
 
@@ -144,8 +147,11 @@ class Run:
         *,
         temperature: float | None = None,
         top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
         seed: int | None = None,
         length: int = 256,
+        stop: Sequence[str] = (),
         new: bool = False,
     ) -> list[list[str]]: ...
 
@@ -156,23 +162,27 @@ class Run:
         *,
         temperature: float | None = None,
         top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
         seed: int | None = None,
         length: int = 256,
+        stop: Sequence[str] = (),
         new: bool = False,
     ) -> list[str] | list[list[str]]:
         """Texts that the model writes after a prompt; the same for the same seed, fresh ones without. Of several
         prompts a list for each, the same as if it were asked for alone.
 
-        `temperature` 0 takes the likeliest token, `top_k` draws from the so many most probable ones, `length` ends
-        running text, `new` rejects what stands in the training text. Raises `DataError` for a prompt with unknown
-        characters.
+        `temperature` 0 takes the likeliest token. `top_k` draws from the so many most probable ones, `top_p` from the
+        fewest that make up such a share, `min_p` from those with such a share or more of the likeliest one's
+        probability. `length` ends running text, and each text that is to `stop` it a sample, before it. `new` rejects
+        what stands in the training text. Raises `DataError` for a prompt with unknown characters.
 
         >>> run = train(steps=20)
         >>> [[text[:2] for text in texts] for texts in run.sample(["ma", "jo"], count=2)]
         [['ma', 'ma'], ['jo', 'jo']]
         """
         prompts = prompt if isinstance(prompt, list | tuple) else [prompt]
-        asked = [Sampling(count, temperature, top_k, one, length) for one in prompts]
+        asked = [Sampling(count, temperature, top_k, one, length, top_p, min_p, stop) for one in prompts]
         told = [list(self.write(sampling, seed=seed, new=new, look_up=new).texts) for sampling in asked]
         return told if isinstance(prompt, list | tuple) else told[0]
 
@@ -182,8 +192,11 @@ class Run:
         *,
         temperature: float | None = None,
         top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
         seed: int | None = None,
         length: int = 256,
+        stop: Sequence[str] = (),
     ) -> Iterator[str]:
         """One sample while it is written: the prompt, if there is one, then a token at a time.
 
@@ -193,7 +206,7 @@ class Run:
         >>> "".join(run.stream("ma", seed=1)) == run.sample("ma", count=1, seed=1)[0]
         True
         """
-        sampling = Sampling(1, temperature, top_k, prompt, length)
+        sampling = Sampling(1, temperature, top_k, prompt, length, top_p, min_p, stop)
         return filter(None, next(self.writer.samples(sampling, stream(seed))))
 
     def next(self, text: str = "") -> dict[str, float]:
@@ -212,15 +225,16 @@ class Run:
         seed: int | None = None,
         new: bool = False,
         look_up: bool = True,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Callable[[Sequence[str]], None] = lambda texts: None,
+        keep: bool = True,
     ) -> Samples:
         """Samples with what is to be said of them: how many are copies, where the training text is still at hand.
 
-        Each text is told as soon as it is drawn. `new` rejects copies, and raises `DataError` or `UsageError` where the
+        Texts are told as they are drawn, some at once, and without `keep` only told. `new` rejects copies, and raises `DataError` or `UsageError` where the
         text is not; `look_up=False` spares reading it.
         """
         known = self._known(needed=new) if look_up or new else None
-        return self.writer.write(sampling, stream(seed), stands_in_text=known, new=new, tell=tell)
+        return self.writer.write(sampling, stream(seed), stands_in_text=known, new=new, tell=tell, keep=keep)
 
     def copies(self, texts: Sequence[str]) -> int | None:
         """How many texts stand in the training text; None where that is not at hand, and for running text. Raises

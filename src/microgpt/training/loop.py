@@ -154,7 +154,7 @@ def _end(session: Session, cut: Stop) -> Iterator[Record]:
         return
     samples = session.sample()
     yield Sampled(session.step, samples.texts, samples.copied)
-    yield from map(Note, blank(samples.texts))
+    yield from map(Note, blank(samples))
     if held_out:
         yield from above_nothing(session, held_out.per_character, HELD_OUT)
     elif session.losses:

@@ -3,7 +3,7 @@
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,31 +12,38 @@ from numpy.typing import NDArray
 
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines.contract import Runner
-from microgpt.errors import DataError, DivergedError, UsageError
+from microgpt.engines.contract import Drawing, Runner
+from microgpt.engines.drawing import one_by_one
+from microgpt.errors import DataError, UsageError
 from microgpt.model.settings import LARGEST_NUMBER, flag, plain, shown
 from microgpt.model.state import SAMPLES_STREAM
 
 TRIES: Final = 100  # for each sample that must be new, before giving up
-MOST_SAMPLES: Final = 100_000  # of one call: they are kept until the last is written
+MOST_SAMPLES: Final = 1_000_000  # of one call: who asks for texts, and is not only told them, keeps all
 LONGEST_SAMPLE: Final = 1_000_000  # characters of one of them
 BLANK: Final = 0.25  # share of samples without a character to see that is worth a word
+AT_ONCE: Final = 4096  # samples that are drawn at once at most,
+MOST_NUMBERS: Final = 1 << 20  # and numbers that they may need
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to write. At `temperature` 0 the likeliest token is taken, and None is what suits the text; `top_k` 0 draws
-    from all tokens; `length` is the most characters of running text (documents end by themselves). Raises
-    `UsageError`."""
+    """How to write. At `temperature` 0 the likeliest token is taken, and None is what suits the text; `top_k` 0, `top_p`
+    1 and `min_p` 0 draw from all tokens (see `Drawing`); `length` is the most characters of running text (documents end
+    by themselves), and a sample ends before the first text of `stop` that is written. Raises `UsageError`."""
 
     count: int = 5
     temperature: float | None = None
     top_k: int = 0
     prompt: str = ""
     length: int = 256
+    top_p: float = 1.0
+    min_p: float = 0.0
+    stop: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for name, kind in (("count", int), ("temperature", float), ("top_k", int), ("prompt", str), ("length", int)):
+        kinds = {"count": int, "temperature": float, "top_k": int, "prompt": str, "length": int}
+        for name, kind in (kinds | {"top_p": float, "min_p": float}).items():
             object.__setattr__(self, name, plain(kind, getattr(self, name)))
         asked = self.temperature
         if asked is not None and (type(asked) is not float or not 0 <= asked < float("inf")):
@@ -49,25 +56,42 @@ class Sampling:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise UsageError(f"{flag(name)} must be a whole number from {low} to {high:,}, found {shown(value)}.")
+        if type(self.top_p) is not float or not 0 < self.top_p <= 1:
+            raise UsageError(
+                f"--top-p must be a number above 0 and up to 1, found {shown(self.top_p)}; 1 is all tokens."
+            )
+        if type(self.min_p) is not float or not 0 <= self.min_p <= 1:
+            raise UsageError(f"--min-p must be a number from 0 to 1, found {shown(self.min_p)}; 0 is all tokens.")
         if type(self.prompt) is not str:
             raise UsageError(f"--prompt must be text, found {shown(self.prompt)}; an empty one begins anywhere.")
+        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
+        if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
+            raise UsageError(f"--stop must be text of a character or more, found {shown(self.stop)}; leave it out.")
+        object.__setattr__(self, "stop", tuple(map(str.__str__, stop)))
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Texts, the tokens drawn for them, how many stand in the training text (None where that was not looked up), how
-    many copies were rejected, and the seconds that drawing took."""
+    """Texts, where they are kept; how many were `written`, how many of them are `blank` and how many stand in the
+    training text (None where that was not looked up); the tokens drawn for them, the copies that were rejected, and the
+    seconds that drawing took."""
 
     texts: tuple[str, ...]
     tokens: int
     copied: int | None = None
     rejected: int = 0
     seconds: float = field(default=0.0, compare=False)
+    written: int = 0
+    blank: int = 0
 
 
 @dataclass(frozen=True)
 class Writer:
-    """A model that writes documents or running text."""
+    """A model that writes documents or running text.
+
+    A sample has its own numbers of the stream: as many as it can draw tokens, in a row. So it is the same text
+    whatever is drawn with it, and however early those before it end.
+    """
 
     runner: Runner
     tokenizer: Tokenizer
@@ -81,42 +105,53 @@ class Writer:
         *,
         stands_in_text: Callable[[str], bool] | None = None,
         new: bool = False,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Callable[[Sequence[str]], None] = lambda texts: None,
+        keep: bool = True,
+        gapless: bool = False,
     ) -> Samples:
-        """So many samples, each told as soon as it is there; copies of the training text are counted or, with `new`,
-        drawn again.
+        """So many samples, told in their order as they come, some at once; without `keep` they are only told. Copies of
+        the training text are counted or, with `new`, drawn again.
 
-        After TRIES copies for each sample asked for there are fewer samples. Raises what `samples` raises.
+        After TRIES copies for each sample asked for there are fewer samples. Where it is `gapless`, a sample takes only
+        the numbers that it needs, as the golden runs do, and so comes alone. Raises what `samples` raises.
         """
-        samples = self.samples(sampling, stream)
         texts: list[str] = []
-        copied = drawn = rejected = 0
-        seconds = 0.0
-        while len(texts) < sampling.count and rejected < TRIES * sampling.count:
+        written = blanks = copied = drawn = rejected = 0
+        seconds, limit = 0.0, TRIES * sampling.count
+        blocks = self._one_by_one(sampling, stream) if gapless else self._blocks(sampling, stream)
+        next(blocks)
+        while (wanted := sampling.count - written) > 0 and rejected < limit:
             start = time.perf_counter()
-            prompt, *pieces = next(samples)
+            block = blocks.send(wanted)
             seconds += time.perf_counter() - start
-            drawn += len(pieces)
-            text = "".join([prompt, *pieces])
-            copy = stands_in_text is not None and stands_in_text(text)
-            if copy and new:
-                rejected += 1
-                continue
-            copied += copy
-            texts.append(text)
-            tell(text)
-        return Samples(tuple(texts), drawn, None if stands_in_text is None else copied, rejected, seconds)
+            told = []
+            for text, tokens in block:
+                if len(told) == wanted or rejected == limit:
+                    break
+                drawn += tokens
+                copy = stands_in_text is not None and stands_in_text(text)
+                if copy and new:
+                    rejected += 1
+                    continue
+                copied += copy
+                blanks += not text.strip()
+                told.append(text)
+            written += len(told)
+            texts += told if keep else []
+            tell(told)
+        counted = None if stands_in_text is None else copied
+        return Samples(tuple(texts), drawn, counted, rejected, seconds, written, blanks)
 
     def samples(self, sampling: Sampling, stream: random.Random) -> Iterator[Iterator[str]]:
-        """Samples without end, each piece by piece as it is drawn: the prompt, then the text of one token after
-        another, which for the BOS that ends a document is empty.
+        """The samples of `write` without end, each piece by piece as it is drawn: the prompt, then the text of one
+        token after another, which for the BOS that ends a document is empty.
 
-        All draw from one stream, so take every piece of a sample before the next. Raises `DataError` at once for a
-        prompt with characters that are unknown or that no document of this kind has, `UsageError` for one that leaves
-        a document no room.
+        Take every piece of a sample before the next. Raises `DataError` at once for a prompt with characters that are
+        unknown or that no document of this kind has, `UsageError` for one that leaves a document no room.
         """
-        prompt = self._prompt(sampling.prompt)
-        return (self._pieces(prompt, sampling, stream) for _ in itertools.count())
+        prompt, numbers = self._prompt(sampling.prompt), uniforms(stream)
+        room = self._room(prompt, sampling)
+        return (self._pieces(prompt, sampling, numbers.random(room).tolist()) for _ in itertools.count())
 
     def remarks(self, sampling: Sampling) -> Iterator[str]:
         """What is to be said of a prompt that is longer than the model or the sample. Raises as `samples` does."""
@@ -158,48 +193,78 @@ class Writer:
             )
         return tokens
 
-    def _pieces(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[str]:
+    def _blocks(self, sampling: Sampling, stream: random.Random) -> Generator[list[tuple[str, int]], int, None]:
+        """Samples and how many tokens each took, some at once: ever more, so that the first come soon, and no more than
+        it is sent that are wanted."""
+        prompt, numbers, size = self._prompt(sampling.prompt), uniforms(stream), 1
+        room, seen, drawing = self._room(prompt, sampling), self._seen(prompt), self._drawing(sampling)
+        wanted = yield []
+        while True:
+            count = max(1, min(size, wanted, AT_ONCE, MOST_NUMBERS // max(1, room)))
+            for part in self.runner.write([seen] * count, numbers.random((count, room)), drawing, self._sizes):
+                texts = self.tokenizer.decode_rows(part.tokens, part.counts)
+                wanted = yield [*zip(self._whole(prompt, sampling, texts), part.counts.tolist(), strict=True)]
+            size *= 2
+
+    def _one_by_one(self, sampling: Sampling, stream: random.Random) -> Generator[list[tuple[str, int]], int, None]:
+        """Samples as `_blocks` gives them, each from the numbers that come next in the stream."""
+        prompt, _ = self._prompt(sampling.prompt), (yield [])
+        while True:
+            tokens = [*self._tokens(prompt, sampling, iter(stream.random, None))]
+            yield [(text, len(tokens)) for text in self._whole(prompt, sampling, [self.tokenizer.decode(tokens)])]
+
+    def _whole(self, prompt: Sequence[int], sampling: Sampling, texts: Sequence[str]) -> list[str]:
+        """Samples of what was written after a prompt: it stands before them, and what is too much is cut off."""
+        begun = self.tokenizer.decode(prompt)
+        room = max(0, sampling.length - len(begun)) if self.kind == "windows" else None
+        for stop in sampling.stop:
+            texts = [text.partition(stop)[0] for text in texts]
+        return [begun + text[:room] for text in texts]  # the last token may reach beyond the length
+
+    def _pieces(self, prompt: Sequence[int], sampling: Sampling, numbers: Sequence[float]) -> Iterator[str]:
         text = self.tokenizer.decode(prompt)
         yield text
         room = max(0, sampling.length - len(text)) if self.kind == "windows" else LONGEST_SAMPLE
-        for piece in self.tokenizer.pieces(self._continuation(prompt, sampling, stream)):
-            yield piece[:room]  # the last token may reach beyond the length
+        for piece in before(sampling.stop, self.tokenizer.pieces(self._tokens(prompt, sampling, numbers))):
+            yield piece[:room]
             room -= len(piece[:room])
 
-    def _continuation(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
-        draw = self._document if self.kind != "windows" else self._running
-        return draw(prompt, sampling, stream)
+    def _tokens(self, prompt: Sequence[int], sampling: Sampling, numbers: Iterable[float]) -> Iterator[int]:
+        seen, room, drawing = self._seen(prompt), self._room(prompt, sampling), self._drawing(sampling)
+        return one_by_one(self.runner.next, self.ctx, seen, numbers, drawing, self._sizes, room)
 
-    def _document(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
-        """Tokens until BOS ends the document or ctx is full, as in training."""
-        tokens = [self.tokenizer.bos, *prompt]
-        while len(tokens) <= self.ctx:
-            weights = self._weights(self.runner.next(tokens), sampling)
-            token = stream.choices(range(len(weights)), weights)[0]
-            yield token
-            if token == self.tokenizer.bos:
-                return
-            tokens.append(token)
+    def _seen(self, prompt: Sequence[int]) -> list[int]:
+        """What the model sees before its first draw: BOS and the prompt, or the last ctx tokens of running text."""
+        if self.kind != "windows":
+            return [self.tokenizer.bos, *prompt]
+        return (list(prompt) or [opening(self.tokenizer)])[-self.ctx :]
 
-    def _running(self, prompt: Sequence[int], sampling: Sampling, stream: random.Random) -> Iterator[int]:
-        """Tokens of running text, in which BOS never occurs.
+    def _room(self, prompt: Sequence[int], sampling: Sampling) -> int:
+        """How many tokens may follow: in documents until ctx is full, as in training, in running text as long as
+        `length` says, each counted by its characters."""
+        if self.kind != "windows":
+            return self.ctx - len(prompt)
+        return max(0, sampling.length - self._characters(prompt))
 
-        When ctx is full, the model goes on from the latter half of it: moving by one token would move every position,
-        and the key/value cache would serve none.
-        """
-        tokens = list(prompt) or [opening(self.tokenizer)]
-        tokens = tokens[-self.ctx :]
-        left = sampling.length - self._characters(prompt)
-        while left > 0:
-            probabilities = self.runner.next(tokens).copy()
-            probabilities[self.tokenizer.bos] = 0.0
-            weights = self._weights(probabilities, sampling)
-            token = stream.choices(range(len(weights)), weights)[0]
-            yield token
-            left -= max(1, int(self.tokenizer.lengths[token]))
-            if len(tokens) == self.ctx:
-                tokens = tokens[-(self.ctx // 2) :] if self.ctx > 1 else []
-            tokens.append(token)
+    @property
+    def _sizes(self) -> NDArray[np.int64]:
+        """What each token takes of that room, (vocabulary,): a byte that goes on with a character counts as one too."""
+        return (
+            np.maximum(1, self.tokenizer.lengths)
+            if self.kind == "windows"
+            else np.ones(self.tokenizer.vocabulary, np.int64)
+        )
+
+    def _drawing(self, sampling: Sampling) -> Drawing:
+        asked, running = sampling.temperature, self.kind == "windows"
+        return Drawing(
+            usual_temperature(self.kind) if asked is None else asked,
+            sampling.top_k,
+            sampling.top_p,
+            sampling.min_p,
+            end=None if running else self.tokenizer.bos,
+            barred=(self.tokenizer.bos,) if running else (),
+        )
 
     @property
     def _units(self) -> str:
@@ -208,10 +273,6 @@ class Writer:
     def _characters(self, tokens: Sequence[int]) -> int:
         """About how many characters these are: a byte counts as one."""
         return sum(max(1, int(self.tokenizer.lengths[token])) for token in tokens)
-
-    def _weights(self, probabilities: NDArray[np.float64], sampling: Sampling) -> list[float]:
-        asked = sampling.temperature
-        return tempered(probabilities, usual_temperature(self.kind) if asked is None else asked, sampling.top_k)
 
 
 def opening(tokenizer: Tokenizer) -> int:
@@ -225,31 +286,36 @@ def usual_temperature(kind: Kind) -> float:
     return 0.8 if kind == "windows" else 0.5
 
 
-def blank(texts: Sequence[str]) -> Iterator[str]:
+def blank(samples: Samples) -> Iterator[str]:
     """What is to be said of many samples in which there is nothing to see."""
-    if (count := sum(not text.strip() for text in texts)) > BLANK * len(texts):
-        yield f"{count} of {len(texts)} samples are blank: a higher --temperature, or a longer training, writes more"
+    if samples.blank > BLANK * samples.written:
+        told = f"{samples.blank} of {samples.written} samples are blank"
+        yield f"{told}: a higher --temperature, or a longer training, writes more"
 
 
-def tempered(probabilities: NDArray[np.float64], temperature: float, top_k: int = 0) -> list[float]:
-    """Probabilities p to p^(1/temperature), the most probable at 1, of all tokens or of the `top_k` most probable;
-    at temperature 0 of the most probable alone.
+def before(stops: Sequence[str], pieces: Iterable[str]) -> Iterator[str]:
+    """Pieces up to the first of some texts that they spell; what may begin one waits until it is known."""
+    most, held = max(map(len, stops), default=1) - 1, ""
+    for piece in pieces:
+        held += piece
+        ends = [place for stop in stops if (place := held.find(stop)) >= 0]
+        if ends:
+            yield held[: min(ends)]
+            return
+        free = len(held) - most
+        yield held[: max(0, free)]
+        held = held[max(0, free) :]
+    if held:
+        yield held
 
-    Of equals the lower token id is kept. In logarithms, so that no temperature is too small. Raises `DivergedError`
-    where a probability is not finite.
-    """
-    if not np.isfinite(probabilities).all():
-        raise DivergedError("expected finite probabilities, found others: the weights are too large; train it anew.")
-    if temperature == 0:
-        top_k = 1
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        logs = np.log(probabilities)
-        below = logs - logs.max()
-        weights = np.exp(np.where(below == 0, 0.0, below / temperature))
-    if 0 < top_k < len(weights):
-        weights[np.argsort(-probabilities, kind="stable")[top_k:]] = 0.0
-    chosen: list[float] = weights.tolist()
-    return chosen
+
+def uniforms(stream: random.Random) -> np.random.Generator:
+    """A generator that goes on with the numbers of a stream: both are the Mersenne Twister (Matsumoto & Nishimura 1998)
+    and make a number in [0, 1) of the same 53 bits."""
+    _, (*key, place), _ = stream.getstate()
+    twister = np.random.MT19937()
+    twister.state = {"bit_generator": "MT19937", "state": {"key": np.array(key, np.uint32), "pos": place}}
+    return np.random.Generator(twister)
 
 
 def samples_stream(seed: int) -> random.Random:

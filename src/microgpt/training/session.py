@@ -286,9 +286,11 @@ def advance(
 def samples_of(prepared: Prepared, runner: Runner, known: Callable[[str], bool] | None = None) -> Samples:
     """The samples that end a run: from the golden stream where it stands, or from the seed's own for samples."""
     checkpoint, request, state = prepared.checkpoint, prepared.request, prepared.training.random_state
-    stream = random_stream(state) if state else samples_stream(request.settings.seed)
+    stream = random_stream(state) if state else samples_stream(request.settings.seed)  # a golden one goes on gapless
     writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, request.settings.ctx)
-    return writer.write(Sampling(request.samples, request.temperature), stream, stands_in_text=known)
+    return writer.write(
+        Sampling(request.samples, request.temperature), stream, stands_in_text=known, gapless=bool(state)
+    )
 
 
 def diverged(settings: Settings, step: int, expected: str = FINITE, kept: str = "") -> DivergedError:

@@ -16,14 +16,18 @@ from microgpt.engines.array.matrices import Array, Matrices, matrices
 from microgpt.engines.array.threads import Pinned, pinned
 from microgpt.engines.contract import (
     Batch,
+    Drawing,
     EngineConfig,
+    Prompts,
     Tokens,
+    Written,
     checked,
     checked_batch,
     checked_prefix,
     predictions,
     reusable,
 )
+from microgpt.engines.drawing import in_step, told
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import State
@@ -102,10 +106,20 @@ class ArrayRunner:
         kept = reusable(self._cached, tokens)
         self._cached = tokens[:kept]
         with np.errstate(all="ignore"), self._pinned():
-            cache, new = self._cache._replace(filled=kept), np.array([tokens[kept:]])
-            logits = forward(self._model, self._snapshots[0].weights, new, cache).logits
+            logits = self._following(np.array([tokens[kept:]]), self._cache._replace(filled=kept))
             self._cached = tokens
             return softmax(logits[-1].astype(np.float64))
+
+    def write(
+        self,
+        prompts: Prompts,
+        uniforms: NDArray[np.float64],
+        drawing: Drawing,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> Iterator[Written]:
+        with np.errstate(all="ignore"), self._pinned():
+            found = in_step(self._model, _Steps(self), prompts, uniforms, drawing, sizes)
+        return told(*found)
 
     def reader(self) -> "ArrayRunner":
         other = copy.copy(self)
@@ -114,9 +128,17 @@ class ArrayRunner:
 
     def _forget(self) -> None:
         """A key/value cache of this runner's own, with nothing in it."""
-        shape = self._model.layer, self._model.head, self._model.ctx, self._model.head_size
-        self._cache = Cache(np.empty(shape, self._dtype), np.empty(shape, self._dtype), 0)
-        self._cached = []
+        self._cache, self._cached = self._empty(1), []
+
+    def _empty(self, documents: int) -> Cache:
+        """A key/value cache for so many documents."""
+        shape = self._model.layer, documents, self._model.head, self._model.ctx, self._model.head_size
+        return Cache(np.empty(shape, self._dtype), np.empty(shape, self._dtype), 0)
+
+    def _following(self, tokens: NDArray[np.int64], cache: Cache) -> Array:
+        """The logits (B, V) after tokens (B, T) that follow the cached ones."""
+        logits = forward(self._model, self._snapshots[0].weights, tokens, cache).logits  # (N, V)
+        return logits.reshape(*tokens.shape, -1)[:, -1]
 
     def trace(self, tokens: Tokens) -> dict[str, Array]:
         """Every intermediate of one sequence's first ctx tokens by name, in the order in which it arises; losses are
@@ -152,6 +174,29 @@ class ArrayRunner:
         now, spare = self._snapshots
         adam(now.numbers, spare.numbers, self._gradient, now.step, lr, self._betas)
         return spare._replace(step=now.step + 1)
+
+
+class _Steps:
+    """Documents that a runner writes at once."""
+
+    def __init__(self, runner: ArrayRunner) -> None:
+        self._runner = runner
+
+    def begin(self, tokens: NDArray[np.int64]) -> Array:
+        self._cache = self._runner._empty(len(tokens))
+        return self._after(tokens)
+
+    def step(self, tokens: NDArray[np.int64]) -> Array:
+        return self._after(tokens[:, None])
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        key, value, filled = self._cache
+        self._cache = Cache(key[:, rows], value[:, rows], filled)
+
+    def _after(self, tokens: NDArray[np.int64]) -> Array:
+        logits = self._runner._following(tokens, self._cache)
+        self._cache = self._cache._replace(filled=self._cache.filled + tokens.shape[1])
+        return logits
 
 
 def _named(kept: ForwardPass) -> Iterator[tuple[str, Array]]:

@@ -54,13 +54,13 @@ class ForwardPass(NamedTuple):
 class Cache(NamedTuple):
     """Keys and values of the positions before this pass, with room for its own."""
 
-    key: Array  # (layer, H, ctx, S)
-    value: Array  # (layer, H, ctx, S)
+    key: Array  # (layer, B, H, ctx, S)
+    value: Array  # (layer, B, H, ctx, S)
     filled: int
 
 
 def forward(model: ModelConfig, weights: Matrices[Array], inputs: Array, cache: Cache | None = None) -> ForwardPass:
-    """Logits of tokens (B, T), and the way to them; with a cache, of one document's tokens after the cached ones."""
+    """Logits of tokens (B, T), and the way to them; with a cache, of the tokens after the cached ones."""
     start = cache.filled if cache else 0
     embedding = weights.wte[inputs]  # (B, T, emb)
     if weights.wpe is not None:
@@ -106,10 +106,10 @@ def _layer(
 
 
 def _extend(cached: Array, new: Array, filled: int) -> Array:
-    """The cached keys or values (H, ctx, S) with the new ones (1, H, T, S) behind them: (1, H, P, S)."""
+    """The cached keys or values (B, H, ctx, S) with the new ones (B, H, T, S) behind them: (B, H, P, S)."""
     stop = filled + new.shape[-2]
-    cached[:, filled:stop] = new[0]
-    return cached[None, :, :stop]
+    cached[:, :, filled:stop] = new
+    return cached[:, :, :stop]
 
 
 def total(x: Array) -> Array:

@@ -2,7 +2,8 @@
 
 import copy
 import ctypes
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -14,13 +15,19 @@ from microgpt.engines.contract import (
     EPSILON_NORM,
     ROTARY_BASE,
     Batch,
+    Drawing,
     EngineConfig,
+    Prompts,
     Tokens,
+    Written,
     checked,
     checked_batch,
     checked_prefix,
+    checked_writing,
+    refuse_logits,
     reusable,
 )
+from microgpt.engines.drawing import finished
 from microgpt.engines.fused import MOST_THREADS
 from microgpt.engines.fused.build import load
 from microgpt.model.ledger import params
@@ -42,6 +49,24 @@ _FUNCTIONS: Final[dict[str, tuple[Any, list[Any]]]] = {  # what each returns and
     "kernel_gradient": (ctypes.c_int32, [_POINTER] * 4 + [_WHOLE] + [_POINTER] * 3 + [_WHOLE]),
     "kernel_evaluate": (None, [_POINTER] * 4 + [_WHOLE, _POINTER, _POINTER, _WHOLE]),
     "kernel_next": (None, [_POINTER] * 3 + [_WHOLE, _WHOLE, _POINTER]),
+    "kernel_writing_bytes": (_WHOLE, [_WHOLE]),
+    "kernel_write": (
+        ctypes.c_int32,
+        [
+            *[_POINTER] * 5,
+            _WHOLE,
+            _POINTER,
+            _WHOLE,
+            _POINTER,
+            _REAL,
+            _WHOLE,
+            _REAL,
+            _REAL,
+            _WHOLE,
+            *[_POINTER] * 3,
+            _WHOLE,
+        ],
+    ),
 }
 
 
@@ -106,11 +131,24 @@ def flattened(model: ModelConfig, sequences: Sequence[Tokens]) -> Documents:
     return Documents(tokens.astype(np.int32), starts)
 
 
+class _Interruptible(threading.Thread):
+    """A call of the kernel in a thread of its own: Python's main thread hears signals while it waits for another, but
+    not within a call."""
+
+    def __init__(self, function: Callable[..., int], arguments: tuple[Any, ...]) -> None:
+        super().__init__(daemon=True)
+        self._function, self._arguments = function, arguments
+        self.start()
+
+    def run(self) -> None:
+        self.result = self._function(*self._arguments)
+
+
 class FusedRunner:
     """A state in the kernel's own layout.
 
     `stop` may be set to another value than 0 from anywhere, a signal's handler for one: `advance` then returns after
-    the last whole step, `gradient` and `evaluate` raise `KeyboardInterrupt`.
+    the last whole step, `gradient`, `evaluate` and `write` raise `KeyboardInterrupt`.
     """
 
     def __init__(self, config: EngineConfig, state: State, library: ctypes.CDLL) -> None:
@@ -118,7 +156,7 @@ class FusedRunner:
         self._config, self._model, self._dtype = config, state.model, DTYPES[config.precision]
         self._kernel = library
         self._state = memory(library.kernel_state_bytes())
-        self._workspace, self._slots = memory(0), 0
+        self._workspace, self._slots, self._writing = memory(0), 0, memory(0)
         self._activations, self._cached = memory(0), list[int]()
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it
             parts = [np.array(part, self._dtype, order="C") for part in (state.weights, state.adam_m, state.adam_v)]
@@ -212,9 +250,63 @@ class FusedRunner:
             probabilities: NDArray[np.float64] = powers / powers.sum()
         return probabilities
 
+    def write(
+        self,
+        prompts: Prompts,
+        uniforms: NDArray[np.float64],
+        drawing: Drawing,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> Iterator[Written]:
+        each, numbers = checked_writing(self._model, prompts, uniforms, drawing, sizes)
+        if not numbers.size:
+            yield Written(np.empty(numbers.shape, np.int32), np.zeros(len(prompts), np.int64))
+            return
+        starts = np.zeros(len(prompts) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, prompts), np.int64, len(prompts)), out=starts[1:])
+        tokens = np.fromiter(chain.from_iterable(prompts), np.int32, int(starts[-1]))
+        threads = self._config.threads
+        if not self._writing.size:
+            self._writing = memory(self._kernel.kernel_writing_bytes(threads))
+        written, counts = np.empty(numbers.shape, np.int32), np.full(len(prompts), -1, np.int64)
+        arguments = (
+            self._state.ctypes.data,
+            self._room(threads),
+            self._writing.ctypes.data,
+            tokens.ctypes.data,
+            starts.ctypes.data,
+            len(prompts),
+            numbers.ctypes.data,
+            numbers.shape[1],
+            each.ctypes.data,
+            drawing.temperature,
+            drawing.top_k,
+            drawing.top_p,
+            drawing.min_p,
+            -1 if drawing.end is None else drawing.end,
+            written.ctypes.data,
+            counts.ctypes.data,
+            ctypes.addressof(self.stop),
+            threads,
+        )
+        finite = _Interruptible(self._kernel.kernel_write, arguments)
+        try:
+            finite.join()
+        except BaseException:
+            self.stop.value = 1
+            finite.join()
+            self.stop.value = 0
+            yield finished(written, counts)
+            raise
+        if not finite.result:
+            raise refuse_logits()
+        yield finished(written, counts)
+        if self.stop.value:
+            raise KeyboardInterrupt
+
     def reader(self) -> "FusedRunner":
         other = copy.copy(self)
-        other._workspace, other._slots = memory(0), 0
+        other.stop = ctypes.c_int32(0)
+        other._workspace, other._slots, other._writing = memory(0), 0, memory(0)
         other._activations, other._cached = memory(0), []
         return other
 

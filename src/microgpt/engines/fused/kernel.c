@@ -11,7 +11,7 @@
      KNOWN                                     the tokens in use, VOCABULARY unless a kernel serves smaller ones too
 
    Sections: numbers and vectors; sizes and memory; products; linear; RMSNorm; embeddings; rotation; attention in two
-   forms; cross-entropy; the model; chunks and slots; Adam; a team of threads; what Python calls.
+   forms; cross-entropy; the model; chunks and slots; Adam; writing; a team of threads; what Python calls.
 
    Attention. The sizes decide at compile time (PACKED_HEADS) which of two forms runs:
      packed heads     where a vector holds whole heads and CTX is 32 or less: a score is the product of two vectors,
@@ -36,6 +36,10 @@
    Slots. The documents of a step are dealt to slots, fixed by the size of the batch and the model's sizes alone. Each
    slot sums its partial gradient, slots are summed in their order, and threads take slots as they come: so the result
    is bitwise the same for any number of threads.
+
+   Writing. A row is a document's newest token, so linear layers and norms serve a chunk of documents as they serve one
+   of training. Only attention differs: each row looks at its own document's keys and values, which are kept. No sum
+   depends on the other rows: a document comes out bitwise the same, whatever it is written with.
 
    There is no global state: whoever calls brings the memory. */
 
@@ -271,6 +275,7 @@ typedef struct {
     real peak[ROWS];         /* of each row: the largest logit, */
     real total[ROWS];        /* Σ exp(logits - peak), */
     real target_logit[ROWS]; /* and the target's logit less the peak */
+    double mass[ROWS];       /* of a row that is drawn from: the weights' total */
     Panel stream[EMB_PANELS]; /* the residual stream, and its gradient on the way back */
     Panel embedding[EMB_PANELS], final[EMB_PANELS]; /* after the norms that may stand there */
     real scale_embedding[ROWS], scale_final[ROWS];
@@ -595,29 +600,54 @@ INLINE vector sum_heads(vector v) {
     return v;
 }
 
+/* The output of a query (already scaled) on so many keys; leaves exp(score - peak) of each, and the normaliser. */
+INLINE vector attended(vector query, long count, const real *keys, const real *values, real *exponentials,
+                       real *normaliser) {
+    vector peak = all(-INFINITY), total = {0}, output = {0};
+    for (long u = 0; u < count; u++) {
+        const vector score = sum_heads(query * load(keys + u * LANES));
+        store(exponentials + u * LANES, score);
+        peak = larger(score, peak);
+    }
+    for (long u = 0; u < count; u++) {
+        const vector weight = exponential(load(exponentials + u * LANES) - peak);
+        store(exponentials + u * LANES, weight);
+        total += weight;
+        output += weight * load(values + u * LANES);
+    }
+    store(normaliser, 1 / total);
+    return output * (1 / total);
+}
+
 SEPARATE void attention(Activations *a, Layer *layer, long start, long from, long end) {
     for (long p = 0; p < EMB_PANELS; p++) {
-        const real *queries = layer->qkv[p][0], *keys = layer->qkv[EMB_PANELS + p][0];
-        const real *values = layer->qkv[2 * EMB_PANELS + p][0];
+        const real *keys = layer->qkv[EMB_PANELS + p][start], *values = layer->qkv[2 * EMB_PANELS + p][start];
         for (long t = from; t < end; t++) {
-            real *exponentials = layer->exponentials[p][a->pair[t] - start];
-            const vector query = load(queries + t * LANES) * ATTENTION_SCALE;
-            vector peak = all(-INFINITY), total = {0}, output = {0};
-            for (long u = start; u <= t; u++) {
-                const vector score = sum_heads(query * load(keys + u * LANES));
-                store(exponentials + u * LANES, score);
-                peak = larger(score, peak);
-            }
-            for (long u = start; u <= t; u++) {
-                const vector weight = exponential(load(exponentials + u * LANES) - peak);
-                store(exponentials + u * LANES, weight);
-                total += weight;
-                output += weight * load(values + u * LANES);
-            }
-            const vector normaliser = 1 / total;
-            store(layer->normaliser[p][t], normaliser);
-            store(layer->attention_output[p][t], output * normaliser);
+            const vector query = load(layer->qkv[p][t]) * ATTENTION_SCALE;
+            real *exponentials = layer->exponentials[p][a->pair[t]], *normaliser = layer->normaliser[p][t];
+            store(layer->attention_output[p][t],
+                  attended(query, t - start + 1, keys, values, exponentials, normaliser));
         }
+    }
+}
+
+/* What a document that is written keeps of a layer: keys and values, of each panel all positions. */
+typedef real Kept[2][EMB_PANELS][CTX][LANES] __attribute__((aligned(VECTOR_BYTES)));
+
+/* Keeps the key and the value of a row as those of a position. */
+INLINE void keep(const Layer *layer, long row, real (*kept)[EMB_PANELS][CTX][LANES], long position) {
+    for (long p = 0; p < 2 * EMB_PANELS; p++)
+        store(kept[p / EMB_PANELS][p % EMB_PANELS][position], load(layer->qkv[EMB_PANELS + p][row]));
+}
+
+/* The attention of a lone row at a position, on what is kept and itself. */
+INLINE void attend(Layer *layer, long row, real (*kept)[EMB_PANELS][CTX][LANES], long position) {
+    real exponentials[CTX][LANES] __attribute__((aligned(VECTOR_BYTES)));
+    keep(layer, row, kept, position);
+    for (long p = 0; p < EMB_PANELS; p++) {
+        const vector query = load(layer->qkv[p][row]) * ATTENTION_SCALE;
+        store(layer->attention_output[p][row], attended(query, position + 1, kept[0][p][0], kept[1][p][0], exponentials[0],
+                                                        layer->normaliser[p][row]));
     }
 }
 
@@ -688,22 +718,22 @@ SEPARATE void transpose(long rows, const real *table, real *transposed) {
             transpose_tile(table + p * PANEL + u * LANES, transposed + (u * HEAD_PANELS + p * LANES) * LANES);
 }
 
-/* p = softmax(x / √size) over the columns up to t, and zero beyond, in place. */
-INLINE void softmax_row(real *row, long t, long panels) {
+/* p = softmax(x / √size) over the columns up to t, and zero beyond, in place; a panel lies `panel` after another. */
+INLINE void softmax_row(real *row, long t, long panels, const long panel) {
     vector peaks = all(-INFINITY), totals = {0};
     for (long p = 0; p < panels; p++) {
-        const vector score = select(lanes_up_to(t - p * LANES), load(row + p * PANEL) * ATTENTION_SCALE, all(-INFINITY));
-        store(row + p * PANEL, score);
+        const vector score = select(lanes_up_to(t - p * LANES), load(row + p * panel) * ATTENTION_SCALE, all(-INFINITY));
+        store(row + p * panel, score);
         peaks = larger(score, peaks);
     }
     const real peak = largest(peaks);
     for (long p = 0; p < panels; p++) {
-        const vector weight = select(lanes_up_to(t - p * LANES), exponential(load(row + p * PANEL) - peak), all(0));
-        store(row + p * PANEL, weight);
+        const vector weight = select(lanes_up_to(t - p * LANES), exponential(load(row + p * panel) - peak), all(0));
+        store(row + p * panel, weight);
         totals += weight;
     }
     const real normaliser = 1 / sum(totals);
-    for (long p = 0; p < panels; p++) store(row + p * PANEL, load(row + p * PANEL) * normaliser);
+    for (long p = 0; p < panels; p++) store(row + p * panel, load(row + p * panel) * normaliser);
 }
 
 /* d_x = p (d_p - Σ d_p p) / √size, in place of d_p. */
@@ -734,7 +764,7 @@ SEPARATE void attention(Activations *a, Layer *layer, long start, long from, lon
             const long rows = known - t < BLOCK_ROWS ? known - t : BLOCK_ROWS, seen = t + rows, at = t * LANES;
             product(rows, HEAD_SIZE, PANELS(seen), query + at, PANEL, a->transposed, TRANSPOSED_PANEL, NULL, weights + at,
                     PANEL, PLAIN, NULL);
-            for (long r = 0; r < rows; r++) softmax_row(weights + at + r * LANES, t + r, PANELS(seen));
+            for (long r = 0; r < rows; r++) softmax_row(weights + at + r * LANES, t + r, PANELS(seen), PANEL);
             product(rows, seen, HEAD_PANELS, weights + at, PANEL, value, PANEL, NULL, output + at, PANEL, PLAIN, NULL);
         }
         scatter(output + (from - start) * LANES, h, end - from, layer->attention_output[0][0] + from * LANES);
@@ -775,7 +805,65 @@ SEPARATE void attention_backward(Activations *a, const Layer *layer, long start,
     }
 }
 
+/* What a document that is written keeps of a head: keys transposed, as softmax_row's columns, and values. */
+typedef struct {
+    real keys[CTX_PANELS][HEAD_SIZE][LANES] __attribute__((aligned(VECTOR_BYTES)));
+    real values[HEAD_PANELS][CTX][LANES] __attribute__((aligned(VECTOR_BYTES)));
+} KeptHead;
+typedef KeptHead Kept[HEAD]; /* of a layer */
+
+INLINE const real *number_of(const Layer *layer, long part, long row, long column) {
+    return &layer->qkv[part * EMB_PANELS + column / LANES][row][column % LANES];
+}
+
+/* Keeps the key and the value of a row as those of a position. */
+INLINE void keep(const Layer *layer, long row, KeptHead *kept, long position) {
+    for (long h = 0; h < HEAD; h++, kept++)
+        for (long j = 0; j < HEAD_SIZE; j++) {
+            kept->keys[position / LANES][j][position % LANES] = *number_of(layer, 1, row, h * HEAD_SIZE + j);
+            kept->values[j / LANES][position][j % LANES] = *number_of(layer, 2, row, h * HEAD_SIZE + j);
+        }
+}
+
+/* y = x w, for one row. */
+INLINE void product_row(long in, long panels, const real *x, const real *w, long w_panel, real *y) {
+    while (panels) {
+        const int width = next_panels(panels);
+        if (width == 2) product_block(1, 2, in, x, LANES, w, w_panel, NULL, y, LANES, PLAIN, NULL);
+        else if (width == 1) product_block(1, 1, in, x, LANES, w, w_panel, NULL, y, LANES, PLAIN, NULL);
+#if BLOCK_PANELS >= 3
+        else product_block(1, 3, in, x, LANES, w, w_panel, NULL, y, LANES, PLAIN, NULL);
 #endif
+        panels -= width;
+        w += width * w_panel, y += width * LANES;
+    }
+}
+
+/* The attention of a lone row at a position, on what is kept and itself. */
+SEPARATE void attend(Layer *layer, long row, KeptHead *kept, long position) {
+    real query[HEAD_PANELS][LANES] __attribute__((aligned(VECTOR_BYTES)));
+    real output[HEAD_PANELS][LANES] __attribute__((aligned(VECTOR_BYTES)));
+    real weights[CTX_PANELS][LANES] __attribute__((aligned(VECTOR_BYTES)));
+    keep(layer, row, kept, position);
+    for (long h = 0; h < HEAD; h++, kept++) {
+        for (long j = 0; j < HEAD_SIZE; j++) query[j / LANES][j % LANES] = *number_of(layer, 0, row, h * HEAD_SIZE + j);
+        product_row(HEAD_SIZE, PANELS(position + 1), query[0], kept->keys[0][0], HEAD_SIZE * LANES, weights[0]);
+        softmax_row(weights[0], position, PANELS(position + 1), LANES);
+        product_row(position + 1, HEAD_PANELS, weights[0], kept->values[0][0], CTX * LANES, output[0]);
+        for (long j = 0; j < HEAD_SIZE; j++) {
+            const long column = h * HEAD_SIZE + j;
+            layer->attention_output[column / LANES][row][column % LANES] = output[j / LANES][j % LANES];
+        }
+    }
+}
+
+#endif
+
+/* Whose keys and values each row of a chunk looks at, where the rows are documents that are written. */
+typedef struct {
+    Kept (*kept)[LAYER]; /* of each place */
+    int32_t place[ROWS]; /* of a row's document */
+} Keeping;
 
 /* ── Cross-entropy ───────────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -851,8 +939,9 @@ SEPARATE void swiglu_backward(long rows, const real *gates, real *d_gates) {
 }
 #endif
 
-/* The logits of the chunk's rows from `from` on; what stands in rows before is known already. */
-SEPARATE void forward(const State *state, Activations *a, long from) {
+/* The residual stream behind all layers, of the chunk's rows from `from` on; what stands in rows before is known already.
+   With `keeping`, each row is the newest token of a document. */
+SEPARATE void layers(const State *state, Activations *a, long from, const Keeping *keeping) {
     const real *weights = state->weights;
     const long end = a->first[a->documents], rows = end - from, at = from * LANES;
     real *stream = a->stream[0][0] + at;
@@ -873,7 +962,8 @@ SEPARATE void forward(const State *state, Activations *a, long from) {
 #if ROTARY
         turn(state, a, from, end, layer->qkv[0][0], 1);
 #endif
-        for (long d = 0; d < a->documents; d++) {
+        for (long t = from; keeping && t < end; t++) attend(layer, t, keeping->kept[keeping->place[t]][l], a->position[t]);
+        for (long d = 0; !keeping && d < a->documents; d++) {
             const long start = a->first[d], first = start < from ? from : start;
             attention(a, layer, start, first, a->first[d + 1]);
         }
@@ -882,9 +972,16 @@ SEPARATE void forward(const State *state, Activations *a, long from) {
         expand(rows, norm_mlp, w + FC1, layer, from);
         linear(rows, WIDE, EMB_PANELS, layer->hidden[0][0] + at, w + FC2, stream, stream, PLAIN);
     }
+}
+
+/* And the logits of these rows. */
+SEPARATE void forward(const State *state, Activations *a, long from, const Keeping *keeping) {
+    layers(state, a, from, keeping);
+    const long rows = a->first[a->documents] - from, at = from * LANES;
+    const real *stream = a->stream[0][0] + at;
     if (NORM_HEAD) rmsnorm(rows, stream, a->final[0][0] + at, a->scale_final + from);
     const real *final = NORM_HEAD ? a->final[0][0] + at : stream;
-    linear(rows, EMB, KNOWN_PANELS, final, weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
+    linear(rows, EMB, KNOWN_PANELS, final, state->weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
 }
 
 /* Adds the partial gradient of the chunk, from the gradient of its logits. */
@@ -974,7 +1071,7 @@ static int slot_gradient(const State *state, const Workspace *workspace, Slot *s
         if (stop && *stop) return 0;
         Activations *a = &slot->activations;
         document = pack(a, documents, document, end, batch);
-        forward(state, a, 0);
+        forward(state, a, 0, NULL);
         cross_entropy(a, a->first[a->documents], 1);
         for (long d = 0; d < a->documents; d++)
             slot->loss += document_loss(a, d) / (double)(a->first[d + 1] - a->first[d]);
@@ -1129,6 +1226,128 @@ static int surely_finite(Bounds *bounds, const Adam *adam, double gradient) {
     return 1;
 }
 
+/* ── Writing ─────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* How a token is drawn from logits, and when a document ends. */
+typedef struct {
+    double temperature; /* p becomes p^(1/temperature); at 0 the likeliest token is taken */
+    int64_t top_k;      /* of so many most probable tokens; 0 is all */
+    double top_p;       /* of the fewest most probable ones that make up such a share of what is left; 1 is all */
+    double min_p;       /* of those with such a share or more of the likeliest one's probability */
+    int64_t end;        /* the token that ends a document; -1 is none */
+} Drawing;
+
+#define WRITING_BYTES (64L << 20) /* of keys and values that a thread keeps at most, where that is eight documents */
+#define WRITING_FIT (WRITING_BYTES / (LAYER * (long)sizeof(Kept)))
+#define WRITING_ROWS (WRITING_FIT > CHUNK_ROWS ? CHUNK_ROWS : WRITING_FIT < 8 ? 8 : WRITING_FIT)
+
+/* A document that is being written. */
+typedef struct {
+    int64_t document;
+    int64_t count, size; /* of what was drawn: tokens, and the sum of their sizes */
+    int32_t place;       /* of its keys and values, and of its window */
+    int32_t position;    /* of its newest token */
+    int32_t missing;     /* how many tokens before it have no keys and values yet: all or none */
+} Row;
+
+/* What a thread writes on. */
+typedef struct {
+    Kept kept[WRITING_ROWS][LAYER];
+    int32_t window[WRITING_ROWS][CTX]; /* the tokens that the model sees */
+    Row row[WRITING_ROWS];
+    Keeping keeping;
+    real barred[PADDED_VOCABULARY] __attribute__((aligned(ALIGNMENT))); /* -inf where a token is never drawn, else 0 */
+    int32_t order[VOCABULARY]; /* a heap of tokens, and behind it those that were taken from it */
+    real weight[VOCABULARY];
+} Writing;
+
+/* From logits to weights, exp((logit - peak) / temperature), and their total. */
+SEPARATE void weigh(const Drawing *drawing, Activations *a, long rows, const real *barred) {
+    const real cold = (real)(1 / drawing->temperature);
+    for (long t = 0; t < rows; t++) {
+        vector peaks = all(-INFINITY);
+        for (long p = 0; p < KNOWN_PANELS; p++) {
+            const vector logit = load(a->logits[p][t]) + load(barred + p * LANES);
+            store(a->logits[p][t], logit);
+            peaks = larger(logit, peaks);
+        }
+        a->peak[t] = largest(peaks);
+    }
+    for (long t = 0; t < rows; t++) {
+        double total = 0;
+        for (long p = 0; p < KNOWN_PANELS; p++) {
+            const vector below = load(a->logits[p][t]) - a->peak[t];
+            const vector weight = exponential(select(below < 0, below * cold, below)); /* NaN stays */
+            store(a->logits[p][t], weight);
+            total += (double)sum(weight);
+        }
+        a->mass[t] = total;
+    }
+}
+
+/* Whether token b is to come before a: of equals the lower id. */
+INLINE int behind(const real *weight, int32_t a, int32_t b) {
+    return weight[b] > weight[a] || (weight[b] == weight[a] && b < a);
+}
+
+static void sift(const real *weight, int32_t *heap, long from, long size) {
+    for (long child; (child = 2 * from + 1) < size; from = child) {
+        if (child + 1 < size && behind(weight, heap[child], heap[child + 1])) child++;
+        if (!behind(weight, heap[from], heap[child])) return;
+        const int32_t token = heap[from];
+        heap[from] = heap[child], heap[child] = token;
+    }
+}
+
+/* Leaves a row only the most probable tokens that are asked for, and their total. */
+SEPARATE void narrow(const Drawing *drawing, Activations *a, long t, Writing *writing) {
+    real *weight = writing->weight;
+    const long most = drawing->top_k && drawing->top_k < KNOWN ? (long)drawing->top_k : KNOWN;
+    long left = KNOWN;
+    for (long o = 0; o < KNOWN; o++) {
+        weight[o] = a->logits[o / LANES][t][o % LANES];
+        writing->order[o] = (int32_t)o;
+    }
+    for (long from = KNOWN / 2 - 1; from >= 0; from--) sift(weight, writing->order, from, left);
+    double known = 0, share = drawing->top_p * a->mass[t];
+    const real least = most < KNOWN ? 0 : (real)drawing->min_p; /* a share of the likeliest one's weight, which is 1 */
+    while (KNOWN - left < most && (most < KNOWN || known < share)) {
+        const int32_t token = writing->order[0];
+        if (weight[token] <= 0 || weight[token] < least) break;
+        writing->order[0] = writing->order[--left], writing->order[left] = token;
+        sift(weight, writing->order, 0, left);
+        known += (double)weight[token];
+    }
+    if (most < KNOWN) share = drawing->top_p * known;
+    known = 0;
+    for (long p = 0; p < KNOWN_PANELS; p++) store(a->logits[p][t], (vector){0});
+    for (long o = KNOWN - 1; o >= left && known < share; o--) {
+        const int32_t token = writing->order[o];
+        known += (double)weight[token];
+        if (weight[token] >= (real)drawing->min_p) a->logits[token / LANES][t][token % LANES] = weight[token];
+    }
+    a->mass[t] = 0;
+    for (long p = 0; p < KNOWN_PANELS; p++) a->mass[t] += (double)sum(load(a->logits[p][t]));
+}
+
+/* The first token whose weight and those before it sum to more than `number` of the total; one of no weight never. */
+INLINE long chosen(const Activations *a, long t, double number) {
+    const double goal = number * a->mass[t];
+    double before = 0, base = 0;
+    long panel = 0, token = 0;
+    for (long p = 0; p < KNOWN_PANELS && before <= goal; p++) {
+        const double here = (double)sum(load(a->logits[p][t]));
+        if (here > 0) panel = p, base = before;
+        before += here;
+    }
+    for (long lane = 0; lane < LANES && base <= goal; lane++) {
+        const double weight = (double)a->logits[panel][t][lane];
+        if (weight > 0) token = panel * LANES + lane;
+        base += weight;
+    }
+    return token;
+}
+
 /* ── A team of threads ───────────────────────────────────────────────────────────────────────────────────────────── */
 
 typedef struct {
@@ -1142,6 +1361,13 @@ typedef struct {
     double *losses;
     const volatile int32_t *stop;
     double *sums; /* of an evaluation */
+    Writing *writings;      /* of each member, what is written on; with documents as prompts */
+    const Drawing *drawing;
+    const double *uniforms; /* `most` for each document */
+    int64_t most;
+    const int64_t *sizes;   /* what each token takes of `most`; 0 is never drawn */
+    int32_t *written;       /* `most` for each document */
+    int64_t *counts;        /* how many of them a document has, where it is finished */
     atomic_long members; /* zero until all have come */
     Bounds bounds;
     Adam adam;
@@ -1273,10 +1499,99 @@ static void evaluate(Team *team, long member) {
     for (int64_t document = first; document < end;) {
         if (*team->stop) return;
         const int64_t after = pack(a, team->documents, document, end, 1);
-        forward(team->state, a, 0);
+        forward(team->state, a, 0, NULL);
         cross_entropy(a, a->first[a->documents], 0);
         for (long d = 0; d < a->documents; d++) team->sums[document + d] = document_loss(a, d);
         document = after;
+    }
+}
+
+/* The prompt of the next document that waits, in a row that is free; false where none waits. */
+static int begin(Team *team, Writing *writing, Row *row) {
+    const int64_t document = atomic_fetch_add(&team->next_slot, 1);
+    if (document >= team->steps) return 0;
+    const int64_t start = team->documents.starts[document], count = team->documents.starts[document + 1] - start;
+    memcpy(writing->window[row->place], team->documents.tokens + start, (size_t)count * sizeof(int32_t));
+    *row = (Row){document, 0, 0, row->place, (int32_t)count - 1, (int32_t)count - 1};
+    return 1;
+}
+
+/* The keys and values that rows miss: their tokens go through the layers as in training, as many at once as fit. */
+static void fill(const State *state, Writing *writing, Activations *a, long rows) {
+    for (long r = 0, first = 0; r < rows; first = r) {
+        long row = 0, pair = 0;
+        a->documents = 0;
+        for (; r < rows && row + writing->row[r].missing <= MOST_ROWS; r++) {
+            if (!writing->row[r].missing) continue;
+            a->first[a->documents++] = (int32_t)row;
+            for (long t = 0; t < writing->row[r].missing; t++, row++) {
+                a->input[row] = writing->window[writing->row[r].place][t], a->position[row] = (int32_t)t;
+                a->pair[row] = (int32_t)pair, pair += t + 1;
+            }
+        }
+        if (!a->documents) return;
+        a->first[a->documents] = (int32_t)row;
+        layers(state, a, 0, NULL);
+        for (row = 0; first < r; first++) {
+            for (long t = 0; t < writing->row[first].missing; t++, row++)
+                for (long l = 0; l < LAYER; l++) keep(&a->layer[l], row, writing->kept[writing->row[first].place][l], t);
+            writing->row[first].missing = 0;
+        }
+    }
+}
+
+/* Takes the token that was drawn; false where it is the last of its document. Where the model's window is full, running
+   text goes on from the latter half of it: moving by one would move every position, and nothing kept would serve. */
+static int take(const Team *team, Writing *writing, Row *row, int32_t token) {
+    int32_t *window = writing->window[row->place];
+    team->written[row->document * team->most + row->count++] = token;
+    row->size += team->sizes[token];
+    if (token == team->drawing->end || row->size >= team->most) return 0;
+    if (++row->position == CTX) {
+        if (team->drawing->end >= 0) return 0;
+        row->position = row->missing = CTX / 2;
+        memmove(window, window + CTX - CTX / 2, CTX / 2 * sizeof(*window));
+    }
+    window[row->position] = token;
+    return 1;
+}
+
+/* Writes documents as they come, as many at once as there are rows. */
+static void write_documents(Team *team, long member) {
+    Writing *writing = &team->writings[member];
+    Activations *a = &team->workspace->slot[member].activations;
+    const Drawing *drawing = team->drawing;
+    const int narrows = (drawing->top_k && drawing->top_k < KNOWN) || drawing->top_p < 1 || drawing->min_p > 0;
+    const int64_t share = (team->steps + team->members - 1) / team->members;
+    const long most = share < WRITING_ROWS ? (long)share : WRITING_ROWS;
+    for (long o = 0; o < PADDED_VOCABULARY; o++) writing->barred[o] = o < KNOWN && team->sizes[o] ? 0 : -INFINITY;
+    for (long r = 0; r < most; r++) writing->row[r].place = (int32_t)r;
+    writing->keeping.kept = writing->kept;
+    for (long rows = 0;;) {
+        while (rows < most && begin(team, writing, &writing->row[rows])) rows++;
+        if (!rows || *team->stop || atomic_load(&team->stopped)) return;
+        fill(team->state, writing, a, rows);
+        for (long r = 0; r < rows; r++) {
+            const Row *row = &writing->row[r];
+            writing->keeping.place[r] = row->place;
+            a->input[r] = writing->window[row->place][row->position], a->position[r] = row->position;
+        }
+        a->documents = 1, a->first[0] = 0, a->first[1] = (int32_t)rows;
+        forward(team->state, a, 0, &writing->keeping);
+        weigh(drawing, a, rows, writing->barred);
+        for (long r = rows - 1; r >= 0; r--) {
+            Row *row = &writing->row[r];
+            if (!isfinite(a->mass[r])) { /* of a logit that is not */
+                atomic_store(&team->stopped, 1);
+                return;
+            }
+            if (narrows) narrow(drawing, a, r, writing);
+            const double number = drawing->temperature > 0 ? team->uniforms[row->document * team->most + row->count] : 0;
+            if (take(team, writing, row, (int32_t)chosen(a, r, number))) continue;
+            team->counts[row->document] = row->count;
+            const Row ended = *row;
+            *row = writing->row[--rows], writing->row[rows] = ended;
+        }
     }
 }
 
@@ -1390,6 +1705,24 @@ void kernel_next(const State *state, Activations *a, const int32_t *tokens, int6
         a->pair[t] = (int32_t)(t * (t + 1) / 2);
     }
     a->documents = 1, a->first[0] = 0, a->first[1] = (int32_t)count;
-    forward(state, a, (long)known);
+    forward(state, a, (long)known, NULL);
     for (long o = 0; o < KNOWN; o++) logits[o] = a->logits[o / LANES][count - 1][o % LANES];
+}
+
+/* Bytes that so many threads write on. */
+int64_t kernel_writing_bytes(int64_t threads) { return threads * (int64_t)sizeof(Writing); }
+
+/* Writes on from each prompt, of 1 to CTX tokens, drawing a token for each of its `most` uniform numbers until one ends
+   the document or their sizes make up `most`. Sets the counts of the documents that it finishes: all, unless *stop is
+   set. False where a logit is not finite. The workspace has a slot for each thread. */
+int32_t kernel_write(State *state, Workspace *workspace, Writing *writings, const int32_t *tokens, const int64_t *starts,
+                     int64_t documents, const double *uniforms, int64_t most, const int64_t *sizes, double temperature,
+                     int64_t top_k, double top_p, double min_p, int64_t end, int32_t *written, int64_t *counts,
+                     const volatile int32_t *stop, int64_t threads) {
+    const Drawing drawing = {temperature, top_k, top_p, min_p, end};
+    Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .steps = documents, .stop = stop,
+                 .writings = writings, .drawing = &drawing, .uniforms = uniforms, .most = most, .sizes = sizes,
+                 .written = written, .counts = counts};
+    assemble(&team, (long)threads, write_documents);
+    return !atomic_load(&team.stopped);
 }

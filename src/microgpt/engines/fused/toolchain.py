@@ -41,7 +41,7 @@ _ZIG: Final = "zig"  # its program: clang with own names for targets and own cac
 _SPELLINGS: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _WEB_FUNCTIONS: Final = tuple(
     f"kernel_{name}"
-    for name in "know slots state_bytes workspace_bytes activations_bytes import export train evaluate next".split()
+    for name in "know slots state_bytes workspace_bytes activations_bytes writing_bytes import export train evaluate next write".split()
 )
 _running: "set[subprocess.Popen[bytes]]" = set()
 _starting = threading.Lock()  # held while one is being started, and for good once this process leaves

@@ -26,6 +26,8 @@ void *memcpy(void *to, const void *from, size_t size) {
     return to;
 }
 
+void *memmove(void *to, const void *from, size_t size) { return memcpy(to, from, size); } /* which may overlap */
+
 void *memset(void *to, int byte, size_t size) {
     __asm__ volatile("local.get %0\nlocal.get %1\nlocal.get %2\nmemory.fill 0"
                      : : "r"(to), "r"(byte), "r"(size) : "memory");

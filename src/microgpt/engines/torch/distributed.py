@@ -25,7 +25,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 import microgpt
-from microgpt.engines.contract import Batch, Engine, EngineConfig, Tokens
+from microgpt.engines.contract import Batch, Drawing, Engine, EngineConfig, Prompts, Tokens, Written
 from microgpt.engines.ranks import RankLost, report
 from microgpt.engines.torch.engine import TorchEngine, TorchRunner
 from microgpt.errors import STOPS, EnvironmentFault, UsageError
@@ -194,6 +194,15 @@ class LeadingRunner:
 
     def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
         return self._runner.next(prefix)
+
+    def write(
+        self,
+        prompts: Prompts,
+        uniforms: NDArray[np.float64],
+        drawing: Drawing,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> Iterator[Written]:
+        return self._runner.write(prompts, uniforms, drawing, sizes)
 
     def reader(self) -> "LeadingRunner":
         """Itself: the ranks carry out one command at a time."""

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -15,14 +15,18 @@ from microgpt.engines.array.batching import PaddedBatch, padded, parts
 from microgpt.engines.array.matrices import Matrices
 from microgpt.engines.contract import (
     Batch,
+    Drawing,
     EngineConfig,
+    Prompts,
     Tokens,
+    Written,
     checked,
     checked_batch,
     checked_prefix,
     predictions,
     reusable,
 )
+from microgpt.engines.drawing import in_step, told
 from microgpt.engines.torch.adam import adam
 from microgpt.engines.torch.devices import DTYPES, at_once, computing, device_of, require_memory
 from microgpt.engines.torch.net import Cache, logits, losses, net
@@ -124,12 +128,21 @@ class TorchRunner:
         kept = reusable(self._cached, tokens)
         self._cached = tokens[:kept]
         with self._computing(), torch.no_grad():
-            new = torch.tensor([tokens[kept:]], device=self._device)  # (1, T)
-            with self._narrow():
-                found = logits(self._model, self._snapshots[0].weights, new, self._cache._replace(filled=kept))
-            probabilities: NDArray[np.float64] = torch.softmax(found[0, -1].cpu().double(), -1).numpy()
+            found = self._following(np.array([tokens[kept:]]), self._cache._replace(filled=kept))
+            probabilities: NDArray[np.float64] = torch.softmax(torch.from_numpy(found[0]), -1).numpy()
         self._cached = tokens
         return probabilities
+
+    def write(
+        self,
+        prompts: Prompts,
+        uniforms: NDArray[np.float64],
+        drawing: Drawing,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> Iterator[Written]:
+        with self._computing(), torch.no_grad():
+            found = in_step(self._model, _Steps(self), prompts, uniforms, drawing, sizes)
+        return told(*found)
 
     def reader(self) -> "TorchRunner":
         other = copy.copy(self)
@@ -139,10 +152,22 @@ class TorchRunner:
 
     def _forget(self) -> None:
         """A key/value cache of this runner's own, with nothing in it."""
-        shape = self._model.layer, self._model.head, self._model.ctx, self._model.head_size
+        self._cache, self._cached = self._empty(1), []
+
+    def _empty(self, documents: int) -> Cache:
+        """A key/value cache for so many documents."""
+        shape = self._model.layer, documents, self._model.head, self._model.ctx, self._model.head_size
         numbers = torch.empty((2, *shape), dtype=self._dtype, device=self._device)
-        self._cache = Cache(numbers[0], numbers[1], 0)
-        self._cached = []
+        return Cache(numbers[0], numbers[1], 0)
+
+    def _following(self, tokens: NDArray[np.int64], cache: Cache) -> NDArray[np.float64]:
+        """The logits (B, V) after tokens (B, T) that follow the cached ones."""
+        with self._narrow():
+            new = torch.tensor(tokens, device=self._device)
+            found: NDArray[np.float64] = (
+                logits(self._model, self._snapshots[0].weights, new, cache)[:, -1].cpu().double().numpy()
+            )
+        return found
 
     def _snapshot(self, state: State, kind: dict[str, Any]) -> Snapshot:
         numbers = torch.empty(3, len(state.weights), **kind)
@@ -192,6 +217,30 @@ class TorchRunner:
         """
         loss, low, high = torch.stack([self._total[-1], *torch.aminmax(after.numbers)]).tolist()
         return loss, all(map(math.isfinite, (loss, low, high)))
+
+
+class _Steps:
+    """Documents that a runner writes at once."""
+
+    def __init__(self, runner: TorchRunner) -> None:
+        self._runner = runner
+
+    def begin(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        self._cache = self._runner._empty(len(tokens))
+        return self._after(tokens)
+
+    def step(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._after(tokens[:, None])
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        key, value, filled = self._cache
+        chosen = torch.from_numpy(rows).to(key.device)
+        self._cache = Cache(key[:, chosen], value[:, chosen], filled)
+
+    def _after(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        found = self._runner._following(tokens, self._cache)
+        self._cache = self._cache._replace(filled=self._cache.filled + tokens.shape[1])
+        return found
 
 
 class TorchEngine:

@@ -20,8 +20,8 @@ from microgpt.model.settings import ModelConfig
 class Cache(NamedTuple):
     """Keys and values of the positions before this pass, with room for its own."""
 
-    key: Tensor  # (layer, H, ctx, S)
-    value: Tensor  # (layer, H, ctx, S)
+    key: Tensor  # (layer, B, H, ctx, S)
+    value: Tensor  # (layer, B, H, ctx, S)
     filled: int
 
 
@@ -41,7 +41,7 @@ def net(model: ModelConfig, flat: Tensor, gradient: Tensor) -> Matrices[Tensor]:
 
 
 def logits(model: ModelConfig, weights: Matrices[Tensor], inputs: Tensor, cache: Cache | None = None) -> Tensor:
-    """Logits (B, T, V) of tokens (B, T); with a cache, of one document's tokens after the cached ones."""
+    """Logits (B, T, V) of tokens (B, T); with a cache, of the tokens after the cached ones."""
     start, positions = cache.filled if cache else 0, inputs.shape[1]
     x = embedding(inputs, weights.wte)  # (B, T, emb)
     if weights.wpe is not None:
@@ -82,9 +82,9 @@ def _attention(
             return value.transpose(1, 2).flatten(2)
         output = scaled_dot_product_attention(query, key, value, is_causal=True)  # (B, H, T, S)
     else:
-        key, value = _keep(cache, index, key, value)  # (1, H, P, S) each
+        key, value = _keep(cache, index, key, value)  # (B, H, P, S) each
         seen = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=x.device).tril(cache.filled)
-        output = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (1, H, T, S)
+        output = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (B, H, T, S)
     return output.transpose(1, 2).flatten(2)
 
 
@@ -109,8 +109,8 @@ def _turned(x: Tensor, start: int) -> Tensor:
 
 
 def _keep(cache: Cache, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Write the keys and values of one document behind the cached ones; all of them, (1, H, P, S)."""
+    """Write keys and values (B, H, T, S) behind the cached ones; all of them, (B, H, P, S)."""
     stop = cache.filled + key.shape[-2]
-    cache.key[index, :, cache.filled : stop] = key[0]
-    cache.value[index, :, cache.filled : stop] = value[0]
-    return cache.key[index, None, :, :stop], cache.value[index, None, :, :stop]
+    cache.key[index, :, :, cache.filled : stop] = key
+    cache.value[index, :, :, cache.filled : stop] = value
+    return cache.key[index, :, :, :stop], cache.value[index, :, :, :stop]
