@@ -15,9 +15,9 @@ async function unpacked(base64) {
 
 /** A model of so many parameters and tokens, its training's moments, and all that they need, in one memory. */
 class Kernel {
-  /** Starts the compiled kernel. Rejects where there is no WebAssembly with vectors. */
-  static async started(bytes, config, params) {
-    const { instance } = await WebAssembly.instantiate(bytes, { Math });
+  /** Starts a compiled kernel (a WebAssembly.Module), which may run in any number of threads. */
+  static async started(module, config, params) {
+    const instance = await WebAssembly.instantiate(module, { Math });
     return new Kernel(instance.exports, config, params);
   }
 
@@ -80,6 +80,25 @@ class Kernel {
     this.functions.kernel_next(this.state, this.activations, place, BigInt(known), BigInt(tokens.length), logits);
     this.seen = Array.from(tokens);
     return this.read(Float64Array, logits, this.config.vocabulary);
+  }
+
+  /** Documents that go on from the same tokens, each with its own row of uniform numbers, as `microgpt sample` draws
+      them: until the token `end`, or a full row. The tokens that were drawn, in rows, and how many of each. */
+  write({ prompt, uniforms, count, temperature, end }) {
+    this.writing ??= this.room(this.functions.kernel_writing_bytes(1n));
+    const workspace = this.workspace(1);
+    const room = uniforms.length / count;
+    const tokens = Int32Array.from({ length: count * prompt.length }, (_, i) => prompt[i % prompt.length]);
+    const starts = wide(Array.from({ length: count + 1 }, (_, document) => document * prompt.length));
+    const sizes = wide(new Array(this.config.vocabulary).fill(1));
+    const results = [new Int32Array(uniforms.length), wide(new Array(count)), new Int32Array(1)];
+    const places = this.lent(tokens, starts, uniforms, sizes, ...results);
+    const [atTokens, atStarts, atUniforms, atSizes, written, counts, stop] = places;
+    const drawing = [temperature, 0n, 1, 0, BigInt(end)];
+    const given = [atTokens, atStarts, BigInt(count), atUniforms, BigInt(room), atSizes, ...drawing];
+    this.functions.kernel_write(this.state, workspace, this.writing, ...given, written, counts, stop, 1n);
+    const long = this.read(Int32Array, counts, 2 * count);
+    return { tokens: this.read(Int32Array, written, uniforms.length), counts: long.filter((_, i) => i % 2 === 0) };
   }
 
   // Its memory: what stays, and above it what the next call is given

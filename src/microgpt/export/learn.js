@@ -9,6 +9,7 @@ const PASTED = "text.txt"; // the file that what was typed can be saved as
 let thread = null; // that trains, or stands still
 let lesson = null; // what it learns: its text, settings, losses and, once it stands still, its state
 let file = null; // a text that was chosen: its name and its bytes
+let choosing = null; // while they are read
 let waiting = null; // weights that came while a text was under way
 
 // ── I. The text ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -65,6 +66,7 @@ function dismiss() {
 async function learn() {
   if (lesson?.running || !find("learn-form").reportValidity()) return null;
   refuse("");
+  await choosing;
   const text = given();
   if (!text) return null;
   const fresh = find("with").value === "new";
@@ -74,15 +76,14 @@ async function learn() {
     text: text.text,
     kind: fresh ? text.kind : writer.kind,
     tokenizer: fresh ? null : writer.tokenizer.described,
-    bytes: fresh || writer.gpt.fewer ? learning.fewer : learning.kernel,
+    module: fresh || writer.gpt.fewer ? learning.fewer : learning.kernel,
     config: model,
     params: fresh ? learning.params : writer.gpt.params,
     state: fresh ? null : { weights: writer.gpt.save().weights },
     setting: settings,
   };
-  thread?.terminate();
   try {
-    thread = new Worker(threadAddress);
+    thread ??= new Worker(threadAddress);
   } catch {
     return refuse("This browser lets no page begin a thread of its own, which learning needs: open it in another."), null;
   }
@@ -90,7 +91,10 @@ async function learn() {
   const current = lesson;
   lesson.over = new Promise((resolve) => (lesson.done = resolve));
   thread.onmessage = ({ data }) => current === lesson && hear(data);
-  thread.onerror = () => hear({ trouble: "The browser ended the thread that learned: there may be too little memory." });
+  thread.onerror = () => {
+    thread = thread.terminate() ?? null;
+    hear({ trouble: "The browser ended the thread that learned: there may be too little memory." });
+  };
   thread.postMessage(asked);
   buttons();
   find("learned").textContent = "Reading the text …";
@@ -267,7 +271,7 @@ async function offer() {
     event.preventDefault();
     refuse(tooLong(added.length));
   });
-  find("file").addEventListener("change", choose);
+  find("file").addEventListener("change", () => (choosing = choose()));
   find("learn-form").addEventListener("submit", (event) => (event.preventDefault(), learn()));
   find("halt").addEventListener("click", halt);
   find("download").addEventListener("click", download);

@@ -45,7 +45,7 @@ async function measured(kernel, lessons, stopped = () => false) {
 /** In the thread: the first message is a text and a model, later ones say stop or go on. */
 function listening() {
   let [kernel, lessons, settings, stopping] = [null, null, null, false];
-  const begun = async ({ text, kind, tokenizer, bytes, config, params, state, setting }) => {
+  const begun = async ({ text, kind, tokenizer, module, config, params, state, setting }) => {
     const corpus = corpusOf(cleaned(text, tokenizer ? tokenizer.normalize : "nfc"), kind);
     const { characters, normalize, merges } = tokenizer ?? { characters: corpus.characters.join(""), normalize: "nfc" };
     const words = new Tokenizer(characters, normalize, merges);
@@ -57,7 +57,7 @@ function listening() {
       throw new Trouble(`${told}: a new model in this page can have ${config.most - 1}. Give it another text.`);
     }
     const size = params + (tokenizer ? 0 : 2 * (vocabulary - config.vocabulary) * config.emb);
-    kernel = await Kernel.started(bytes, { ...config, vocabulary }, size);
+    kernel = await Kernel.started(module, { ...config, vocabulary }, size);
     kernel.load(state ?? { weights: firstWeights(settings, size) });
     postMessage({ begun: { kind: corpus.kind, characters, normalize, vocabulary, params: size, count: lessons.count } });
   };

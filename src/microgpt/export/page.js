@@ -1,6 +1,7 @@
 "use strict";
 // The page: what is typed, shown and written. Texts enter it as text alone, never as HTML.
 
+const MOST_AT_ONCE = 4096; // texts between two looks for a stop
 const SHOWN = 10; // of the most probable characters
 const find = (id) => document.getElementById(id);
 
@@ -108,8 +109,8 @@ function rows() {
 
 const temperature = () => Number(find("temperature").value);
 
-/** Texts that the model writes after a prompt: `heard(piece, logits)` is told of each token's text, and of each text
-    that begins, without logits. A seed (a whole number, or its digits) writes the same texts again, and the same as
+/** Texts that the model writes after a prompt: `heard(piece, logits)` is told of each token's text, or at once of a whole
+    one's, and of each text that begins, with null. A seed (a whole number, or its digits) writes the same texts again, and the same as
     `microgpt sample --seed`. */
 async function write(options = {}, heard = () => {}, stopped = () => false) {
   const { prompt = "", count = 5, temperature = writer.usual, length = 256, seed = anySeed() } = options;
@@ -118,6 +119,15 @@ async function write(options = {}, heard = () => {}, stopped = () => false) {
   const dice = new Dice(BigInt(seed));
   const own = readerOf(writer.gpt);
   const texts = [];
+  for (let block = 1; !writer.running && own instanceof Kernel && texts.length < count && !stopped(); block *= 2) {
+    const many = Math.min(block, count - texts.length, MOST_AT_ONCE);
+    for (const text of writer.documents(own, prompt, { dice, temperature, count: many })) {
+      heard("", null);
+      heard(text);
+      texts.push(writer.tokenizer.normalized(prompt) + text);
+    }
+    await breathe();
+  }
   while (texts.length < count && !stopped()) {
     let text = writer.tokenizer.normalized(prompt);
     heard("", null);
@@ -168,7 +178,7 @@ class Sheet {
 
   add(character, logits) {
     if (logits === null) return this.next();
-    if (performance.now() > this.shown + 50) { // the bars follow at the pace of eyes
+    if (logits && performance.now() > this.shown + 50) { // the bars follow at the pace of eyes
       this.shown = performance.now();
       show(logits, this.text);
     }
@@ -215,7 +225,8 @@ async function load() {
 async function quickened(weights) {
   try {
     if (!learning.kernel) throw new Trouble(learning.why);
-    [learning.kernel, learning.fewer] = await Promise.all([learning.kernel, learning.fewer].map(unpacked));
+    const modules = [learning.kernel, learning.fewer].map(async (text) => WebAssembly.compile(await unpacked(text)));
+    [learning.kernel, learning.fewer] = await Promise.all(modules);
     return (await Kernel.started(learning.kernel, about.config, learning.params)).load({ weights });
   } catch (error) {
     const own = error instanceof Trouble;

@@ -116,6 +116,19 @@ class Writer {
     return softmax(open.map((logit) => (logit === peak ? 0 : (logit - peak) / temperature)));
   }
 
+  /** So many documents after a prompt at once, the same as one by one. */
+  documents(kernel, prompt, { dice, temperature, count }) {
+    const tokens = this.tokens(prompt);
+    const [room, { bos, texts }] = [this.ctx + 1 - tokens.length, this.tokenizer];
+    const uniforms = Float64Array.from({ length: count * room }, () => dice.random());
+    const written = kernel.write({ prompt: tokens, uniforms, count, temperature, end: bos });
+    return Array.from(written.counts, (size, row) => {
+      let text = "";
+      for (let at = row * room; at < row * room + size; at++) text += texts[written.tokens[at]] ?? "";
+      return text;
+    });
+  }
+
   /** Yields [the text of a token, logits it was drawn from], until BOS ends the document, ctx is full, or running text
       has `length` characters together with its prompt. */
   async *write(reader, prompt, { dice, temperature, length, stopped }) {
