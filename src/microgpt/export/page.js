@@ -224,8 +224,9 @@ async function load() {
 /** The model in the compiled kernel, which also learns; null, once the page says why, where there is none. */
 async function quickened(weights) {
   try {
-    if (!learning.kernel) throw new Trouble(learning.why);
-    const modules = [learning.kernel, learning.fewer].map(async (text) => WebAssembly.compile(await unpacked(text)));
+    if (!learning.kernels) throw new Trouble(learning.why);
+    const [both, { own }] = [await unpacked(learning.kernels), learning];
+    const modules = [both.subarray(0, own), both.subarray(own)].map((bytes) => WebAssembly.compile(bytes));
     [learning.kernel, learning.fewer] = await Promise.all(modules);
     return (await Kernel.started(learning.kernel, about.config, learning.params)).load({ weights });
   } catch (error) {

@@ -144,8 +144,8 @@ def _learning(checkpoint: Checkpoint, settings: Settings, brought: bool) -> dict
     training = Training(request, Provenance("text", ("text",), "0" * 64), random_state=None, origin=None)
     described = to_json(Description(model, checkpoint.tokenizer, checkpoint.kind, 0, training))
     return {
-        "kernel": _packed(kernels[0]),
-        "fewer": _packed(kernels[1]),
+        "kernels": _packed(b"".join(kernels)),  # together, for they are alike
+        "own": len(kernels[0]),
         "most": MOST_TOKENS,
         "params": params(model),
         "settings": asdict(settings) | {"split_seed": request.split_seed},
