@@ -40,7 +40,9 @@ def without_a_compiler() -> str:
 compiled = pytest.mark.skipif(bool(without_a_compiler()), reason=without_a_compiler())
 SHAKESPEARE = (SOURCE / "data" / "builtin" / "shakespeare.txt").read_text("utf-8")
 NAMES = (SOURCE / "data" / "builtin" / "names.txt").read_text("utf-8")
-VERSES = "\n\n".join(f"{'la ' * (i % 3 + 9)}\nof verse {i % 7} and its end\n  {'é' if i % 2 else 'e'}nd" for i in range(40))
+VERSES = "\n\n".join(
+    f"{'la ' * (i % 3 + 9)}\nof verse {i % 7} and its end\n  {'é' if i % 2 else 'e'}nd" for i in range(40)
+)
 TEXTS = {
     "names": NAMES[:9_000],
     "copies and blanks": "\ufeffanna\r\nbob\r\n\x1c \n" + "anna\rcarla\n\u3000dora \n" * 3 + "e\u0301mile\n😀 zoé",
@@ -57,7 +59,8 @@ const found = ({ text, kind, characters, merges, settings, steps }) => {
   const corpus = corpusOf(cleaned(text, "nfc"), kind);
   const tokenizer = new Tokenizer(characters ?? corpus.characters.join(""), "nfc", merges);
   const lessons = new Lessons(corpus, tokenizer, settings);
-  const list = ({ tokens, starts }) => Array.from(starts.subarray(1), (end, k) => Array.from(tokens.subarray(starts[k], end)));
+  const list = ({ tokens, starts }) =>
+    Array.from(starts.subarray(1), (end, k) => Array.from(tokens.subarray(starts[k], end)));
   const { kind: chosen, characters: own } = corpus;
   const heldOut = list(lessons.joined(lessons.heldOut));
   return [chosen, own.join(""), heldOut, ...steps.map((step) => list(lessons.sequences(step, 1)))];

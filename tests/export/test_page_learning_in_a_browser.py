@@ -57,7 +57,7 @@ def visit(opened: Any, tmp_path: Path) -> Iterator[Visit]:
 
 
 def losses_of(steps: int, name: Path = NAMES) -> tuple[list[float], float]:
-    """What `microgpt` does on a text with vectors of 16 bytes: the losses of its steps, and that of what is held out."""
+    """What `microgpt` does with vectors of 16 bytes: the losses of its steps, and that of what is held out."""
     prepared = prepare(Request(settings=Settings(steps=steps), data=(str(name),)))
     checkpoint, dataset = prepared.checkpoint, prepared.dataset
     runner = FusedRunner(EngineConfig("32"), checkpoint.state, narrow(checkpoint.model))
@@ -198,7 +198,8 @@ def test_too_long_a_text_is_refused_before_it_is_held(visit: Visit, tmp_path: Pa
         const carried = new DataTransfer();
         carried.setData("text/plain", "a".repeat(50_000_000));
         const event = { inputType: "insertFromPaste", dataTransfer: carried, bubbles: true, cancelable: true };
-        if (document.getElementById("text").dispatchEvent(new InputEvent("beforeinput", event))) throw new Error("taken");
+        const place = document.getElementById("text");
+        if (place.dispatchEvent(new InputEvent("beforeinput", event))) throw new Error("taken");
     }""")
     told = "A page can learn 20,000,000 bytes of text, found 50,000,000: choose a part of it."
     assert tab.inner_text("#learn-trouble") == told

@@ -11,21 +11,24 @@ from microgpt.errors import UsageError
 @click.command("export")
 @click.argument("run")
 @click.argument("file", required=False)
-@click.option("--try", "to_try", is_flag=True, help="Write a page that needs no run: it learns names when it is opened.")
+@click.option(
+    "--try", "to_try", is_flag=True, help="Write a page that needs no run: it learns names when it is opened."
+)
 @OUT
 @FORCE
 def command(run: str, file: str | None, to_try: bool, out: str, force: bool) -> None:
     """Export a run's weights, configuration and vocabulary, to share.
 
-    FILE ends in .html (a page that writes and learns in any browser, offline), .py (a program that writes on Python's standard
-    library alone), .onnx, .safetensors (for this program), or in / for a folder that Hugging Face's transformers
-    loads. With FILE only, the newest finished run is exported; with --try none is.
+    FILE ends in .html (a page that writes and learns in any browser, offline), .py (a program that writes on
+    Python's standard library alone), .onnx, .safetensors (for this program), or in / for a folder that Hugging Face's
+    transformers loads. With FILE only, the newest finished run is exported; with --try none is.
     """
     from microgpt.cli.finding import load
     from microgpt.export import WARNING, export
 
     if to_try:
-        return _to_try(run, file, force)
+        _to_try(run, file, force)
+        return
     target, chosen = (run, None) if file is None else (file, run)
     if file is None and not Path(run).suffix and not run.endswith("/"):
         raise UsageError(

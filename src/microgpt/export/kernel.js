@@ -46,8 +46,8 @@ class Kernel {
     return { weights, adam_m, adam_v, step };
   }
 
-  /** Takes a step for each rate, on `batch` sequences of `tokens`, sequence k from starts[k] to starts[k + 1]. The losses
-      of the steps done; fewer than asked where the next one is not finite. */
+  /** Takes a step for each rate, on `batch` sequences of `tokens`, sequence k from starts[k] to starts[k + 1]. Returns
+      the losses of the steps done; fewer than asked where the next one is not finite. */
   advance({ tokens, starts, batch, rates, beta1, beta2, weight_decay }) {
     this.seen = [];
     const steps = rates.length;

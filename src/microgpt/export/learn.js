@@ -85,7 +85,8 @@ async function learn() {
   try {
     thread ??= new Worker(threadAddress);
   } catch {
-    return refuse("This browser lets no page begin a thread of its own, which learning needs: open it in another."), null;
+    refuse("This browser lets no page begin a thread of its own, which learning needs: open it in another.");
+    return null;
   }
   lesson = { ...text, settings, fresh, step: 0, bins: [], seconds: 0, running: true, state: null };
   const current = lesson;
@@ -141,8 +142,9 @@ function still({ heldOut, ...state }) {
   const steps = counted(lesson.step, "step");
   const finished = lesson.step === lesson.settings.steps;
   const rest = heldOut === undefined ? "" : `, ${heldOut.toFixed(2)} on the tenth that it did not see`;
-  const loss = `loss ${meanOf(lesson.bins.at(-1) ?? { sum: NaN, count: 1 }).toFixed(2)}${rest}, in nats a ${about.unit}`;
-  find("learned").textContent = `${finished ? "Learned" : "Stopped after"} ${steps} in ${lesson.seconds.toFixed(2)} s: ${loss}.`;
+  const loss = meanOf(lesson.bins.at(-1) ?? { sum: NaN, count: 1 }).toFixed(2);
+  const done = `${finished ? "Learned" : "Stopped after"} ${steps} in ${lesson.seconds.toFixed(2)} s`;
+  find("learned").textContent = `${done}: loss ${loss}${rest}, in nats a ${about.unit}.`;
 }
 
 const meanOf = ({ sum, count }) => sum / count;
@@ -176,7 +178,8 @@ async function renew({ kind, characters, normalize, vocabulary, params }) {
   kernel.fewer = true;
   writer = new Writer(kernel, new Tokenizer(characters, normalize), kind);
   find("title").textContent = `A GPT of ${params.toLocaleString("en")} parameters`;
-  find("sizes").textContent = `${counted(params, "parameter")}; ${counted(vocabulary - 1, "character")} and the mark of begin and end; made in this page.`;
+  const known = `${counted(vocabulary - 1, "character")} and the mark of begin and end`;
+  find("sizes").textContent = `${counted(params, "parameter")}; ${known}; made in this page.`;
   reader = readerOf(writer.gpt);
   fit();
 }
@@ -204,7 +207,8 @@ function draw() {
   const means = lesson.bins.map(meanOf);
   const [most, least] = [Math.max(...means), 0.9 * Math.min(...means)];
   const last = Math.max(1, Math.ceil(lesson.settings.steps / Math.ceil(lesson.settings.steps / BINS)) - 1);
-  const points = means.map((loss, i) => `${((600 * i) / last).toFixed(1)},${(155 - (150 * (loss - least)) / (most - least)).toFixed(1)}`);
+  const height = (loss) => 155 - (150 * (loss - least)) / (most - least);
+  const points = means.map((loss, i) => `${((600 * i) / last).toFixed(1)},${height(loss).toFixed(1)}`);
   find("line").setAttribute("points", points.join(" "));
   find("most").textContent = most.toFixed(2);
   find("now").textContent = means.at(-1).toFixed(2);
@@ -250,7 +254,8 @@ function download() {
   linkTo("model.safetensors", checkpoint()).click();
   const steps = lesson.step < lesson.settings.steps ? "" : ` --steps ${2 * lesson.settings.steps}`;
   const beside = lesson.source === PASTED ? [" beside the text, ", linkTo(PASTED, new Blob([lesson.bytes]))] : [];
-  find("kept").replaceChildren("To go on from it", ...beside, ": ", made("code", "", `microgpt --resume model.safetensors${steps}`));
+  const command = made("code", "", `microgpt --resume model.safetensors${steps}`);
+  find("kept").replaceChildren("To go on from it", ...beside, ": ", command);
 }
 
 function linkTo(name, blob) {

@@ -59,7 +59,7 @@ function listening() {
     const size = params + (tokenizer ? 0 : 2 * (vocabulary - config.vocabulary) * config.emb);
     kernel = await Kernel.started(module, { ...config, vocabulary }, size);
     kernel.load(state ?? { weights: firstWeights(settings, size) });
-    postMessage({ begun: { kind: corpus.kind, characters, normalize, vocabulary, params: size, count: lessons.count } });
+    postMessage({ begun: { kind: corpus.kind, characters, normalize, vocabulary, params: size } });
   };
   const work = async (asked) => {
     try {

@@ -62,7 +62,7 @@ function sha256(bytes) {
 
 // ── II. Its documents ───────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The lines that are not blank, without the blanks at their ends: [start, stop, whether a blank line stands before]. */
+/** The lines that are not blank, without the blanks at their ends: [start, stop, whether none stands right before]. */
 function linesOf(text) {
   const lines = [];
   let opens = true;
@@ -256,8 +256,8 @@ function zigguratOf() {
 /** First weights (params,), those that `microgpt` draws. */
 function firstWeights({ seed, initial, initial_scale }, params) {
   const chance = new Generator([seed, WEIGHTS_STREAM]);
-  const one = initial === "gauss" ? () => initial_scale * chance.normal() : () => initial_scale * (2 * chance.uniform() - 1);
-  return Float32Array.from({ length: params }, one);
+  const one = initial === "gauss" ? () => chance.normal() : () => 2 * chance.uniform() - 1;
+  return Float32Array.from({ length: params }, () => initial_scale * one());
 }
 
 // ── IV. What is trained on, and what is held out ────────────────────────────────────────────────────────────────────
@@ -367,4 +367,5 @@ function tokensOf(text, tokenizer) {
 }
 
 /** Learning rates of steps: a line from lr to 0. */
-const ratesOf = ({ lr, steps }, first, count) => Float64Array.from({ length: count }, (_, i) => lr * (1 - (first + i) / steps));
+const ratesOf = ({ lr, steps }, first, count) =>
+  Float64Array.from({ length: count }, (_, i) => lr * (1 - (first + i) / steps));

@@ -1,6 +1,9 @@
 "use strict";
 // The page: what is typed, shown and written. Texts enter it as text alone, never as HTML.
 
+const NO_WEBASSEMBLY =
+  "This browser runs no WebAssembly with vectors, or has it switched off: the page writes in plain JavaScript, " +
+  "and does not learn.";
 const MOST_AT_ONCE = 4096; // texts between two looks for a stop
 const SHOWN = 10; // of the most probable characters
 const find = (id) => document.getElementById(id);
@@ -109,9 +112,9 @@ function rows() {
 
 const temperature = () => Number(find("temperature").value);
 
-/** Texts that the model writes after a prompt: `heard(piece, logits)` is told of each token's text, or at once of a whole
-    one's, and of each text that begins, with null. A seed (a whole number, or its digits) writes the same texts again, and the same as
-    `microgpt sample --seed`. */
+/** Texts that the model writes after a prompt: `heard(piece, logits)` is told of each token's text, or of a whole text's
+    at once, and of each text that begins, with null. A seed (a whole number, or its digits) writes the same texts again,
+    and the same as `microgpt sample --seed`. */
 async function write(options = {}, heard = () => {}, stopped = () => false) {
   const { prompt = "", count = 5, temperature = writer.usual, length = 256, seed = anySeed() } = options;
   const message = trouble(writer, prompt);
@@ -230,8 +233,7 @@ async function quickened(weights) {
     [learning.kernel, learning.fewer] = await Promise.all(modules);
     return (await Kernel.started(learning.kernel, about.config, learning.params)).load({ weights });
   } catch (error) {
-    const own = error instanceof Trouble;
-    find("no-learning").textContent = own ? error.message : "This browser runs no WebAssembly with vectors, or has it switched off: the page writes in plain JavaScript, and does not learn.";
+    find("no-learning").textContent = error instanceof Trouble ? error.message : NO_WEBASSEMBLY;
     find("learn-form").hidden = true;
     return null;
   }

@@ -1,11 +1,13 @@
 """`.html`: one page that writes with the trained model in any browser, offline, shows what comes next, and learns.
 
 The page loads nothing and sends nothing: its policy allows the scripts and the style that stand in it, by their hashes,
-WebAssembly, a thread of the page's own scripts, and no request at all. It holds kernel.c compiled for the model's sizes,
-and once more for new models of up to MOST_TOKENS tokens; where no compiler could make them it writes in JavaScript, and
-says so. A training in the page is that of `microgpt` on the same text, number by number. Weights are base64 of little-endian float32: 4/3 x 4 bytes a parameter, and a line end every 76
-characters, so 10 million parameters make a page of 54 MB. Texts from outside enter it as JSON without `<`, base64 and
-numbers alone.
+WebAssembly, a thread of the page's own scripts, and no request at all. It holds kernel.c compiled for the model's
+sizes, and once more for new models of up to MOST_TOKENS tokens; where no compiler makes them it writes in JavaScript,
+and says so. A training in it has the split, order and first weights of `microgpt` on the same text, and the losses of
+`fused` with vectors of 16 bytes.
+
+Weights are base64 of little-endian float32: 4/3 x 4 bytes a parameter, and a line end every 76 characters, so 10 million
+parameters make a page of 54 MB. Texts from outside enter it as JSON without `<`, base64 and numbers alone.
 """
 
 import base64
@@ -38,7 +40,8 @@ _SCRIPTS: Final = (*THREAD, "learn.js", "page.js")
 MOST_TOKENS: Final = 256  # of a new model in the page
 TRY: Final = Request(settings=Settings(steps=20_000))  # what a page without a run begins with; it takes half a second
 _UNCOMPILED: Final = (
-    "This page was made where no compiler for WebAssembly was at hand: it writes in plain JavaScript, and does not learn."
+    "This page was made where no compiler for WebAssembly was at hand: it writes in plain JavaScript, and does not "
+    "learn."
 )
 _BLANK: Final = re.compile(r"\{\{(\w+)\}\}")
 

@@ -32,7 +32,17 @@ from microgpt.engines.fused.toolchain import (
 from microgpt.errors import EnvironmentFault
 from microgpt.machine import cores
 
-__all__ = ["CacheWarning", "build", "command_line", "find_compiler", "flags", "load", "reason_unavailable", "source", "web"]
+__all__ = [
+    "CacheWarning",
+    "build",
+    "command_line",
+    "find_compiler",
+    "flags",
+    "load",
+    "reason_unavailable",
+    "source",
+    "web",
+]
 
 CacheWarning = cache.CacheWarning
 KERNEL: Final = Path(__file__).with_name("kernel.c")
@@ -67,7 +77,14 @@ class Job:
     def key(self) -> str:
         """Names what comes out: another source, size, flag, compiler or processor gives another key."""
         steering = [os.environ.get(name) for name in COMPILER_VARIABLES]
-        told = (self.compiler.command, self.compiler.version, self.compiler.target, self.flags, self.libraries, steering)
+        told = (
+            self.compiler.command,
+            self.compiler.version,
+            self.compiler.target,
+            self.flags,
+            self.libraries,
+            steering,
+        )
         parts = json.dumps((WORKPLACE, self.text, self.defines, told, sys.platform, processor()))
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
 

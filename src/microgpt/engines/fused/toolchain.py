@@ -39,10 +39,6 @@ EXTRA: Final = "microgpt-symmetry[cc]"  # brings a compiler from the package ind
 _BUNDLED: Final = "ziglang"  # a package that brings clang, for machines without a compiler
 _ZIG: Final = "zig"  # its program: clang with own names for targets and own caches
 _SPELLINGS: Final = {"amd64": "x86_64", "arm64": "aarch64"}
-_WEB_FUNCTIONS: Final = tuple(
-    f"kernel_{name}"
-    for name in "know slots state_bytes workspace_bytes activations_bytes writing_bytes import export train evaluate next write".split()
-)
 _running: "set[subprocess.Popen[bytes]]" = set()
 _starting = threading.Lock()  # held while one is being started, and for good once this process leaves
 _INEXACT: Final = re.compile(r"-ffast-math|-Ofast|-funsafe-math-optimizations|-ffinite-math-only")
@@ -122,8 +118,8 @@ def web_flags() -> tuple[str, ...]:
     """What the kernel is compiled with for a page: one thread and no C library, on every browser since 2023."""
     exact = ("-O3", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
     target = ("--target=wasm32-freestanding", "-mcpu=generic+simd128+bulk_memory")
-    linked = ("--no-entry", "--strip-all", *(f"--export={name}" for name in ("__heap_base", *_WEB_FUNCTIONS)))
-    return (*exact, *target, "-nostdlib", *(f"-Wl,{flag}" for flag in linked))
+    linked = ("--no-entry", "--strip-all", "--export-dynamic", "--export=__heap_base")
+    return (*exact, *target, "-nostdlib", "-fvisibility=default", *(f"-Wl,{flag}" for flag in linked))
 
 
 def _processor(compiler: Compiler, target: str) -> tuple[str, ...]:
