@@ -6,8 +6,8 @@ sizes, and once more for new models of up to MOST_TOKENS tokens; where no compil
 and says so. A training in it has the split, order and first weights of `microgpt` on the same text, and the losses of
 `fused` with vectors of 16 bytes.
 
-Weights are base64 of little-endian float32: 4/3 x 4 bytes a parameter, and a line end every 76 characters, so 10 million
-parameters make a page of 54 MB. Texts from outside enter it as JSON without `<`, base64 and numbers alone.
+Weights are base64 of little-endian float32: 4/3 x 4 bytes a parameter, and a line end every 76 characters, so 10
+million parameters make a page of 54 MB. Texts from outside enter it as JSON without `<`, base64 and numbers alone.
 """
 
 import base64
