@@ -36,6 +36,19 @@ def test_a_stream_is_the_text_that_comes_without_it(home: Path, kind: str, betwe
     assert streamed.stdout == whole.stdout
 
 
+@pytest.mark.parametrize("kind", ["lines", "windows"])
+def test_a_stop_and_few_tokens_to_draw_from(home: Path, kind: str) -> None:
+    flags = ("sample", kind, "--count", "20", "--seed", "7", "--temperature", "2", "--length", "60")
+    drawing = ("--top-p", "0.9", "--min-p", "0.01", "--stop", "e", "--stop", "of t")
+    whole, streamed = (succeeded(microgpt(*flags, *drawing, *more, cwd=home)) for more in ((), ("--stream",)))
+    assert whole.stdout == streamed.stdout
+    texts = load(home / "runs" / kind).sample(
+        count=20, seed=7, temperature=2.0, length=60, top_p=0.9, min_p=0.01, stop=("e", "of t")
+    )
+    assert whole.stdout == ("\n" if kind == "lines" else "\n\n").join(texts) + "\n"
+    assert not any("e" in text for text in texts)
+
+
 def stream(home: Path, *flags: str) -> "subprocess.Popen[bytes]":
     """A stream of a minute."""
     flags = flags or ("windows", "--stream", "--count", "1", "--length", "1000000", "--seed", "1")
@@ -43,7 +56,7 @@ def stream(home: Path, *flags: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=home)
 
 
-@pytest.mark.parametrize("flags", [(), ("lines", "--count", "100000", "--seed", "1")], ids=["stream", "samples"])
+@pytest.mark.parametrize("flags", [(), ("lines", "--count", "1000000", "--seed", "1")], ids=["stream", "samples"])
 def test_ctrl_c_in_mid_stream_ends_with_its_code_and_a_line_break(home: Path, flags: tuple[str, ...]) -> None:
     process = stream(home, *flags)
     assert process.stdout
@@ -95,6 +108,9 @@ def test_a_prompt_longer_than_the_model_is_told(home: Path) -> None:
     [
         (["lines", "--stream", "--json"], 2, "--stream"),
         (["lines", "--stream", "--new"], 2, "--stream"),
+        (["lines", "--top-p", "0"], 2, "--top-p must be a number above 0, up to 1, found 0.0"),
+        (["lines", "--min-p", "nan"], 2, "--min-p must be a number from 0 to 1, found nan"),
+        (["lines", "--stop", ""], 2, "--stop must be text of a character or more"),
         (["lines", "--prompt", "", "--prompt-file", "latin.txt"], 2, "--prompt-file"),
         (["lines", "--prompt-file", "nowhere.txt"], 3, "nowhere.txt"),
         (["lines", "--prompt-file", "latin.txt"], 3, "latin.txt: expected a prompt in UTF-8, found 0xe9 at byte 3"),

@@ -141,7 +141,7 @@ GUARDED = """
 import ctypes, json, sys
 import numpy as np
 from pathlib import Path
-from microgpt.engines.contract import EngineConfig
+from microgpt.engines.contract import Drawing, EngineConfig
 from microgpt.engines.fused.build import load
 from microgpt.engines.fused.engine import FusedRunner, declared, defines
 from microgpt.model.ledger import params
@@ -163,6 +163,10 @@ for sizes, precision, target in cases:
             runner.gradient(batch), runner.evaluate(batch), runner.state()
         for length in sorted({1, (model.ctx + 1) // 2, model.ctx}):
             runner.next(batch[0][:1].tolist() * length)
+        prompts = [stream.integers(0, model.vocabulary, 1 + i % model.ctx) for i in range(150)]
+        for drawing in (Drawing(end=0), Drawing(0.9, 3, 0.9, 0.01), Drawing(0.0, top_p=0.5)):
+            (written,) = runner.write(prompts, stream.random((150, 2 * model.ctx + 3)), drawing)
+            assert len(written.counts) == 150
         assert len(runner.advance([batch], np.array([1e308]))) < 2
 print("sound")
 """

@@ -29,8 +29,15 @@ PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 @click.option("--count", default=5, show_default=True, help="How many samples.")
 @click.option("--temperature", type=float, default=None, help=TEMPERATURE)
 @click.option("--top-k", default=0, metavar="N", help="Draw only from the N most probable characters.")
-@click.option("--top-p", default=1.0, metavar="P", help="Draw only from the fewest that make up such a probability.")
-@click.option("--min-p", default=0.0, metavar="P", help="Draw only from those with such a share of the likeliest's.")
+@click.option(
+    "--top-p",
+    default=1.0,
+    metavar="P",
+    help="Draw only from the fewest likeliest that sum to P.",
+)
+@click.option(
+    "--min-p", default=0.0, metavar="P", help="Draw only from those of P times the likeliest's chance or more."
+)
 @click.option("--length", default=256, show_default=True, help="Length of a sample of running text, in characters.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End a sample before this text; give it again for others.")
 @click.option("--new", is_flag=True, help="Reject copies from the training text.")

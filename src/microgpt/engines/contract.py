@@ -49,8 +49,9 @@ class Drawing:
     probability (Nguyen et al. 2025; 0 is all). Of equals the lower id comes first. The token drawn is the first that
     makes the sum of what is left, in the order of ids, larger than uniform * total.
 
-    The token `end` ends a document, and so does a full ctx. Without one, text runs on: where ctx is full, the model goes
-    on from the latter half of it, for moving by one token would move every position. Those `barred` are never drawn.
+    The token `end` ends a document, and so does a full ctx. Without one, text runs on: where ctx is full, the model
+    goes on from the latter half of it, for moving by one token would move every position. Those `barred` are never
+    drawn.
     """
 
     temperature: float = 1.0

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines.contract import Drawing, Prompts, Written, checked_writing, refuse_logits
+from microgpt.engines.contract import Drawing, Prompts, Tokens, Written, checked_writing, refuse_logits
 from microgpt.model.settings import ModelConfig
 
 AT_ONCE = 1 << 14  # predictions of the longest documents that are written at once
@@ -23,14 +23,14 @@ def weights(logs: NDArray[Any], drawing: Drawing) -> Floats:
 
     In logarithms, so that no temperature is too small. Raises `DivergedError` where a logit is not finite.
     """
-    logs = logs.astype(np.float64)
+    logs = np.array(logs, np.float64)
     if np.isnan(logs).any() or (logs == np.inf).any():
         raise refuse_logits()
     logs[:, list(drawing.barred)] = -np.inf
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         below = logs - logs.max(axis=1, keepdims=True)  # (N, V)
         if drawing.temperature == 0:
-            return (np.arange(logs.shape[1]) == below.argmax(axis=1)[:, None]).astype(np.float64)
+            return np.array(np.arange(logs.shape[1]) == below.argmax(axis=1)[:, None], np.float64)
         found: Floats = np.exp(np.where(below == 0, 0.0, below / drawing.temperature))  # (N, V)
     narrowed = 0 < drawing.top_k < logs.shape[1]
     if narrowed or drawing.top_p < 1:
@@ -55,7 +55,7 @@ def drawn(logs: NDArray[Any], uniforms: Floats, drawing: Drawing) -> NDArray[np.
 def one_by_one(
     following: Callable[[Sequence[int]], Floats],
     ctx: int,
-    prompt: Sequence[int],
+    prompt: Sequence[int] | Tokens,
     uniforms: Iterable[float],
     drawing: Drawing,
     sizes: NDArray[np.int64],
@@ -63,7 +63,7 @@ def one_by_one(
 ) -> Iterator[int]:
     """The tokens of one document as they are drawn; `following` gives the probabilities after a prefix, as
     `Runner.next` does. A number is taken as it is needed."""
-    tokens, numbers = list(prompt), iter(uniforms)
+    tokens, numbers = [int(token) for token in prompt], iter(uniforms)
     while room > 0:
         with np.errstate(divide="ignore"):
             logs = np.log(following(tokens))

@@ -134,7 +134,7 @@ class Writer {
   async *write(reader, prompt, { dice, temperature, length, stopped }) {
     let tokens = this.tokens(prompt);
     let left = this.running ? length - Array.from(this.tokenizer.normalized(prompt)).length : this.ctx + 1 - tokens.length;
-    const numbers = Array.from({ length: left }, () => dice.random()); // a text's own, however early it ends
+    const numbers = Array.from({ length: left }, () => dice.random()); // its own, however early the text ends
     while (left > 0) {
       const logits = await reader.logits(tokens, stopped);
       if (logits === null) return;

@@ -230,8 +230,8 @@ class Run:
     ) -> Samples:
         """Samples with what is to be said of them: how many are copies, where the training text is still at hand.
 
-        Texts are told as they are drawn, some at once, and without `keep` only told. `new` rejects copies, and raises `DataError` or `UsageError` where the
-        text is not; `look_up=False` spares reading it.
+        Texts are told as they are drawn, some at once, and without `keep` only told. `new` rejects copies, and raises
+        `DataError` or `UsageError` where the text is not at hand; `look_up=False` spares reading it.
         """
         known = self._known(needed=new) if look_up or new else None
         return self.writer.write(sampling, stream(seed), stands_in_text=known, new=new, tell=tell, keep=keep)

@@ -28,9 +28,10 @@ MOST_NUMBERS: Final = 1 << 20  # and numbers that they may need
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to write. At `temperature` 0 the likeliest token is taken, and None is what suits the text; `top_k` 0, `top_p`
-    1 and `min_p` 0 draw from all tokens (see `Drawing`); `length` is the most characters of running text (documents end
-    by themselves), and a sample ends before the first text of `stop` that is written. Raises `UsageError`."""
+    """How to write. At `temperature` 0 the likeliest token is taken, and None is what suits the text; `top_k` 0,
+    `top_p` 1 and `min_p` 0 draw from all tokens (see `Drawing`); `length` is the most characters of running text
+    (documents end by themselves), and a sample ends before the first text of `stop` that is written. Raises
+    `UsageError`."""
 
     count: int = 5
     temperature: float | None = None
@@ -57,9 +58,7 @@ class Sampling:
             if type(value) is not int or not low <= value <= high:
                 raise UsageError(f"{flag(name)} must be a whole number from {low} to {high:,}, found {shown(value)}.")
         if type(self.top_p) is not float or not 0 < self.top_p <= 1:
-            raise UsageError(
-                f"--top-p must be a number above 0 and up to 1, found {shown(self.top_p)}; 1 is all tokens."
-            )
+            raise UsageError(f"--top-p must be a number above 0, up to 1, found {shown(self.top_p)}; 1 is all tokens.")
         if type(self.min_p) is not float or not 0 <= self.min_p <= 1:
             raise UsageError(f"--min-p must be a number from 0 to 1, found {shown(self.min_p)}; 0 is all tokens.")
         if type(self.prompt) is not str:
@@ -124,7 +123,7 @@ class Writer:
             start = time.perf_counter()
             block = blocks.send(wanted)
             seconds += time.perf_counter() - start
-            told = []
+            told: list[str] = []
             for text, tokens in block:
                 if len(told) == wanted or rejected == limit:
                     break

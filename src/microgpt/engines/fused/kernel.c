@@ -646,8 +646,8 @@ INLINE void attend(Layer *layer, long row, real (*kept)[EMB_PANELS][CTX][LANES],
     keep(layer, row, kept, position);
     for (long p = 0; p < EMB_PANELS; p++) {
         const vector query = load(layer->qkv[p][row]) * ATTENTION_SCALE;
-        store(layer->attention_output[p][row], attended(query, position + 1, kept[0][p][0], kept[1][p][0], exponentials[0],
-                                                        layer->normaliser[p][row]));
+        store(layer->attention_output[p][row],
+              attended(query, position + 1, kept[0][p][0], kept[1][p][0], exponentials[0], layer->normaliser[p][row]));
     }
 }
 
@@ -722,7 +722,8 @@ SEPARATE void transpose(long rows, const real *table, real *transposed) {
 INLINE void softmax_row(real *row, long t, long panels, const long panel) {
     vector peaks = all(-INFINITY), totals = {0};
     for (long p = 0; p < panels; p++) {
-        const vector score = select(lanes_up_to(t - p * LANES), load(row + p * panel) * ATTENTION_SCALE, all(-INFINITY));
+        const vector scaled = load(row + p * panel) * ATTENTION_SCALE;
+        const vector score = select(lanes_up_to(t - p * LANES), scaled, all(-INFINITY));
         store(row + p * panel, score);
         peaks = larger(score, peaks);
     }
@@ -939,8 +940,8 @@ SEPARATE void swiglu_backward(long rows, const real *gates, real *d_gates) {
 }
 #endif
 
-/* The residual stream behind all layers, of the chunk's rows from `from` on; what stands in rows before is known already.
-   With `keeping`, each row is the newest token of a document. */
+/* The residual stream behind all layers, of the chunk's rows from `from` on; what stands in rows before is known
+   already. With `keeping`, each row is the newest token of a document. */
 SEPARATE void layers(const State *state, Activations *a, long from, const Keeping *keeping) {
     const real *weights = state->weights;
     const long end = a->first[a->documents], rows = end - from, at = from * LANES;
@@ -962,7 +963,8 @@ SEPARATE void layers(const State *state, Activations *a, long from, const Keepin
 #if ROTARY
         turn(state, a, from, end, layer->qkv[0][0], 1);
 #endif
-        for (long t = from; keeping && t < end; t++) attend(layer, t, keeping->kept[keeping->place[t]][l], a->position[t]);
+        for (long t = from; keeping && t < end; t++)
+            attend(layer, t, keeping->kept[keeping->place[t]][l], a->position[t]);
         for (long d = 0; !keeping && d < a->documents; d++) {
             const long start = a->first[d], first = start < from ? from : start;
             attention(a, layer, start, first, a->first[d + 1]);
@@ -1255,6 +1257,7 @@ typedef struct {
     Kept kept[WRITING_ROWS][LAYER];
     int32_t window[WRITING_ROWS][CTX]; /* the tokens that the model sees */
     Row row[WRITING_ROWS];
+    int64_t next, end; /* of the documents that it has come by, those that wait */
     Keeping keeping;
     real barred[PADDED_VOCABULARY] __attribute__((aligned(ALIGNMENT))); /* -inf where a token is never drawn, else 0 */
     int32_t order[VOCABULARY]; /* a heap of tokens, and behind it those that were taken from it */
@@ -1310,7 +1313,7 @@ SEPARATE void narrow(const Drawing *drawing, Activations *a, long t, Writing *wr
     }
     for (long from = KNOWN / 2 - 1; from >= 0; from--) sift(weight, writing->order, from, left);
     double known = 0, share = drawing->top_p * a->mass[t];
-    const real least = most < KNOWN ? 0 : (real)drawing->min_p; /* a share of the likeliest one's weight, which is 1 */
+    const real least = most < KNOWN ? 0 : (real)drawing->min_p; /* the likeliest one's weight is 1 */
     while (KNOWN - left < most && (most < KNOWN || known < share)) {
         const int32_t token = writing->order[0];
         if (weight[token] <= 0 || weight[token] < least) break;
@@ -1365,7 +1368,7 @@ typedef struct {
     const Drawing *drawing;
     const double *uniforms; /* `most` for each document */
     int64_t most;
-    const int64_t *sizes;   /* what each token takes of `most`; 0 is never drawn */
+    const int64_t *sizes;   /* what each token takes of `most`; one of 0 is never drawn */
     int32_t *written;       /* `most` for each document */
     int64_t *counts;        /* how many of them a document has, where it is finished */
     atomic_long members; /* zero until all have come */
@@ -1508,8 +1511,13 @@ static void evaluate(Team *team, long member) {
 
 /* The prompt of the next document that waits, in a row that is free; false where none waits. */
 static int begin(Team *team, Writing *writing, Row *row) {
-    const int64_t document = atomic_fetch_add(&team->next_slot, 1);
-    if (document >= team->steps) return 0;
+    if (writing->next >= writing->end) { /* some at once, for threads that ask often wait for one another */
+        const int64_t some = team->steps / (16 * team->members) + 1, most = some < 32 ? some : 32;
+        writing->next = atomic_fetch_add(&team->next_slot, most);
+        writing->end = writing->next + most < team->steps ? writing->next + most : team->steps;
+        if (writing->next >= writing->end) return 0;
+    }
+    const int64_t document = writing->next++;
     const int64_t start = team->documents.starts[document], count = team->documents.starts[document + 1] - start;
     memcpy(writing->window[row->place], team->documents.tokens + start, (size_t)count * sizeof(int32_t));
     *row = (Row){document, 0, 0, row->place, (int32_t)count - 1, (int32_t)count - 1};
@@ -1534,7 +1542,8 @@ static void fill(const State *state, Writing *writing, Activations *a, long rows
         layers(state, a, 0, NULL);
         for (row = 0; first < r; first++) {
             for (long t = 0; t < writing->row[first].missing; t++, row++)
-                for (long l = 0; l < LAYER; l++) keep(&a->layer[l], row, writing->kept[writing->row[first].place][l], t);
+                for (long l = 0; l < LAYER; l++)
+                    keep(&a->layer[l], row, writing->kept[writing->row[first].place][l], t);
             writing->row[first].missing = 0;
         }
     }
@@ -1567,6 +1576,7 @@ static void write_documents(Team *team, long member) {
     for (long o = 0; o < PADDED_VOCABULARY; o++) writing->barred[o] = o < KNOWN && team->sizes[o] ? 0 : -INFINITY;
     for (long r = 0; r < most; r++) writing->row[r].place = (int32_t)r;
     writing->keeping.kept = writing->kept;
+    writing->next = writing->end = 0;
     for (long rows = 0;;) {
         while (rows < most && begin(team, writing, &writing->row[rows])) rows++;
         if (!rows || *team->stop || atomic_load(&team->stopped)) return;
@@ -1586,7 +1596,8 @@ static void write_documents(Team *team, long member) {
                 return;
             }
             if (narrows) narrow(drawing, a, r, writing);
-            const double number = drawing->temperature > 0 ? team->uniforms[row->document * team->most + row->count] : 0;
+            const double *numbers = team->uniforms + row->document * team->most;
+            const double number = drawing->temperature > 0 ? numbers[row->count] : 0; /* else the first of weight */
             if (take(team, writing, row, (int32_t)chosen(a, r, number))) continue;
             team->counts[row->document] = row->count;
             const Row ended = *row;
@@ -1715,14 +1726,14 @@ int64_t kernel_writing_bytes(int64_t threads) { return threads * (int64_t)sizeof
 /* Writes on from each prompt, of 1 to CTX tokens, drawing a token for each of its `most` uniform numbers until one ends
    the document or their sizes make up `most`. Sets the counts of the documents that it finishes: all, unless *stop is
    set. False where a logit is not finite. The workspace has a slot for each thread. */
-int32_t kernel_write(State *state, Workspace *workspace, Writing *writings, const int32_t *tokens, const int64_t *starts,
-                     int64_t documents, const double *uniforms, int64_t most, const int64_t *sizes, double temperature,
-                     int64_t top_k, double top_p, double min_p, int64_t end, int32_t *written, int64_t *counts,
-                     const volatile int32_t *stop, int64_t threads) {
+int32_t kernel_write(State *state, Workspace *workspace, Writing *writings, const int32_t *tokens,
+                     const int64_t *starts, int64_t documents, const double *uniforms, int64_t most,
+                     const int64_t *sizes, double temperature, int64_t top_k, double top_p, double min_p, int64_t end,
+                     int32_t *written, int64_t *counts, const volatile int32_t *stop, int64_t threads) {
     const Drawing drawing = {temperature, top_k, top_p, min_p, end};
-    Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .steps = documents, .stop = stop,
-                 .writings = writings, .drawing = &drawing, .uniforms = uniforms, .most = most, .sizes = sizes,
-                 .written = written, .counts = counts};
+    Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .steps = documents,
+                 .stop = stop, .writings = writings, .drawing = &drawing, .uniforms = uniforms, .most = most,
+                 .sizes = sizes, .written = written, .counts = counts};
     assemble(&team, (long)threads, write_documents);
     return !atomic_load(&team.stopped);
 }
