@@ -133,15 +133,19 @@ def flattened(model: ModelConfig, sequences: Sequence[Tokens]) -> Documents:
 
 class _Interruptible(threading.Thread):
     """A call of the kernel in a thread of its own: Python's main thread hears signals while it waits for another, but
-    not within a call."""
+    not within a call. It waits for `done`, for a `join` that is interrupted takes the thread for ended."""
 
     def __init__(self, function: Callable[..., int], arguments: tuple[Any, ...]) -> None:
         super().__init__(daemon=True)
         self._function, self._arguments = function, arguments
+        self.done = threading.Event()
         self.start()
 
     def run(self) -> None:
-        self.result = self._function(*self._arguments)
+        try:
+            self.result = self._function(*self._arguments)
+        finally:
+            self.done.set()
 
 
 class FusedRunner:
@@ -288,16 +292,16 @@ class FusedRunner:
             ctypes.addressof(self.stop),
             threads,
         )
-        finite = _Interruptible(self._kernel.kernel_write, arguments)
+        call = _Interruptible(self._kernel.kernel_write, arguments)
         try:
-            finite.join()
+            call.done.wait()
         except BaseException:
             self.stop.value = 1
-            finite.join()
+            call.done.wait()
             self.stop.value = 0
             yield finished(written, counts)
             raise
-        if not finite.result:
+        if not call.result:
             raise refuse_logits()
         yield finished(written, counts)
         if self.stop.value:
