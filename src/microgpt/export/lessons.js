@@ -274,6 +274,7 @@ class Lessons {
     if (unknown.length) throw Object.assign(new Trouble(`The model has never seen ${listed(unknown)}.`), { unknown });
     if (this.running) this.cutText(corpus.text, tokenizer);
     else this.cutDocuments(corpus.pieces, tokenizer, split_seed);
+    this.begin(0);
   }
 
   /** The last tenth of running text is held out. */
