@@ -201,7 +201,7 @@ def test_too_long_a_text_is_refused_before_it_is_held(visit: Visit, tmp_path: Pa
         const place = document.getElementById("text");
         if (place.dispatchEvent(new InputEvent("beforeinput", event))) throw new Error("taken");
     }""")
-    told = "A page can learn 20,000,000 bytes of text, found 50,000,000: choose a part of it."
+    told = "A page can learn 10,000,000 bytes of text, found 50,000,000: choose a part of it."
     assert tab.inner_text("#learn-trouble") == told
     assert tab.input_value("#text") == "kept\n"
     (tmp_path / "long.txt").write_bytes(b"a\n" * 25_000_000)

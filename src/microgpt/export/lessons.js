@@ -4,7 +4,7 @@
 
 // ── I. The text ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const MOST_BYTES = 20_000_000; // of a text: some hundred megabytes of memory while it is learned
+const MOST_BYTES = 10_000_000; // of a text: half a gigabyte of memory while it is read, at most
 const HOLDOUT = 0.1;
 const SPLIT_STREAM = 2;
 const ORDER_STREAM = 1;
@@ -82,7 +82,7 @@ function linesOf(text) {
 
 /** The places of the documents of kind lines or paragraphs. */
 function documentsOf(lines, kind) {
-  if (kind === "lines") return lines.map(([start, stop]) => [start, stop]);
+  if (kind === "lines") return lines;
   const documents = [];
   for (const [start, stop, opens] of lines) {
     if (opens) documents.push([start, stop]);
@@ -123,7 +123,8 @@ function kindOf(whole) {
 /** The text in documents, or as running text, with the characters that occur in it. */
 function corpusOf(text, kind) {
   const chosen = kind === "auto" ? kindOf(text) : kind;
-  const pieces = documentsOf(chosen === "windows" ? [] : linesOf(text), chosen).map((place) => text.slice(...place));
+  const places = chosen === "windows" ? [] : documentsOf(linesOf(text), chosen);
+  const pieces = places.map(([start, stop]) => text.slice(start, stop));
   const characters = new Set();
   for (const piece of chosen === "windows" ? [text] : pieces) for (const character of piece) characters.add(character);
   const sorted = [...characters].sort((a, b) => a.codePointAt(0) - b.codePointAt(0));
@@ -284,10 +285,12 @@ class Lessons {
     let [left, place] = [size - Math.min(Math.max(2, rounded(HOLDOUT * size)), size - 2), 0];
     if (size === text.length) place = left;
     else for (const character of text) if (left-- > 0) place += character.length; else break;
-    const parts = [text.slice(0, place), text.slice(place)].map((part) => tokensOf(part, tokenizer));
-    if (parts.some((part) => part.length < 2)) throw new Trouble("The text is too short to learn: give more of it.");
-    this.tokens = Int32Array.from([...parts[0], ...parts[1]]);
-    this.end = parts[0].length;
+    const tokens = new Int32Array(text.length);
+    this.end = encoded(text.slice(0, place), tokenizer, tokens, 0);
+    this.tokens = tokens.subarray(0, encoded(text.slice(place), tokenizer, tokens, this.end));
+    if (Math.min(this.end, this.tokens.length - this.end) < 2) {
+      throw new Trouble("The text is too short to learn: give more of it.");
+    }
     this.count = Math.max(1, Math.floor(this.end / this.ctx) - 1);
     this.heldOut = [];
     for (let start = this.end; start < this.tokens.length - 1; start += this.ctx) {
@@ -304,18 +307,17 @@ class Lessons {
     }
     const size = Math.min(Math.max(1, rounded(HOLDOUT * firsts.size)), firsts.size - 1);
     const chosen = new Set(new Generator([splitSeed, SPLIT_STREAM]).permuted(firsts.values()).subarray(0, size));
-    const encoded = pieces.map((piece) => tokensOf(piece, tokenizer));
-    this.tokens = new Int32Array(encoded.reduce((sum, ids) => sum + ids.length + 1, 1)).fill(tokenizer.bos);
-    this.training = [];
+    const tokens = new Int32Array(pieces.reduce((sum, piece) => sum + piece.length + 1, 1)).fill(tokenizer.bos);
+    this.edges = new Int32Array(pieces.length + 1); // the places of BOS
+    this.training = new Int32Array(pieces.length);
     this.heldOut = [];
-    let place = 0;
-    encoded.forEach((ids, i) => {
-      this.tokens.set(ids, place + 1);
-      const span = [place, (place += ids.length + 1) + 1];
-      if (chosen.has(i)) this.heldOut.push(span);
-      else if (!chosen.has(firsts.get(pieces[i]))) this.training.push(span);
+    this.count = 0;
+    pieces.forEach((piece, i) => {
+      this.edges[i + 1] = encoded(piece, tokenizer, tokens, this.edges[i] + 1);
+      if (chosen.has(i)) this.heldOut.push(this.document(i));
+      else if (!chosen.has(firsts.get(piece))) this.training[this.count++] = i;
     });
-    this.count = this.training.length;
+    this.tokens = tokens.subarray(0, this.edges[pieces.length] + 1);
   }
 
   // ── V. Steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -325,8 +327,13 @@ class Lessons {
     const chance = new Generator([this.seed, ORDER_STREAM, epoch]);
     const room = this.running ? Math.max(1, Math.min(this.ctx, this.end - this.count * this.ctx)) : 1;
     this.phase = chance.below(room);
-    this.order = chance.permuted(Array.from({ length: this.count }, (_, i) => i));
+    this.order = chance.permuted(new Int32Array(this.count).map((_, i) => i));
     this.epoch = epoch;
+  }
+
+  /** A document with its BOS on both sides. */
+  document(i) {
+    return [this.edges[i], this.edges[i + 1] + 1];
   }
 
   /** Where a sequence of the endless order begins and stops. */
@@ -334,7 +341,7 @@ class Lessons {
     const epoch = Math.floor(place / this.count);
     if (epoch !== this.epoch) this.begin(epoch);
     const chosen = this.order[place % this.count];
-    if (!this.running) return this.training[chosen];
+    if (!this.running) return this.document(this.training[chosen]);
     const start = this.phase + chosen * this.ctx;
     return [start, Math.min(start + this.ctx + 1, this.end)];
   }
@@ -354,17 +361,17 @@ class Lessons {
   }
 }
 
-/** The tokens of a text whose characters are all known. */
-function tokensOf(text, tokenizer) {
-  if (tokenizer.ranks.size) {
-    const known = new Map(); // words come again
-    const tokens = (piece) => known.get(piece) ?? known.set(piece, tokenizer.tokensOf(piece)).get(piece);
-    return piecesOf(text).flatMap(tokens);
+/** Puts the tokens of a text, whose characters are all known, into an array from a place on; returns where they end. */
+function encoded(text, tokenizer, tokens, place) {
+  if (!tokenizer.ranks.size) {
+    for (const character of text) tokens[place++] = tokenizer.ids.get(character);
+    return place;
   }
-  const ids = new Int32Array(text.length);
-  let count = 0;
-  for (const character of text) ids[count++] = tokenizer.ids.get(character);
-  return ids.subarray(0, count);
+  for (const piece of piecesOf(text)) {
+    tokens.set(tokenizer.remembered(piece), place);
+    place += tokenizer.remembered(piece).length;
+  }
+  return place;
 }
 
 /** Learning rates of steps: a line from lr to 0. */

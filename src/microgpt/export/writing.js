@@ -24,6 +24,7 @@ class Tokenizer {
     }
     this.bos = this.texts.length;
     this.normalize = normalize;
+    this.words = new Map();
     this.described = { characters, normalize, merges };
   }
 
@@ -42,6 +43,12 @@ class Tokenizer {
 
   tokensOf(piece) {
     return this.merged(Array.from(piece, (character) => this.ids.get(character)));
+  }
+
+  /** The same, of words that come again and again. */
+  remembered(piece) {
+    if (!this.words.has(piece)) this.words.set(piece, this.tokensOf(piece));
+    return this.words.get(piece);
   }
 
   /** The tokens of a piece, a word with the space before it: the earliest merge first, of equals the leftmost. */
