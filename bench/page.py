@@ -52,7 +52,9 @@ def main() -> None:
             print(f"1,000 steps, {name}: first {times[0]:.1f} ms, then {statistics.median(times[1:]):.1f} (median), "
                   f"{min(times[1:]):.1f} at best")  # fmt: skip
         speeds = [tab.evaluate(WRITTEN) for _ in range(max(3, rounds // 3))]
-        print(f"written: {statistics.median(speeds) / 1e6:.2f} million tokens/s (median), {max(speeds) / 1e6:.2f} at best")
+        print(
+            f"written: {statistics.median(speeds) / 1e6:.2f} million tokens/s (median), {max(speeds) / 1e6:.2f} at best"
+        )
         opened.close()
 
 

@@ -30,6 +30,7 @@ from microgpt.export.page import PageWarning, page
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import Sampling, Writer
 from tests.browser import Watched, browser, browser_page
+from tests.command import microgpt, refused
 from tests.models import LETTERS, MERGED, VARIATIONS, model_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::microgpt.export.page.PageWarning")
@@ -129,6 +130,12 @@ def test_without_a_compiler_it_warns_and_the_page_says_so() -> None:
     with pytest.warns(PageWarning, match="can't learn: Expected the compiler of the package ziglang, found none; pip"):
         text = page(model_of()).decode()
     assert json.loads(part(text, "learning")).keys() == {"why"}
+
+
+def test_a_page_to_try_needs_a_compiler(tmp_path: Path) -> None:
+    line = refused(microgpt("export", "--try", "try.html", cwd=tmp_path), 5)
+    assert line.endswith("found none; pip install 'microgpt-symmetry[cc]'.")
+    assert not (tmp_path / "try.html").exists()
 
 
 # In a browser

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from microgpt.model.state import draw_weights, fresh
 from microgpt.training.evaluate import held_out_loss
 from microgpt.training.prepare import dataset_on, split_of
 from microgpt.training.request import Request
+from tests.command import microgpt, refused, succeeded
 from tests.conftest import SOURCE
 from tests.javascript import computed
 
@@ -127,6 +129,14 @@ def test_first_weights_are_those_of_the_command(initial: str) -> None:
     asked = {"settings": {"seed": 42, "initial": initial, "initial_scale": 0.3}, "params": params(model)}
     found = computed("return Array.from(firstWeights(values.settings, values.params));", asked)
     np.testing.assert_array_equal(np.array(found, "f4"), draw_weights(asked_for, model).astype("f4"))
+
+
+@compiled
+def test_a_page_to_try_is_written_without_a_run(tmp_path: Path) -> None:
+    succeeded(microgpt("export", "--try", "try.html", cwd=tmp_path))
+    assert (tmp_path / "try.html").stat().st_size <= 250_000
+    assert "ends in .html" in refused(microgpt("export", "--try", "try.py", cwd=tmp_path), 2)
+    assert "takes a file alone" in refused(microgpt("export", "--try", "run", "try.html", cwd=tmp_path), 2)
 
 
 TRAINED = """

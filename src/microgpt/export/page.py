@@ -55,25 +55,33 @@ def page(checkpoint: Checkpoint) -> bytes:
 
     Raises `DivergedError` for weights beyond float32; warns where the page can't learn.
     """
-    return _page(shared(checkpoint), Settings(lr=usual_rate(checkpoint.model.emb), **_architecture(checkpoint.model)))
+    model = checkpoint.model
+    try:
+        kernels = _kernels(model)
+    except EnvironmentFault as fault:
+        warnings.warn(f"the page writes, but can't learn: {fault}", PageWarning, stacklevel=2)
+        kernels = []
+    return _page(shared(checkpoint), kernels, Settings(lr=usual_rate(model.emb), **_architecture(model)))
 
 
 def page_to_try() -> bytes:
     """A page that needs no run: the built-in names, and a model of first weights that learns them when it is opened.
     Raises `EnvironmentFault` where the kernel can't be compiled."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", PageWarning)
-        try:
-            return _page(prepare(TRY).checkpoint, TRY.settings, BUILTINS["names"].path.read_bytes())
-        except PageWarning as warning:
-            raise EnvironmentFault(str(warning)) from None
+    checkpoint = prepare(TRY).checkpoint
+    return _page(checkpoint, _kernels(checkpoint.model), TRY.settings, BUILTINS["names"].path.read_bytes())
+
+
+def _kernels(model: ModelConfig) -> list[bytes]:
+    """The kernel for this model, and the one for new models. Raises `EnvironmentFault` where they can't be compiled."""
+    constants = defines(model, "32") | {"MOST_THREADS": 1, "FEWER": 0}
+    return [build.web(constants), build.web(constants | {"VOCABULARY": MOST_TOKENS, "FEWER": 1})]
 
 
 def _architecture(model: ModelConfig) -> dict[str, Any]:
     return {name: getattr(model, name) for name in ARCHITECTURE}
 
 
-def _page(checkpoint: Checkpoint, settings: Settings, text: bytes = b"") -> bytes:
+def _page(checkpoint: Checkpoint, kernels: list[bytes], settings: Settings, text: bytes = b"") -> bytes:
     """The page of a model, whose trainings have these settings; it begins with one on `text`, the built-in names."""
     template = _read("page.html")
     section = _read("learning.html")
@@ -88,7 +96,7 @@ def _page(checkpoint: Checkpoint, settings: Settings, text: bytes = b"") -> byte
         "unit": unit,
         "sizes": _sizes(checkpoint.model, unit),
         "about": _json(_about(checkpoint) | {"unit": unit}),
-        "learning": _json(_learning(checkpoint, settings, bool(text))),
+        "learning": _json(_learning(checkpoint, kernels, settings, bool(text)) if kernels else {"why": _UNCOMPILED}),
         "brought": _packed(text) if text else "",
         "weights": "" if text else _weights(checkpoint),  # the page draws first weights itself
     }
@@ -133,16 +141,10 @@ def _packed(data: bytes) -> str:
     return base64.b64encode(zlib.compress(data, 9)).decode()
 
 
-def _learning(checkpoint: Checkpoint, settings: Settings, brought: bool) -> dict[str, Any]:
+def _learning(checkpoint: Checkpoint, kernels: list[bytes], settings: Settings, brought: bool) -> dict[str, Any]:
     """The compiled kernels, the settings of a training in the page, and the description of its checkpoints, in which
-    the page puts its text, its steps and, for a new model, its vocabulary; or why there are none."""
+    the page puts its text, its steps and, for a new model, its vocabulary."""
     model, tokens = checkpoint.model, checkpoint.tokenizer.tokens
-    constants = defines(model, "32") | {"MOST_THREADS": 1, "FEWER": 0}
-    try:
-        kernels = [build.web(constants), build.web(constants | {"VOCABULARY": MOST_TOKENS, "FEWER": 1})]
-    except EnvironmentFault as fault:
-        warnings.warn(f"the page writes, but can't learn: {fault}", PageWarning, stacklevel=4)
-        return {"why": _UNCOMPILED}
     request = Request(settings=settings, tokens=tokens, normalize=checkpoint.tokenizer.normalize)
     training = Training(request, Provenance("text", ("text",), "0" * 64), random_state=None, origin=None)
     described = to_json(Description(model, checkpoint.tokenizer, checkpoint.kind, 0, training))
