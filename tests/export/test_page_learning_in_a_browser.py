@@ -181,6 +181,18 @@ def test_other_characters_are_named_and_a_new_model_learns_them(visit: Visit) ->
     assert tab.evaluate("() => microgpt.learn()")["step"] == 1000  # and once more, with this model
 
 
+def test_a_new_model_of_running_text(visit: Visit) -> None:
+    tab = visit(page(default()))
+    assert tab.is_disabled("#kind")
+    tab.fill("#text", "to be or not to be\n\n" * 30)
+    tab.select_option("#with", "new")
+    tab.select_option("#kind", "windows")
+    assert tab.evaluate("() => microgpt.learn()")["step"] == 1000
+    (text,) = tab.evaluate("() => microgpt.write({ count: 1, prompt: 'to be', length: 200, temperature: 0.1 })")
+    assert (len(text), text[:18]) == (200, "to be or not to be")
+    assert tab.is_visible("#length")
+
+
 def test_more_characters_than_a_new_model_can_have(visit: Visit) -> None:
     tab = visit(page(model_of()))
     tab.fill("#text", "".join(chr(0x4E00 + i) + "\n" * (i % 9 == 0) for i in range(300)))

@@ -36,13 +36,13 @@ function given() {
   if (file) {
     try {
       const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-      return { text, bytes, name: file.name, source: file.name, kind: "auto" };
+      return { text, bytes, name: file.name, source: `./${file.name}`, kind: "auto" };
     } catch {
       return refuse(`${file.name} is no text in UTF-8: save it as UTF-8.`), null;
     }
   }
   if (!typed && brought) return brought;
-  return { text: typed, bytes, name: PASTED, source: PASTED, kind: "auto" };
+  return { text: typed, bytes, name: PASTED, source: `./${PASTED}`, kind: "auto", pasted: true };
 }
 
 async function choose() {
@@ -74,7 +74,7 @@ async function learn() {
   const model = fresh ? { ...about.config, most: learning.most } : { ...writer.gpt.config, most: Infinity };
   const asked = {
     text: text.text,
-    kind: fresh ? text.kind : writer.kind,
+    kind: !fresh ? writer.kind : find("kind").value === "auto" ? text.kind : find("kind").value,
     tokenizer: fresh ? null : writer.tokenizer.described,
     module: fresh || writer.gpt.fewer ? learning.fewer : learning.kernel,
     config: model,
@@ -126,7 +126,7 @@ async function hear({ begun, losses, step, seconds, weights, ended, trouble, unk
     refuse(trouble, unknown !== undefined);
     find("learned").textContent = "";
   }
-  if (ended ?? kept) still({ ...(ended ?? kept) });
+  if (ended ?? (lesson.step && kept)) still({ ...(ended ?? kept) });
   if (ended || trouble) {
     current.running = false;
     current.done();
@@ -162,6 +162,8 @@ function halt() {
 function buttons() {
   const [running, left] = [lesson?.running, lesson?.state && lesson.step < lesson.settings.steps];
   const focused = document.activeElement;
+  find("kind").disabled = find("with").value === "own"; // which has its own
+  find("learned").setAttribute("aria-busy", String(Boolean(running))); // steps are not read out one by one
   find("learn").disabled = Boolean(running);
   find("halt").disabled = !running && !left;
   find("halt").textContent = !running && left ? "Go on" : "Stop";
@@ -253,7 +255,7 @@ function checkpoint() {
 function download() {
   linkTo("model.safetensors", checkpoint()).click();
   const steps = lesson.step < lesson.settings.steps ? "" : ` --steps ${2 * lesson.settings.steps}`;
-  const beside = lesson.source === PASTED ? [" beside the text, ", linkTo(PASTED, new Blob([lesson.bytes]))] : [];
+  const beside = lesson.pasted ? [" beside the text, ", linkTo(PASTED, new Blob([lesson.bytes]))] : [];
   const command = made("code", "", `microgpt --resume model.safetensors${steps}`);
   find("kept").replaceChildren("To go on from it", ...beside, ": ", command);
 }
@@ -278,6 +280,7 @@ async function offer() {
   });
   find("file").addEventListener("change", () => (choosing = choose()));
   find("learn-form").addEventListener("submit", (event) => (event.preventDefault(), learn()));
+  find("with").addEventListener("change", buttons);
   find("halt").addEventListener("click", halt);
   find("download").addEventListener("click", download);
   find("steps").value = learning.settings.steps;

@@ -256,8 +256,11 @@ function listen() {
   find("stop").addEventListener("click", () => (stopping = true));
   find("form").addEventListener("submit", (event) => (event.preventDefault(), begin()));
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") stopping = true;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.preventDefault(), begin();
+    if (event.key === "Escape") (stopping = true), lesson?.running && halt();
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    if (document.activeElement.form === find("learn-form")) learn();
+    else begin();
   });
 }
 
