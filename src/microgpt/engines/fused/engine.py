@@ -135,15 +135,13 @@ class _Interruptible(threading.Thread):
     """A call of the kernel in a thread of its own: Python's main thread hears signals while it waits for another, but
     not within a call. It waits for `done`, for a `join` that is interrupted takes the thread for ended."""
 
-    def __init__(self, function: Callable[..., int], arguments: tuple[Any, ...]) -> None:
+    def __init__(self, compute: Callable[[], bool]) -> None:
         super().__init__(daemon=True)
-        self._function, self._arguments = function, arguments
-        self.done = threading.Event()
-        self.start()
+        self._compute, self.done = compute, threading.Event()
 
     def run(self) -> None:
         try:
-            self.result = self._function(*self._arguments)
+            self.finite = self._compute()
         finally:
             self.done.set()
 
@@ -156,15 +154,22 @@ class FusedRunner:
     """
 
     def __init__(self, config: EngineConfig, state: State, library: ctypes.CDLL) -> None:
-        self.stop = ctypes.c_int32(0)
         self._config, self._model, self._dtype = config, state.model, DTYPES[config.precision]
         self._kernel = library
         self._state = memory(library.kernel_state_bytes())
-        self._workspace, self._slots, self._writing = memory(0), 0, memory(0)
-        self._activations, self._cached = memory(0), list[int]()
+        self._own_memory()
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it
             parts = [np.array(part, self._dtype, order="C") for part in (state.weights, state.adam_m, state.adam_v)]
         library.kernel_import(self._state.ctypes.data, *(part.ctypes.data for part in parts), state.step)
+
+    def _own_memory(self) -> None:
+        """Memory to work on, and to be stopped by, that no other runner or thread has."""
+        self.stop = ctypes.c_int32(0)
+        self._workspace: NDArray[np.uint8] = memory(0)
+        self._writing: NDArray[np.uint8] = memory(0)
+        self._activations: NDArray[np.uint8] = memory(0)
+        self._cached: list[int] = []
+        self._slots = 0
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
         if len(batches) != len(learning_rates):
@@ -268,50 +273,56 @@ class FusedRunner:
         starts = np.zeros(len(prompts) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, prompts), np.int64, len(prompts)), out=starts[1:])
         tokens = np.fromiter(chain.from_iterable(prompts), np.int32, int(starts[-1]))
-        threads = self._config.threads
+        threads, stop = self._config.threads, self.stop
+        self._room(threads)
         if not self._writing.size:
             self._writing = memory(self._kernel.kernel_writing_bytes(threads))
+        workspace, writing = self._workspace, self._writing
         written, counts = np.empty(numbers.shape, np.int32), np.full(len(prompts), -1, np.int64)
-        arguments = (
-            self._state.ctypes.data,
-            self._room(threads),
-            self._writing.ctypes.data,
-            tokens.ctypes.data,
-            starts.ctypes.data,
-            len(prompts),
-            numbers.ctypes.data,
-            numbers.shape[1],
-            each.ctypes.data,
-            drawing.temperature,
-            drawing.top_k,
-            drawing.top_p,
-            drawing.min_p,
-            -1 if drawing.end is None else drawing.end,
-            written.ctypes.data,
-            counts.ctypes.data,
-            ctypes.addressof(self.stop),
-            threads,
-        )
-        call = _Interruptible(self._kernel.kernel_write, arguments)
+
+        def compute() -> bool:
+            finite: int = self._kernel.kernel_write(
+                self._state.ctypes.data,
+                workspace.ctypes.data,
+                writing.ctypes.data,
+                tokens.ctypes.data,
+                starts.ctypes.data,
+                len(prompts),
+                numbers.ctypes.data,
+                numbers.shape[1],
+                each.ctypes.data,
+                drawing.temperature,
+                drawing.top_k,
+                drawing.top_p,
+                drawing.min_p,
+                -1 if drawing.end is None else drawing.end,
+                written.ctypes.data,
+                counts.ctypes.data,
+                ctypes.addressof(stop),
+                threads,
+            )
+            return bool(finite)
+
+        call = _Interruptible(compute)
         try:
+            call.start()
             call.done.wait()
         except BaseException:
-            self.stop.value = 1
-            call.done.wait()
-            self.stop.value = 0
+            stop.value = 1
+            self._own_memory()  # the other is the thread's, however long it takes to hear
+            if call.is_alive():
+                call.done.wait()
             yield finished(written, counts)
             raise
-        if not call.result:
+        if not call.finite:
             raise refuse_logits()
         yield finished(written, counts)
-        if self.stop.value:
+        if stop.value:
             raise KeyboardInterrupt
 
     def reader(self) -> "FusedRunner":
         other = copy.copy(self)
-        other.stop = ctypes.c_int32(0)
-        other._workspace, other._slots, other._writing = memory(0), 0, memory(0)
-        other._activations, other._cached = memory(0), []
+        other._own_memory()
         return other
 
     def _room(self, slots: int) -> int:
