@@ -143,7 +143,8 @@ TRAINED = """
 const { kernel, config, params, settings, text, kind } = values;
 const corpus = corpusOf(cleaned(text, "nfc"), kind);
 const lessons = new Lessons(corpus, new Tokenizer(corpus.characters.join(""), "nfc"), settings);
-const model = await Kernel.started(await WebAssembly.compile(Buffer.from(kernel, "base64")), config, params);
+const bytes = Uint8Array.from(atob(kernel), (character) => character.charCodeAt(0));
+const model = await Kernel.started(await WebAssembly.compile(bytes), config, params);
 model.load({ weights: firstWeights(settings, params) });
 const losses = [];
 await learned(model, lessons, settings, (told) => losses.push(...(told.losses ?? [])));

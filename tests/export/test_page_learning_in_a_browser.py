@@ -71,8 +71,8 @@ def binned(losses: list[float]) -> list[float]:
     return [float(np.mean(losses[first : first + size])) for first in range(0, len(losses), size)]
 
 
-def default() -> Checkpoint:
-    return prepare(Request()).checkpoint
+def default(tokens: str = "characters") -> Checkpoint:
+    return prepare(Request(tokens=tokens)).checkpoint
 
 
 def test_a_new_model_in_the_page_is_the_default_training(visit: Visit) -> None:
@@ -89,8 +89,10 @@ def test_a_new_model_in_the_page_is_the_default_training(visit: Visit) -> None:
     tab.wait_for_selector("#samples li")
 
 
-def test_weights_go_to_the_command_and_back(visit: Visit, tmp_path: Path) -> None:
-    tab = visit(page(default()))
+@pytest.mark.parametrize("tokens", ["characters", "bpe:60"])
+def test_weights_go_to_the_command_and_back(visit: Visit, tmp_path: Path, tokens: str) -> None:
+    checkpoint = default(tokens)
+    tab = visit(page(checkpoint))
     text = tmp_path / "mine.txt"
     text.write_text("\n".join(NAMES.read_text().split()[:2000]))
     tab.set_input_files("#file", text)
@@ -109,7 +111,8 @@ def test_weights_go_to_the_command_and_back(visit: Visit, tmp_path: Path) -> Non
     assert more.checkpoint.state.step == 1500
     export(more.checkpoint, tmp_path / "more.html")
     tab = visit((tmp_path / "more.html").read_bytes())
-    chances = create("array", EngineConfig()).open(more.checkpoint.state).next([26, 0, 1])
+    prefix = [checkpoint.tokenizer.bos, *checkpoint.tokenizer.encode("ab").tolist()]
+    chances = create("array", EngineConfig()).open(more.checkpoint.state).next(prefix)
     np.testing.assert_allclose(tab.evaluate("() => microgpt.probabilities('ab')"), chances, rtol=0, atol=1e-5)
 
 
