@@ -15,6 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from microgpt.data.choices import BUILTINS
 from microgpt.export.page import page_to_try
 
 LEARNED = "() => document.getElementById('learned').textContent.startsWith('Learned')"
@@ -51,6 +52,12 @@ def main() -> None:
         for name, times in (("a new model, up to 256 tokens", new), ("the page's own", [*own])):
             print(f"1,000 steps, {name}: first {times[0]:.1f} ms, then {statistics.median(times[1:]):.1f} (median), "
                   f"{min(times[1:]):.1f} at best")  # fmt: skip
+        long = Path(folder, "long.txt")
+        long.write_bytes((BUILTINS["names"].path.read_bytes() * 47)[:9_900_000])
+        tab.set_input_files("#file", long)
+        start = time.perf_counter()
+        tab.evaluate("() => microgpt.learn()")
+        print(f"9.9 MB of names: read, cut and learned in {time.perf_counter() - start:.1f} s")
         speeds = [tab.evaluate(WRITTEN) for _ in range(max(3, rounds // 3))]
         print(
             f"written: {statistics.median(speeds) / 1e6:.2f} million tokens/s (median), {max(speeds) / 1e6:.2f} at best"

@@ -94,7 +94,7 @@ def expected(text: str, kind: str, settings: Settings, known: Tokenizer | None =
 @pytest.mark.parametrize("batch", [1, 3])
 def test_sequences_are_those_of_the_command(batch: int) -> None:
     settings = Settings(batch=batch, ctx=7)
-    asked = {"settings": {"ctx": 7, "batch": batch, "seed": 42, "split_seed": 0}, "steps": STEPS}
+    asked = {"settings": {"ctx": 7, "batch": batch, "seed": 42, "holdout": 0.1, "split_seed": 0}, "steps": STEPS}
     cases = [(text, kind) for text in TEXTS.values() for kind in ("auto", "lines", "paragraphs", "windows")]
     found = computed(SEQUENCES, [{"text": text, "kind": kind} | asked for text, kind in cases])
     for (text, kind), one in zip(cases, found, strict=True):
@@ -106,7 +106,7 @@ def test_byte_pairs_are_those_of_the_command(kind: str) -> None:
     text = TEXTS["plays"]
     characters = Tokenizer.of(text).characters
     known = Tokenizer(characters, "nfc", merges=learn(cut([text]), characters, len(characters) + 30))
-    settings = {"ctx": 7, "batch": 2, "seed": 42, "split_seed": 0}
+    settings = {"ctx": 7, "batch": 2, "seed": 42, "holdout": 0.1, "split_seed": 0}
     asked = {"text": text, "kind": kind, "characters": characters, "merges": known.merges, "settings": settings}
     (found,) = computed(SEQUENCES, [asked | {"steps": STEPS}])
     assert found[0] == kind
@@ -183,7 +183,7 @@ def test_losses_are_those_of_fused_without_wide_vectors(changes: dict[str, Any],
         "kernel": base64.b64encode(build.web(constants)).decode(),
         "config": {"vocabulary": model.vocabulary, "ctx": model.ctx},
         "params": params(model),
-        "settings": {name: getattr(settings, name) for name in names} | {"split_seed": 0},
+        "settings": {name: getattr(settings, name) for name in names} | {"holdout": 0.1, "split_seed": 0},
         "text": text,
         "kind": kind,
     }

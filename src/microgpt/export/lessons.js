@@ -5,7 +5,6 @@
 // ── I. The text ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const MOST_BYTES = 10_000_000; // of a text: half a gigabyte of memory while it is read, at most
-const HOLDOUT = 0.1;
 const SPLIT_STREAM = 2;
 const ORDER_STREAM = 1;
 const WEIGHTS_STREAM = 0;
@@ -269,8 +268,8 @@ const rounded = (number) => (number % 1 === 0.5 ? 2 * Math.round(number / 2) : M
 /** A corpus in tokens, in two parts, and the sequences of every step: a function of the step alone. */
 class Lessons {
   /** Throws a Trouble where the text is too short, or has characters that the tokenizer does not know. */
-  constructor(corpus, tokenizer, { ctx, batch, seed, split_seed }) {
-    Object.assign(this, { ctx, batch, seed, running: corpus.kind === "windows", epoch: -1 });
+  constructor(corpus, tokenizer, { ctx, batch, seed, holdout, split_seed }) {
+    Object.assign(this, { ctx, batch, seed, holdout, running: corpus.kind === "windows", epoch: -1 });
     const unknown = corpus.characters.filter((character) => !tokenizer.ids.has(character));
     if (unknown.length) throw Object.assign(new Trouble(`The model has never seen ${listed(unknown)}.`), { unknown });
     if (this.running) this.cutText(corpus.text, tokenizer);
@@ -278,11 +277,11 @@ class Lessons {
     this.begin(0);
   }
 
-  /** The last tenth of running text is held out. */
+  /** The last part of running text is held out. */
   cutText(text, tokenizer) {
     const size = sizeOf(text);
     if (size < 4) throw new Trouble(`The text has ${counted(size, "character")}: at least 4 are needed to learn.`);
-    let [left, place] = [size - Math.min(Math.max(2, rounded(HOLDOUT * size)), size - 2), 0];
+    let [left, place] = [size - Math.min(Math.max(2, rounded(this.holdout * size)), size - 2), 0];
     if (size === text.length) place = left;
     else for (const character of text) if (left-- > 0) place += character.length; else break;
     const tokens = new Int32Array(text.length);
@@ -298,14 +297,14 @@ class Lessons {
     }
   }
 
-  /** A tenth of the different documents is held out, and every copy of these leaves the training. */
+  /** A share of the different documents is held out, and every copy of these leaves the training. */
   cutDocuments(pieces, tokenizer, splitSeed) {
     const firsts = new Map();
     pieces.forEach((piece, i) => firsts.has(piece) || firsts.set(piece, i));
     if (firsts.size < 2) {
       throw new Trouble("The text has one document alone: give one with at least 2 different lines or paragraphs.");
     }
-    const size = Math.min(Math.max(1, rounded(HOLDOUT * firsts.size)), firsts.size - 1);
+    const size = Math.min(Math.max(1, rounded(this.holdout * firsts.size)), firsts.size - 1);
     const chosen = new Set(new Generator([splitSeed, SPLIT_STREAM]).permuted(firsts.values()).subarray(0, size));
     const tokens = new Int32Array(pieces.reduce((sum, piece) => sum + piece.length + 1, 1)).fill(tokenizer.bos);
     this.edges = new Int32Array(pieces.length + 1); // the places of BOS
