@@ -104,6 +104,7 @@ def test_contains_tells_whole_training_documents_from_parts_and_held_out_ones() 
     for name in ("anna", "bob", "hannah"):
         assert split.contains(name, 16) == (name != held_out)
         assert split.contains(name[:3], 3) == (name != held_out), "what a model of ctx 3 sees of it"
+        assert split.contains(name, 3) == (name != held_out), "a text longer than that"
     assert not any(split.contains(text, 16) for text in ("", "ann", "annah", "zoe", "annabob"))
     assert not any(split.contains(text, 3) for text in ("an", "zoe", "nna"))
 

@@ -103,7 +103,7 @@ def _write(model: "Run", sampling: "Sampling", seed: int, new: bool, as_json: bo
 
     def tell(texts: "Sequence[str]") -> None:
         nonlocal first
-        if texts and not as_json:
+        if not as_json:
             click.echo(("" if first else between[1:]) + between.join(texts))
             first = False
 

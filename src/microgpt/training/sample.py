@@ -23,7 +23,7 @@ MOST_SAMPLES: Final = 1_000_000  # of one call: who asks for texts, and is not o
 LONGEST_SAMPLE: Final = 1_000_000  # characters of one of them
 BLANK: Final = 0.25  # share of samples without a character to see that is worth a word
 AT_ONCE: Final = 4096  # samples that are drawn at once at most,
-MOST_NUMBERS: Final = 1 << 20  # and numbers that they may need
+MOST_NUMBERS: Final = 1 << 22  # and numbers that they may need
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ class Writer:
                 told.append(text)
             written += len(told)
             texts += told if keep else []
-            tell(told)
+            if told:
+                tell(told)
         counted = None if stands_in_text is None else copied
         return Samples(tuple(texts), drawn, counted, rejected, seconds, written, blanks)
 
