@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from microgpt.data.byte_pairs import cut, learn
 from microgpt.data.memory import text_of
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines.contract import EngineConfig
+from microgpt.engines.contract import Drawing, EngineConfig
 from microgpt.engines.fused import build
 from microgpt.engines.fused.build import find_compiler, load, reason_unavailable
 from microgpt.engines.fused.engine import FusedRunner, declared, defines
@@ -151,7 +151,14 @@ await learned(model, lessons, settings, (told) => losses.push(...(told.losses ??
 const heldOut = await measured(model, lessons);
 const logits = [];
 for (const prefix of [[0], [0, 1], [0, 1, 2], [0, 1], [3, 1]]) logits.push(Array.from(await model.logits(prefix)));
-return { losses, heldOut, logits, weights: Array.from(model.save().weights), step: model.save().step };
+const { uniforms, end } = values;
+const drawn = { uniforms: Float64Array.from(uniforms.flat()), count: uniforms.length, temperature: 0.8, end };
+const written = model.write({ prompt: [end, 1], ...drawn });
+const rows = Array.from(written.counts, (count, row) => {
+  const start = row * uniforms[0].length;
+  return Array.from(written.tokens.subarray(start, start + count));
+});
+return { rows, losses, heldOut, logits, weights: Array.from(model.save().weights), step: model.save().step };
 """
 MODELS: list[dict[str, Any]] = [
     {},
@@ -186,8 +193,13 @@ def test_losses_are_those_of_fused_without_wide_vectors(changes: dict[str, Any],
         "settings": {name: getattr(settings, name) for name in names} | {"holdout": 0.1, "split_seed": 0},
         "text": text,
         "kind": kind,
+        "uniforms": (uniforms := np.random.default_rng(1).random((300, model.ctx - 1))).tolist(),
+        "end": (end := model.vocabulary - 1),
     }
     found = computed(TRAINED, asked)
+    (written,) = runner.write([[end, 1]] * 300, uniforms, Drawing(temperature=0.8, end=end))
+    told = [row[:count].tolist() for row, count in zip(written.tokens, written.counts, strict=True)]
+    assert sum(map(list.__eq__, found["rows"], told)) >= 299  # a number may fall between two roundings
     np.testing.assert_allclose(found["losses"], losses, rtol=0, atol=1e-5)
     assert found["heldOut"] == pytest.approx(expected, abs=1e-5)
     assert found["step"] == 200
