@@ -6,7 +6,6 @@ It needs ziglang, playwright and a Chromium. All figures are of one core of a ma
 gives larger times.
 """
 
-import argparse
 import shutil
 import statistics
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+import machine
 from microgpt.data.choices import BUILTINS
 from microgpt.export.page import page_to_try
 
@@ -27,9 +27,8 @@ WRITTEN = """async () => {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    rounds = machine.asked(__doc__, rounds=15).rounds
+    print(machine.line())
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         file = Path(folder, "try.html")
