@@ -12,8 +12,10 @@ have no gain.
 
 import math
 import statistics
+import sysconfig
 import time
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
@@ -81,16 +83,19 @@ def told(name: str, loss: float, steps: int, seconds: float, more: str = "") -> 
 
 
 def recipe(name: str, seeds: int) -> str:
-    """What a recipe gives over seeds of weights and order."""
-    results = []
+    """What a recipe gives over seeds of weights and order; code-good on the modules of Python's standard library."""
+    results, modules = [], sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    data = {"data": tuple(map(str, modules))} if name == "code-good" else {}
     for seed in range(seeds):
-        *_, end = train(resolve(name, {"seed": seed, "threads": 2, "samples": 0, "out": ""}))
+        *_, end = train(resolve(name, {"seed": seed, "threads": 2, "samples": 0, "out": "", **data}))
         assert isinstance(end, Finished)
         results.append(end.result)
     losses = [result.loss.holdout_per_character or math.nan for result in results]
     seconds = statistics.median(result.seconds.total for result in results)
     spread = statistics.stdev(losses) if seeds > 1 else math.nan
-    return told(name, statistics.mean(losses), results[0].steps, seconds, f"± {spread:.4f} over {seeds} seeds")
+    mixed = statistics.mean(result.loss.mixed or math.nan for result in results)
+    more = f"± {spread:.4f} over {seeds} seeds, with counts {mixed:.4f}, counts alone {results[0].loss.counts:.4f}"
+    return told(name, statistics.mean(losses), results[0].steps, seconds, more)
 
 
 def nanogpt() -> str:
@@ -112,13 +117,14 @@ def main() -> None:
     print(machine.line())
     if arguments.nanogpt:
         print(nanogpt(), flush=True)
-    for name in ("names-good", "prose-small", "prose-good") if arguments.recipes else ():
+    for name in ("names-good", "prose-small", "prose-good", "code-good") if arguments.recipes else ():
         print(recipe(name, arguments.recipes), flush=True)
     for data, seconds in product(arguments.data, arguments.seconds):
         result, request, split, took = ours(data, seconds)
-        assert result.loss.holdout_per_character is not None
         name = f"{data} --for {seconds:g}s"
-        print(told(name, result.loss.holdout_per_character, result.steps_taken, took, f"{result.params:,} params"))
+        loss = result.loss
+        more = f"{result.params:,} params, with counts {loss.mixed:.4f}, counts alone {loss.counts:.4f}"
+        print(told(name, loss.holdout_per_character or math.nan, result.steps_taken, took, more))
         print(f"  {command(request)}", flush=True)
         if arguments.torch and split.is_running and not variations(request.settings):
             peer = Timed(request, Dataset.of(split, ctx=request.settings.ctx, seed=request.settings.seed))

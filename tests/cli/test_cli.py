@@ -177,7 +177,18 @@ def test_eval_gives_the_loss_that_training_gave(home: Path) -> None:
     assert told["loss"] == pytest.approx(trained["loss"]["holdout"], rel=1e-12)
     assert told["holdout_per_character"] == pytest.approx(trained["loss"]["holdout_per_character"], rel=1e-12)
     per_character = {"holdout_per_character", "holdout_per_character_se"}
-    assert set(told) == {"loss", "se", "documents", "tokens", "characters", "counts", "stride", *per_character}
+    assert set(told) == {
+        "loss",
+        "se",
+        "documents",
+        "tokens",
+        "characters",
+        "counts",
+        "mixed",
+        "mixed_se",
+        "stride",
+        *per_character,
+    }
     assert told["counts"] == trained["loss"]["counts"]
     done = succeeded(microgpt("eval", "first", "--stride", "3", cwd=home))
     assert "\nthe best table of counts scores 1.996; " in done.stdout

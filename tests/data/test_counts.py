@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgpt.data.corpus import Corpus
-from microgpt.data.counts import CHOOSING, LONGEST, MOST, USUAL, best_table, mark
+from microgpt.data.counts import CHOOSING, LONGEST, MOST, USUAL, Table, best_table, mark, told
 from microgpt.data.dataset import Dataset
 from microgpt.data.markov import Chain
 from microgpt.data.reading import Text, read, text_from
@@ -117,6 +117,22 @@ def test_the_probabilities_of_all_next_characters_sum_to_one(
     ]
     assert max(losses) < math.inf
     assert sum(math.exp(-loss) for loss in losses) == pytest.approx(1, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["lines", "windows"])
+@given(st.text("ab\n", min_size=60, max_size=300), st.text("ab", min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_what_it_writes_with_is_what_it_is_told_by(kind: str, text: str, more: str) -> None:
+    split = Split.of(Corpus.of(text_from(f"ab\nba\naa\n{text}"), kind), 0.0, 0)
+    bos, tokenizer = split.corpus.tokenizer.bos, split.corpus.tokenizer
+    begin = [] if kind == "windows" else [bos]
+    tokens = np.array([*begin, *tokenizer.encode(f"a{more}"), *begin], np.uint8)
+    found, table = told(split, [tokens], len(tokens)), Table(split)
+    for place, probability in enumerate(found.probabilities, 1):
+        written = table.next(tokens[:place].tolist())
+        assert written.sum() == pytest.approx(1, rel=1e-12)
+        assert written[tokens[place]] == pytest.approx(probability, rel=1e-12)
+        assert kind == "lines" or written[bos] == 0
 
 
 def marked(text: Text, kind: str, ctx: int, holdout: float = 0.1) -> tuple[Dataset, float, int]:

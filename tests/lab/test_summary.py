@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from microgpt.data.corpus import Corpus
+from microgpt.data.reading import read
 from microgpt.lab.audit import Finding
 from microgpt.lab.report.study import part
-from microgpt.lab.report.summary import sentences, warned
+from microgpt.lab.report.summary import mark_of, sentences, warned
 from microgpt.lab.statistics.series import STEPS
 from microgpt.lab.statistics.simulate import Design, Law, Noise, simulate
 from microgpt.lab.store.record import RunRecord
@@ -30,6 +32,26 @@ def test_a_loss_that_does_not_move_is_not_said_to_fall() -> None:
     text = said(simulate(Law(E=2.0, A=0.0, B=0.0), Design(), Noise(), 0))
     assert "falls" not in text
     assert "can't be told from noise" in text
+
+
+def test_it_says_how_many_runs_are_better_than_counting() -> None:
+    records = simulate(NAMES, Design(), Noise(), 1)
+    middle = sorted(run.loss for run in records if run.loss)[len(records) // 2]
+    told = " ".join(sentences([part("steps", records, [STEPS])], records, middle))
+    better = f"{len(records) // 2} of {len(records)} runs are better"
+    assert f"The best table of counts scores {middle:.3f}, and {better}." in told
+    assert "table of counts" not in said(records)
+
+
+def test_the_mark_is_found_for_runs_on_one_part_of_a_built_in_text() -> None:
+    run = simulate(NAMES, Design(), Noise(), 1)[0]
+    settings, whole = {**run.settings, "holdout": 0.1, "split_seed": 0}, Corpus.of(read(("names",)), "lines")
+    one = replace(run, data="names", data_sha256=whole.sha256, kind="lines", settings=settings)
+    assert mark_of([one]) == pytest.approx(1.9963, abs=1e-3)
+    for other in (replace(one, data_sha256="0" * 64), replace(one, data="mine.txt")):
+        assert mark_of([other]) is None
+        assert mark_of([one, other]) is None or other.data == "mine.txt"
+    assert mark_of([]) is None
 
 
 def test_a_rise_is_called_a_rise() -> None:

@@ -221,7 +221,7 @@ def test_the_result_is_the_json_of_the_contract(tmp_path: Path) -> None:
     assert " ".join(told["loss"]) == (
         "first last mean_last_100 holdout holdout_se holdout_documents holdout_bits_per_character "
         "holdout_per_character holdout_per_character_se unigram uniform unigram_per_character uniform_per_character "
-        "characters_per_token counts"
+        "characters_per_token counts mixed mixed_se"
     )
     assert Result.from_dict(told) is not None
     del told["loss"]["counts"]  # which came later

@@ -26,9 +26,12 @@ from microgpt.lab.store.record import RunRecord
 from microgpt.lab.store.store import Store
 from microgpt.lab.sweep.plan import plan
 from microgpt.lab.sweep.texts import Texts
+from microgpt.model.ledger import tensors
+from microgpt.recipes import beginning, resolve
 from microgpt.training.checkpoint import read
 from microgpt.training.description import from_json, to_json
 from microgpt.training.loop import train as records_of
+from microgpt.training.prepare import prepare
 from microgpt.training.records import Finished, Result
 from microgpt.training.request import Request
 from tests.command import microgpt, refused, succeeded
@@ -145,6 +148,52 @@ def test_training_from_a_model_of_byte_pairs_keeps_its_tokens(tmp_path: Path) ->
     one, two = (load(tmp_path / "runs" / name).checkpoint.tokenizer for name in ("run", "next"))
     assert one == two
     succeeded(microgpt("train", "--resume", "next", "--steps", "5", "--name", "last", cwd=tmp_path))
+
+
+OTHER = "Ein Quiz: Yak & Xylophon? Die Maus lag da.\n" * 30
+
+
+@pytest.mark.parametrize("tokens", ["characters", *KINDS])
+def test_a_training_from_a_model_gives_new_characters_rows_of_their_own(tmp_path: Path, tokens: str) -> None:
+    finish(asked(tmp_path, tokens))
+    (tmp_path / "other.txt").write_text(OTHER, encoding="utf-8")
+    told = "--from", "run", "--data", "other.txt", "--name", "next", "--documents", "windows", "--steps", "3", "--json"
+    result = json.loads(succeeded(microgpt("train", *told, cwd=tmp_path)).stdout)
+    one, two = (load(tmp_path / "runs" / name) for name in ("run", "next"))
+    first, grown = one.checkpoint.tokenizer, two.checkpoint.tokenizer
+    assert set(grown.texts) == {*first.texts, *("" if tokens == "bytes" else OTHER)}
+    ids = first.encode("Die Maus lag.")
+    assert [first.texts[token] for token in ids] == [grown.texts[token] for token in grown.encode("Die Maus lag.")]
+    assert two.sample("Ein Quiz", 1, length=20)[0].startswith("Ein Quiz")
+    assert two.evaluate().loss == pytest.approx(result["loss"]["holdout"])
+    assert json.loads((tmp_path / "runs" / "next" / "run.json").read_text())["origin"] == "prose.txt"
+    succeeded(microgpt("train", "--resume", "next", "--steps", "5", "--name", "more", cwd=tmp_path))
+    assert load(tmp_path / "runs" / "more").checkpoint.tokenizer == grown
+
+
+def test_of_a_model_that_comes_first_no_row_is_drawn_again(tmp_path: Path) -> None:
+    finish(asked(tmp_path, "bpe:40"))
+    (tmp_path / "other.txt").write_text(OTHER, encoding="utf-8")
+    first = load(tmp_path / "runs" / "run")
+    asking = beginning(first.checkpoint, {"data": (str(tmp_path / "other.txt"),), "documents": "windows"})
+    prepared = prepare(resolve("default", asking), begin=first.checkpoint).checkpoint
+    found, known, grown = tensors(prepared.model, prepared.state.weights), first.weights, prepared.tokenizer.texts
+    for name in ("wte", "lm_head"):
+        for token, text in enumerate(first.checkpoint.tokenizer.texts):
+            assert (found[name][grown.index(text)] == known[name][token]).all()
+        assert (found[name][-1] == known[name][-1]).all()  # of BOS
+        assert np.isfinite(found[name]).all()
+    assert (found["layer0.mlp_fc1"] == known["layer0.mlp_fc1"]).all()
+
+
+def test_a_time_is_filled_from_a_model_too(tmp_path: Path) -> None:
+    finish(asked(tmp_path, "bpe:40"))
+    (tmp_path / "other.txt").write_text(OTHER, encoding="utf-8")
+    told = "--from", "run", "--data", "other.txt", "--name", "next", "--for", "3s", "--documents", "windows"
+    done = succeeded(microgpt("train", *told, cwd=tmp_path))
+    assert "--from run" in done.stderr
+    one, two = (load(tmp_path / "runs" / name) for name in ("run", "next"))
+    assert (one.model.emb, one.model.layer, one.model.ctx) == (two.model.emb, two.model.layer, two.model.ctx)
 
 
 def test_another_text_is_measured_in_the_tokens_of_the_model(tmp_path: Path) -> None:

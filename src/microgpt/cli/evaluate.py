@@ -56,6 +56,8 @@ def command(run: str | None, data: tuple[str, ...], encoding: str, stride: int |
         f"scores {model.uniform * found.tokens / found.characters:.3f}"
     )
     if found.mark:
-        click.echo(beside_counts(found.per_character, found.mark.loss, model.checkpoint.kind if stride is None else ""))
+        kind = model.checkpoint.kind if stride is None else ""
+        mixed = (model.mix, found.mixed.per_character) if found.mixed else None
+        click.echo(beside_counts(found.per_character, found.mark.loss, kind, mixed=mixed))
         if found.mark.note:
             click.echo(found.mark.note, err=True)

@@ -20,11 +20,12 @@ def command(store: str, out: str, force: bool) -> None:
     from microgpt.lab.report.contents import report
     from microgpt.lab.report.law_section import section
     from microgpt.lab.report.page import page
+    from microgpt.lab.report.summary import mark_of
     from microgpt.lab.store.store import Store
 
     place = outputs.destination(out, (".html",), flag="--out", reads=[store], force=force)
     with Store.open(store) as opened:
         records = opened.records()
-        made = report(records, store, opened.curves(), section(records, store))
+        made = report(records, store, opened.curves(), section(records, store), mark_of(records))
     outputs.write(place, page(made).encode())
     click.echo(out)

@@ -11,7 +11,7 @@ from microgpt.cli.options import JSON, OUT, RUN, TextCommand
 from microgpt.cli.telling import copies
 from microgpt.data.choices import STANDARD_INPUT
 from microgpt.errors import CheckpointError, DataError, UsageError
-from microgpt.training.request import TEMPERATURE
+from microgpt.training.request import MIX, TEMPERATURE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ PROMPT_LIMIT: Final = 1 << 20  # bytes of a prompt file
 @click.option("--count", default=5, show_default=True, help="How many samples.")
 @click.option("--temperature", type=float, default=None, help=TEMPERATURE)
 @click.option("--top-k", default=0, metavar="N", help="Draw only from the N most probable characters.")
+@click.option("--mix", type=float, metavar="SHARE", help=f"{MIX}  [default: as the run was trained]")
 @click.option(
     "--top-p",
     default=1.0,
@@ -59,6 +60,7 @@ def command(
     count: int,
     temperature: float | None,
     top_k: int,
+    mix: float | None,
     top_p: float,
     min_p: float,
     length: int,
@@ -85,6 +87,7 @@ def command(
         prompt = read_prompt(prompt_file)
     sampling = Sampling(count, temperature, top_k, prompt or "", length, top_p, min_p, stop)
     model = load(run, out, data)
+    model.mix = model.mix if mix is None else mix
     chosen = secrets.randbits(31) if seed is None else seed
     remarks = list(model.writer.remarks(sampling))  # or an error, which needs no seed
     if seed is None:

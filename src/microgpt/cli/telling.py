@@ -82,12 +82,22 @@ def copies(copied: int, written: int) -> str:
     return f"{copied} of the {written} samples {are}; {written - copied} {'is' if written - copied == 1 else 'are'} new"
 
 
-def beside_counts(loss: float, counts: float, kind: str, advice: str | None = None) -> str:
-    """A held-out loss beside that of the best table of counts, from which no window hides anything.
+def beside_counts(
+    loss: float, counts: float, kind: str, advice: str | None = None, mixed: tuple[float, float] | None = None
+) -> str:
+    """A held-out loss beside that of the best table of counts, from which no window hides anything; `mixed` are the
+    share of a table in a run's predictions, and what they score.
 
     >>> beside_counts(1.9931, 1.9963, "lines", "try --for 60s")
     'the best table of counts scores 1.996; this model is 0.003 better'
+    >>> beside_counts(1.9931, 1.9963, "lines", mixed=(0.5, 1.95))
+    'mixed with a table of counts, a share of 0.5, it scores 1.950; the best table alone 1.996, which is 0.046 worse'
     """
+    if mixed:
+        share, together = mixed
+        other = f"{abs(together - counts):.3f} " + ("worse" if together <= counts else "better")
+        both = f"mixed with a table of counts, a share of {share:g}, it scores {together:.3f}"
+        return f"{both}; the best table alone {counts:.3f}, which is {other}"
     sees = ", which also sees what stands before a window," if kind == "windows" else ""
     than = f"this model is {abs(loss - counts):.3f} " + ("better" if loss <= counts else "worse")
     return f"the best table of counts{sees} scores {counts:.3f}; {than}" + (

@@ -13,18 +13,27 @@ from microgpt.cli.app import Stop
 from microgpt.cli.options import FORCE, JSON, TextCommand, settings
 from microgpt.cli.telling import Teller, beside_counts, copies, separated, teller
 from microgpt.errors import UsageError
-from microgpt.model.settings import ARCHITECTURE, Settings, counted
+from microgpt.model.settings import Settings, counted
 from microgpt.recipes import RECIPES
 from microgpt.training.request import Request
 
 if TYPE_CHECKING:
+    from microgpt.training.checkpoint import Checkpoint
     from microgpt.training.records import Finished, Interrupted, Record, Result
 
 
 BY_HEART = 0.4  # nats that the held-out loss may lie above the training loss
 
 
-@click.command("train", cls=TextCommand)
+class RecipesCommand(TextCommand):
+    """A command whose help ends with the recipes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Recipes (nats per character, on two cores)"):
+            formatter.write_dl([(recipe.name, recipe.told) for recipe in RECIPES.values()])
+
+
+@click.command("train", cls=RecipesCommand)
 @settings(Request, recipe=RECIPES)
 @settings(Settings)
 @click.option("--for", "budget", metavar="TIME", help="Choose sizes and steps to make the most of 60s, 10m or 1h.")
@@ -60,13 +69,13 @@ def command(
         losses_to = partial(_losses_to, losses_file, chosen, [run for run in (resume, begin) if run], force)
         losses_to()
         tells = teller(quiet)
-        if begin is not None and (budget, resume) != (None, None):
-            raise UsageError("--from begins with weights as they are; leave --for and --resume out.")
+        if None not in (begin, resume):
+            raise UsageError("--from begins a new run, and --resume goes on with one; leave one of the two out.")
         try:
             records = (
                 _records(resume, begin, chosen, stop)
                 if budget is None
-                else _within(budget, resume, chosen, tells, stop)
+                else _within(budget, resume, begin, chosen, tells, stop)
             )
             last = _follow(records, tells, stop, as_json, quiet, tell_looks=budget is None)
         finally:
@@ -77,21 +86,14 @@ def command(
 
 
 def _records(resume: str | None, begin: str | None, chosen: dict[str, Any], stop: Stop) -> "Iterator[Record]":
-    from microgpt.recipes import resolve
+    from microgpt.recipes import beginning, resolve
     from microgpt.training.loop import train
 
-    if resume is begin is None:
-        return train(resolve(chosen.pop("recipe", "default"), chosen), stop=stop)
-    from microgpt.data.token_folder import is_token_folder
-    from microgpt.training import checkpoint as checkpoints
-    from microgpt.training.find import find, weights_of
-
     if resume is None:
-        first = checkpoints.read(weights_of(find(begin, chosen.get("out", "runs"))))
-        same = {name: getattr(first.model, name) for name in ARCHITECTURE}
-        if not any(map(is_token_folder, chosen.get("data", ()))):  # which has its own
-            same["tokens"] = first.tokenizer.tokens
-        return train(resolve(chosen.pop("recipe", "default"), same | chosen), stop=stop, begin=first)
+        first = _first(begin, chosen)
+        recipe, given = chosen.pop("recipe", "default"), beginning(first, chosen) if first else chosen
+        return train(resolve(recipe, given), stop=stop, begin=first)
+    from microgpt.training.find import find
     from microgpt.training.resume import resume as go_on
 
     if "recipe" in chosen:
@@ -99,7 +101,19 @@ def _records(resume: str | None, begin: str | None, chosen: dict[str, Any], stop
     return go_on(find(resume, chosen.pop("out", "runs")), chosen, stop=stop)
 
 
-def _within(budget: str, resume: str | None, chosen: dict[str, Any], tells: Teller, stop: Stop) -> "Iterator[Record]":
+def _first(run: str | None, chosen: dict[str, Any]) -> "Checkpoint | None":
+    """The model whose weights come first."""
+    if run is None:
+        return None
+    from microgpt.training import checkpoint as checkpoints
+    from microgpt.training.find import find, weights_of
+
+    return checkpoints.read(weights_of(find(run, chosen.get("out", "runs"))))
+
+
+def _within(
+    budget: str, resume: str | None, begin: str | None, chosen: dict[str, Any], tells: Teller, stop: Stop
+) -> "Iterator[Record]":
     """The training that makes the most of a time, told as the command that asks for it."""
     import time
 
@@ -112,14 +126,16 @@ def _within(budget: str, resume: str | None, chosen: dict[str, Any], tells: Tell
 
     if resume is not None:
         raise UsageError("--for chooses sizes, and --resume keeps those of its run; leave one of the two out.")
-    fitted = fit(chosen, seconds, began=began, stop=stop, tell=tells.note)
+    first = _first(begin, chosen)
+    fitted = fit(chosen, seconds, began=began, begin=first, stop=stop, tell=tells.note)
     tells.note(f"at the {fitted.speed / 1e9:,.0f} GFLOP/s measured here, {fitted.told}")
     settings = fitted.request.settings
-    for record in train(fitted.request, stop=stop, split=fitted.split, deadline=fitted.deadline, most=fitted.most):
+    within = {"deadline": fitted.deadline, "most": fitted.most}
+    for record in train(fitted.request, stop=stop, split=fitted.split, begin=first, **within):  # type: ignore[arg-type]
         yield record
         if isinstance(record, Finished) and record.checkpoint.training:
             settings = record.checkpoint.training.request.settings  # with the steps as planned at last
-    tells.note(fitted.taken(settings))
+    tells.note(fitted.taken(settings) + (f" --from {begin}" if begin else ""))
     if not stop():
         tells.note("microgpt sample --stream writes more; microgpt export page.html makes a page that writes")
 
@@ -151,7 +167,7 @@ def _follow(
                 tells.close()
             case Finished():
                 ended = record
-                _print_result(record.result, record.checkpoint.kind, as_json)
+                _print_result(record, as_json)
             case Interrupted():
                 ended = record
                 tells.close()
@@ -160,16 +176,17 @@ def _follow(
     return ended
 
 
-def _print_result(result: "Result", kind: str, as_json: bool) -> None:
+def _print_result(ended: "Finished", as_json: bool) -> None:
+    result, training = ended.result, ended.checkpoint.training
     if as_json:
         click.echo(json.dumps(result.to_dict(), allow_nan=False))
         return
     if result.samples:
         click.echo(separated(result.samples))
-    click.echo(_summary(result, kind))
+    click.echo(_summary(result, ended.checkpoint.kind, training.request.mix if training else 0.0))
 
 
-def _summary(result: "Result", kind: str) -> str:
+def _summary(result: "Result", kind: str, mix: float) -> str:
     """What the training came to, in two to four lines."""
     loss, lines = result.loss, []
     letters = "letter" if loss.characters_per_token == 1 else "token"
@@ -179,7 +196,8 @@ def _summary(result: "Result", kind: str) -> str:
         error = f" ± {loss.holdout_per_character_se:.3f}" if loss.holdout_per_character_se is not None else ""
         lines.append(f"held-out loss {loss.holdout_per_character:.3f}{error} nats per character; {known}")
         if loss.counts is not None:
-            lines.append(beside_counts(loss.holdout_per_character, loss.counts, kind, _advice(result)))
+            mixed = None if loss.mixed is None else (mix, loss.mixed)
+            lines.append(beside_counts(loss.holdout_per_character, loss.counts, kind, _advice(result), mixed))
     elif loss.mean_last_100 is not None:
         found = loss.mean_last_100 / loss.characters_per_token
         lines.append(f"training loss {found:.3f} nats per character over the last 100 steps; {known}")

@@ -1,12 +1,12 @@
-"""The mark to beat: the best table of counts of a training text, interpolated modified Kneser-Ney over characters.
+"""The mark to beat: the best table of counts of a training text, interpolated modified Kneser-Ney over its tokens.
 
-With c the counts, D their discounts, h a context and h' the same without its first character (Chen & Goodman 1999, An
+With c the counts, D their discounts, h a context and h' the same without its first token (Chen & Goodman 1999, An
 empirical study of smoothing techniques for language modeling, section 3; Kneser & Ney 1995):
 
     p(w | h) = (c(h w) - D(c(h w)) + p(w | h') * sum over v of D(c(h v))) / sum over v of c(h v)
 
 D is 0 for 0, and D1, D2, D3 for 1, 2, and 3 or more. The longest grams have their counts, a shorter one the number of
-different characters before it, or its count where nothing ever stands before it. Below all is 1 / characters.
+different tokens before it, or its count where nothing ever stands before it. Below all is 1 / tokens.
 """
 
 import hashlib
@@ -27,14 +27,16 @@ MOST: Final = 1 << 21  # characters of a training text that are counted, and an 
 STRETCH: Final = 1 << 12  # … in stretches of so many from all over a longer one
 WINDOW: Final = 1 << 8  # characters told at a time, where the model's tokens are others
 
+_SECOND: Final = np.array([False, True])
+
 Floats = NDArray[np.float64]
-_known: dict[bytes, "Mark"] = {}  # what was found before, by a hash of the texts
+_known: dict[bytes, "Told"] = {}  # what was found before, by a hash of the texts
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What the best table of counts scores: `loss` in nats per character, by grams of up to `order` characters, counted
-    in so many `characters` of the training text. `note` says so where that is a part of it."""
+    """What the best table of counts scores: `loss` in nats per character, by grams of up to `order` tokens, counted in
+    so many `characters` of the training text. `note` says so where that is a part of it."""
 
     loss: float
     order: int
@@ -42,23 +44,52 @@ class Mark:
     note: str = ""
 
 
-def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
-    """The mark of the training part of a split, on the first ctx predictions of each of these sequences of its kind;
-    None where there are none. Found once for the same texts.
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What the table of `order` gives held-out tokens: `probabilities` of the measured ones, (m,). `chosen` is its loss
+    in nats per token on the end of the training text, by which the order was chosen; `counted` tokens of the training
+    text are in it."""
 
-    Of long texts only a part is looked at: stretches of running text, or documents, from all over them. Where tokens
-    are not characters, the whole text that is held out is told character by character.
+    probabilities: Floats
+    order: int
+    chosen: float
+    counted: int
+    note: str = ""
+
+    @property
+    def loss(self) -> float:
+        """In nats per token."""
+        return float(-np.log(self.probabilities).mean())
+
+
+def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
+    """The mark of the training part of a split, on the first ctx predictions of each of these sequences, which it holds
+    out or are of its kind; None where there are none.
+
+    Where tokens are not characters there are two tables, one of each; that which is better on the end of the training
+    text is the mark. That of characters is told on all the text that is held out.
     """
     if not sequences:
         return None
+    best, per_token = told(split, sequences, ctx), 1.0
     if split.characters:
-        split, ctx = split.characters, WINDOW
-        sequences = _whole(split, ctx)
-    bos, vocabulary = split.corpus.tokenizer.bos, split.corpus.tokenizer.vocabulary
-    symbols, begin = (bos, None) if split.is_running else (vocabulary, bos)
+        letters = told(split.characters, _whole(split.characters, WINDOW), WINDOW)
+        per_token = len(_training(split.characters)[0]) / max(1, len(_training(split)[0]))
+        if letters.chosen <= best.chosen / per_token:
+            best, per_token = letters, 1.0
+    return Mark(best.loss / per_token, best.order, round(best.counted * per_token), best.note)
+
+
+def told(split: Split, sequences: Sequence[Tokens], ctx: int) -> Told:
+    """The table of the training part of a split, on the first ctx predictions of these sequences or, of very many, of
+    `some` of them. Found once for the same texts.
+
+    Of a long training text only a part is counted: stretches of running text, or documents, from all over it.
+    """
     training, whole = _training(split)
-    some = _spread(sequences, max(1, MOST // 8 // ctx))
-    held_out, measured = _cropped(some, ctx)
+    measured_ones = some(sequences, ctx)
+    held_out, measured = _cropped(measured_ones, ctx)
+    symbols, begin = alphabet(split)
     digest = hashlib.sha256(repr((symbols, begin, len(training), training.dtype, held_out.dtype)).encode())
     for array in (training, held_out, measured):
         digest.update(array.data)
@@ -66,11 +97,22 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
     if key not in _known:
         _known[key] = best_table(training, held_out, measured, symbols, begin)
     note = ""
-    if len(training) < whole or len(some) < len(sequences):
-        note = f"the table of counts knows {len(training):,} of the {whole:,} characters of the training text"
-    if len(some) < len(sequences):
-        note += f", and is told on {len(some):,} of {len(sequences):,} held-out sequences"
+    if len(training) < whole or len(measured_ones) < len(sequences):
+        note = f"the table of counts knows {len(training):,} of the {whole:,} tokens of the training text"
+    if len(measured_ones) < len(sequences):
+        note += f", and is told on {len(measured_ones):,} of {len(sequences):,} held-out sequences"
     return replace(_known[key], note=note)
+
+
+def some(sequences: Sequence[Tokens], ctx: int) -> Sequence[Tokens]:
+    """As many of the sequences as are told: neighbours, from all over the text."""
+    return _spread(sequences, max(1, MOST // 8 // ctx))
+
+
+def alphabet(split: Split) -> tuple[int, int | None]:
+    """How many tokens there are to predict, and the one that stands between documents, if any."""
+    bos, vocabulary = split.corpus.tokenizer.bos, split.corpus.tokenizer.vocabulary
+    return (bos, None) if split.is_running else (vocabulary, bos)
 
 
 def _whole(split: Split, ctx: int) -> Views:
@@ -127,25 +169,92 @@ def _even(size: int, count: int) -> Positions:
 
 def best_table(
     training: Tokens, held_out: Tokens, measured: NDArray[np.bool_], symbols: int, begin: int | None
-) -> Mark:
-    """The mark of a training text, (n,), on the `measured` ones, (m,), of the characters of a held-out text, (m,).
+) -> Told:
+    """The table of a training text, (n,), on the `measured` ones, (m,), of the tokens of a held-out text, (m,).
 
-    Characters are numbers below `symbols`. One of them, `begin`, stands before, between and after documents; contexts
-    end at it, and it is predicted as the end of a document. Running text has none (None). The first character of each
-    text is never predicted. The order is the last that still gains on the last tenth of the training text, told by the
-    rest.
+    Tokens are numbers below `symbols`. One of them, `begin`, stands before, between and after documents; contexts end
+    at it, and it is predicted as the end of a document. Running text has none (None). The first token of each text is
+    never predicted. The order is the last that still gains on the last tenth of the training text, told by the rest.
     """
     text = _Text(np.concatenate([training, held_out]), len(training), symbols, begin)
     cut = int(len(training) * (1 - CHOOSING))
     choosing = _Table(text, cut, np.arange(cut, len(training)))
     telling = _Table(text, len(training), len(training) + np.flatnonzero(measured))
-    level, lowest, loss, order = _Level(text, 1, None), np.inf, np.inf, 0
-    while (chosen := choosing.loss(level)) < lowest:
-        lowest, loss, order = chosen, telling.loss(level), level.length
-        if order == text.longest:
+    best, level = Told(telling.lower, 0, np.inf, len(training)), _Level(text, 1, None)
+    while (chosen := float(-np.log(choosing.with_longest(level)).mean())) < best.chosen:
+        best = Told(telling.with_longest(level), level.length, chosen, len(training))
+        if best.order == text.longest:
             break
-        level = _Level(text, order + 1, level)
-    return Mark(loss, order, len(training))
+        level = _Level(text, best.order + 1, level)
+    return best
+
+
+class Table:
+    """The table of the training part of a split, to write with."""
+
+    def __init__(self, split: Split, order: int = 0) -> None:
+        """By grams of up to `order` tokens, as they were told before, or that are chosen now (0)."""
+        training, _ = _training(split)
+        self.vocabulary = split.corpus.tokenizer.vocabulary
+        self._symbols, self._begin = alphabet(split)
+        order = order or best_table(training, training[:2], _SECOND, self._symbols, self._begin).order
+        self._text, level = _Text(training, len(training), self._symbols, self._begin), None
+        counting, levels = _Table(self._text, len(training), np.arange(0)), list[_Level]()
+        for length in range(1, order + 1):
+            levels.append(level := _Level(self._text, length, level))
+        counts = [counting.counts(level) for level in levels]
+        pairs = zip(levels[1:], counts[1:], counts[:-1], strict=True)
+        self._rows = [
+            _Rows(level, own, training[self._text.places[level.firsts]])
+            for level, own in zip(levels, [*(different(*pair) for pair in pairs), *counts[-1:]], strict=True)
+        ]
+
+    def next(self, context: Sequence[int]) -> Floats:
+        """The probability of each token after these, (vocabulary,); 0 of the one between documents in running text."""
+        if self._begin is not None and self._begin in context:
+            context = context[len(context) - 1 - context[::-1].index(self._begin) :]
+        probabilities: Floats = np.full(self._symbols, 1 / self._symbols)
+        for length, rows in enumerate(self._rows):
+            known = self._number(context[len(context) - length :]) if length <= len(context) else None
+            if known is None or not rows.add(known, probabilities):
+                break
+        return np.append(probabilities, np.zeros(self.vocabulary - self._symbols))
+
+    def _number(self, gram: Sequence[int]) -> int | None:
+        """The number of a gram among those of its length; None where it never stands in the text."""
+        if not len(gram):
+            return 0
+        text, key = self._text, 0
+        for token in reversed(gram):
+            key = key << text.bits | int(token)
+        left = text.bits * (text.longest - len(gram))
+        place = int(np.searchsorted(text.keys, np.uint64(key << left)))
+        if place == len(text.keys) or int(text.keys[place]) >> left != key:
+            return None
+        return int(np.searchsorted(self._rows[len(gram) - 1].firsts, place))
+
+
+class _Rows:
+    """Of the grams of one length, by their contexts: which tokens follow, and what counts give each of them. `firsts`,
+    (g,), are the sorted places at which a gram begins."""
+
+    def __init__(self, level: "_Level", counts: NDArray[np.integer[Any]], last: Tokens) -> None:
+        discounts, size = discounts_of(counts), int(level.contexts.max()) + 1
+        order = np.argsort(level.contexts, kind="stable")
+        self.firsts = level.firsts
+        self._bounds = np.searchsorted(level.contexts[order], np.arange(size + 1))
+        self._last, self._gains = last[order], (counts - discounts[np.minimum(counts, 3)])[order]
+        self._totals = np.bincount(level.contexts, counts, size)
+        self._spared = np.bincount(level.contexts, discounts[np.minimum(counts, 3)], size)
+
+    def add(self, context: int, lower: Floats) -> bool:
+        """Make the probabilities of the shorter context those of this one; False where nothing is known of it."""
+        if context >= len(self._totals) or not (total := self._totals[context]):
+            return False
+        row = slice(self._bounds[context], self._bounds[context + 1])
+        lower *= self._spared[context] / total
+        lower[self._last[row]] += self._gains[row] / total
+        return True
 
 
 class _Text:
@@ -158,14 +267,14 @@ class _Text:
 
     def __init__(self, tokens: Tokens, cut: int, symbols: int, begin: int | None) -> None:
         bits = max(1, (symbols - 1).bit_length())
-        self.symbols, self.longest = symbols, min(LONGEST, 64 // bits)
+        self.symbols, self.bits, self.longest = symbols, bits, min(LONGEST, 64 // bits)
         self.back = _back(tokens, cut, begin)
         keys = tokens.astype(np.uint64)
         for back in range(1, self.longest):
             keys <<= np.uint64(bits)
             keys |= np.roll(tokens, back)
         self.places = np.argsort(keys)
-        keys = keys[self.places]
+        self.keys = keys = keys[self.places]
         differing = keys[1:] ^ keys[:-1]
         self.shared = np.full(len(tokens), -1, np.int8)  # the first place begins a gram of every length, and of none
         self.shared[1:] = differing == 0
@@ -176,11 +285,11 @@ class _Text:
 def _back(tokens: Tokens, cut: int, begin: int | None) -> NDArray[np.int8]:
     places = np.arange(len(tokens), dtype=np.int32)
     begins = np.zeros(len(tokens), np.bool_) if begin is None else tokens == begin
-    begins[[0, cut]] = True
+    begins[:1] = begins[cut : cut + 1] = True
     last = np.maximum.accumulate(np.where(begins, places, 0))
     back = np.zeros(len(tokens), np.int8)
     back[1:] = np.minimum(places[1:] - last[:-1], LONGEST)
-    back[cut] = 0
+    back[cut : cut + 1] = 0
     return back
 
 
@@ -190,7 +299,7 @@ class _Level:
 
     def __init__(self, text: _Text, length: int, shorter: "_Level | None") -> None:
         firsts = text.shared < length
-        self.length = length
+        self.length, self.firsts = length, np.flatnonzero(firsts)
         self.grams = np.empty(len(firsts), np.int32)
         self.grams[text.places] = np.cumsum(firsts, dtype=np.int32) - 1
         self.parents: Positions = np.cumsum(text.shared[firsts] < length - 1) - 1
@@ -207,17 +316,20 @@ class _Table:
         self.lower: Floats = np.full(len(places), 1 / text.symbols)
         self.known: tuple[_Level, NDArray[np.integer[Any]]] | None = None
 
-    def loss(self, level: _Level) -> float:
-        """Loss in nats with the grams of this level as the longest; levels come one after another."""
-        known = slice(1, self.stop)
-        grams = level.grams[known][self.text.back[known] >= level.length - 1]
-        counts = np.bincount(grams, minlength=len(level.contexts))
+    def with_longest(self, level: _Level) -> Floats:
+        """The probability of the token at each place, by grams up to this level; levels come one after another."""
+        counts = self.counts(level)
         if self.known:
             shorter, own = self.known
-            different = np.bincount(level.parents[counts > 0], minlength=len(own))
-            self.lower = self._told(shorter, np.where(different > 0, different, own))
+            self.lower = self._told(shorter, different(level, counts, own))
         self.known = level, counts
-        return float(-np.log(self._told(level, counts)).mean())
+        return self._told(level, counts)
+
+    def counts(self, level: _Level) -> NDArray[np.integer[Any]]:
+        """How often each gram of a level stands in the text, (g,)."""
+        known = slice(1, self.stop)
+        grams = level.grams[known][self.text.back[known] >= level.length - 1]
+        return np.bincount(grams, minlength=len(level.contexts))
 
     def _told(self, level: _Level, counts: NDArray[np.integer[Any]]) -> Floats:
         """The probability of the character at each place; that of the shorter context where this one is not known."""
@@ -232,6 +344,14 @@ class _Table:
         probabilities[known] += own - discounts[np.minimum(own, 3)]
         probabilities[known] /= totals[contexts]
         return probabilities
+
+
+def different(
+    longer: _Level, counts: NDArray[np.integer[Any]], own: NDArray[np.integer[Any]]
+) -> NDArray[np.integer[Any]]:
+    """How many different tokens stand before each of the shorter grams, or how often it stands there itself, (g,)."""
+    found = np.bincount(longer.parents[counts > 0], minlength=len(own))
+    return np.where(found > 0, found, own)
 
 
 def discounts_of(counts: NDArray[np.integer[Any]]) -> Floats:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from microgpt.data.byte_pairs import Encoder, cut, learn
 from microgpt.data.choices import size_of
 from microgpt.data.corpus import Corpus
-from microgpt.data.slices import Tokens, blocks, fitting, joined, position_type, translated
+from microgpt.data.slices import Tokens, blocks, fitting, joined, position_type
 from microgpt.data.split import Part, Split
 from microgpt.data.symbols import codes_of, text_of
 from microgpt.data.token_folder import BYTES
@@ -20,19 +20,19 @@ from microgpt.errors import DataError, UsageError
 def retokenized(split: Split, tokens: str, known: Tokenizer | None = None) -> Split:
     """The split in the tokens that `--tokens` names; what is trained on and what is held out stay the same text.
 
-    Merges are learned from the training part, or those of `known`, if it has such tokens; characters are numbered as
-    those of `known`, if it has them all. Raises `UsageError` for a
-    text that was prepared as token files, `DataError` for a number that the text can't have, or too short a text.
+    They are those of `known`, if it has such tokens, and of the characters that only this text has; else merges are
+    learned from the training part. Raises `UsageError` for a text that was prepared as token files, `DataError` for a
+    number that the text can't have, or too short a text.
     """
     corpus = split.corpus
+    alike = known and (known.merges if size_of(tokens) else known.tokens == tokens)
+    grown = known.grown(corpus.tokenizer.characters) if known and alike else None
     if tokens == "characters":
-        return split if known is None else _numbered_as(split, known)
+        return _renumbered(split, grown) if grown and corpus.counts is None else split
     if corpus.counts is not None:
         found = f"{', '.join(corpus.sources)} has the tokens that it was prepared with ({corpus.tokenizer.tokens})"
         raise UsageError(f"--tokens {tokens}: {found}; leave it out, or prepare the text so.")
-    tokenizer = known if known and known.tokens == tokens else _tokenizer(split, tokens)
-    if not {*corpus.tokenizer.characters} <= {*tokenizer.characters} and tokenizer.unit != "bytes":
-        return split  # of another text than the one that is known
+    tokenizer = grown or _tokenizer(split, tokens)
     if split.is_running:
         return _running(split, tokenizer)
     made = encoded(corpus, tokenizer)
@@ -45,17 +45,15 @@ def retokenized(split: Split, tokens: str, known: Tokenizer | None = None) -> Sp
     return replace(split, corpus=made, training=part(split.training), held_out=part(split.held_out), characters=split)
 
 
-def _numbered_as(split: Split, known: Tokenizer) -> Split:
-    """The split with the ids of a tokenizer of characters, if that has all of the text's; else as it is."""
-    corpus, own = split.corpus, split.corpus.tokenizer
-    same = own.tokens == known.tokens == "characters" and own.normalize == known.normalize
-    if corpus.counts is not None or own == known or not same or not {*own.characters} <= {*known.characters}:
+def _renumbered(split: Split, tokenizer: Tokenizer) -> Split:
+    """The same characters under the ids of a tokenizer that has more of them."""
+    corpus = split.corpus
+    if tokenizer == corpus.tokenizer:
         return split
-    places = {character: place for place, character in enumerate(known.characters)}
-    table = np.array([*map(places.__getitem__, own.characters), known.bos], fitting(known.bos))
-    tokens = translated(corpus.tokens, table)
+    table = np.append(tokenizer.encode(corpus.tokenizer.characters), tokenizer.bos).astype(fitting(tokenizer.bos))
+    tokens = table[corpus.tokens]
     tokens.flags.writeable = False
-    return replace(split, corpus=replace(corpus, tokenizer=known, tokens=tokens))
+    return replace(split, corpus=replace(corpus, tokenizer=tokenizer, tokens=tokens))
 
 
 def vocabulary_of(tokens: str, characters: Tokenizer) -> int:

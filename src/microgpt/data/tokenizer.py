@@ -4,7 +4,7 @@ last; or bytes, and BOS."""
 import codecs
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -122,6 +122,21 @@ class Tokenizer:
             yield decoder.decode(bytes([token]) if token != self.bos else b"")
         if rest := decoder.decode(b"", final=True):
             yield rest
+
+    def grown(self, more: str) -> "Tokenizer":
+        """The same with these characters too; what is a token stays one, under the id of `places_in`."""
+        characters = "".join(sorted({*self.characters, *more}))
+        if self.unit == "bytes" or characters == self.characters:
+            return self
+        places = self.places_in(characters)
+        merges = tuple((int(places[one]), int(places[other])) for one, other in self.merges)
+        return replace(self, characters=characters, merges=merges)
+
+    def places_in(self, characters: str) -> NDArray[np.intp]:
+        """The id that each token has once these are the characters, its own among them, (vocabulary,)."""
+        place = {character: number for number, character in enumerate(characters)}
+        first = [place[character] for character in self.characters]
+        return np.array([*first, *range(len(place), len(place) + self.vocabulary - len(first))], np.intp)
 
     def unknown(self, text: str) -> str:
         """The distinct characters of a text that are not in the vocabulary, sorted."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from microgpt.engines.contract import (
     Batch,
     Drawing,
     EngineConfig,
+    Evaluating,
     Prompts,
     Runner,
     Tokens,
@@ -76,7 +78,7 @@ class _Moment:
         return all(all(map(math.isfinite, part)) for part in (self.weights, self.m, self.v))
 
 
-class AtomicRunner:
+class AtomicRunner(Evaluating):
     """A state whose weights are atoms."""
 
     def __init__(self, config: EngineConfig, state: State) -> None:
@@ -115,11 +117,11 @@ class AtomicRunner:
             except NOT_FINITE:
                 return math.nan, np.full(len(self._atoms), math.nan)
 
-    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def losses(self, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
         floating = _gpt(self._model, self._now.weights)
         counts = [predictions(self._model, checked(self._model, tokens)) for tokens in sequences]
-        sums = [_summed_loss(floating, tokens.tolist(), n) for tokens, n in zip(sequences, counts, strict=True)]
-        return np.array(sums, np.float64), np.array(counts, np.int64)
+        each = [_losses(floating, tokens.tolist(), n) for tokens, n in zip(sequences, counts, strict=True)]
+        return np.array(list(chain.from_iterable(each)), np.float64)
 
     def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
         tokens = checked_prefix(self._model, prefix)
@@ -165,13 +167,12 @@ class AtomicRunner:
         return _Moment([atom.data for atom in self._atoms], m, v, now.step + 1)
 
 
-def _summed_loss(floating: GPT, tokens: list[int], count: int) -> float:
+def _losses(floating: GPT, tokens: list[int], count: int) -> list[float]:
     past: Past = {}
     try:
-        logs = [log_softmax(floating.logits(tokens[t], t, past))[tokens[t + 1]] for t in range(count)]
-        return -math.fsum(logs)
+        return [-log_softmax(floating.logits(tokens[t], t, past))[tokens[t + 1]] for t in range(count)]
     except NOT_FINITE:
-        return math.nan
+        return [math.nan] * count
 
 
 class _Cache:

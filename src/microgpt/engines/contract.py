@@ -69,7 +69,24 @@ class Written(NamedTuple):
     counts: NDArray[np.int64]  # (n,)
 
 
-class Runner(Protocol):
+class Evaluating(Protocol):
+    """What tells the loss of each prediction, and so of each sequence."""
+
+    _model: ModelConfig
+
+    def losses(self, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
+        """-log p of each prediction in nats, those of one sequence after those of another, (predictions,)."""
+        ...
+
+    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """For each sequence, the summed -log p(next token) in nats and the number of predictions, both (n,)."""
+        counts = np.array([predictions(self._model, tokens) for tokens in sequences], np.int64)
+        losses = self.losses(sequences)
+        with np.errstate(all="ignore"):  # what is not finite is told by whoever looks at it
+            return np.add.reduceat(losses, np.cumsum(counts) - counts) if len(counts) else np.zeros(0), counts
+
+
+class Runner(Evaluating, Protocol):
     """A state that an engine has opened. Native layouts live in here and never leave."""
 
     def advance(self, batches: Sequence[Batch], learning_rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,10 +104,6 @@ class Runner(Protocol):
 
     def gradient(self, batch: Batch) -> tuple[float, NDArray[Any]]:
         """The loss of a batch and its flat gradient (params,). Nothing changes."""
-        ...
-
-    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """For each sequence, the summed -log p(next token) in nats and the number of predictions, both (n,)."""
         ...
 
     def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.data.counts import mark
+from microgpt.data.counts import Table, mark, some, told
 from microgpt.data.dataset import Dataset
 from microgpt.data.reading import read, read_bytes
 from microgpt.data.slices import Tokens
@@ -26,10 +26,11 @@ from microgpt.training import evaluate
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import open_own
 from microgpt.training.evaluate import Comparison, HeldOut
+from microgpt.training.mixing import Mixed, mixed
 from microgpt.training.prepare import check_sequences, dataset_of, is_own, moved
 from microgpt.training.records import Result
 from microgpt.training.run_folder import RunFolder
-from microgpt.training.sample import Samples, Sampling, Writer
+from microgpt.training.sample import Predicting, Samples, Sampling, Writer
 from microgpt.training.tables import LOSSES
 
 _OPENING: Final = threading.Lock()  # one thread opens a run, which may compile
@@ -53,6 +54,8 @@ class Run:
         self.checkpoint, self.path = checkpoint, path
         self._losses, self._result, self._split = losses, result, split
         self._opened: Runner | None = None
+        self._table: Table | None = None
+        self._mix = checkpoint.training.request.mix if checkpoint.training else 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}  # a copy, in another process too, opens an engine of its own
@@ -103,6 +106,21 @@ class Run:
     def step(self) -> int:
         """Steps taken."""
         return self.checkpoint.state.step
+
+    @property
+    def mix(self) -> float:
+        """The share of a table of counts in what this run predicts and writes; it may be set, and 0 is the model alone.
+
+        Other shares need the training text at hand. Raises `UsageError` for what is no share.
+        """
+        return self._mix
+
+    @mix.setter
+    def mix(self, share: float) -> None:
+        share = plain(float, share)
+        if type(share) is not float or not 0 <= share <= 1:
+            raise UsageError(f"--mix takes a share from 0 to 1, found {shown(share)}; 0.5 is usual.")
+        self._mix = share
 
     @property
     def uniform(self) -> float:
@@ -246,8 +264,22 @@ class Run:
 
     @property
     def writer(self) -> Writer:
-        """What draws the text of samples, for one thread."""
-        return Writer(self.runner, self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx)
+        """What draws the text of samples, for one thread. Raises `DataError` or `UsageError` where it is mixed with a
+        table and the training text is not at hand."""
+        predicting: Predicting = (runner := self.runner)
+        if self.mix:
+            predicting = Mixed(runner, self._counted(), self.mix, self.model.ctx)
+        return Writer(predicting, self.checkpoint.tokenizer, self.checkpoint.kind, self.model.ctx)
+
+    def _counted(self) -> Table:
+        """The table of counts that this run is mixed with, made once."""
+        with _OPENING:
+            try:
+                self._table = self._table or Table(dataset_of(self.checkpoint, self._split).split)
+            except MicrogptError as error:
+                alone = "its counts are a part of this run; --mix 0 writes with the model alone"
+                raise type(error)(f"{str(error).removesuffix('.')}; {alone}.") from None
+        return self._table
 
     def _known(self, needed: bool) -> Callable[[str], bool] | None:
         """What tells whether a sample stands in the training text: as a document or, of running text, anywhere in it.
@@ -276,7 +308,8 @@ class Run:
         The run's own text, which may have moved, is known by its hash: what was held out of it is measured, if anything
         was. Of running text, `stride` has each window bring so many predictions, so that all but the first few see
         ctx - stride tokens or more. With `counts` the `mark` of the best table of counts is found, where the training
-        text is at hand. Raises `DataError` where the text has changed since the training, or has unknown characters.
+        text is at hand, and with a `mix` what model and table score together. Raises `DataError` where the text has
+        changed since the training, or has unknown characters.
 
         >>> held_out = train(steps=20, holdout=0.01).evaluate()
         >>> held_out.documents, held_out.losses.shape
@@ -290,14 +323,21 @@ class Run:
             )
         sequences, own = self._measured(data, text, documents, encoding)
         check_sequences(self.checkpoint, sequences)
-        if stride is not None and kind == "windows":
-            found = evaluate.strided_loss(self.runner, sequences, self.checkpoint.tokenizer, ctx, stride)
+        runner, stride = self.runner, stride if kind == "windows" else None
+        if stride is None:
+            losses = evaluate.losses_of(runner, sequences)
         else:
-            found = evaluate.held_out_loss(self.runner, sequences, tokenizer, kind, ctx)
+            losses = evaluate.strided_losses(runner, sequences, ctx, stride)
+        found = replace(evaluate.summarized(losses, sequences, tokenizer, kind, ctx), stride=stride)
         if counts and not (own and not own.holdout_documents):  # else it would be told the text that it counted
             with contextlib.suppress(MicrogptError):  # the training text is not at hand
                 split = (own or dataset_of(self.checkpoint, self._split)).split
                 found = replace(found, mark=mark(split, sequences, ctx))
+                few = some(sequences, ctx)
+                if self.mix and (stride is None or len(few) == len(sequences)):
+                    losses = losses if len(few) == len(sequences) else evaluate.losses_of(runner, few)
+                    together = mixed(losses, told(split, sequences, ctx), self.mix)
+                    found = replace(found, mixed=evaluate.summarized(together, few, tokenizer, kind, ctx))
         return found
 
     def _measured(

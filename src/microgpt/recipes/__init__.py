@@ -6,20 +6,25 @@ numpy, because the command line's help lists the recipes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from microgpt.errors import UsageError, nearest
-from microgpt.model.settings import LONGEST_SHOWN, SETTINGS, Settings, flag, plain, shown, usual_rate
+from microgpt.model.settings import ARCHITECTURE, LONGEST_SHOWN, SETTINGS, Settings, flag, plain, shown, usual_rate
 from microgpt.training.pace import time_of
 from microgpt.training.request import REQUESTED, Request
+
+if TYPE_CHECKING:
+    from microgpt.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the recipe's command gave: mean and standard deviation of the held-out loss over seeds, seconds in all, and
-    where that was measured. None where it was not."""
+    """What the recipe's command gave: mean and standard deviation of the held-out loss over seeds, its mean with a table
+    of counts, what the best table alone scores, seconds in all, and where that was measured. None where it was not."""
 
     holdout: float | None = None
+    mixed: float | None = None
+    counts: float | None = None
     spread: float | None = None
     seeds: int = 0
     seconds: float | None = None
@@ -38,6 +43,15 @@ class Recipe:
     @property
     def name(self) -> str:
         return self.request.recipe
+
+    @property
+    def told(self) -> str:
+        """What it is for, its command, and what that came to."""
+        losses = {"held-out loss": self.expected.holdout, "with counts": self.expected.mixed}
+        losses |= {"counts alone": self.expected.counts}
+        found = [f"{name} {loss:.3f}" for name, loss in losses.items() if loss is not None]
+        found += [f"{self.expected.seconds:g} s"] if self.expected.seconds else []
+        return f"{self.summary} {', '.join(found)}: {self.command}"
 
 
 DEFAULT: Final = Recipe(
@@ -92,6 +106,7 @@ NAMES_GOOD: Final = Recipe(
             position="rotary",
             activation="swiglu",
         ),
+        mix=0.5,
     ),
     summary="Names and other short lines: the best of ten seconds.",
     command="microgpt train --recipe names-good --threads 2",
@@ -117,6 +132,7 @@ PROSE_SMALL: Final = Recipe(
         tokens="bpe:1024",
         data=("shakespeare",),
         documents="windows",
+        mix=0.5,
     ),
     summary="Running text of 300,000 characters or more: the best of ten seconds.",
     command="microgpt train --recipe prose-small --threads 2",
@@ -142,6 +158,7 @@ PROSE_GOOD: Final = Recipe(
         tokens="bpe:1024",
         data=("shakespeare",),
         documents="windows",
+        mix=0.5,
     ),
     summary="Running text of 500,000 characters or more: the best of a minute.",
     command="microgpt train --recipe prose-good --threads 2",
@@ -166,6 +183,7 @@ CODE_GOOD: Final = Recipe(
         ),
         tokens="bpe:1024",
         documents="windows",
+        mix=0.5,
     ),
     summary="Programs of 500,000 characters or more, given with --data. Its figures were not measured yet.",
     command="microgpt train --recipe code-good --data my-text.txt --threads 2",
@@ -174,6 +192,9 @@ CODE_GOOD: Final = Recipe(
 RECIPES: Final[dict[str, Recipe]] = {
     recipe.name: recipe for recipe in (DEFAULT, KARPATHY, ARTISTIC, NAMES_GOOD, PROSE_SMALL, PROSE_GOOD, CODE_GOOD)
 }
+
+
+GENTLER: Final = 0.2  # of the usual learning rate, for weights that have learned another text
 
 
 def find(name: str) -> Recipe:
@@ -203,6 +224,19 @@ def resolve(recipe: str = "default", overrides: Mapping[str, Any] | None = None)
     if base.recipe == "default" and "lr" not in overrides:
         settings = replace(settings, lr=usual_rate(settings.emb))
     return replace(base, settings=settings, **{name: v for name, v in overrides.items() if name in REQUESTED})
+
+
+def beginning(first: "Checkpoint", given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, and the sizes and tokens of a model whose weights a training begins with, and unless a rate or a
+    recipe is given, a lower learning rate than usual."""
+    from microgpt.data.token_folder import is_token_folder
+
+    same = {name: getattr(first.model, name) for name in ARCHITECTURE}
+    if not any(map(is_token_folder, given.get("data", ()))):  # which has its own
+        same["tokens"] = first.tokenizer.tokens
+    if given.get("recipe", "default") == "default":
+        same["lr"] = GENTLER * usual_rate(first.model.emb)
+    return same | dict(given)
 
 
 def seconds_of(time: object) -> float:

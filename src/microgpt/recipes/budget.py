@@ -17,15 +17,18 @@ from microgpt.data.byte_pairs import TooManyTokensError
 from microgpt.data.reading import Text
 from microgpt.data.retokenize import retokenized
 from microgpt.data.split import Split
+from microgpt.data.tokenizer import Tokenizer
 from microgpt.errors import DivergedError, UsageError
 from microgpt.machine import cores
 from microgpt.model.settings import SETTINGS, Settings, flag
-from microgpt.recipes import resolve
+from microgpt.recipes import beginning, resolve
 from microgpt.recipes.command import command
 from microgpt.recipes.rungs import Ladder, Rung, ladder
 from microgpt.recipes.speed import Speed, measured
 from microgpt.recipes.trials import Trial, TrialPlan, largest, search
+from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.loop import train
+from microgpt.training.mixing import HALF
 from microgpt.training.prepare import prepare, split_of, text_of
 from microgpt.training.records import Finished
 from microgpt.training.request import Request
@@ -42,7 +45,7 @@ LOOKING: Final = 0.05  # share of the time for held-out losses in mid-run, and a
 HELD_OUT: Final = 100_000  # held-out tokens that are enough for an error of a hundredth
 SPARE: Final = 0.05  # share of the time that is left free: machines are not steady
 KINDS: Final = {"lines": "lines", "paragraphs": "paragraphs", "windows": "running text"}
-LONGEST_LINE: Final = 128  # characters; longer ones make ctx dear
+LONGEST_LINE: Final = 64  # characters; longer ones make ctx dear
 FEW: Final = 2  # times the usual passes over a text: where the time allows more, trials say whether they are of use
 FIRST: Final = 8  # the share of the time that the first trial may take is one in so many
 FURTHER: Final = 2  # times the steps of the longest trial, whose loss still fell, that are taken untried
@@ -95,19 +98,23 @@ def fit(
     *,
     began: float | None = None,
     text: Text | None = None,
+    begin: Checkpoint | None = None,
     stop: Stop = never,
     tell: Tell = str,
 ) -> Fitted:
     """The training of `given` settings that makes the most of so many seconds from `began` on.
 
     What is given is kept; the rest is chosen, where the text is small by trials, which are told and which `stop` ends.
-    `text` is the text where it is at hand already. Raises `UsageError` for a time that is too short or for given
+    `text` is the text where it is at hand already, `begin` a model whose weights come first: sizes and tokens are its
+    own, and the learning rate is lower. Raises `UsageError` for a time that is too short or for given
     `steps`, and what `prepare` raises.
     """
     began = time.perf_counter() if began is None else began
     _check(given, seconds)
-    given = {"threads": cores(), "recipe": "default", **given}
-    documents, split = _split(given, seconds, text)
+    given = {"threads": cores(), "recipe": "default", "mix": HALF, **given}
+    if begin:
+        given = beginning(begin, given)
+    documents, split = _split(given, seconds, text, begin.tokenizer if begin else None)
     given = {**given, "documents": documents, "holdout": split.holdout}
     if split.is_running:  # which is 256 characters each
         given = {"samples": 5, **given}
@@ -121,10 +128,10 @@ def fit(
         taken, chosen = chosen, suited.rung(speed.flop * seconds)
         if taken == chosen:
             break
-    dataset, sizes = prepare(asked, split).dataset, _sizes(suited, taken, split)
+    dataset, sizes = prepare(asked, split, begin).dataset, _sizes(suited, taken, split)
     sizes |= {name: getattr(asked.settings, name) for name in sizes}
     end = began + seconds * (1 - SPARE) - speed.evaluation * dataset.holdout_documents
-    within = _Time(given, split, dataset.holdout_documents, speed, seconds, end)
+    within = _Time(given, split, begin, dataset.holdout_documents, speed, seconds, end)
     usual = math.ceil(taken.epochs * dataset.documents / asked.settings.batch)
     return _planned(within, sizes, max(LOOKS, usual), stop, tell)
 
@@ -137,7 +144,7 @@ def _check(given: Mapping[str, Any], seconds: float) -> None:
             raise UsageError(f"--for chooses {flag(name)}, found {given[name]!r}; leave one of the two out.")
 
 
-def _split(given: Mapping[str, Any], seconds: float, text: Text | None) -> tuple[str, Split]:
+def _split(given: Mapping[str, Any], seconds: float, text: Text | None, known: Tokenizer | None) -> tuple[str, Split]:
     """The text as lines where they are short, else as running text: of paragraphs a small ctx would see the beginning
     alone; with what to ask for to have it so. No more is held out than can be evaluated in the time."""
     about_the_text = {name: value for name, value in _settings(given).items() if name not in SETTINGS}
@@ -151,8 +158,8 @@ def _split(given: Mapping[str, Any], seconds: float, text: Text | None) -> tuple
     enough = HELD_OUT * max(1.0, seconds / 60)
     share = split.holdout if "holdout" in given or held_out <= 2 * enough else split.holdout * enough / held_out
     if (kind, share) == (split.corpus.kind, split.holdout):
-        return request.documents, retokenized(split, request.tokens)
-    return kind, split_of(replace(request, holdout=float(f"{share:.1g}")), kind, text)
+        return request.documents, retokenized(split, request.tokens, known)
+    return kind, split_of(replace(request, holdout=float(f"{share:.1g}")), kind, text, known)
 
 
 def _longest(split: Split) -> int:
@@ -200,6 +207,7 @@ class _Time:
 
     given: Mapping[str, Any]
     split: Split
+    begin: Checkpoint | None
     held_out: int  # sequences
     speed: Speed
     seconds: float
@@ -231,7 +239,8 @@ class _Time:
         start = time.perf_counter()
         asked = replace(self.request(plan), out="", name="", keep="", samples=0)
         try:
-            *_, end = train(asked, stop=lambda: stop() or time.perf_counter() > start + seconds, split=self.split)
+            halt = lambda: stop() or time.perf_counter() > start + seconds  # noqa: E731
+            *_, end = train(asked, stop=halt, split=self.split, begin=self.begin)
         except DivergedError:
             return None
         if not isinstance(end, Finished) or (loss := end.result.loss.holdout_per_character) is None:

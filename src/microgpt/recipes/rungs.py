@@ -1,8 +1,7 @@
-"""Which tokens and sizes learn most from a text in a given amount of computing.
+"""Which tokens and sizes learn most from a text in a given amount of computing, mixed with a table of its counts.
 
-The ladders of the smallest texts are by `bench/budgets.py`, a sweep of characters, learned positions and ReLU. The
-others are by single trainings on the plays, parts of them, and names, whose rows were not kept; `bench/your_text.py`
-tells what they reach.
+By the sweep of `bench/budgets.py` over sixteen texts of 500 B to 5 MB, and earlier single trainings on parts of the
+plays; `bench/your_text.py` tells what the built-in texts reach.
 
 The more text, the larger the model that still learns something that holds elsewhere; the more computing, the larger the
 model that can be trained to its end. A small text is learned by heart after a few passes, whatever the model.
@@ -48,12 +47,12 @@ class Ladder:
 
 GATED: Final = {"position": "rotary", "activation": "swiglu"}
 RUNNING: Final = (
-    Ladder(0, (Rung(0, emb=48, layer=2, ctx=32, batch=4, lr=0.005, epochs=12),)),
+    Ladder(0, (Rung(0, emb=32, layer=2, ctx=64, batch=4, lr=0.006, epochs=40, weight_decay=2.0),), varies=GATED),
     Ladder(
         15_000,
         (
             Rung(0, emb=16, layer=1, ctx=32, batch=4, lr=0.016, epochs=20, weight_decay=0.5),
-            Rung(5e10, emb=32, layer=2, ctx=64, batch=16, lr=0.008, epochs=80, weight_decay=1.0),
+            Rung(5e10, emb=32, layer=2, ctx=64, batch=16, lr=0.009, epochs=80, weight_decay=0.5),
         ),
         varies=GATED,
     ),

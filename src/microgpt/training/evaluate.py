@@ -32,7 +32,8 @@ class HeldOut:
     Of characters the two are one. Per character models of different tokens compare, so that is what a person is told;
     the end of a document counts as a character. `documents` counts sequences. `sums` and `counts`, both (documents,),
     are the summed loss and the predictions of each, in the order of the text. `stride` is how many predictions a window
-    of running text brings, where that was asked for. `mark` is what the best table of counts scores, where that was.
+    of running text brings, where that was asked for. `mark` is what the best table of counts scores, and `mixed` what
+    model and table together do, where those were.
     """
 
     loss: float
@@ -45,6 +46,7 @@ class HeldOut:
     bits_per_character: float
     stride: int | None = None
     mark: Mark | None = None
+    mixed: "HeldOut | None" = None
     sums: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     counts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64), compare=False, repr=False)
 
@@ -58,33 +60,45 @@ class HeldOut:
         names = ("loss", "se", "documents", "tokens", "characters", "stride")
         told = {name: getattr(self, name) for name in names}
         told |= {"holdout_per_character": self.per_character, "holdout_per_character_se": self.per_character_se}
-        return told | {"counts": self.mark.loss if self.mark else None}
+        mixed = (self.mixed.per_character, self.mixed.per_character_se) if self.mixed else (None, None)
+        return told | {"counts": self.mark.loss if self.mark else None, "mixed": mixed[0], "mixed_se": mixed[1]}
 
 
 def held_out_loss(runner: Runner, sequences: Sequence[Tokens], tokenizer: Tokenizer, kind: Kind, ctx: int) -> HeldOut:
     """The held-out loss of a model on sequences; there must be one at least."""
-    sums, counts = (np.concatenate(parts) for parts in zip(*evaluations(runner, sequences), strict=True))
-    return summarize(sums, counts, sequences, tokenizer, kind, ctx)
+    return summarized(losses_of(runner, sequences), sequences, tokenizer, kind, ctx)
 
 
-def strided_loss(runner: Runner, windows: Sequence[Tokens], tokenizer: Tokenizer, ctx: int, stride: int) -> HeldOut:
-    """The held-out loss on running text, cut into windows, by windows that begin `stride` tokens after one another.
+def losses_of(runner: Runner, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
+    """The loss of each prediction, (predictions,), a few sequences at a time."""
+    firsts = range(0, len(sequences), AT_ONCE)
+    return np.concatenate([np.empty(0), *(runner.losses(sequences[first : first + AT_ONCE]) for first in firsts)])
 
-    Each but the first tells its last `stride` predictions alone, which have ctx - stride tokens before them or more. A
-    token depends on none after it, so their loss is that of the window less that of its beginning.
-    The stride is 1 … ctx. Raises `DivergedError` where a loss is not finite.
-    """
+
+def strided_losses(runner: Runner, windows: Sequence[Tokens], ctx: int, stride: int) -> NDArray[np.float64]:
+    """The loss of each prediction of running text, which is cut into `windows`, (predictions,), by windows that begin
+    `stride` tokens after one another: each but the first tells its last `stride` predictions alone, which have
+    ctx - stride tokens before them or more. The stride is 1 … ctx."""
     text = np.concatenate([*(tokens[:-1] for tokens in windows), windows[-1][-1:]])
     starts = np.arange(0, max(1, len(text) - 1 - (ctx - stride)), stride)
-    wholes = Views(text, starts, np.minimum(starts + ctx + 1, len(text)))
-    beginnings = Views(text, starts[1:], starts[1:] + ctx - stride + 1)
-    sums, counts = (np.concatenate(parts) for parts in zip(*evaluations(runner, wholes), strict=True))
-    told = characters_of(wholes, tokenizer, ctx)
-    if stride < ctx and len(beginnings):
-        known = [np.concatenate(parts) for parts in zip(*evaluations(runner, beginnings), strict=True)]
-        sums[1:], counts[1:] = sums[1:] - known[0], counts[1:] - known[1]
-        told[1:] -= characters_of(beginnings, tokenizer, ctx)
-    return replace(_held_out(sums, counts, told, 0, "windows"), stride=stride)
+    found = [np.empty(0)]
+    for first in range(0, len(starts), AT_ONCE):
+        few = starts[first : first + AT_ONCE]
+        views = Views(text, few, np.minimum(few + ctx + 1, len(text)))
+        ends = np.cumsum([len(view) - 1 for view in views])[:-1]
+        each = np.split(runner.losses(views), ends)
+        found += [losses[ctx - stride if start else 0 :] for start, losses in zip(few, each, strict=True)]
+    return np.concatenate(found)
+
+
+def summarized(
+    losses: NDArray[np.float64], sequences: Sequence[Tokens], tokenizer: Tokenizer, kind: Kind, ctx: int
+) -> HeldOut:
+    """The held-out loss of predictions, (predictions,), whose sequences these are. Raises as `summarize`."""
+    counts = np.array([min(len(tokens) - 1, ctx) for tokens in sequences], np.int64)
+    with np.errstate(all="ignore"):
+        sums = np.add.reduceat(losses, np.cumsum(counts) - counts)
+    return summarize(sums, counts, sequences, tokenizer, kind, ctx)
 
 
 def evaluations(
@@ -110,13 +124,7 @@ def summarize(
     Raises `DivergedError` where a loss is not finite.
     """
     ends = 0 if kind == "windows" else sum(int((tokens[1 : 1 + ctx] == tokenizer.bos).sum()) for tokens in sequences)
-    return _held_out(sums, counts, characters_of(sequences, tokenizer, ctx), ends, kind)
-
-
-def _held_out(
-    sums: NDArray[np.float64], counts: NDArray[np.int64], told: NDArray[np.int64], ends: int, kind: Kind
-) -> HeldOut:
-    """Of summed losses, predictions and characters told, each (documents,), and of so many ends of documents."""
+    told = characters_of(sequences, tokenizer, ctx)
     loss, se = mean_loss(sums, counts, kind)
     per_character, per_character_se = mean_loss(sums, told, kind)
     return HeldOut(

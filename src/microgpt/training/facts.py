@@ -67,6 +67,7 @@ def result_of(session: Session, held_out: HeldOut | None, samples: Samples) -> R
 
 def _losses(session: Session, held_out: HeldOut | None) -> Losses:
     data = session.dataset
+    mixed = session.mixed() if held_out else None
     return Losses(
         first=_known(session.losses[0] * data.characters) if session.losses else None,
         last=_known(session.losses[-1] * data.characters) if session.losses else None,
@@ -83,6 +84,8 @@ def _losses(session: Session, held_out: HeldOut | None) -> Losses:
         uniform_per_character=data.uniform,
         characters_per_token=data.characters,
         counts=mark.loss if (mark := session.marking.wait()) else None,
+        mixed=mixed.per_character if mixed else None,
+        mixed_se=mixed.per_character_se if mixed else None,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microgpt.data.choices import IN_MEMORY, STANDARD_INPUT, Normalization, Unasked, is_built_in
 from microgpt.data.corpus import Corpus
@@ -22,6 +23,7 @@ from microgpt.engines.ranks import ranks
 from microgpt.errors import DataError, UsageError
 from microgpt.machine import free_memory, main_memory
 from microgpt.model.cost import activation_bytes, state_bytes
+from microgpt.model.ledger import tensors
 from microgpt.model.settings import ModelConfig
 from microgpt.model.state import draw_weights, draw_weights_golden, fresh
 from microgpt.training.checkpoint import Checkpoint
@@ -54,7 +56,8 @@ class Prepared:
 
 
 def prepare(request: Request, split: Split | None = None, begin: Checkpoint | None = None) -> Prepared:
-    """The text of a request, or a split of it that is at hand, and first weights, which are those of `begin` if given.
+    """The text of a request, or a split of it that is at hand, and first weights, which are those of `begin` if given:
+    of tokens that it lacks they are drawn.
 
     Raises `DataError` for the text; `UsageError` for settings that can't be on it, or sizes beyond the machine.
     """
@@ -65,18 +68,37 @@ def prepare(request: Request, split: Split | None = None, begin: Checkpoint | No
     stream = random.Random(request.settings.seed) if request.golden else None
     dataset = dataset_on(request, split, stream)
     settings, corpus = request.settings, split.corpus
-    if begin and (begin.model != model or begin.tokenizer != corpus.tokenizer):
+    if begin and not (
+        replace(begin.model, vocabulary=model.vocabulary) == model
+        and begin.tokenizer.grown(corpus.tokenizer.characters) == corpus.tokenizer
+        and (corpus.counts is not None or request.tokens == begin.tokenizer.tokens)
+    ):
         found = f"{_described(begin.model, begin.tokenizer)}, for {_described(model, corpus.tokenizer)}"
         raise UsageError(f"--from: expected a model of these sizes and this text's tokens, found {found}.")
     weights = draw_weights_golden(settings, model, stream) if stream else draw_weights(settings, model)
     if begin:
-        weights = begin.state.weights.astype(np.float64)
+        weights = _taken_over(begin, model, corpus.tokenizer, weights)
     if not np.isfinite(weights).all():
         raise UsageError(
             f"--initial-scale {settings.initial_scale:g}: expected finite first weights, found others; 0.08 is usual."
         )
-    training = Training(request, _provenance(corpus), stream.getstate() if stream else None, origin=None, ranks=ranks())
+    begun_from = begin.training.provenance.name if begin and begin.training else None
+    training = Training(request, _provenance(corpus), stream.getstate() if stream else None, begun_from, ranks())
     return Prepared(dataset, Checkpoint(fresh(model, weights), corpus.tokenizer, corpus.kind, training))
+
+
+def _taken_over(
+    begin: Checkpoint, model: ModelConfig, tokenizer: Tokenizer, drawn: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The weights of a model (params,), with drawn ones in the rows of tokens that it has not."""
+    rows = begin.tokenizer.places_in(tokenizer.characters)
+    known, weights = tensors(begin.model, begin.state.weights), tensors(model, drawn)
+    for name, matrix in weights.items():
+        if name in ("wte", "lm_head"):
+            matrix[rows] = known[name]
+        else:
+            matrix[:] = known[name]
+    return drawn
 
 
 def _described(model: ModelConfig, tokenizer: Tokenizer) -> str:

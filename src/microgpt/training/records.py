@@ -101,7 +101,8 @@ class Sampled:
 class Losses:
     """Losses in nats per token and, of what a person is told, per character: tokens of the training part have
     `characters_per_token` of them. `unigram` and `uniform` are what the frequencies of tokens alone, or nothing, would
-    score; `counts`, in nats per character, what the best table of counts does (None in older runs)."""
+    score. In nats per character `counts` is what the best table of counts does (None in older runs), and `mixed` the
+    held-out loss of the model and a table together, where the run mixes them."""
 
     first: float | None
     last: float | None
@@ -118,6 +119,8 @@ class Losses:
     uniform_per_character: float
     characters_per_token: float
     counts: float | None = None
+    mixed: float | None = None
+    mixed_se: float | None = None
 
     @staticmethod
     def aged(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ Revived = TypeVar("Revived", bound="DataclassInstance")
 TEMPERATURE: Final = (
     "Above 1 samples are wilder, below 1 tamer; 0 takes the likeliest token.  [default: 0.5, of running text 0.8]"
 )
+MIX: Final = "Share of a table of counts of the text in each prediction; 0 is the model alone."
 TOKENS: Final = "What a token is: characters, bytes, or bpe:N for N tokens of byte pairs, learned from the text."
 Order = Literal["shuffled", "fixed"]
 Select = Literal["last", "best"]
@@ -77,6 +78,7 @@ class Request:
     patience: int = _selection(
         0, "Stop training after so many held-out losses in a row without improvement.", low=0, since="0.1"
     )
+    mix: float = _place(0.0, MIX, low=0, high=1, since="0.1")
     samples: int = _place(20, "Samples to write at the end.", low=0, high=100_000)
     temperature: float | None = _place(None, TEMPERATURE, kind=float, low=0)
 

@@ -5,14 +5,14 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
-from microgpt.engines.contract import Drawing, Runner
+from microgpt.engines.contract import Drawing, Prompts, Written
 from microgpt.engines.drawing import one_by_one
 from microgpt.errors import DataError, UsageError
 from microgpt.model.settings import LARGEST_NUMBER, flag, plain, shown
@@ -84,6 +84,20 @@ class Samples:
     blank: int = 0
 
 
+class Predicting(Protocol):
+    """What tells the probabilities of the next token: a runner, or one mixed with a table of counts."""
+
+    def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
+        """Probabilities (vocabulary,) of the token after a prefix of 1 to ctx tokens."""
+        ...
+
+    def write(
+        self, prompts: Prompts, uniforms: NDArray[np.float64], drawing: Drawing, sizes: NDArray[np.int64] | None = None
+    ) -> Iterator[Written]:
+        """Documents that go on from prompts, as `Runner.write` draws them."""
+        ...
+
+
 @dataclass(frozen=True)
 class Writer:
     """A model that writes documents or running text.
@@ -92,7 +106,7 @@ class Writer:
     whatever is drawn with it, and however early those before it end.
     """
 
-    runner: Runner
+    runner: Predicting
     tokenizer: Tokenizer
     kind: Kind
     ctx: int

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.data.counts import Table, some
 from microgpt.data.dataset import Dataset
 from microgpt.data.slices import Tokens
 from microgpt.engines.contract import Engine, Runner
@@ -18,8 +19,9 @@ from microgpt.errors import DivergedError
 from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import Settings, usual_rate
 from microgpt.training.checkpoint import Checkpoint
-from microgpt.training.evaluate import HeldOut, evaluations, summarize
+from microgpt.training.evaluate import HeldOut, evaluations, summarize, summarized
 from microgpt.training.marking import Marking
+from microgpt.training.mixing import Mixed, mixed
 from microgpt.training.prepare import Prepared
 from microgpt.training.records import Progress, Saved
 from microgpt.training.report import report
@@ -76,7 +78,7 @@ class Session:
 
     def open(self) -> None:
         """Hand the state to the engine, which may compile now, and have the mark to beat found."""
-        self.marking = Marking(self.dataset)
+        self.marking = Marking(self.dataset, mixes=self.request.mix > 0)
         with self.watch.measure("compile"):
             self.runner: Runner = self.engine.open(self.prepared.checkpoint.state)
         self._marks = [(time.perf_counter(), self.step)]
@@ -229,12 +231,24 @@ class Session:
             self.evaluations.append((self.step, held_out.per_character, se))
         return held_out
 
+    def mixed(self) -> HeldOut | None:
+        """The held-out loss of the model mixed with counts; None where that was not asked for, or could not be."""
+        self.marking.wait()
+        if not self.marking.told:
+            return None
+        tokenizer, kind = self.prepared.checkpoint.tokenizer, self.prepared.checkpoint.kind
+        with self.watch.measure("evaluate"):
+            sequences = some(self.held_out, self.settings.ctx)
+            losses = mixed(self.runner.losses(sequences), self.marking.told, self.request.mix)
+            return summarized(losses, sequences, tokenizer, kind, self.settings.ctx)
+
     def sample(self) -> Samples:
         """The samples that end a run."""
         known = None if self.prepared.checkpoint.kind == "windows" else self.dataset.contains
         try:
             with self.watch.measure("sample"):
-                return samples_of(self.prepared, self.runner, known)
+                self.marking.wait()
+                return samples_of(self.prepared, self.runner, known, self.marking.table)
         except DivergedError:
             raise self._diverged("finite probabilities", self.step) from None
 
@@ -283,11 +297,14 @@ def advance(
     return runner.advance(batches, rates) / dataset.characters
 
 
-def samples_of(prepared: Prepared, runner: Runner, known: Callable[[str], bool] | None = None) -> Samples:
+def samples_of(
+    prepared: Prepared, runner: Runner, known: Callable[[str], bool] | None = None, table: Table | None = None
+) -> Samples:
     """The samples that end a run: from the golden stream where it stands, or from the seed's own for samples."""
     checkpoint, request, state = prepared.checkpoint, prepared.request, prepared.training.random_state
     stream = random_stream(state) if state else samples_stream(request.settings.seed)  # a golden one goes on gapless
-    writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, request.settings.ctx)
+    writing = Mixed(runner, table, request.mix, request.settings.ctx) if table else runner
+    writer = Writer(writing, checkpoint.tokenizer, checkpoint.kind, request.settings.ctx)
     return writer.write(
         Sampling(request.samples, request.temperature), stream, stands_in_text=known, gapless=bool(state)
     )

@@ -18,13 +18,13 @@ from microgpt.engines.contract import (
     Batch,
     Drawing,
     EngineConfig,
+    Evaluating,
     Prompts,
     Tokens,
     Written,
     checked,
     checked_batch,
     checked_prefix,
-    predictions,
     reusable,
 )
 from microgpt.engines.drawing import in_step, told
@@ -48,7 +48,7 @@ def snapshot(model: ModelConfig, numbers: Array, step: int) -> Snapshot:
     return Snapshot(numbers, matrices(model, numbers[0]), step)
 
 
-class ArrayRunner:
+class ArrayRunner(Evaluating):
     """A state as arrays."""
 
     def __init__(self, config: EngineConfig, state: State, pinned: Pinned) -> None:
@@ -89,17 +89,19 @@ class ArrayRunner:
             loss = self._backward(checked_batch(self._model, batch))
         return loss, self._gradient.copy()
 
-    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        counts = np.array([predictions(self._model, checked(self._model, tokens)) for tokens in sequences], np.int64)
-        sums = np.zeros(len(sequences))
+    def losses(self, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
+        found: list[NDArray[np.float64]] = [np.empty(0)] * len(sequences)
+        for tokens in sequences:
+            checked(self._model, tokens)
         with np.errstate(all="ignore"), self._pinned():
             for part in parts(self._model, sequences):
                 block = padded(self._model, [sequences[i] for i in part], self._dtype, len(part))
                 logits = forward(self._model, self._snapshots[0].weights, block.inputs).logits
                 losses, _ = cross_entropy(logits, block.targets)
                 real = block.loss_weights > 0.0  # (B, T)
-                sums[part] = np.where(real, losses.reshape(real.shape), 0.0).sum(axis=1, dtype=np.float64)
-        return sums, counts
+                for i, row, told in zip(part, losses.reshape(real.shape), real, strict=True):
+                    found[i] = row[told].astype(np.float64)
+        return np.concatenate([np.empty(0), *found])
 
     def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
         tokens = checked_prefix(self._model, prefix)

@@ -17,6 +17,7 @@ from microgpt.engines.contract import (
     Batch,
     Drawing,
     EngineConfig,
+    Evaluating,
     Prompts,
     Tokens,
     Written,
@@ -47,7 +48,7 @@ _FUNCTIONS: Final[dict[str, tuple[Any, list[Any]]]] = {  # what each returns and
     "kernel_export": (_WHOLE, [_POINTER] * 4),
     "kernel_train": (_WHOLE, [_POINTER] * 5 + [_WHOLE, _POINTER, *[_REAL] * 3, _POINTER, _POINTER, _WHOLE]),
     "kernel_gradient": (ctypes.c_int32, [_POINTER] * 4 + [_WHOLE] + [_POINTER] * 3 + [_WHOLE]),
-    "kernel_evaluate": (None, [_POINTER] * 4 + [_WHOLE, _POINTER, _POINTER, _WHOLE]),
+    "kernel_evaluate": (None, [_POINTER] * 4 + [_WHOLE] + [_POINTER] * 3 + [_WHOLE]),
     "kernel_next": (None, [_POINTER] * 3 + [_WHOLE, _WHOLE, _POINTER]),
     "kernel_writing_bytes": (_WHOLE, [_WHOLE]),
     "kernel_write": (
@@ -146,7 +147,7 @@ class _Interruptible(threading.Thread):
             self.done.set()
 
 
-class FusedRunner:
+class FusedRunner(Evaluating):
     """A state in the kernel's own layout.
 
     `stop` may be set to another value than 0 from anywhere, a signal's handler for one: `advance` then returns after
@@ -227,22 +228,26 @@ class FusedRunner:
             raise KeyboardInterrupt
         return float(loss[0]), gradient
 
-    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def losses(self, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
         tokens, starts = flattened(self._model, sequences)
-        sums = np.zeros(len(sequences))
+        totals, target_logits = np.zeros(len(tokens)), np.empty(len(tokens))  # zero: no prediction
         self._kernel.kernel_evaluate(
             self._state.ctypes.data,
             self._room(self._config.threads),
             tokens.ctypes.data,
             starts.ctypes.data,
             len(sequences),
-            sums.ctypes.data,
+            totals.ctypes.data,
+            target_logits.ctypes.data,
             ctypes.addressof(self.stop),
             self._config.threads,
         )
         if self.stop.value:
             raise KeyboardInterrupt
-        return sums, np.minimum(np.diff(starts) - 1, self._model.ctx)
+        told = totals != 0
+        with np.errstate(all="ignore"):
+            losses: NDArray[np.float64] = np.log(totals[told]) - target_logits[told]
+        return losses
 
     def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
         tokens = checked_prefix(self._model, prefix)

@@ -1363,7 +1363,7 @@ typedef struct {
     double beta1, beta2, weight_decay;
     double *losses;
     const volatile int32_t *stop;
-    double *sums; /* of an evaluation */
+    double *totals, *target_logits; /* of an evaluation */
     Writing *writings;      /* of each member, what is written on; with documents as prompts */
     const Drawing *drawing;
     const double *uniforms; /* `most` for each document */
@@ -1495,7 +1495,8 @@ static void measure_gradient(Team *team, long member) {
     reduce(team->workspace, kernel_slots(team->batches[1]), member, team->members);
 }
 
-/* The summed loss of each of a member's documents. */
+/* Of each prediction in a member's documents, the two numbers that make its loss: a caller takes the logarithms of many
+   at once. */
 static void evaluate(Team *team, long member) {
     const int64_t first = team->steps * member / team->members, end = team->steps * (member + 1) / team->members;
     Activations *a = &team->workspace->slot[member].activations;
@@ -1504,7 +1505,13 @@ static void evaluate(Team *team, long member) {
         const int64_t after = pack(a, team->documents, document, end, 1);
         forward(team->state, a, 0, NULL);
         cross_entropy(a, a->first[a->documents], 0);
-        for (long d = 0; d < a->documents; d++) team->sums[document + d] = document_loss(a, d);
+        for (long d = 0; d < a->documents; d++) {
+            const long row = a->first[d];
+            const long rows = a->first[d + 1] - row;
+            const int64_t place = team->documents.starts[document + d];
+            for (long t = 0; t < rows; t++) team->totals[place + t] = a->total[row + t];
+            for (long t = 0; t < rows; t++) team->target_logits[place + t] = a->target_logit[row + t];
+        }
         document = after;
     }
 }
@@ -1700,11 +1707,13 @@ int32_t kernel_gradient(State *state, Workspace *workspace, const int32_t *token
     return !atomic_load(&team.stopped);
 }
 
-/* The summed -log p(next token) of each document; the workspace has a slot for each thread. */
+/* -log p(next token) is log(total) - target_logit, which stand at the place of the token before it; the workspace has
+   a slot for each thread. */
 void kernel_evaluate(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
-                     int64_t documents, double *sums, const volatile int32_t *stop, int64_t threads) {
+                     int64_t documents, double *totals, double *target_logits, const volatile int32_t *stop,
+                     int64_t threads) {
     Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .steps = documents,
-                 .sums = sums, .stop = stop};
+                 .totals = totals, .target_logits = target_logits, .stop = stop};
     assemble(&team, (long)threads, evaluate);
 }
 

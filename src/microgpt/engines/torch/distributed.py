@@ -25,7 +25,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 import microgpt
-from microgpt.engines.contract import Batch, Drawing, Engine, EngineConfig, Prompts, Tokens, Written
+from microgpt.engines.contract import Batch, Drawing, Engine, EngineConfig, Evaluating, Prompts, Tokens, Written
 from microgpt.engines.ranks import RankLost, report
 from microgpt.engines.torch.engine import TorchEngine, TorchRunner
 from microgpt.errors import STOPS, EnvironmentFault, UsageError
@@ -49,7 +49,7 @@ LEADERS: Final = ("data", "name", "out")  # what only rank 0 reads: ranks may di
 COMPUTED: Final[dict[str, Callable[..., object]]] = {  # what every rank computes its share of
     "advance": TorchRunner.advance,
     "gradient": TorchRunner.gradient,
-    "evaluate": TorchRunner.evaluate,
+    "losses": TorchRunner.losses,
 }
 
 _team: "Team | None" = None
@@ -169,11 +169,11 @@ class Team:
                         self._tell("alive")
 
 
-class LeadingRunner:
+class LeadingRunner(Evaluating):
     """Rank 0's runner: what it is asked for, it asks of all."""
 
     def __init__(self, team: Team, config: EngineConfig, state: State) -> None:
-        self._team = team
+        self._team, self._model = team, state.model
         with team.send("open", config, state):
             self._runner = team.opens(config).open(state)
 
@@ -185,9 +185,9 @@ class LeadingRunner:
         with self._team.send("gradient", batch):
             return self._runner.gradient(batch)
 
-    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        with self._team.send("evaluate", sequences):
-            return self._runner.evaluate(sequences)
+    def losses(self, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
+        with self._team.send("losses", sequences):
+            return self._runner.losses(sequences)
 
     def state(self) -> State:
         return self._runner.state()

@@ -17,6 +17,7 @@ from microgpt.engines.contract import (
     Batch,
     Drawing,
     EngineConfig,
+    Evaluating,
     Prompts,
     Tokens,
     Written,
@@ -67,7 +68,7 @@ class Snapshot(NamedTuple):
     step: int
 
 
-class TorchRunner:
+class TorchRunner(Evaluating):
     """A state on a device."""
 
     def __init__(
@@ -109,9 +110,10 @@ class TorchRunner:
             total: NDArray[Any] = self._total.to("cpu", copy=True).numpy()
         return float(total[-1]), total[:-1]
 
-    def evaluate(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def losses(self, sequences: Sequence[Tokens]) -> NDArray[np.float64]:
         counts = np.array([predictions(self._model, checked(self._model, tokens)) for tokens in sequences], np.int64)
-        sums = np.zeros(len(sequences))
+        stops = np.cumsum(counts)
+        total = np.zeros(int(counts.sum()))
         mine = range(self._ranks.rank, len(sequences), self._ranks.count)
         with self._computing(), torch.no_grad():
             for part in parts(self._model, [sequences[i] for i in mine], self._passing):
@@ -119,9 +121,10 @@ class TorchRunner:
                 block = padded(self._model, [sequences[i] for i in rows], NUMPY[self._dtype], len(rows))
                 with self._narrow():
                     found = losses(self._model, self._snapshots[0].weights, *self._tokens(block))  # (B, T)
-                sums[rows] = np.where(block.loss_weights > 0.0, found.cpu().numpy(), 0.0).sum(axis=1, dtype=np.float64)
-            self._ranks.add_up(torch.from_numpy(sums))
-        return sums, counts
+                for i, row in zip(rows, found.cpu().numpy(), strict=True):
+                    total[stops[i] - counts[i] : stops[i]] = row[: counts[i]]
+            self._ranks.add_up(torch.from_numpy(total))
+        return total
 
     def next(self, prefix: Sequence[int]) -> NDArray[np.float64]:
         tokens = checked_prefix(self._model, prefix)

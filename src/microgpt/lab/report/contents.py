@@ -88,16 +88,21 @@ class Setting:
 
 
 def report(
-    records: Sequence[RunRecord], store: str, curves: Curves | None = None, laws: Section | None = None
+    records: Sequence[RunRecord],
+    store: str,
+    curves: Curves | None = None,
+    laws: Section | None = None,
+    mark: float | None = None,
 ) -> Report:
-    """The report of all sweeps in a store. `store` is how its file is called in the commands."""
+    """The report of all sweeps in a store. `store` is how its file is called in the commands, `mark` the loss of the
+    best table of counts, where it is known."""
     store = shlex.quote(store)
     names = sorted({name for sweeps in {run.sweeps for run in records} for name in sweeps}, key=_order)
     parts = [part(name, [run for run in records if name in run.sweeps], varied(name)) for name in names]
     findings = list({repr(found): found for each in parts for found in each.findings}.values())
     slope = slopes(records)
     found = [
-        Section("In short", [*sentences(parts, records), warned(findings)]),
+        Section("In short", [*sentences(parts, records, mark), warned(findings)]),
         *([Section("Beware", findings=findings)] if findings else []),
         *(_sweep(each, store, curves or {}, slope) for each in parts),
         *([laws] if laws else []),

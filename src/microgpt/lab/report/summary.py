@@ -4,6 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from microgpt.data.choices import is_built_in
+from microgpt.data.corpus import Corpus
+from microgpt.data.counts import mark
+from microgpt.data.dataset import Dataset
+from microgpt.data.reading import read
+from microgpt.data.split import Split
 from microgpt.lab.audit import Finding
 from microgpt.lab.report.study import Part
 from microgpt.lab.statistics.ideas import IDEA, ideas_table
@@ -12,13 +18,15 @@ from microgpt.lab.statistics.series import PARAMS, STEPS, Axis, Series, usable
 from microgpt.lab.statistics.tables import level_estimate
 from microgpt.lab.store.record import RunRecord
 from microgpt.lab.sweep.plan import UNTUNED
+from microgpt.model.settings import counted
 
 LED: Final = {STEPS.name: "Trained longer", PARAMS.name: "Made larger"}
 
 
-def sentences(parts: Sequence[Part], records: Sequence[RunRecord]) -> list[str]:
-    """The whole study: what was run, what a loss means, what each axis gave, how much is noise."""
-    said = [_scale(records)]
+def sentences(parts: Sequence[Part], records: Sequence[RunRecord], mark: float | None = None) -> list[str]:
+    """The whole study: what was run, what a loss means, what each axis gave, how much is noise. `mark` is the loss of
+    the best table of counts, where it is known."""
+    said = [_scale(records), _beside(records, mark)]
     for part in parts:
         for axis, lines in part.lines:
             if axis is IDEA:
@@ -47,6 +55,30 @@ def _scale(records: Sequence[RunRecord]) -> str:
         f"frequencies alone {runs[0].unigram:.3f}; lower is better. All losses are on documents that were not trained "
         "on."
     )
+
+
+def mark_of(records: Sequence[RunRecord]) -> float | None:
+    """The loss of the best table of counts, where all runs are on one part of one built-in text."""
+    first, parts = records[0] if records else None, ("holdout", "split_seed")
+    texts = {(run.data_sha256, run.kind, *map(run.settings.get, parts)) for run in records}
+    if not first or len(texts) > 1 or not is_built_in(first.data) or not first.settings.get("holdout"):
+        return None
+    corpus = Corpus.of(read((first.data,)), first.kind)
+    if corpus.sha256 != first.data_sha256:
+        return None
+    holdout, split_seed = map(first.settings.get, parts)
+    split, ctx = Split.of(corpus, float(holdout or 0), int(split_seed or 0)), max(run.size[3] for run in records)
+    found = mark(split, Dataset.of(split, ctx=ctx).held_out(), ctx)
+    return found.loss if found else None
+
+
+def _beside(records: Sequence[RunRecord], mark: float | None) -> str:
+    """How many of the runs learned more than counting tells."""
+    losses = [run.loss for run in records if usable(run) and run.role == "study"]
+    better = sum(loss is not None and mark is not None and loss < mark for loss in losses)
+    if mark is None or not losses:
+        return ""
+    return f"The best table of counts scores {mark:.3f}, and {better:,} of {counted(len(losses), 'run')} are better."
 
 
 def _ideas(found: Part) -> str:
