@@ -64,10 +64,18 @@ class Kernel {
   evaluate({ tokens, starts }) {
     const count = starts.length - 1;
     const workspace = this.workspace(1);
-    const places = this.lent(tokens, wide(starts), new Float64Array(count), new Int32Array(1));
-    const [atTokens, atStarts, sums, stop] = places;
-    this.functions.kernel_evaluate(this.state, workspace, atTokens, atStarts, BigInt(count), sums, stop, 1n);
-    return this.read(Float64Array, sums, count);
+    const empty = new Float64Array(tokens.length);
+    const places = this.lent(tokens, wide(starts), empty, empty, new Int32Array(1));
+    const [atTokens, atStarts, atTotals, atTargets, stop] = places;
+    const given = [this.state, workspace, atTokens, atStarts, BigInt(count)];
+    this.functions.kernel_evaluate(...given, atTotals, atTargets, stop, 1n);
+    const [totals, targets] = [atTotals, atTargets].map((place) => this.read(Float64Array, place, tokens.length));
+    return Array.from(starts.subarray(1), (end, k) => {
+      let sum = 0;
+      const last = Math.min(end - 1, starts[k] + this.config.ctx);
+      for (let at = starts[k]; at < last; at++) sum += Math.log(totals[at]) - targets[at];
+      return sum;
+    });
   }
 
   /** The logits after 1 to ctx tokens, as a Reader gives them, or null once `stopped()`. */
