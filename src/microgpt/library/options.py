@@ -44,5 +44,6 @@ class Options(TypedDict, total=False):
     eval_documents: int
     select: Literal["last", "best"]
     patience: int
+    mix: float
     samples: int
     temperature: float | None
