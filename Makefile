@@ -5,10 +5,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(CI),-W error)
 
-.PHONY: run test test-all test-browser long lint format docs build clean help
+.PHONY: run page test test-all test-browser long lint format docs build clean help
 
 run: .venv/ready-to-run  ## train on the built-in names and print samples
 	$(BIN)/microgpt
+
+page: .venv/ready-to-run  ## try.html: a page that teaches itself names in any browser, offline
+	@$(BIN)/python -c 'import ziglang' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cc]'
+	$(BIN)/microgpt export --try try.html --force
 
 test: .venv/ready-to-test  ## the everyday suite: about two minutes on two cores
 	$(PYTEST) -m "not long"

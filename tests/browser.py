@@ -39,15 +39,21 @@ class Watched:
 def browser() -> Iterator[Any]:
     """A Chromium without a window (playwright's Browser), closed at the end; skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    with playwright.sync_playwright() as driver, launched(driver.chromium) as opened:
+        yield opened
+
+
+@contextmanager
+def launched(kind: Any, *flags: str) -> Iterator[Any]:
+    """Another browser of the same kind (playwright's BrowserType) with more flags."""
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
         pytest.skip(f"needs one of {', '.join(NAMES)}")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=executable, args=list(FLAGS))
-        try:
-            yield opened
-        finally:
-            opened.close()
+    opened = kind.launch(executable_path=executable, args=[*FLAGS, *flags])
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 @contextmanager

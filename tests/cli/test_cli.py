@@ -331,7 +331,9 @@ def test_what_can_not_be_is_refused_in_one_line(home: Path, arguments: list[str]
 
 
 def test_without_a_compiler_auto_takes_the_next_engine_and_says_so(tmp_path: Path) -> None:
-    nowhere = {"PATH": str(tmp_path), "CC": ""}
+    (tmp_path / "ziglang").mkdir()
+    (tmp_path / "ziglang" / "__init__.py").touch()  # found first, and has no compiler beside it
+    nowhere = {"PATH": str(tmp_path), "CC": "", "PYTHONPATH": str(tmp_path)}
     done = succeeded(spawned(*SMALL, "--json", cwd=tmp_path, **nowhere))
     assert json.loads(done.stdout)["engine"] == "array"
     assert re.search(r"engine array, for .*C compiler.*install", done.stderr)

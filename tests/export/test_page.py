@@ -1,4 +1,8 @@
-"""The page computes what the engines compute, writes what they write, and lets nothing in or out."""
+"""The page computes what the engines compute, writes what they write, and lets nothing in or out.
+
+Pages are made here as where no compiler is at hand, so that JavaScript writes; what the kernel does in one is tested in
+test_page_learning.py.
+"""
 
 import base64
 import hashlib
@@ -19,16 +23,26 @@ from microgpt.data.choices import Kind
 from microgpt.data.tokenizer import Tokenizer
 from microgpt.engines import create
 from microgpt.engines.contract import EngineConfig, Runner
+from microgpt.engines.fused import toolchain
 from microgpt.errors import DivergedError
 from microgpt.export import export
-from microgpt.export.page import page
+from microgpt.export.page import PageWarning, page
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.sample import Sampling, Writer
 from tests.browser import Watched, browser, browser_page
+from tests.command import microgpt, refused
 from tests.models import LETTERS, MERGED, VARIATIONS, model_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::microgpt.export.page.PageWarning")
 Visit = Callable[[Checkpoint], Any]
 HOSTILE = Tokenizer.of("</script><img src=x onerror=alert(1)>&quot;<!--{{weights}}\\\u2028\u0301\u0000😀é")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_compiler() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toolchain, "_BUNDLED", "a_package_that_nobody_has")
+        yield
 
 
 def engine(checkpoint: Checkpoint) -> Runner:
@@ -52,12 +66,13 @@ def test_the_page_names_no_address_and_loads_nothing() -> None:
 def test_the_policy_allows_what_stands_in_the_page_by_its_hash_and_no_more() -> None:
     text = page(model_of()).decode()
     policy = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)[0]
-    inline = re.findall(r"<(?:script|style)>(.*?)</(?:script|style)>", text, re.DOTALL)
+    inline = re.findall(r"<(?:script|script data-thread|style)>(.*?)</(?:script|style)>", text, re.DOTALL)
     hashes = {f"sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}" for code in inline}
-    assert len(inline) == 5
+    assert len(inline) == 9
     assert set(re.findall(r"'(sha256-[^']+)'", policy)) == hashes
     assert policy.startswith("default-src 'none'; ")
-    assert "unsafe" not in policy
+    assert re.findall(r"'unsafe[^']*'", policy) == []
+    assert re.findall(r"(?<![\w'])[a-z]+:", policy) == ["blob:", "data:"]  # a thread of these scripts, and no host
 
 
 def test_the_same_model_gives_the_same_bytes_and_another_other_ones() -> None:
@@ -109,6 +124,18 @@ def test_colours_keep_the_contrast_of_wcag_aa(scheme: int) -> None:
     texts = [(name, ground) for name in ("ink", "soft", "accent", "warn") for ground in ("paper", "sheet")]
     assert min(contrast(*pair) for pair in [*texts, ("on-accent", "accent")]) >= 4.5
     assert min(contrast(*pair) for pair in [("edge", "paper"), ("bar", "track"), ("bar", "paper")]) >= 3
+
+
+def test_without_a_compiler_it_warns_and_the_page_says_so() -> None:
+    with pytest.warns(PageWarning, match="can't learn: Expected the compiler of the package ziglang, found none; pip"):
+        text = page(model_of()).decode()
+    assert json.loads(part(text, "learning")).keys() == {"why"}
+
+
+def test_a_page_to_try_needs_a_compiler(tmp_path: Path) -> None:
+    line = refused(microgpt("export", "--try", "try.html", cwd=tmp_path), 5)
+    assert line.endswith("found none; pip install 'microgpt-symmetry[cc]'.")
+    assert not (tmp_path / "try.html").exists()
 
 
 # In a browser
@@ -175,6 +202,12 @@ def test_a_seed_writes_what_the_engine_writes_with_it(
         expected = writer.write(Sampling(3, temperature, 0, prompt, 40), random.Random(seed)).texts
         asked = {"prompt": prompt, "count": 3, "temperature": temperature, "length": 40, "seed": str(seed)}
         assert tab.evaluate("asked => microgpt.write(asked)", asked) == list(expected)
+
+
+def test_a_page_that_can_not_learn_says_why(visit: Visit) -> None:
+    tab = visit(model_of())
+    assert "made where no compiler for WebAssembly was at hand" in tab.inner_text("#no-learning")
+    assert not tab.is_visible("#learn-form")
 
 
 def test_the_button_and_the_keys_write_below_the_prompt(visit: Visit) -> None:

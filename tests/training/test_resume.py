@@ -18,7 +18,7 @@ from microgpt.training.loop import train
 from microgpt.training.records import Note, Progress, Saved
 from microgpt.training.resume import resume
 from microgpt.training.run_folder import RunFolder
-from trials.small import NAMES, fingerprint, finish, request, resumed, stopped_at, text
+from trials.small import NAMES, fingerprint, finish, last, request, resumed, stopped_at, text
 
 STEPS = 50
 
@@ -276,3 +276,21 @@ def test_a_name_that_another_training_took_meanwhile_is_told_as_taken(tmp_path: 
         finish(asked)
     assert overtaken
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("documents", ["lines", "windows"])
+def test_a_model_goes_on_with_a_text_that_lacks_some_of_its_characters(tmp_path: Path, documents: str) -> None:
+    first = finish(request(tmp_path, name="first")).checkpoint
+    words = ["".join(first.tokenizer.characters[(i * j) % 7] for j in range(1, 6)) for i in range(1, 30)]
+    (tmp_path / "lacking.txt").write_text(("\n" if documents == "lines" else "").join(words))
+    asked = request(tmp_path, data=(str(tmp_path / "lacking.txt"),), documents=documents)
+    end = last(train(asked, begin=first))
+    more = resumed(tmp_path / "runs" / "run", {"steps": 60})
+    assert end.checkpoint.tokenizer == more.checkpoint.tokenizer == first.tokenizer
+    assert more.checkpoint.state.step == 60
+    lost = first.tokenizer.encode("".join({*first.tokenizer.characters} - {*"".join(words)}))
+    used = first.tokenizer.encode(words[0])
+    moved = (
+        np.abs(more.checkpoint.state.weights - first.state.weights)[: 4 * first.model.vocabulary].reshape(-1, 4).sum(1)
+    )
+    assert moved[lost].max() == 0 < moved[used].min()

@@ -1,9 +1,16 @@
 "use strict";
 // The page: what is typed, shown and written. Texts enter it as text alone, never as HTML.
 
+const NO_WEBASSEMBLY =
+  "This browser runs no WebAssembly with vectors, or has it switched off: the page writes in plain JavaScript, " +
+  "and does not learn.";
+const MOST_AT_ONCE = 4096; // texts between two looks for a stop
 const SHOWN = 10; // of the most probable characters
 const find = (id) => document.getElementById(id);
 
+let about = null; // what the page says of its model
+let learning = null; // the compiled kernel, and what a training here is asked for
+let brought = null; // a text that came with the page
 let writer = null; // the model with its vocabulary, once its weights are read
 let writing = false; // a text is under way: the bars follow it
 let stopping = false;
@@ -89,6 +96,7 @@ function tail(text) {
 
 /** The rows of the bars, empty. */
 function rows() {
+  find("chances").replaceChildren();
   const count = Math.min(SHOWN, writer.tokenizer.bos + (writer.running ? 0 : 1));
   for (let i = 0; i < count; i++) {
     const row = made("li", "");
@@ -104,16 +112,25 @@ function rows() {
 
 const temperature = () => Number(find("temperature").value);
 
-/** Texts that the model writes after a prompt: `heard(piece, logits)` is told of each token's text, and of each text
-    that begins, without logits. A seed (a whole number, or its digits) writes the same texts again, and the same as
-    `microgpt sample --seed`. */
+/** Texts that the model writes after a prompt: `heard(piece, logits)` is told of each token's text, or of a whole text's
+    at once, and of each text that begins, with null. A seed (a whole number, or its digits) writes the same texts again,
+    and the same as `microgpt sample --seed`. */
 async function write(options = {}, heard = () => {}, stopped = () => false) {
   const { prompt = "", count = 5, temperature = writer.usual, length = 256, seed = anySeed() } = options;
   const message = trouble(writer, prompt);
   if (message) throw new Error(message);
   const dice = new Dice(BigInt(seed));
-  const own = new Reader(writer.gpt);
+  const own = readerOf(writer.gpt);
   const texts = [];
+  for (let block = 1; !writer.running && own instanceof Kernel && texts.length < count && !stopped(); block *= 2) {
+    const many = Math.min(block, count - texts.length, MOST_AT_ONCE);
+    for (const text of writer.documents(own, prompt, { dice, temperature, count: many })) {
+      heard("", null);
+      heard(text);
+      texts.push(writer.tokenizer.normalized(prompt) + text);
+    }
+    await breathe();
+  }
   while (texts.length < count && !stopped()) {
     let text = writer.tokenizer.normalized(prompt);
     heard("", null);
@@ -152,7 +169,7 @@ function underWay(now) {
   find("stop").disabled = !now;
   if (focused === find("stop") || focused === find("write")) find(now ? "stop" : "write").focus();
   if (now) find("status").textContent = "Writing …";
-  else look();
+  else settle(), look();
 }
 
 /** Where texts appear: the prompt in its colour, then character after character. */
@@ -164,7 +181,7 @@ class Sheet {
 
   add(character, logits) {
     if (logits === null) return this.next();
-    if (performance.now() > this.shown + 50) { // the bars follow at the pace of eyes
+    if (logits && performance.now() > this.shown + 50) { // the bars follow at the pace of eyes
       this.shown = performance.now();
       show(logits, this.text);
     }
@@ -196,47 +213,75 @@ class Sheet {
 
 // ── IV. Beginning ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Reads vocabulary and weights, which stand at the end of this page, and lets go of their text. */
+/** Reads the weights, which stand at the end of this page, and lets go of their text. */
 async function load() {
-  const about = JSON.parse(find("about").textContent);
+  [about, learning] = ["about", "learning"].map((id) => JSON.parse(find(id).textContent));
   const size = about.matrices.reduce((sum, [, rows, columns]) => sum + rows * columns, 0);
-  const weights = await decode(find("weights").textContent, size);
+  const text = find("weights").textContent;
+  const weights = text ? await decode(text, size) : firstWeights(learning.settings, size);
   find("weights").remove();
-  const gpt = new GPT(about.config, matricesOf(weights, about.matrices));
+  const gpt = (await quickened(weights)) ?? new GPT(about.config, matricesOf(weights, about.matrices));
   return new Writer(gpt, new Tokenizer(about.characters, about.normalize, about.merges), about.kind);
 }
+
+/** The model in the compiled kernel, which also learns; null, once the page says why, where there is none. */
+async function quickened(weights) {
+  try {
+    if (!learning.kernels) throw new Trouble(learning.why);
+    const [both, { own }] = [await unpacked(learning.kernels), learning];
+    const modules = [both.subarray(0, own), both.subarray(own)].map((bytes) => WebAssembly.compile(bytes));
+    [learning.kernel, learning.fewer] = await Promise.all(modules);
+    return (await Kernel.started(learning.kernel, about.config, learning.params)).load({ weights });
+  } catch (error) {
+    find("no-learning").textContent = error instanceof Trouble ? error.message : NO_WEBASSEMBLY;
+    find("learn-form").hidden = true;
+    return null;
+  }
+}
+
+/** What reads tokens for a model, and remembers them. */
+const readerOf = (gpt) => (gpt instanceof Kernel ? gpt : new Reader(gpt));
 
 /** The probabilities (vocabulary,) of what comes after a text, BOS last, as `microgpt` gives them. */
 async function probabilities(text) {
   const message = trouble(writer, text);
   if (message) throw new Error(message);
-  return Array.from(softmax(await new Reader(writer.gpt).logits(writer.tokens(text))));
+  return Array.from(softmax(await readerOf(writer.gpt).logits(writer.tokens(text))));
 }
 
 function listen() {
   const told = () => (find("temperature-told").textContent = temperature().toFixed(2));
-  told();
   find("temperature").addEventListener("input", () => (told(), look()));
   find("prompt").addEventListener("input", look);
   find("stop").addEventListener("click", () => (stopping = true));
   find("form").addEventListener("submit", (event) => (event.preventDefault(), begin()));
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") stopping = true;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.preventDefault(), begin();
+    if (event.key === "Escape") (stopping = true), lesson?.running && halt();
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    if (document.activeElement.form === find("learn-form")) learn();
+    else begin();
   });
+}
+
+/** The form as it suits the model. */
+function fit() {
+  find("temperature").value = writer.usual;
+  find("temperature").dispatchEvent(new Event("input"));
+  find("length-field").hidden = !writer.running;
+  find("count").value = writer.running ? 1 : 5;
+  rows();
 }
 
 async function start() {
   writer = await load();
-  find("temperature").value = writer.usual;
+  reader = readerOf(writer.gpt);
   listen();
-  reader = new Reader(writer.gpt);
-  find("length-field").hidden = !writer.running;
-  find("count").value = writer.running ? 1 : 5;
+  fit();
   find("write").disabled = false;
   find("status").textContent = "";
-  rows();
+  if (writer.gpt instanceof Kernel) await offer();
   await look();
 }
 
-window.microgpt = { probabilities, write, ready: new Promise((done) => (window.onload = () => done(start()))) };
+window.microgpt = { probabilities, write, learn, ready: new Promise((done) => (window.onload = () => done(start()))) };

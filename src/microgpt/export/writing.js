@@ -6,6 +6,9 @@
 // What keyboards make of plain marks.
 const PLAIN = { "‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " " };
 
+/** What merges stay within: a word with the space before it, a space or a line break by itself. */
+const piecesOf = (text) => text.match(/ ?[^ \n]+|[ \n]/gu) ?? [];
+
 /** Text to token ids and back: a character, which is a Unicode code point, is a token, then comes what each merge (a
     pair of ids) makes, and BOS, after the last, begins and ends (Sennrich et al. 2016). */
 class Tokenizer {
@@ -21,6 +24,8 @@ class Tokenizer {
     }
     this.bos = this.texts.length;
     this.normalize = normalize;
+    this.words = new Map();
+    this.described = { characters, normalize, merges };
   }
 
   /** The text as the model was trained to see it: in NFC, where its training text was. */
@@ -33,8 +38,17 @@ class Tokenizer {
   }
 
   encode(text) {
-    const pieces = this.normalized(text).match(/ ?[^ \n]+|[ \n]/gu) ?? [];
-    return pieces.flatMap((piece) => this.merged(Array.from(piece, (character) => this.ids.get(character))));
+    return piecesOf(this.normalized(text)).flatMap((piece) => this.tokensOf(piece));
+  }
+
+  tokensOf(piece) {
+    return this.merged(Array.from(piece, (character) => this.ids.get(character)));
+  }
+
+  /** The same, of words that come again and again. */
+  remembered(piece) {
+    if (!this.words.has(piece)) this.words.set(piece, this.tokensOf(piece));
+    return this.words.get(piece);
   }
 
   /** The tokens of a piece, a word with the space before it: the earliest merge first, of equals the leftmost. */
@@ -75,7 +89,7 @@ class Tokenizer {
 /** A model with its vocabulary. `kind` is "windows" for running text; else it writes documents, and ends them. */
 class Writer {
   constructor(gpt, tokenizer, kind) {
-    Object.assign(this, { gpt, tokenizer, running: kind === "windows", ctx: gpt.config.ctx });
+    Object.assign(this, { gpt, tokenizer, kind, running: kind === "windows", ctx: gpt.config.ctx });
   }
 
   /** The most tokens that a prompt may have: a document must leave room for one more. */
@@ -107,6 +121,19 @@ class Writer {
     const open = logits.map((logit, token) => (this.running && token === bos ? -Infinity : logit));
     const peak = open.reduce((a, b) => Math.max(a, b), -Infinity);
     return softmax(open.map((logit) => (logit === peak ? 0 : (logit - peak) / temperature)));
+  }
+
+  /** So many documents after a prompt at once, the same as one by one. */
+  documents(kernel, prompt, { dice, temperature, count }) {
+    const tokens = this.tokens(prompt);
+    const [room, { bos, texts }] = [this.ctx + 1 - tokens.length, this.tokenizer];
+    const uniforms = Float64Array.from({ length: count * room }, () => dice.random());
+    const written = kernel.write({ prompt: tokens, uniforms, count, temperature, end: bos });
+    return Array.from(written.counts, (size, row) => {
+      let text = "";
+      for (let at = row * room; at < row * room + size; at++) text += texts[written.tokens[at]] ?? "";
+      return text;
+    });
   }
 
   /** Yields [the text of a token, logits it was drawn from], until BOS ends the document, ctx is full, or running text

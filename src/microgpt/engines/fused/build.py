@@ -22,18 +22,31 @@ from microgpt.engines.fused.toolchain import (
     LIBRARIES,
     Compiler,
     Outcome,
+    bundled_compiler,
     find_compiler,
     flags,
     reason_unavailable,
     run,
+    web_flags,
 )
 from microgpt.errors import EnvironmentFault
 from microgpt.machine import cores
 
-__all__ = ["CacheWarning", "build", "command_line", "find_compiler", "flags", "load", "reason_unavailable", "source"]
+__all__ = [
+    "CacheWarning",
+    "build",
+    "command_line",
+    "find_compiler",
+    "flags",
+    "load",
+    "reason_unavailable",
+    "source",
+    "web",
+]
 
 CacheWarning = cache.CacheWarning
 KERNEL: Final = Path(__file__).with_name("kernel.c")
+WEB: Final = Path(__file__).with_name("web.c")  # stands before it, where there is no C library
 COMPILE_SECONDS: Final = 60.0
 PROCESSOR_FILE: Final = Path("/proc/cpuinfo")
 PROCESSOR_FIELDS: Final = {"vendor_id", "cpu family", "model", "model name", "stepping", "flags"} | {
@@ -58,19 +71,27 @@ class Job:
     compiler: Compiler
     flags: tuple[str, ...]
     seconds: float
+    libraries: tuple[str, ...] = LIBRARIES
 
     @property
     def key(self) -> str:
         """Names what comes out: another source, size, flag, compiler or processor gives another key."""
         steering = [os.environ.get(name) for name in COMPILER_VARIABLES]
-        told = (self.compiler.command, self.compiler.version, self.compiler.target, self.flags, LIBRARIES, steering)
+        told = (
+            self.compiler.command,
+            self.compiler.version,
+            self.compiler.target,
+            self.flags,
+            self.libraries,
+            steering,
+        )
         parts = json.dumps((WORKPLACE, self.text, self.defines, told, sys.platform, processor()))
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
     def command(self, source: str, output: str) -> list[str]:
         """What compiles a source file."""
         sizes = [f"-D{name}={value}" for name, value in self.defines]
-        return [*self.compiler.command, *self.flags, *sizes, source, "-o", output, *LIBRARIES]
+        return [*self.compiler.command, *self.flags, *sizes, source, "-o", output, *self.libraries]
 
 
 def load(
@@ -99,6 +120,18 @@ def build(
     return _with_fallback(_job(defines, target, kernel, extra, seconds), folder, _entry)
 
 
+def web(defines: Mapping[str, float], *, folder: Path | None = None) -> bytes:
+    """The kernel for these sizes as WebAssembly with vectors of 16 bytes, the same bytes for the same compiler.
+
+    It exports what Python calls, `kernel_know`, its memory and the place where what is free begins, and imports
+    log, pow, cos and sin from a module called Math. Raises `EnvironmentFault` where it can't be compiled.
+    """
+    compiler = bundled_compiler()
+    text = "\n".join(file.read_text("utf-8") for file in (WEB, KERNEL))
+    job = Job(text, _sizes(defines), compiler, web_flags(), COMPILE_SECONDS, libraries=())
+    return _with_fallback(job, folder, lambda job, place: _entry(job, place).read_bytes())
+
+
 def command_line(defines: Mapping[str, float], *, target: str = "native") -> str:
     """The command that compiles the kernel for these sizes."""
     return shlex.join(_job(defines, target).command(KERNEL.name, f"kernel{cache.SUFFIX}"))
@@ -119,13 +152,11 @@ def _job(
 ) -> Job:
     compiler = find_compiler()
     text = kernel.read_text("utf-8")
-    return Job(
-        text,
-        tuple(sorted((name, value if isinstance(value, float) else int(value)) for name, value in defines.items())),
-        compiler,
-        (*flags(compiler, target), *extra),
-        seconds,
-    )
+    return Job(text, _sizes(defines), compiler, (*flags(compiler, target), *extra), seconds)
+
+
+def _sizes(defines: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((name, value if isinstance(value, float) else int(value)) for name, value in defines.items()))
 
 
 def _with_fallback(job: Job, folder: Path | None, action: Callable[[Job, Path], Result]) -> Result:

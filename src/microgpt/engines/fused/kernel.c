@@ -8,6 +8,7 @@
      EPSILON_NORM, EPSILON_ADAM                those of RMSNorm and of Adam
      ROTARY_BASE                               of the angles
      ALIGNMENT, MOST_THREADS                   bytes that memory is aligned to; threads at most
+     KNOWN                                     the tokens in use, VOCABULARY unless a kernel serves smaller ones too
 
    Sections: numbers and vectors; sizes and memory; products; linear; RMSNorm; embeddings; rotation; attention in two
    forms; cross-entropy; the model; chunks and slots; Adam; writing; a team of threads; what Python calls.
@@ -42,12 +43,14 @@
 
    There is no global state: whoever calls brings the memory. */
 
+#if !defined(__wasm__) /* there web.c, which stands before this file, brings what it needs of them */
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
+#endif
 #include <stdatomic.h>
 #include <stdint.h>
-#include <string.h>
 
 /* ── Numbers and vectors ─────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -169,6 +172,8 @@ INLINE vector square_root(vector v) {
     __asm__("fsqrt %0.2d, %1.2d" : "=w"(v) : "w"(v));
 #elif defined(__aarch64__)
     __asm__("fsqrt %0.4s, %1.4s" : "=w"(v) : "w"(v));
+#elif defined(__wasm__)
+    v = __builtin_elementwise_sqrt(v);
 #else
     for (int lane = 0; lane < LANES; lane++) v[lane] = PRECISION == 64 ? sqrt(v[lane]) : sqrtf(v[lane]);
 #endif
@@ -204,6 +209,10 @@ INLINE vector sigmoid(vector x) {
 #define EMB_PANELS PANELS(EMB)
 #define WIDE_PANELS PANELS(WIDE)
 #define VOCABULARY_PANELS PANELS(VOCABULARY)
+#if !defined(KNOWN)
+#define KNOWN VOCABULARY
+#endif
+#define KNOWN_PANELS PANELS(KNOWN) /* what is computed; VOCABULARY says how memory is laid out */
 #define HEAD_PANELS PANELS(HEAD_SIZE)
 #define CTX_PANELS PANELS(CTX)
 #define PADDED_EMB (EMB_PANELS * LANES)
@@ -866,10 +875,10 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
     for (long t = 0; t < rows; t++) {
         real *row = a->logits[0][t];
         vector peaks = all(-INFINITY);
-        for (long p = 0; p < VOCABULARY_PANELS; p++) {
+        for (long p = 0; p < KNOWN_PANELS; p++) {
             vector logit = load(row + p * PANEL);
-            if ((p + 1) * LANES > VOCABULARY) {
-                logit = select(lanes_below(VOCABULARY - p * LANES), logit, all(-INFINITY));
+            if ((p + 1) * LANES > KNOWN) {
+                logit = select(lanes_below(KNOWN - p * LANES), logit, all(-INFINITY));
                 store(row + p * PANEL, logit);
             }
             peaks = larger(logit, peaks);
@@ -880,7 +889,7 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
         real *row = a->logits[0][t];
         vector totals = {0};
         a->target_logit[t] = row[a->target[t] / LANES * PANEL + a->target[t] % LANES] - a->peak[t];
-        for (long p = 0; p < VOCABULARY_PANELS; p++) {
+        for (long p = 0; p < KNOWN_PANELS; p++) {
             const vector exp_logit = exponential(load(row + p * PANEL) - a->peak[t]);
             store(row + p * PANEL, exp_logit);
             totals += exp_logit;
@@ -890,7 +899,7 @@ SEPARATE void cross_entropy(Activations *a, long rows, int backward) {
     for (long t = 0; backward && t < rows; t++) {
         real *row = a->logits[0][t];
         const real scale = a->loss_weight[t] / a->total[t];
-        for (long p = 0; p < VOCABULARY_PANELS; p++) store(row + p * PANEL, load(row + p * PANEL) * scale);
+        for (long p = 0; p < KNOWN_PANELS; p++) store(row + p * PANEL, load(row + p * PANEL) * scale);
         row[a->target[t] / LANES * PANEL + a->target[t] % LANES] -= a->loss_weight[t];
     }
 }
@@ -974,7 +983,7 @@ SEPARATE void forward(const State *state, Activations *a, long from, const Keepi
     const real *stream = a->stream[0][0] + at;
     if (NORM_HEAD) rmsnorm(rows, stream, a->final[0][0] + at, a->scale_final + from);
     const real *final = NORM_HEAD ? a->final[0][0] + at : stream;
-    linear(rows, EMB, VOCABULARY_PANELS, final, state->weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
+    linear(rows, EMB, KNOWN_PANELS, final, state->weights + LM_HEAD, NULL, a->logits[0][0] + at, PLAIN);
 }
 
 /* Adds the partial gradient of the chunk, from the gradient of its logits. */
@@ -984,7 +993,7 @@ SEPARATE void backward(const State *state, const real *transposed, Activations *
     real *stream = a->stream[0][0], *branch = a->d_branch[0][0];
     const real *final = NORM_HEAD ? a->final[0][0] : stream;
     /* The stream is the input of lm_head until outer() has read it; then it becomes the stream's gradient. */
-    linear_backward(rows, EMB, VOCABULARY, final, a->logits[0][0], transposed, gradient + LM_HEAD, stream, NULL);
+    linear_backward(rows, EMB, KNOWN, final, a->logits[0][0], transposed, gradient + LM_HEAD, stream, NULL);
     if (NORM_HEAD) rmsnorm_backward(rows, final, a->scale_final, stream, NULL, stream);
     for (long l = LAYER - 1; l >= 0; l--) {
         const real *w = transposed + LAYER_AT(l) - LM_HEAD;
@@ -1123,7 +1132,7 @@ INLINE void visit_panels(long member, long members, void *context, Visit visit) 
 #define MATRIX(offset, in_panels, out_panels) \
     for (long p = 0; p < out_panels; p++)     \
         if (count++ % members == member) visit(context, offset, in_panels, p, out_panels);
-    MATRIX(LM_HEAD, EMB_PANELS, VOCABULARY_PANELS)
+    MATRIX(LM_HEAD, EMB_PANELS, KNOWN_PANELS)
     for (long l = 0; l < LAYER; l++) {
         MATRIX(LAYER_AT(l) + QKV, EMB_PANELS, 3 * EMB_PANELS)
         MATRIX(LAYER_AT(l) + WO, EMB_PANELS, EMB_PANELS)
@@ -1260,7 +1269,7 @@ SEPARATE void weigh(const Drawing *drawing, Activations *a, long rows, const rea
     const real cold = (real)(1 / drawing->temperature);
     for (long t = 0; t < rows; t++) {
         vector peaks = all(-INFINITY);
-        for (long p = 0; p < VOCABULARY_PANELS; p++) {
+        for (long p = 0; p < KNOWN_PANELS; p++) {
             const vector logit = load(a->logits[p][t]) + load(barred + p * LANES);
             store(a->logits[p][t], logit);
             peaks = larger(logit, peaks);
@@ -1269,7 +1278,7 @@ SEPARATE void weigh(const Drawing *drawing, Activations *a, long rows, const rea
     }
     for (long t = 0; t < rows; t++) {
         double total = 0;
-        for (long p = 0; p < VOCABULARY_PANELS; p++) {
+        for (long p = 0; p < KNOWN_PANELS; p++) {
             const vector below = load(a->logits[p][t]) - a->peak[t];
             const vector weight = exponential(select(below < 0, below * cold, below)); /* NaN stays */
             store(a->logits[p][t], weight);
@@ -1296,32 +1305,32 @@ static void sift(const real *weight, int32_t *heap, long from, long size) {
 /* Leaves a row only the most probable tokens that are asked for, and their total. */
 SEPARATE void narrow(const Drawing *drawing, Activations *a, long t, Writing *writing) {
     real *weight = writing->weight;
-    const long most = drawing->top_k && drawing->top_k < VOCABULARY ? (long)drawing->top_k : VOCABULARY;
-    long left = VOCABULARY;
-    for (long o = 0; o < VOCABULARY; o++) {
+    const long most = drawing->top_k && drawing->top_k < KNOWN ? (long)drawing->top_k : KNOWN;
+    long left = KNOWN;
+    for (long o = 0; o < KNOWN; o++) {
         weight[o] = a->logits[o / LANES][t][o % LANES];
         writing->order[o] = (int32_t)o;
     }
-    for (long from = VOCABULARY / 2 - 1; from >= 0; from--) sift(weight, writing->order, from, left);
+    for (long from = KNOWN / 2 - 1; from >= 0; from--) sift(weight, writing->order, from, left);
     double known = 0, share = drawing->top_p * a->mass[t];
-    const real least = most < VOCABULARY ? 0 : (real)drawing->min_p; /* the likeliest one's weight is 1 */
-    while (VOCABULARY - left < most && (most < VOCABULARY || known < share)) {
+    const real least = most < KNOWN ? 0 : (real)drawing->min_p; /* the likeliest one's weight is 1 */
+    while (KNOWN - left < most && (most < KNOWN || known < share)) {
         const int32_t token = writing->order[0];
         if (weight[token] <= 0 || weight[token] < least) break;
         writing->order[0] = writing->order[--left], writing->order[left] = token;
         sift(weight, writing->order, 0, left);
         known += (double)weight[token];
     }
-    if (most < VOCABULARY) share = drawing->top_p * known;
+    if (most < KNOWN) share = drawing->top_p * known;
     known = 0;
-    for (long p = 0; p < VOCABULARY_PANELS; p++) store(a->logits[p][t], (vector){0});
-    for (long o = VOCABULARY - 1; o >= left && known < share; o--) {
+    for (long p = 0; p < KNOWN_PANELS; p++) store(a->logits[p][t], (vector){0});
+    for (long o = KNOWN - 1; o >= left && known < share; o--) {
         const int32_t token = writing->order[o];
         known += (double)weight[token];
         if (weight[token] >= (real)drawing->min_p) a->logits[token / LANES][t][token % LANES] = weight[token];
     }
     a->mass[t] = 0;
-    for (long p = 0; p < VOCABULARY_PANELS; p++) a->mass[t] += (double)sum(load(a->logits[p][t]));
+    for (long p = 0; p < KNOWN_PANELS; p++) a->mass[t] += (double)sum(load(a->logits[p][t]));
 }
 
 /* The first token whose weight and those before it sum to more than `number` of the total; one of no weight never. */
@@ -1329,7 +1338,7 @@ INLINE long chosen(const Activations *a, long t, double number) {
     const double goal = number * a->mass[t];
     double before = 0, base = 0;
     long panel = 0, token = 0;
-    for (long p = 0; p < VOCABULARY_PANELS && before <= goal; p++) {
+    for (long p = 0; p < KNOWN_PANELS && before <= goal; p++) {
         const double here = (double)sum(load(a->logits[p][t]));
         if (here > 0) panel = p, base = before;
         before += here;
@@ -1568,10 +1577,10 @@ static void write_documents(Team *team, long member) {
     Writing *writing = &team->writings[member];
     Activations *a = &team->workspace->slot[member].activations;
     const Drawing *drawing = team->drawing;
-    const int narrows = (drawing->top_k && drawing->top_k < VOCABULARY) || drawing->top_p < 1 || drawing->min_p > 0;
+    const int narrows = (drawing->top_k && drawing->top_k < KNOWN) || drawing->top_p < 1 || drawing->min_p > 0;
     const int64_t share = (team->steps + team->members - 1) / team->members;
     const long most = share < WRITING_ROWS ? (long)share : WRITING_ROWS;
-    for (long o = 0; o < PADDED_VOCABULARY; o++) writing->barred[o] = o < VOCABULARY && team->sizes[o] ? 0 : -INFINITY;
+    for (long o = 0; o < PADDED_VOCABULARY; o++) writing->barred[o] = o < KNOWN && team->sizes[o] ? 0 : -INFINITY;
     for (long r = 0; r < most; r++) writing->row[r].place = (int32_t)r;
     writing->keeping.kept = writing->kept;
     writing->next = writing->end = 0;
@@ -1623,9 +1632,9 @@ static real *copy_rows(real *flat, real *native, long rows, int import) {
 }
 
 static void copy_weights(real *flat, real *native, int import) {
-    flat = copy_rows(flat, native + WTE, VOCABULARY, import);
+    flat = copy_rows(flat, native + WTE, KNOWN, import);
     if (!ROTARY) flat = copy_rows(flat, native + WPE, CTX, import);
-    flat = copy_matrix(flat, native + LM_HEAD, EMB, VOCABULARY, import);
+    flat = copy_matrix(flat, native + LM_HEAD, EMB, KNOWN, import);
     for (long l = 0; l < LAYER; l++) {
         real *layer = native + LAYER_AT(l);
         for (long part = 0; part < 3; part++)
@@ -1717,7 +1726,7 @@ void kernel_next(const State *state, Activations *a, const int32_t *tokens, int6
     }
     a->documents = 1, a->first[0] = 0, a->first[1] = (int32_t)count;
     forward(state, a, (long)known, NULL);
-    for (long o = 0; o < VOCABULARY; o++) logits[o] = a->logits[o / LANES][count - 1][o % LANES];
+    for (long o = 0; o < KNOWN; o++) logits[o] = a->logits[o / LANES][count - 1][o % LANES];
 }
 
 /* Bytes that so many threads write on. */

@@ -85,6 +85,14 @@ def find_compiler() -> Compiler:
     return found
 
 
+def bundled_compiler() -> Compiler:
+    """The clang of an installed `ziglang`, which compiles for WebAssembly too. Raises `EnvironmentFault` for none."""
+    found = next((_probe(command) for command in _bundled()), "none")
+    if isinstance(found, str):
+        raise EnvironmentFault(f"Expected the compiler of the package ziglang, found {found}; pip install '{EXTRA}'.")
+    return found
+
+
 def reason_unavailable() -> str | None:
     """Why nothing can be compiled here and what to do, in one line; None where a compiler answers."""
     try:
@@ -104,6 +112,14 @@ def flags(compiler: Compiler, target: str = "native") -> tuple[str, ...]:
     exact = ("-O2", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
     position = () if sys.platform == "win32" else ("-fPIC",)
     return (*exact, *_processor(compiler, target), *position, "-shared")
+
+
+def web_flags() -> tuple[str, ...]:
+    """What the kernel is compiled with for a page: one thread and no C library, on every browser since 2023."""
+    exact = ("-O3", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
+    target = ("--target=wasm32-freestanding", "-mcpu=generic+simd128+bulk_memory")
+    linked = ("--no-entry", "--strip-all", "--export-dynamic", "--export=__heap_base")
+    return (*exact, *target, "-nostdlib", "-fvisibility=default", *(f"-Wl,{flag}" for flag in linked))
 
 
 def _processor(compiler: Compiler, target: str) -> tuple[str, ...]:
