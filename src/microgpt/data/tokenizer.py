@@ -108,7 +108,7 @@ class Tokenizer:
             return [self.decode(row[:count]) for row, count in zip(ids, counts.tolist(), strict=True)]
         shown = (np.arange(ids.shape[1]) < counts[:, None]) & (ids != self.bos)  # (n, m)
         text, ends = text_of(self._codes[ids[shown]]), shown.sum(axis=1).cumsum().tolist()
-        return [text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
         """The text of one token after another, empty for BOS and for a byte that only begins a character; they join to
