@@ -93,8 +93,10 @@ function themes() {
 
 whenReachable((now) => {
   trouble.hidden = now;
-  trouble.textContent = now ? "" : "The studio does not answer. If it was stopped, what was trained is saved in its run "
-    + "folder: start it again with “microgpt studio”. Once its new page is open, this one goes on too.";
+  trouble.textContent = now
+    ? ""
+    : "The studio does not answer. If it was stopped, what was trained is saved in its run " +
+      "folder: start it again with “microgpt studio”. Once its new page is open, this one goes on too.";
 });
 
 links();

@@ -24,9 +24,21 @@ export function attentionView(services, change, point) {
   const grid = element("div", { class: "heads" });
   const told = element("p", { class: "told" });
   const key = element("p", { class: "hint explain" });
-  const node = element("section", { class: "attention", "aria-labelledby": "attention-title" },
-    element("h2", { id: "attention-title" }, services.glossary("attention", "Attention"), " of each ", services.glossary("head", "head")),
-    layers, grid, told, key);
+  const node = element(
+    "section",
+    { class: "attention", "aria-labelledby": "attention-title" },
+    element(
+      "h2",
+      { id: "attention-title" },
+      services.glossary("attention", "Attention"),
+      " of each ",
+      services.glossary("head", "head"),
+    ),
+    layers,
+    grid,
+    told,
+    key,
+  );
   let shown = null;
   let maps = [];
 
@@ -36,27 +48,67 @@ export function attentionView(services, change, point) {
     else {
       const { texts } = shown.reading;
       const weight = shown.heads[head][row][column];
-      told.textContent = weight === undefined
-        ? `Position ${row} can't look ahead to position ${column}.`
-        : `Head ${head}: ${spoken(texts[row])} at ${row} attends to ${spoken(texts[column])} at ${column} by ${number(100 * weight, 3)}%.`;
+      told.textContent =
+        weight === undefined
+          ? `Position ${row} can't look ahead to position ${column}.`
+          : `Head ${head}: ${spoken(texts[row])} at ${row} attends to ${spoken(texts[column])} at ${column} by ${number(100 * weight, 3)}%.`;
     }
   }
 
   function build() {
-    maps = shown.heads.map((_, head) => heatMap({
-      label: `Attention of head ${head}`,
-      onPoint: (row, column) => hover(head, row, column),
-      onPick: (row) => change({ at: row, head }),
-    }));
-    grid.replaceChildren(...maps.map((map, head) => element("figure", { "data-head": head },
-      element("figcaption", {}, element("button", { type: "button", class: "quiet", "aria-pressed": "false", onclick: () => change({ head: shown.head === head ? null : head }) }, `head ${head}`)),
-      element("div", { class: "heat-with-letters" }, map.node, element("div", { class: "beneath", "aria-hidden": "true" })))));
+    maps = shown.heads.map((_, head) =>
+      heatMap({
+        label: `Attention of head ${head}`,
+        onPoint: (row, column) => hover(head, row, column),
+        onPick: (row) => change({ at: row, head }),
+      }),
+    );
+    grid.replaceChildren(
+      ...maps.map((map, head) =>
+        element(
+          "figure",
+          { "data-head": head },
+          element(
+            "figcaption",
+            {},
+            element(
+              "button",
+              {
+                type: "button",
+                class: "quiet",
+                "aria-pressed": "false",
+                onclick: () => change({ head: shown.head === head ? null : head }),
+              },
+              `head ${head}`,
+            ),
+          ),
+          element(
+            "div",
+            { class: "heat-with-letters" },
+            map.node,
+            element("div", { class: "beneath", "aria-hidden": "true" }),
+          ),
+        ),
+      ),
+    );
   }
 
   function choices() {
     layers.hidden = shown.about.sizes.layer < 2;
-    layers.replaceChildren(...Array.from({ length: shown.about.sizes.layer }, (_, layer) =>
-      element("button", { type: "button", class: "quiet", "aria-pressed": String(layer === shown.layer), onclick: () => change({ layer }) }, `layer ${layer}`)));
+    layers.replaceChildren(
+      ...Array.from({ length: shown.about.sizes.layer }, (_, layer) =>
+        element(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "aria-pressed": String(layer === shown.layer),
+            onclick: () => change({ layer }),
+          },
+          `layer ${layer}`,
+        ),
+      ),
+    );
   }
 
   // What a head does most, in words.
@@ -76,7 +128,15 @@ export function attentionView(services, change, point) {
     const [across, size] = fitted(grid.clientWidth || 320, maps.length, positions);
     grid.style.gridTemplateColumns = `repeat(${across}, max-content)`;
     maps.forEach((map, head) => {
-      map.draw(shown.heads[head], { columns: positions, size, share: Math.sqrt, colourOf: colours.plain, marked: shown.at, ink: colours.ink, label: summary(head) });
+      map.draw(shown.heads[head], {
+        columns: positions,
+        size,
+        share: Math.sqrt,
+        colourOf: colours.plain,
+        marked: shown.at,
+        ink: colours.ink,
+        label: summary(head),
+      });
       const figure = map.node.closest("figure");
       figure.classList.toggle("chosen", head === shown.head);
       figure.querySelector("button").setAttribute("aria-pressed", String(head === shown.head));
@@ -84,7 +144,11 @@ export function attentionView(services, change, point) {
       beneath.replaceChildren(...(size >= 11 ? shown.reading.texts.map((text) => element("i", {}, sign(text))) : []));
       beneath.style.setProperty("--cell", `${size}px`);
     });
-    key.replaceChildren(legend("0%", "100%", colours.plain, 0, ["25%"]), element("br"), "A row is a query's position, a column a key's; no position looks ahead. Choose a head to see its arcs.");
+    key.replaceChildren(
+      legend("0%", "100%", colours.plain, 0, ["25%"]),
+      element("br"),
+      "A row is a query's position, a column a key's; no position looks ahead. Choose a head to see its arcs.",
+    );
   }
 
   return { node, draw };

@@ -15,7 +15,7 @@ export function chart(options) {
   const readout = element("p", { class: "readout", "aria-live": "off" });
   const legend = element("div", { class: "legend" });
   const box = element("div", { class: "chart", tabindex: options.onStep ? "0" : null }, svg);
-  const whole = element("figure", { class: "figure"}, box, legend, readout);
+  const whole = element("figure", { class: "figure" }, box, legend, readout);
   const ring = drawn("circle", { class: "ring", r: 7, visibility: "hidden" });
   let data = { series: [], marks: [], cursor: null, chosen: null, xLog: false, yLog: false };
   let scales = null;
@@ -54,7 +54,7 @@ export function chart(options) {
     data.chosen = key;
     const dot = dots.find((each) => each.key === key);
     ring.setAttribute("visibility", dot ? "visible" : "hidden");
-    if (dot) ring.setAttribute("cx", dot.left), ring.setAttribute("cy", dot.top);
+    if (dot) (ring.setAttribute("cx", dot.left), ring.setAttribute("cy", dot.top));
   }
 
   function near(event) {
@@ -149,14 +149,18 @@ function powers(low, high) {
 
 function axes({ x, y }, options, width, height) {
   const bottom = height - MARGIN.bottom;
-  const lines = y.ticks(height > 260 ? 6 : 4).flatMap((tick) => [
-    drawn("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }),
-    drawn("text", { x: MARGIN.left - 7, y: y(tick) + 4, "text-anchor": "end" }, short(tick)),
-  ]);
-  const below = x.ticks(Math.max(2, Math.floor(width / 110))).flatMap((tick) => [
-    drawn("line", { class: "grid", x1: x(tick), x2: x(tick), y1: bottom, y2: bottom + 4 }),
-    drawn("text", { x: x(tick), y: bottom + 17, "text-anchor": "middle" }, short(tick)),
-  ]);
+  const lines = y
+    .ticks(height > 260 ? 6 : 4)
+    .flatMap((tick) => [
+      drawn("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }),
+      drawn("text", { x: MARGIN.left - 7, y: y(tick) + 4, "text-anchor": "end" }, short(tick)),
+    ]);
+  const below = x
+    .ticks(Math.max(2, Math.floor(width / 110)))
+    .flatMap((tick) => [
+      drawn("line", { class: "grid", x1: x(tick), x2: x(tick), y1: bottom, y2: bottom + 4 }),
+      drawn("text", { x: x(tick), y: bottom + 17, "text-anchor": "middle" }, short(tick)),
+    ]);
   const titles = [
     drawn("text", { x: width - MARGIN.right, y: height - 4, "text-anchor": "end" }, options.xTitle ?? ""),
     drawn("text", { x: 2, y: 13 }, options.yTitle ?? ""),
@@ -183,7 +187,12 @@ function seriesOf(series, { x, y }) {
   const shapes = [];
   if (series.line !== false) {
     const points = sound.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
-    const look = { stroke, "stroke-width": series.width ?? 1.8, "stroke-dasharray": series.dash, opacity: series.opacity };
+    const look = {
+      stroke,
+      "stroke-width": series.width ?? 1.8,
+      "stroke-dasharray": series.dash,
+      opacity: series.opacity,
+    };
     shapes.push(drawn("polyline", { points, ...look }));
   }
   if (series.dots) {
@@ -196,7 +205,9 @@ function seriesOf(series, { x, y }) {
 }
 
 function dotsOf(series, { x, y }) {
-  return series.flatMap((each) => each.points.filter((point) => point[3]).map(([at, value, , key]) => ({ key, left: x(at), top: y(value) })));
+  return series.flatMap((each) =>
+    each.points.filter((point) => point[3]).map(([at, value, , key]) => ({ key, left: x(at), top: y(value) })),
+  );
 }
 
 function cursor(place, { x }, height) {
@@ -207,19 +218,32 @@ function cursor(place, { x }, height) {
 
 function legendOf(series) {
   const line = drawn("line", {
-    x1: 1, x2: 26, y1: 5, y2: 5, "stroke-width": 2.4, "stroke-dasharray": series.dash, opacity: series.opacity,
+    x1: 1,
+    x2: 26,
+    y1: 5,
+    y2: 5,
+    "stroke-width": 2.4,
+    "stroke-dasharray": series.dash,
+    opacity: series.opacity,
     style: { stroke: `var(${series.colour})` },
   });
   const dot = drawn("circle", { cx: 13, cy: 5, r: 3.5, style: { fill: `var(${series.colour})` } });
-  return element("span", {}, drawn("svg", { viewBox: "0 0 27 10", "aria-hidden": "true" }, series.line === false ? dot : line), series.name);
+  return element(
+    "span",
+    {},
+    drawn("svg", { viewBox: "0 0 27 10", "aria-hidden": "true" }, series.line === false ? dot : line),
+    series.name,
+  );
 }
 
 // The values of all series nearest to a place.
 function told(data, x, title) {
-  const values = data.series.filter((series) => series.name && series.points.length).map((series) => {
-    const near = nearest(series.points, x);
-    return `${series.name} ${number(near[1], 4)} at ${number(Math.round(near[0]))}`;
-  });
+  const values = data.series
+    .filter((series) => series.name && series.points.length)
+    .map((series) => {
+      const near = nearest(series.points, x);
+      return `${series.name} ${number(near[1], 4)} at ${number(Math.round(near[0]))}`;
+    });
   return values.length ? `${title} ${number(Math.max(0, Math.round(x)))}: ${values.join(" · ")}` : "";
 }
 

@@ -28,7 +28,8 @@ export function palette() {
     signed,
     ink: css(colour("--ink", "#22201d")),
     tint: (share) => css(between(colour("--paper", "#fbfaf7"), warm, 0.45 * Math.min(1, Math.max(0, share)))),
-    tintSigned: (share) => css(between(colour("--sheet", "#ffffff"), share < 0 ? cold : warm, 0.4 * Math.min(1, Math.abs(share)))),
+    tintSigned: (share) =>
+      css(between(colour("--sheet", "#ffffff"), share < 0 ? cold : warm, 0.4 * Math.min(1, Math.abs(share)))),
   };
 }
 
@@ -40,7 +41,9 @@ export function legend(low, high, colourOf, from = 0, middle = []) {
     pencil.fillStyle = css(colourOf(from + ((1 - from) * x) / 95));
     pencil.fillRect(x, 0, 1, 1);
   }
-  const named = middle.length ? element("span", { class: "shades-named" }, canvas, element("small", {}, ...middle)) : canvas;
+  const named = middle.length
+    ? element("span", { class: "shades-named" }, canvas, element("small", {}, ...middle))
+    : canvas;
   return element("span", { class: "scale" }, low, named, high);
 }
 
@@ -68,12 +71,14 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
     const small = element("canvas", { width: columns, height: values.length });
     const image = new ImageData(columns, values.length);
     const known = new Map();
-    values.forEach((row, y) => row.forEach((value, x) => {
-      const level = Math.round(share(value) * LEVELS);
-      if (!known.has(level)) known.set(level, colourOf(level / LEVELS));
-      image.data.set(known.get(level), 4 * (y * columns + x));
-      image.data[4 * (y * columns + x) + 3] = 255;
-    }));
+    values.forEach((row, y) =>
+      row.forEach((value, x) => {
+        const level = Math.round(share(value) * LEVELS);
+        if (!known.has(level)) known.set(level, colourOf(level / LEVELS));
+        image.data.set(known.get(level), 4 * (y * columns + x));
+        image.data[4 * (y * columns + x) + 3] = 255;
+      }),
+    );
     small.getContext("2d").putImageData(image, 0, 0);
     kept = { values, hue, image: small };
     return small;
@@ -95,7 +100,12 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
       pencil.lineWidth = 1.5 * pixel;
       const high = size * pixel;
       const wide = Math.max(values[marked].length * high, 3 * pixel);
-      pencil.strokeRect(pixel * 0.75, marked * high + pixel * 0.75, wide - 1.5 * pixel, Math.max(pixel, high - 1.5 * pixel));
+      pencil.strokeRect(
+        pixel * 0.75,
+        marked * high + pixel * 0.75,
+        wide - 1.5 * pixel,
+        Math.max(pixel, high - 1.5 * pixel),
+      );
     }
   }
 
@@ -106,7 +116,14 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
 export function sign(text, isToken = true) {
   if (Array.from(text).length > 1) return text.replace(/ /g, "␣").replace(/\n/g, "↵");
   const names = { "": isToken ? "◦" : "", " ": "␣", "\n": "↵", "\t": "⇥", "\u00a0": "⍽" };
-  return names[text] ?? (/^[\p{C}\p{Z}]$/u.test(text) ? `U+${text.codePointAt(0).toString(16).toUpperCase()}` : /^\p{M}$/u.test(text) ? `◌${text}` : text);
+  return (
+    names[text] ??
+    (/^[\p{C}\p{Z}]$/u.test(text)
+      ? `U+${text.codePointAt(0).toString(16).toUpperCase()}`
+      : /^\p{M}$/u.test(text)
+        ? `◌${text}`
+        : text)
+  );
 }
 
 // How a token is read aloud.

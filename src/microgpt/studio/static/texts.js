@@ -9,10 +9,25 @@ export function textChooser({ get, post, glossary }, ids, chosen, onChange) {
   const select = element("select", { id: "text" });
   const preview = element("div", { "aria-live": "polite" });
   const trouble = element("p", { class: "trouble", role: "alert" });
-  const area = element("textarea", { id: "own-text", "aria-label": "Your own text", placeholder: "Paste a text here: names, one a line; poems; your own letters. It stays on this machine." });
+  const area = element("textarea", {
+    id: "own-text",
+    "aria-label": "Your own text",
+    placeholder: "Paste a text here: names, one a line; poems; your own letters. It stays on this machine.",
+  });
   const file = element("input", { type: "file", id: "own-file", "aria-label": "A text file" });
   const take = element("button", { type: "button", id: "take-text" }, "Use this text");
-  const drop = element("div", { class: "drop" }, area, element("div", { class: "line", style: { "margin-top": "0.6rem" } }, take, element("span", { class: "hint" }, "or a file, which may be dropped here:"), file));
+  const drop = element(
+    "div",
+    { class: "drop" },
+    area,
+    element(
+      "div",
+      { class: "line", style: { "margin-top": "0.6rem" } },
+      take,
+      element("span", { class: "hint" }, "or a file, which may be dropped here:"),
+      file,
+    ),
+  );
   const own = element("details", {}, element("summary", {}, "Use your own text"), drop);
   let asked = 0;
   let tokens = "characters";
@@ -66,7 +81,8 @@ export function textChooser({ get, post, glossary }, ids, chosen, onChange) {
     drop.addEventListener(name, (event) => {
       event.preventDefault();
       drop.classList.toggle("over", name === "dragover");
-      if (name === "drop" && event.dataTransfer.files[0]) add(event.dataTransfer.files[0].name, event.dataTransfer.files[0]);
+      if (name === "drop" && event.dataTransfer.files[0])
+        add(event.dataTransfer.files[0].name, event.dataTransfer.files[0]);
     });
   }
   list();
@@ -89,14 +105,31 @@ function titleOf(id) {
 
 function previewOf(about, glossary) {
   const running = about.kind === "windows";
-  const size = running ? `${number(about.characters)} characters of running text` : `${number(about.documents)} ${about.kind}`;
+  const size = running
+    ? `${number(about.characters)} characters of running text`
+    : `${number(about.documents)} ${about.kind}`;
   return [
-    element("p", { class: "hint", style: { margin: "0.4rem 0 0" } }, `${size}, `, glossary("vocabulary", `${about.vocabulary} different tokens`), "."),
-    running ? element("pre", { class: "shown" }, ...told(about, 0)) : element("p", { class: "shown" }, ...about.shown.flatMap((_, place) => [...told(about, place), ", "]).slice(0, -1), " …"),
+    element(
+      "p",
+      { class: "hint", style: { margin: "0.4rem 0 0" } },
+      `${size}, `,
+      glossary("vocabulary", `${about.vocabulary} different tokens`),
+      ".",
+    ),
+    running
+      ? element("pre", { class: "shown" }, ...told(about, 0))
+      : element(
+          "p",
+          { class: "shown" },
+          ...about.shown.flatMap((_, place) => [...told(about, place), ", "]).slice(0, -1),
+          " …",
+        ),
   ];
 }
 
 // A document as it stands or, in byte pairs, token by token.
 function told(about, place) {
-  return about.pieces ? about.pieces[place].map((text) => element("span", { class: "piece" }, text)) : [about.shown[place]];
+  return about.pieces
+    ? about.pieces[place].map((text) => element("span", { class: "piece" }, text))
+    : [about.shown[place]];
 }

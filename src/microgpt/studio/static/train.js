@@ -16,7 +16,10 @@ export async function mount(root, state, services) {
 
   const view = trainView(services, (step) => remember(step));
   const buttons = Object.fromEntries(
-    Object.entries(ACTIONS).map(([action, name]) => [action, element("button", { type: "button", id: `do-${action}`, onclick: () => act(action) }, name)]),
+    Object.entries(ACTIONS).map(([action, name]) => [
+      action,
+      element("button", { type: "button", id: `do-${action}`, onclick: () => act(action) }, name),
+    ]),
   );
   const controls = element("div", { class: "line", id: "controls" }, Object.values(buttons));
   const after = element("div", { class: "line", id: "after" });
@@ -26,7 +29,11 @@ export async function mount(root, state, services) {
   const form = await trainForm(state, services, begin);
   root.append(
     element("h1", {}, "Train"),
-    element("p", { class: "lead" }, "A small GPT learns to write your text, one character at a time. Press Train, and watch its babble turn into names."),
+    element(
+      "p",
+      { class: "lead" },
+      "A small GPT learns to write your text, one character at a time. Press Train, and watch its babble turn into names.",
+    ),
     element("div", { class: "columns" }, form.element, right),
   );
 
@@ -44,12 +51,35 @@ export async function mount(root, state, services) {
 
   // What stands on the right before there is anything to show: what to do, and the newest runs.
   async function welcome() {
-    empty.replaceChildren(element("p", {}, "Choose a text and press Train. The default takes a few milliseconds; afterwards you can watch it in slow motion."));
+    empty.replaceChildren(
+      element(
+        "p",
+        {},
+        "Choose a text and press Train. The default takes a few milliseconds; afterwards you can watch it in slow motion.",
+      ),
+    );
     const { runs } = await get("/api/runs");
-    const links = runs.filter((run) => !run.fault).slice(0, 6).map((run) => element("li", {},
-      element("button", { type: "button", class: "quiet mono", onclick: () => navigate("train", { run: run.name }) }, run.name),
-      element("span", { class: "small" }, run.holdout === null || run.holdout === undefined ? "" : ` held-out loss ${number(run.holdout, 4)}`)));
-    if (links.length) empty.append(element("p", { class: "small" }, "Or open a run:"), element("ul", { class: "plain" }, links));
+    const links = runs
+      .filter((run) => !run.fault)
+      .slice(0, 6)
+      .map((run) =>
+        element(
+          "li",
+          {},
+          element(
+            "button",
+            { type: "button", class: "quiet mono", onclick: () => navigate("train", { run: run.name }) },
+            run.name,
+          ),
+          element(
+            "span",
+            { class: "small" },
+            run.holdout === null || run.holdout === undefined ? "" : ` held-out loss ${number(run.holdout, 4)}`,
+          ),
+        ),
+      );
+    if (links.length)
+      empty.append(element("p", { class: "small" }, "Or open a run:"), element("ul", { class: "plain" }, links));
   }
 
   function show(what) {
@@ -108,12 +138,21 @@ export async function mount(root, state, services) {
   function offer(status) {
     const { run } = shown;
     if (!run) return after.replaceChildren();
-    const link = (page, text, changes) => element("button", { type: "button", onclick: () => navigate(page, changes) }, text);
+    const link = (page, text, changes) =>
+      element("button", { type: "button", onclick: () => navigate(page, changes) }, text);
     after.replaceChildren(
       link("xray", "Look inside (X-ray)", { run }),
       link("compare", "Compare with others", { runs: run }),
-      status !== "finished" && status !== "failed" ? element("button", { type: "button", id: "resume", onclick: () => resume(run, {}) }, "Go on with it") : "",
-      status === "finished" ? element("button", { type: "button", id: "extend", onclick: () => resume(run, { steps: view.lastStep() * 2 }) }, "Train as long again") : "",
+      status !== "finished" && status !== "failed"
+        ? element("button", { type: "button", id: "resume", onclick: () => resume(run, {}) }, "Go on with it")
+        : "",
+      status === "finished"
+        ? element(
+            "button",
+            { type: "button", id: "extend", onclick: () => resume(run, { steps: view.lastStep() * 2 }) },
+            "Train as long again",
+          )
+        : "",
     );
   }
 

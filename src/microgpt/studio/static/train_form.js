@@ -17,7 +17,11 @@ export async function trainForm(state, services, onStart) {
   let asking = null;
 
   const texts = textChooser(services, about.texts, state.text ?? "names", (id) => changed({ text: id }));
-  const recipe = element("select", { id: "recipe" }, about.recipes.map((each) => element("option", { value: each.name }, each.name)));
+  const recipe = element(
+    "select",
+    { id: "recipe" },
+    about.recipes.map((each) => element("option", { value: each.name }, each.name)),
+  );
   recipe.value = state.recipe in recipes ? state.recipe : "default";
   const summary = element("p", { class: "hint" });
   const fields = about.fields.map((field) => ({ ...field, ...input(field, glossary) }));
@@ -29,30 +33,85 @@ export async function trainForm(state, services, onStart) {
       else values[field.name] = text;
       changed({ [field.name]: values[field.name] ?? null });
     });
-    if (field.name === "tokens") field.control.addEventListener("change", () => texts.tell(values.tokens ?? "characters"));
+    if (field.name === "tokens")
+      field.control.addEventListener("change", () => texts.tell(values.tokens ?? "characters"));
   }
-  const [first, rest] = [true, false].map((wanted) => fields.filter((field) => about.first.includes(field.name) === wanted));
-  const seconds = element("input", { type: "number", id: "seconds", min: "2", max: "86400", step: "1", value: state.for ?? "60" });
-  const timed = element("input", { type: "radio", name: "way", id: "way-timed", value: "timed", checked: state.for !== undefined });
-  const sized = element("input", { type: "radio", name: "way", id: "way-sized", value: "sized", checked: state.for === undefined });
+  const [first, rest] = [true, false].map((wanted) =>
+    fields.filter((field) => about.first.includes(field.name) === wanted),
+  );
+  const seconds = element("input", {
+    type: "number",
+    id: "seconds",
+    min: "2",
+    max: "86400",
+    step: "1",
+    value: state.for ?? "60",
+  });
+  const timed = element("input", {
+    type: "radio",
+    name: "way",
+    id: "way-timed",
+    value: "timed",
+    checked: state.for !== undefined,
+  });
+  const sized = element("input", {
+    type: "radio",
+    name: "way",
+    id: "way-sized",
+    value: "sized",
+    checked: state.for === undefined,
+  });
   if (values.tokens) texts.tell(values.tokens);
   const trouble = element("p", { class: "trouble", role: "alert", id: "form-trouble" });
   const cost = element("dl", { class: "plan", "aria-label": "What it takes" });
   const start = element("button", { class: "main", type: "submit", id: "start" }, "Train");
   const single = element("button", { type: "button", id: "start-paused" }, "Step by step");
-  const sizes = element("div", { class: "fields", id: "sizes" }, first.map((field) => field.place));
-  const more = element("details", { class: "block", open: rest.some((field) => field.name in values) },
-    element("summary", {}, "More settings"), element("div", { class: "fields" }, rest.map((field) => field.place)));
+  const sizes = element(
+    "div",
+    { class: "fields", id: "sizes" },
+    first.map((field) => field.place),
+  );
+  const more = element(
+    "details",
+    { class: "block", open: rest.some((field) => field.name in values) },
+    element("summary", {}, "More settings"),
+    element(
+      "div",
+      { class: "fields" },
+      rest.map((field) => field.place),
+    ),
+  );
 
-  const form = element("form", { "aria-label": "A new training", novalidate: true },
+  const form = element(
+    "form",
+    { "aria-label": "A new training", novalidate: true },
     element("div", { class: "block", id: "text-block" }, texts.element),
-    element("fieldset", { class: "block", id: "way" },
+    element(
+      "fieldset",
+      { class: "block", id: "way" },
       element("div", { class: "line" }, sized, element("label", { for: "way-sized" }, "With these settings")),
-      element("div", { class: "line" }, timed, element("label", { for: "way-timed" }, "Make the most of"), seconds,
+      element(
+        "div",
+        { class: "line" },
+        timed,
+        element("label", { for: "way-timed" }, "Make the most of"),
+        seconds,
         element("label", { for: "seconds" }, "seconds"),
-        element("span", { class: "hint" }, "sizes and steps are chosen for this machine"))),
-    element("div", { class: "block", id: "settings-block" },
-      element("div", { class: "block" }, element("label", { for: "recipe" }, glossary("recipe", "Recipe")), recipe, summary), sizes),
+        element("span", { class: "hint" }, "sizes and steps are chosen for this machine"),
+      ),
+    ),
+    element(
+      "div",
+      { class: "block", id: "settings-block" },
+      element(
+        "div",
+        { class: "block" },
+        element("label", { for: "recipe" }, glossary("recipe", "Recipe")),
+        recipe,
+        summary,
+      ),
+      sizes,
+    ),
     more,
     element("div", { class: "block", id: "cost-block" }, cost, trouble),
     element("div", { class: "go" }, start, single),
@@ -64,7 +123,8 @@ export async function trainForm(state, services, onStart) {
   });
   single.addEventListener("click", () => begin(true));
   recipe.addEventListener("input", () => changed({ recipe: recipe.value === "default" ? null : recipe.value }));
-  for (const way of [timed, sized, seconds]) way.addEventListener("input", () => changed({ for: timed.checked ? seconds.value : null }));
+  for (const way of [timed, sized, seconds])
+    way.addEventListener("input", () => changed({ for: timed.checked ? seconds.value : null }));
 
   function usual(field) {
     return recipes[recipe.value].values[field.name];
@@ -73,7 +133,9 @@ export async function trainForm(state, services, onStart) {
   function asked() {
     const settings = {};
     for (const field of fields) if (field.name in values) settings[field.name] = typed(field, values[field.name]);
-    const chosen = timed.checked ? Object.fromEntries(Object.entries(settings).filter(([name]) => name === "seed" || name === "name")) : settings;
+    const chosen = timed.checked
+      ? Object.fromEntries(Object.entries(settings).filter(([name]) => name === "seed" || name === "name"))
+      : settings;
     const body = { text: texts.chosen(), recipe: recipe.value, settings: chosen };
     return timed.checked ? { ...body, recipe: "default", for: Number(seconds.value) } : body;
   }
@@ -104,7 +166,12 @@ export async function trainForm(state, services, onStart) {
     asking = new AbortController();
     const { signal } = asking;
     if (timed.checked) {
-      cost.replaceChildren(...facts([["time", duration(Number(seconds.value))], ["sizes and steps", "after a short measurement"]]));
+      cost.replaceChildren(
+        ...facts([
+          ["time", duration(Number(seconds.value))],
+          ["sizes and steps", "after a short measurement"],
+        ]),
+      );
       say("");
       return;
     }
@@ -124,7 +191,8 @@ export async function trainForm(state, services, onStart) {
 
   function say(message) {
     trouble.textContent = message;
-    for (const field of fields) field.control.setAttribute("aria-invalid", message.includes(`--${field.name.replaceAll("_", "-")} `));
+    for (const field of fields)
+      field.control.setAttribute("aria-invalid", message.includes(`--${field.name.replaceAll("_", "-")} `));
   }
 
   async function begin(paused) {
@@ -178,12 +246,29 @@ function input(field, glossary) {
   const { low, high } = field.bounds;
   let control;
   if (field.kind === "switch") control = element("input", { type: "checkbox", id });
-  else if (field.choices.length) control = element("select", { id }, field.choices.map((each) => element("option", { value: each }, each)));
-  else if (field.kind === "word") control = element("input", { type: "text", id, autocomplete: "off", spellcheck: "false" });
-  else control = element("input", { type: "number", id, min: low, max: high, step: field.kind === "whole" ? "1" : "any" });
+  else if (field.choices.length)
+    control = element(
+      "select",
+      { id },
+      field.choices.map((each) => element("option", { value: each }, each)),
+    );
+  else if (field.kind === "word")
+    control = element("input", { type: "text", id, autocomplete: "off", spellcheck: "false" });
+  else
+    control = element("input", {
+      type: "number",
+      id,
+      min: low,
+      max: high,
+      step: field.kind === "whole" ? "1" : "any",
+    });
   control.title = field.help;
   if (field.name === "lr") control.placeholder = "by size";
-  const label = element("label", { for: id }, glossary(field.name, field.name.replaceAll("_", " "), WORDS[field.name] ?? field.help));
+  const label = element(
+    "label",
+    { for: id },
+    glossary(field.name, field.name.replaceAll("_", " "), WORDS[field.name] ?? field.help),
+  );
   const place = element("div", { class: "field" }, label, control);
   const isSwitch = field.kind === "switch";
   return {

@@ -6,8 +6,13 @@ import { duration, element, number } from "./elements.js";
 const FILM = 7000; // milliseconds of the whole film
 const GATHERED = 150; // milliseconds of news that are drawn at once
 const PHASES = {
-  preparing: "Reading the text and compiling …", measuring: "Measuring this machine, then choosing sizes …",
-  training: "Training", paused: "Paused", finished: "Finished", stopped: "Stopped and saved", failed: "Failed",
+  preparing: "Reading the text and compiling …",
+  measuring: "Measuring this machine, then choosing sizes …",
+  training: "Training",
+  paused: "Paused",
+  finished: "Finished",
+  stopped: "Stopped and saved",
+  failed: "Failed",
 };
 
 export function trainView(services, onLook) {
@@ -15,28 +20,75 @@ export function trainView(services, onLook) {
   const phase = element("b", { role: "status", id: "phase" });
   const facts = element("div", { class: "facts", id: "facts" });
   const done = element("div");
-  const bar = element("div", { class: "bar", role: "progressbar", "aria-label": "Steps taken", "aria-valuemin": "0" }, done);
-  const picture = chart({ label: "Loss against steps", xTitle: "steps", yTitle: "loss, nats per character", onPick: (x) => pick(x), onStep: (direction) => turn(direction) });
+  const bar = element(
+    "div",
+    { class: "bar", role: "progressbar", "aria-label": "Steps taken", "aria-valuemin": "0" },
+    done,
+  );
+  const picture = chart({
+    label: "Loss against steps",
+    xTitle: "steps",
+    yTitle: "loss, nats per character",
+    onPick: (x) => pick(x),
+    onStep: (direction) => turn(direction),
+  });
   picture.element.id = "curve";
   const log = element("input", { type: "checkbox", id: "log-steps" });
   const play = element("button", { type: "button", id: "play" }, "Play");
-  const range = element("input", { type: "range", id: "film", min: "0", max: "0", value: "0", "aria-label": "Step to look at" });
+  const range = element("input", {
+    type: "range",
+    id: "film",
+    min: "0",
+    max: "0",
+    value: "0",
+    "aria-label": "Step to look at",
+  });
   const where = element("output", { for: "film" });
   const samples = element("ol", { class: "samples", id: "samples", "aria-label": "Samples", translate: "no" });
   const result = element("p", { id: "result" });
   const notes = element("ul", { class: "notes" });
   const trouble = element("p", { class: "trouble", role: "alert", id: "view-trouble" });
-  const film = element("div", { id: "film-block" },
-    element("h2", {}, "What it writes"), element("div", { class: "scrub" }, play, range, where), samples);
-  const whole = element("div", { id: "view" },
-    element("div", { class: "line" }, phase), bar, facts, trouble, picture.element,
-    element("div", { class: "line hint" }, log, element("label", { for: "log-steps" }, "logarithmic steps: the first ones are the wildest")),
-    film, result, notes);
+  const film = element(
+    "div",
+    { id: "film-block" },
+    element("h2", {}, "What it writes"),
+    element("div", { class: "scrub" }, play, range, where),
+    samples,
+  );
+  const whole = element(
+    "div",
+    { id: "view" },
+    element("div", { class: "line" }, phase),
+    bar,
+    facts,
+    trouble,
+    picture.element,
+    element(
+      "div",
+      { class: "line hint" },
+      log,
+      element("label", { for: "log-steps" }, "logarithmic steps: the first ones are the wildest"),
+    ),
+    film,
+    result,
+    notes,
+  );
 
   let data, following, playing, drawing;
 
   function reset() {
-    data = { losses: [], looks: [], evaluations: [], perPoint: 1, steps: 0, step: 0, speed: null, uniform: null, unigram: null, counts: null };
+    data = {
+      losses: [],
+      looks: [],
+      evaluations: [],
+      perPoint: 1,
+      steps: 0,
+      step: 0,
+      speed: null,
+      uniform: null,
+      unigram: null,
+      counts: null,
+    };
     following = true;
     stop();
     for (const each of [facts, samples, notes, result]) each.replaceChildren();
@@ -65,10 +117,33 @@ export function trainView(services, onLook) {
       marks,
       cursor: look?.step ?? null,
       series: [
-        { name: window > 1 ? (data.perPoint > 1 ? `mean of ${data.perPoint} steps` : "each step") : "", points: window > 1 ? data.losses : [], colour: "--bar", opacity: 0.28, width: 1 },
-        { name: `training loss, mean of ${Math.max(100, data.perPoint)} steps`, points: smoothed(data.losses, window), colour: "--accent", width: 2.2 },
-        { name: `held-out loss, ${number(data.looks.at(-1)?.documents ?? 0)} documents`, points: data.looks.filter((each) => each.loss !== null).map((each) => [each.step, each.loss]), colour: "--accent-2", dash: "6 3", dots: 2.2 },
-        { name: "held-out loss, all documents", points: data.evaluations.map(([step, loss, se]) => [step, loss, spanned(loss, se)]), colour: "--accent-3", line: false, dots: 4.5 },
+        {
+          name: window > 1 ? (data.perPoint > 1 ? `mean of ${data.perPoint} steps` : "each step") : "",
+          points: window > 1 ? data.losses : [],
+          colour: "--bar",
+          opacity: 0.28,
+          width: 1,
+        },
+        {
+          name: `training loss, mean of ${Math.max(100, data.perPoint)} steps`,
+          points: smoothed(data.losses, window),
+          colour: "--accent",
+          width: 2.2,
+        },
+        {
+          name: `held-out loss, ${number(data.looks.at(-1)?.documents ?? 0)} documents`,
+          points: data.looks.filter((each) => each.loss !== null).map((each) => [each.step, each.loss]),
+          colour: "--accent-2",
+          dash: "6 3",
+          dots: 2.2,
+        },
+        {
+          name: "held-out loss, all documents",
+          points: data.evaluations.map(([step, loss, se]) => [step, loss, spanned(loss, se)]),
+          colour: "--accent-3",
+          line: false,
+          dots: 4.5,
+        },
       ],
     });
   }
@@ -86,12 +161,17 @@ export function trainView(services, onLook) {
     const last = data.losses.slice(-Math.max(1, Math.round(100 / data.perPoint)));
     const mean = last.reduce((sum, [, loss]) => sum + loss, 0) / last.length;
     facts.replaceChildren(
-      ...(data.steps ? [
-        [glossary("step"), `${number(data.step)} of ${number(data.steps)}`],
-        [glossary("training loss"), last.length ? number(mean, 4) : "–"],
-        ["speed", speed ? `${number(speed, 3)} steps/s` : "–"],
-        ["left", data.step < data.steps && left !== null ? duration(left) : ""],
-      ] : []).filter(([, value]) => value !== "").map(([name, value]) => element("span", {}, name, " ", element("b", {}, value))),
+      ...(data.steps
+        ? [
+            [glossary("step"), `${number(data.step)} of ${number(data.steps)}`],
+            [glossary("training loss"), last.length ? number(mean, 4) : "–"],
+            ["speed", speed ? `${number(speed, 3)} steps/s` : "–"],
+            ["left", data.step < data.steps && left !== null ? duration(left) : ""],
+          ]
+        : []
+      )
+        .filter(([, value]) => value !== "")
+        .map(([name, value]) => element("span", {}, name, " ", element("b", {}, value))),
     );
     progress();
   }
@@ -172,7 +252,9 @@ export function trainView(services, onLook) {
       data.uniform = about.uniform;
       data.unigram = about.unigram;
       const s = about.settings;
-      addNote(`${about.run}: ${number(about.params)} parameters (emb ${s.emb}, head ${s.head}, layer ${s.layer}, ctx ${s.ctx}, ff ${s.ff}) on ${about.engine}, ${about.data}`);
+      addNote(
+        `${about.run}: ${number(about.params)} parameters (emb ${s.emb}, head ${s.head}, layer ${s.layer}, ctx ${s.ctx}, ff ${s.ff}) on ${about.engine}, ${about.data}`,
+      );
       drawSoon();
     },
     losses(event) {
@@ -218,15 +300,21 @@ export function trainView(services, onLook) {
     if (loss.holdout_per_character !== null) {
       const error = loss.holdout_per_character_se === null ? "" : ` ± ${number(loss.holdout_per_character_se, 1)}`;
       parts.push(
-        glossary("held-out loss", "Held-out loss"), ` ${number(loss.holdout_per_character, 4)}${error} nats per character; `,
-        glossary("unigram", "letter frequencies alone"), ` score ${number(loss.unigram_per_character, 4)}, `,
-        glossary("uniform", "guessing every token alike"), ` ${number(loss.uniform_per_character, 4)}`,
-        ...(loss.counts === null ? [] : [", ", glossary("counts", "the best table of counts"), ` ${number(loss.counts, 4)}`]),
+        glossary("held-out loss", "Held-out loss"),
+        ` ${number(loss.holdout_per_character, 4)}${error} nats per character; `,
+        glossary("unigram", "letter frequencies alone"),
+        ` score ${number(loss.unigram_per_character, 4)}, `,
+        glossary("uniform", "guessing every token alike"),
+        ` ${number(loss.uniform_per_character, 4)}`,
+        ...(loss.counts === null
+          ? []
+          : [", ", glossary("counts", "the best table of counts"), ` ${number(loss.counts, 4)}`]),
         ". ",
       );
     }
     if (found.seconds) parts.push(`${number(found.steps_taken)} steps took ${duration(found.seconds.train)}. `);
-    if (found.samples_copied !== null && found.samples.length) parts.push(`${found.samples_copied} of ${found.samples.length} samples are copies from the training text.`);
+    if (found.samples_copied !== null && found.samples.length)
+      parts.push(`${found.samples_copied} of ${found.samples.length} samples are copies from the training text.`);
     result.replaceChildren(...parts);
   }
 
@@ -256,17 +344,31 @@ export function trainView(services, onLook) {
       data.losses = run.curve;
       data.perPoint = run.curve.length > 1 ? run.curve[1][0] - run.curve[0][0] : 1;
       data.evaluations = run.evaluations;
-      data.looks = run.looks.length ? run.looks : run.samples.length ? [{ step: run.step, loss: run.holdout, samples: run.samples.slice(0, 20) }] : [];
+      data.looks = run.looks.length
+        ? run.looks
+        : run.samples.length
+          ? [{ step: run.step, loss: run.holdout, samples: run.samples.slice(0, 20) }]
+          : [];
       range.max = String(Math.max(0, data.looks.length - 1));
-      phase.textContent = run.status === "finished" ? "Finished" : run.status === "diverged" ? "Diverged" : "Unfinished";
+      phase.textContent =
+        run.status === "finished" ? "Finished" : run.status === "diverged" ? "Diverged" : "Unfinished";
       data.speed = run.seconds ? run.step / run.seconds : null;
       showLook(data.looks.length - 1);
       addNote(run.name);
       const loss = {
-        holdout_per_character: run.holdout, holdout_per_character_se: run.holdout_se,
-        unigram_per_character: run.unigram ?? run.uniform, uniform_per_character: run.uniform, counts: run.counts,
+        holdout_per_character: run.holdout,
+        holdout_per_character_se: run.holdout_se,
+        unigram_per_character: run.unigram ?? run.uniform,
+        uniform_per_character: run.uniform,
+        counts: run.counts,
       };
-      conclude({ loss, steps_taken: run.step, seconds: run.seconds === null ? null : { train: run.seconds }, samples_copied: null, samples: [] });
+      conclude({
+        loss,
+        steps_taken: run.step,
+        seconds: run.seconds === null ? null : { train: run.seconds },
+        samples_copied: null,
+        samples: [],
+      });
       draw();
     },
   };
