@@ -45,5 +45,5 @@ def here(tmp_path: Path) -> Iterator["Visit"]:
     from microgpt.studio.studio import Studio
     from trials.serving import visit
 
-    with visit(Studio(tmp_path / "runs")) as visiting:
+    with visit(Studio(tmp_path / "runs", tmp_path / "lab.db")) as visiting:
         yield visiting

@@ -33,12 +33,11 @@ def start(there: Visit, steps: int, **more: Any) -> str:
 
 
 def events(there: Visit, training: str, first: int = 0) -> list[dict[str, Any]]:
-    """The events of a training that has ended, as a page reads them."""
-    answer = there.client.get(f"/api/trainings/{training}/events?from={first}", headers=there.headers)
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    blocks = [dict(line.split(": ", 1) for line in block.split("\n")) for block in answer.text.strip().split("\n\n")]
-    assert [int(block["id"]) for block in blocks] == list(range(first, first + len(blocks)))
-    return [json.loads(block["data"]) for block in blocks]
+    """The events of a training that has ended, as a page asks for them."""
+    told: list[dict[str, Any]] = []
+    while not told or not told[-1].get("last"):
+        told += there.get(f"/api/trainings/{training}/events?from={first + len(told)}")["events"]
+    return told
 
 
 def kept(here: Visit, training: str) -> list[dict[str, Any]]:
@@ -169,14 +168,39 @@ def test_a_time_to_make_the_most_of_chooses_a_training(here: Visit) -> None:
     training = here.post("/api/trainings", {"for": 4, "settings": {"threads": 1}})["id"]
     phase, told = here.wait(training)["phase"], events(here, training)
     assert phase == "finished", told[-1]
-    assert any("the same without a clock" in event.get("text", "") for event in told)
+    assert any("is taken as lines" in event.get("text", "") for event in told)
 
 
-@pytest.mark.parametrize("seconds", [0, "60", True, [1]])
+def test_a_stop_is_heard_while_the_machine_is_measured(here: Visit) -> None:
+    """However long the time that is to be filled."""
+    training = here.post("/api/trainings", {"for": 86_400, "settings": {"engine": "atomic", "threads": 1}})["id"]
+    here.wait(training, ("measuring",))
+    here.post(f"/api/trainings/{training}", {"action": "end"})
+    assert here.wait(training)["phase"] == "stopped"
+    assert here.get("/api/runs")["runs"] == []
+
+
+def test_a_running_training_is_told_as_one_in_the_list_of_runs_and_by_its_name(here: Visit) -> None:
+    training = start(here, 50, paused=True)
+    here.wait(training, ("paused",))
+    [run] = here.get("/api/runs")["runs"]
+    assert (run["training"], run["status"]) == (training, "paused")
+    assert here.get(f"/api/runs/{run['name']}")["training"] == training
+    here.post(f"/api/trainings/{training}", {"action": "end"})
+    here.wait(training)
+    [run] = here.get("/api/runs")["runs"]
+    assert ("training" in run, run["status"]) == (False, "unfinished")
+
+
+def test_warnings_and_the_reason_of_a_divergence_are_there_when_it_is_over(here: Visit) -> None:
+    run = here.wait(start(here, 50, settings={"lr": 1e300}))["run"]
+    notes = here.get(f"/api/runs/{run}")["notes"]
+    assert [note["warning"] for note in notes if "at a learning rate of" in note["text"]] == [True]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e9, 10**400, "60", True, [1]])
 def test_a_time_that_can_not_be_is_a_sentence(here: Visit, seconds: object) -> None:
-    answer = here.client.post("/api/trainings", json={"for": seconds}, headers=here.headers)
-    told = answer.json().get("error") or events(here, answer.json()["id"])[-1]["error"]
-    assert "--for takes" in told
+    assert "--for takes" in here.post("/api/trainings", {"for": seconds}, REFUSED)["error"]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 1000, 123_457])
@@ -241,10 +265,9 @@ def test_a_training_whose_studio_is_killed_is_saved_and_ends(tmp_path: Path) -> 
         training = json.load(urllib.request.urlopen(asked))["id"]
         follow = urllib.request.Request(f"{root}api/trainings/{training}/events", headers={"x-studio-token": token})
         step = 0
-        with urllib.request.urlopen(follow) as told:
-            while step < 100:
-                line = told.readline()
-                step = json.loads(line[6:]).get("step", 0) if line.startswith(b"data: ") else step
+        while step < 100:
+            told = json.load(urllib.request.urlopen(follow))["events"]
+            step = max((event.get("step", 0) for event in told), default=0)
         server.kill()
     until(lambda: _is_gone(server.pid))
     folder = RunFolder(tmp_path / "runs" / "run")

@@ -25,10 +25,10 @@ BUDGETS: Final = 4  # at even ratios over the costs of the runs
 COLUMNS: Final = ("FLOP", "best parameters", "90% interval", "tokens", "loss", "by isoFLOP curves", "by envelope")
 NOTE: Final = (
     "The last row is ten times beyond the longest run. The last two columns read the best size off the runs "
-    "themselves and take only its skew from the law. “microgpt frontier 1e12” shows more, and gives a recipe."
+    "themselves and take only its skew from the law."
 )
 BEYOND: Final = 10.0  # and one so many times above the highest
-UNCROSSED: Final = "The best size for a budget takes a law of size and length: “microgpt sweep laws” crosses them."
+UNCROSSED: Final = "The best size for a budget takes a law of size and length: the sweep “laws” crosses them."
 
 
 def law_of(sweep: str, records: Sequence[RunRecord]) -> dict[str, Any]:

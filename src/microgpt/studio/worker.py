@@ -63,7 +63,7 @@ def resumed(run: Path, changes: Mapping[str, Any], worker: "Worker") -> Iterator
 
 
 def fitted(given: Mapping[str, Any], seconds: float, worker: "Worker") -> Iterator[Record]:
-    """The training that makes the most of a time, after a short measurement."""
+    """The training that makes the most of a time, after a short measurement; none where that was stopped."""
     began = time.perf_counter()
     worker.tell_phase("measuring")
 
@@ -71,7 +71,9 @@ def fitted(given: Mapping[str, Any], seconds: float, worker: "Worker") -> Iterat
         worker.publish("note", {"text": text, "warning": False})
 
     found = fit(given, seconds, began=began, stop=worker.control.stop, tell=tell)
-    tell(f"the same without a clock: {found.command}")
+    if worker.control.stopped:  # before there was anything to save
+        return
+    tell(found.told)
     yield from train(
         found.request,
         stop=worker.control.stop,
@@ -92,6 +94,8 @@ class Worker:
         self._step, self._told = 0, 0.0
         self._folder: Path | None = None
         self._looks: list[dict[str, Any]] = []
+        self._notes: list[dict[str, Any]] = []
+        self._written = 0  # looks and notes that are in the folder
         self._curve = Curve(1)
 
     def obey(self) -> None:
@@ -115,6 +119,8 @@ class Worker:
         event = finite(event)
         if kind == "look":
             self._looks.append(event)
+        elif kind == "note":
+            self._notes.append(event)
         with contextlib.suppress(OSError):  # the studio is gone, and what was trained is to be saved
             self._pipe.send_bytes(json.dumps(event, allow_nan=False).encode())
 
@@ -136,6 +142,12 @@ class Worker:
             more = {"error": f"unexpected {type(error).__name__}: {error}"}
         if fault := self.watched.close():
             self.publish("note", {"text": fault, "warning": True})
+        if not more and phase == "failed" and self.control.stopped:  # before it began
+            phase = "stopped"
+        if more:
+            self._notes.append({"text": more["error"], "warning": True})
+        with contextlib.suppress(MicrogptError):  # a full disk has been told already
+            self._write_looks()
         self.tell_phase(phase if not more else "failed", **more)
 
     def _hear(self, record: Record) -> str | None:
@@ -149,14 +161,13 @@ class Worker:
                 told = {"loss": held_out.per_character, "se": held_out.per_character_se}
                 self.publish("evaluated", {"step": step, **told})
             case Saved(step):
+                self._write_looks()
                 self.publish("saved", {"step": step})
             case Finished(result):
                 self.publish("finished", {"result": result.to_dict()})
-                self._write_looks()
                 return "finished"
             case Interrupted(step):
                 self.publish("stopped", {"step": step})
-                self._write_looks()
                 return "stopped"
         return None
 
@@ -168,8 +179,10 @@ class Worker:
         self.tell_phase("training")
 
     def _write_looks(self) -> None:
-        if self._history and self._folder:
-            write_looks(self._folder, self._looks)
+        known = len(self._looks) + len(self._notes)
+        if self._history and self._folder and known > self._written:
+            write_looks(self._folder, self._looks, self._notes)
+            self._written = known
 
 
 class Curve:
