@@ -51,7 +51,7 @@ export function detailView(services, choose, unfold) {
       element("h3", {}, "Made from"),
       element("p", { class: "formula" }, `y = ${FORMULAS[atom.operation] ?? `${atom.operation}(a)`}`),
       table(
-        ["", "value", "local derivative"],
+        ["from", "value", "local derivative"],
         atom.parents.map((parent, i) => [
           go(parent.atom, `${"ab"[i]}${parent.label ? ` = ${parent.label}` : ""}`),
           short(parent.value),
@@ -115,7 +115,8 @@ export function detailView(services, choose, unfold) {
         `= ${short(atom.product)}`,
         one
           ? ": the only path, and so the gradient."
-          : `, one of ${paths(atom.paths)} paths. The products of all of them sum to the gradient, ${short(atom.whole)}.`,
+          : `, one of ${paths(atom.paths)} paths. The products of all of them sum to the gradient, ` +
+              `${short(atom.whole)}.`,
       ),
     );
   }
@@ -126,7 +127,8 @@ export function detailView(services, choose, unfold) {
         element(
           "p",
           { class: "hint" },
-          "Choose an atom in the graph. Colour shows its gradient: rust where the result grows with it, blue where it falls.",
+          "Choose an atom in the graph. Colour shows its gradient: rust where the result grows with it, blue where " +
+            "it falls.",
         ),
       );
       delete node.dataset.atom;

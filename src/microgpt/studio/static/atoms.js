@@ -5,6 +5,7 @@ import { detailView } from "./atom.js";
 import { element, number } from "./elements.js";
 import { graphView } from "./graph.js";
 import { latest, styled } from "./heat.js";
+import { plain } from "./words.js";
 
 const TYPING = 150; // milliseconds without a key before a text is asked for
 const PLAYING = 700; // milliseconds that each step of the backward pass is shown
@@ -129,7 +130,7 @@ class Page {
       this.ofLoss,
       this.trouble,
       (this.steppers = this.stepper()),
-      (this.crumbs = element("div", { class: "crumbs", "aria-label": "Unfolded groups" })),
+      (this.crumbs = element("div", { class: "crumbs", role: "group", "aria-label": "Unfolded groups" })),
       this.told,
       element("div", { class: "atoms-columns" }, this.graph.node, this.detail.node),
     );
@@ -244,7 +245,7 @@ class Page {
       this.trouble.textContent = "";
       this.graph.node.dataset.milliseconds = Math.round(performance.now() - began);
     } catch (error) {
-      this.trouble.textContent = error.message;
+      this.trouble.textContent = plain(error.message);
       this.graph.node.classList.add("stale");
       this.graph.node.hidden = this.steppers.hidden = !this.shown;
     }

@@ -1,4 +1,4 @@
-// Attention of every head in a layer, as images: a row for each query's position, a column for each key's.
+// Attention of every head in a layer, as images: a row for each letter being read, a column for each one it looks at.
 
 import { element, number } from "./elements.js";
 import { heatMap, legend, palette, sign, spoken } from "./heat.js";
@@ -22,7 +22,7 @@ function fitted(width, heads, positions) {
 export function attentionView(services, change, point) {
   const layers = element("div", { class: "choices", role: "group", "aria-label": "Layer" });
   const grid = element("div", { class: "heads" });
-  const told = element("p", { class: "told" });
+  const told = element("p", { class: "told", "aria-live": "polite" });
   const key = element("p", { class: "hint explain" });
   const node = element(
     "section",
@@ -48,10 +48,11 @@ export function attentionView(services, change, point) {
     else {
       const { texts } = shown.reading;
       const weight = shown.heads[head][row][column];
+      const there = `${spoken(texts[column])} at ${column}`;
       told.textContent =
         weight === undefined
           ? `Position ${row} can't look ahead to position ${column}.`
-          : `Head ${head}: ${spoken(texts[row])} at ${row} attends to ${spoken(texts[column])} at ${column} by ${number(100 * weight, 3)}%.`;
+          : `Head ${head}: ${spoken(texts[row])} at ${row} attends to ${there} by ${number(100 * weight, 3)}%.`;
     }
   }
 
@@ -116,7 +117,9 @@ export function attentionView(services, change, point) {
     const { texts } = shown.reading;
     const row = shown.heads[head][shown.at];
     const to = row.indexOf(Math.max(...row));
-    return `Attention of head ${head}, ${texts.length} positions. Position ${shown.at}, ${spoken(texts[shown.at])}, attends most to position ${to}, ${spoken(texts[to])}: ${Math.round(100 * row[to])}%.`;
+    const [from, most] = [spoken(texts[shown.at]), spoken(texts[to])];
+    const attends = `Position ${shown.at}, ${from}, attends most to position ${to}, ${most}`;
+    return `Attention of head ${head}, ${texts.length} positions. ${attends}: ${Math.round(100 * row[to])}%.`;
   }
 
   function draw(now) {
@@ -147,7 +150,8 @@ export function attentionView(services, change, point) {
     key.replaceChildren(
       legend("0%", "100%", colours.plain, 0, ["25%"]),
       element("br"),
-      "A row is a query's position, a column a key's; no position looks ahead. Choose a head to see its arcs.",
+      "Row: the letter being read. Column: an earlier letter it looks at; none looks ahead. Each row sums to 100%; " +
+        "small shares are shown larger than they are. Choose a head to see its arcs.",
     );
   }
 

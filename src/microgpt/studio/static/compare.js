@@ -2,6 +2,8 @@
 
 import { chart, smoothed, spanned } from "./charts.js";
 import { duration, element, number } from "./elements.js";
+import { labelled } from "./glossary.js";
+import { labelOf, plain } from "./words.js";
 
 const COLOURS = ["--accent", "--accent-2", "--accent-3", "--accent-4", "--accent-5"];
 const DASHES = [null, "7 3", "2 3", "10 3 2 3", "4 2"];
@@ -14,7 +16,7 @@ export async function mount(root, state, services) {
   let turn = 0;
   let shownSamples = "";
 
-  const table = element("div", { class: "table", id: "runs" });
+  const table = element("div", { class: "table", id: "runs", tabindex: "0", role: "region", "aria-label": "All runs" });
   const chosen = element("div", { id: "chosen" });
   const trouble = element("p", { class: "trouble", role: "alert" });
   const picture = chart({
@@ -22,17 +24,29 @@ export async function mount(root, state, services) {
     xTitle: "steps",
     yTitle: "loss, nats per character",
   });
+  const other = element(
+    "p",
+    { class: "advice", id: "other-texts", hidden: true },
+    "These runs learned from different texts, so their losses do not compare: some texts are easier than others.",
+  );
   const log = element("input", { type: "checkbox", id: "compare-log", checked: state.log === "1" });
   const seed = field("Seed", "seed", state.seed ?? "1", "1", 0);
   const temperature = field("Temperature", "temperature", state.temperature ?? "", "0.05", 0);
   temperature.control.placeholder = "usual";
   const samples = element("div", { class: "side", id: "compare-samples" });
-  const settings = element("div", { class: "table", id: "differences" });
+  const settings = element("div", {
+    class: "table",
+    id: "differences",
+    tabindex: "0",
+    role: "region",
+    "aria-label": "Settings that differ",
+  });
   const side = element(
     "div",
     {},
+    other,
     picture.element,
-    element("div", { class: "line hint block" }, log, element("label", { for: "compare-log" }, "logarithmic steps")),
+    element("div", { class: "line hint block" }, log, element("label", { for: "compare-log" }, "log scale of steps")),
     element("h2", {}, "What they write, from the same seed"),
     element("div", { class: "line block" }, seed.place, temperature.place),
     samples,
@@ -60,7 +74,7 @@ export async function mount(root, state, services) {
       place: element(
         "span",
         { class: "line" },
-        element("label", { for: `compare-${id}` }, glossary(id, name)),
+        element("label", { for: `compare-${id}` }, labelled(id, name)),
         control,
       ),
     };
@@ -96,10 +110,11 @@ export async function mount(root, state, services) {
           {},
           element("td", {}, box),
           element("td", { class: "mono" }, run.name),
-          element("td", { colspan: "5", class: "trouble" }, run.fault),
+          element("td", { colspan: "5", class: "trouble" }, plain(run.fault)),
         );
-      const steps =
-        run.step === run.steps || run.steps === null ? number(run.step) : `${number(run.step)} of ${number(run.steps)}`;
+      const whole = run.step === run.steps || run.steps === null;
+      const steps = whole ? number(run.step) : `${number(run.step)} of ${number(run.steps)}`;
+      const status = run.training ? element("span", { class: "running" }, ` ${run.status} now`) : "";
       return element(
         "tr",
         {},
@@ -116,6 +131,7 @@ export async function mount(root, state, services) {
             },
             run.name,
           ),
+          status,
         ),
         element("td", {}, run.data ?? ""),
         element("td", { class: "right" }, number(run.params)),
@@ -136,13 +152,13 @@ export async function mount(root, state, services) {
       );
     });
     const heads = [
-      ["", ""],
+      [element("span", { class: "unseen" }, "Compare"), ""],
       [glossary("run"), ""],
       ["text", ""],
       [glossary("parameters"), "right"],
       [glossary("steps"), "right"],
       [glossary("held-out loss"), "right"],
-      ["", ""],
+      [element("span", { class: "unseen" }, "Look inside"), ""],
     ];
     table.replaceChildren(
       element(
@@ -185,10 +201,11 @@ export async function mount(root, state, services) {
     const runs = [];
     for (const name of now) {
       try {
-        if (!loaded.has(name)) loaded.set(name, await get(`/api/runs/${encodeURIComponent(name)}`));
-        runs.push({ ...loaded.get(name), place: now.indexOf(name) });
+        const run = loaded.get(name) ?? (await get(`/api/runs/${encodeURIComponent(name)}`));
+        if (!run.training) loaded.set(name, run); // one that is trained now has more to tell next time
+        runs.push({ ...run, place: now.indexOf(name) });
       } catch (error) {
-        trouble.textContent = error.message;
+        trouble.textContent = plain(error.message);
       }
     }
     if (mine !== turn) return;
@@ -217,11 +234,15 @@ export async function mount(root, state, services) {
         { name: "", points: last, colour, line: false, dots: 4.5 },
       ];
     });
-    const marks =
-      [...new Set(runs.map((run) => run.uniform))].length === 1
-        ? [{ y: runs[0].uniform, label: "guessing every token alike (uniform)" }]
-        : [];
-    picture.set({ series, marks, xLog: log.checked });
+    const told = { uniform: "guessing every token alike (uniform)", counts: "the best table of counts" };
+    const marks = Object.entries(told).flatMap(([name, label]) => {
+      const values = [...new Set(runs.map((run) => run[name]?.toPrecision(4)))];
+      return values.length === 1 && runs[0][name] ? [{ y: runs[0][name], label }] : [];
+    });
+    const apart = new Set(runs.map((run) => run.data)).size > 1;
+    other.hidden = !apart;
+    const explain = "dots: held-out loss, the large one on all documents, with its 90% interval";
+    picture.set({ series, marks, explain, xLog: log.checked });
   }
 
   async function write(runs, mine, asked) {
@@ -244,7 +265,7 @@ export async function mount(root, state, services) {
           );
           shownSamples = asked;
         } catch (error) {
-          columns[place].replaceChildren(title(run), element("p", { class: "trouble" }, error.message));
+          columns[place].replaceChildren(title(run), element("p", { class: "trouble" }, plain(error.message)));
         }
       }),
     );
@@ -294,7 +315,7 @@ export async function mount(root, state, services) {
           element(
             "tr",
             {},
-            element("th", {}, ""),
+            element("th", { scope: "col" }, element("span", { class: "unseen" }, "Setting")),
             runs.map((run) => element("th", { scope: "col", class: "mono" }, run.name)),
           ),
         ),
@@ -307,7 +328,7 @@ export async function mount(root, state, services) {
             return element(
               "tr",
               { class: differs ? "differs" : null },
-              element("th", { scope: "row" }, glossary(name, name.replaceAll("_", " "))),
+              element("th", { scope: "row" }, glossary(name, labelOf(name))),
               texts.map((text) => element("td", {}, text)),
             );
           }),
@@ -320,7 +341,7 @@ export async function mount(root, state, services) {
     await list();
     await show();
   } catch (error) {
-    trouble.textContent = error.message;
+    trouble.textContent = plain(error.message);
   }
   return {
     update(next) {

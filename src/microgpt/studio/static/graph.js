@@ -81,7 +81,8 @@ export function graphView(pick) {
     const curves = stops.slice(1).map((stop, i) => {
       const [x, u] = [stops[i].x + WIDE, stop.x];
       const bend = Math.max(20, (u - x) / 2);
-      return `L${x} ${height(stops[i])}C${x + bend} ${height(stops[i])} ${u - bend} ${height(stop)} ${u} ${height(stop)}`;
+      const [from, to] = [height(stops[i]), height(stop)];
+      return `L${x} ${from}C${x + bend} ${from} ${u - bend} ${to} ${u} ${to}`;
     });
     return drawn("path", {
       class: "edge",

@@ -48,10 +48,12 @@ export function legend(low, high, colourOf, from = 0, middle = []) {
 }
 
 // A grid of numbers. Rows may be shorter than `columns`; what is missing stays empty.
-// `onPoint(row, column)` while the pointer is over a cell, `onPoint(null)` when it leaves; `onPick(row, column)` on click.
+// `onPoint(row, column)` while the pointer is over a cell, `onPoint(null)` when it leaves; `onPick(row, column)` on a
+// click. The arrow keys go from cell to cell, and Enter picks one.
 export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
-  const canvas = element("canvas", { class: "heat", role: "img", "aria-label": label });
+  const canvas = element("canvas", { class: "heat", role: "img", tabindex: "0", "aria-label": label });
   let grid = { rows: 1, columns: 1 };
+  let at = [0, 0]; // the cell of the keyboard
   let kept = {};
 
   function cell(event) {
@@ -63,6 +65,17 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
   canvas.addEventListener("pointermove", (event) => onPoint(...cell(event)));
   canvas.addEventListener("pointerleave", () => onPoint(null));
   canvas.addEventListener("click", (event) => onPick(...cell(event)));
+  canvas.addEventListener("blur", () => onPoint(null));
+  canvas.addEventListener("keydown", (event) => {
+    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    if (!(event.key in moves) && event.key !== "Enter") return;
+    event.preventDefault();
+    const [down, right] = moves[event.key] ?? [0, 0];
+    const within = (place, most) => Math.max(0, Math.min(most - 1, place));
+    at = [within(at[0] + down, grid.rows), within(at[1] + right, grid.columns)];
+    if (event.key === "Enter") onPick(...at);
+    else onPoint(...at);
+  });
 
   // One pixel for each number; the same numbers in the same colours are painted once.
   function painted(values, columns, share, colourOf) {

@@ -2,7 +2,9 @@
 // fitted law; tables below. The store is looked at every few seconds, and drawn anew only when it has changed.
 
 import { chart } from "./charts.js";
+import { sweepPanel } from "./sweep_panel.js";
 import { element, number } from "./elements.js";
+import { plain } from "./words.js";
 
 const COLOURS = ["--accent", "--accent-2", "--accent-3", "--accent-4", "--accent-5"];
 const DASHES = [null, "7 3", "2 3", "10 3 2 3", "4 2"];
@@ -58,6 +60,7 @@ class Page {
     this.warnings = element("ul", { class: "notes", id: "warnings" });
     this.tables = element("div", { id: "tables" });
     this.lawful = element("div", { id: "law", "aria-live": "polite" });
+    this.panel = sweepPanel(this.services);
     this.empty = element("p", { class: "empty" });
     this.body = element(
       "div",
@@ -70,7 +73,7 @@ class Page {
         element("label", { for: "axis" }, "against"),
         this.axis,
         this.log,
-        element("label", { for: "scaling-log" }, "logarithmic"),
+        element("label", { for: "scaling-log" }, "log scale"),
       ),
       this.told,
       this.picture.element,
@@ -96,6 +99,7 @@ class Page {
         glossary("sweep"),
         ", over several seeds.",
       ),
+      this.panel.element,
       this.empty,
       this.body,
     );
@@ -112,6 +116,7 @@ class Page {
 
   unmount() {
     this.gone = true;
+    this.panel.stop();
     clearTimeout(this.timer);
   }
 
@@ -125,13 +130,14 @@ class Page {
       if (!quiet) this.take(next, anew);
       if (this.found.points.length && this.due(quiet, anew)) this.fit(asked);
     } catch (error) {
-      this.trouble(error.message);
+      this.trouble(plain(error.message));
     }
     if (!this.gone) this.timer = setTimeout(() => this.look(), AGAIN);
   }
 
   take(next, anew) {
-    if (!next.points.length && this.found.points.length && !anew) return this.trouble(next.sentence); // in use just now: what is shown stays
+    const busy = !next.points.length && this.found.points.length && !anew;
+    if (busy) return this.trouble(next.sentence); // in use just now: what is shown stays
     this.found = next;
     this.stamp = next.stamp;
     this.unfitted = true;
@@ -159,7 +165,7 @@ class Page {
       this.law = law;
       this.draw();
     } catch (error) {
-      this.lawful.replaceChildren(element("p", { class: "trouble" }, error.message));
+      this.lawful.replaceChildren(element("p", { class: "trouble" }, plain(error.message)));
     }
   }
 
@@ -173,7 +179,10 @@ class Page {
     options(this.sweep, found.sweeps.length ? found.sweeps : [""], found.sweep);
     options(this.axis, axes, axis, AXES);
     this.lines = found.lines.filter((line) => line.axis === axis);
-    this.told.textContent = `${number(found.runs)} runs${found.data ? ` on ${found.data}` : ""}, ${number(found.points.length)} points; bars are 90% intervals over seeds. Point at one for its runs and samples.`;
+    const on = found.data ? ` on ${found.data}` : "";
+    this.told.textContent =
+      `${number(found.runs)} runs${on}, ${number(found.points.length)} points; bars are 90% intervals over seeds. ` +
+      "Point at one for its runs and samples.";
     this.picture.set({
       series: this.series(axis),
       marks: [],

@@ -113,9 +113,11 @@ export function stripView(services, change) {
         ? `the ${shown.heads.length > 1 ? `${shown.heads.length} heads` : "head"} of layer ${shown.layer}`
         : `head ${shown.head} of layer ${shown.layer}`;
     const words = most.map(([weight, to]) => `${spoken(texts[to])} at ${to} (${Math.round(100 * weight)}%)`).join(", ");
+    const nats = surprise[at] === null ? "" : `surprise ${number(surprise[at], 3)} nats; `;
+    const attend = shown.head === null && shown.heads.length > 1 ? "attend" : "attends";
     told.textContent =
-      `Position ${at}, ${spoken(texts[at])}: ${surprise[at] === null ? "" : `surprise ${number(surprise[at], 3)} nats; `}` +
-      `${who} attend${shown.head === null && shown.heads.length > 1 ? "" : "s"} to ${words}; the entropy of the next token is ${number(entropy[at], 3)} nats.`;
+      `Position ${at}, ${spoken(texts[at])}: ${nats}${who} ${attend} to ${words}; ` +
+      `the entropy of the next token is ${number(entropy[at], 3)} nats.`;
   }
 
   function draw(now) {

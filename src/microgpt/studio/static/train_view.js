@@ -2,22 +2,30 @@
 
 import { chart, smoothed, spanned } from "./charts.js";
 import { duration, element, number } from "./elements.js";
+import { byHeart } from "./verdict.js";
+import { labelOf, plain } from "./words.js";
 
 const FILM = 7000; // milliseconds of the whole film
 const GATHERED = 150; // milliseconds of news that are drawn at once
+const MANY = 10_000; // steps beyond which the first ones would be a line at the edge
 const PHASES = {
   preparing: "Reading the text and compiling …",
   measuring: "Measuring this machine, then choosing sizes …",
   training: "Training",
   paused: "Paused",
+  concluding: "Testing what it learned, and writing …",
   finished: "Finished",
   stopped: "Stopped and saved",
   failed: "Failed",
+  unfinished: "Unfinished",
+  diverged: "Diverged",
 };
+const SIZES = ["emb", "head", "layer", "ctx", "ff"];
 
 export function trainView(services, onLook) {
   const { glossary } = services;
-  const phase = element("b", { role: "status", id: "phase" });
+  const phase = element("b", { role: "status", id: "phase", tabindex: "-1" });
+  const name = element("span", { class: "small mono", id: "run-name" });
   const facts = element("div", { class: "facts", id: "facts" });
   const done = element("div");
   const bar = element(
@@ -46,6 +54,7 @@ export function trainView(services, onLook) {
   const where = element("output", { for: "film" });
   const samples = element("ol", { class: "samples", id: "samples", "aria-label": "Samples", translate: "no" });
   const result = element("p", { id: "result" });
+  const verdict = element("div", { id: "verdict", class: "advice", hidden: true });
   const notes = element("ul", { class: "notes" });
   const trouble = element("p", { class: "trouble", role: "alert", id: "view-trouble" });
   const film = element(
@@ -55,29 +64,30 @@ export function trainView(services, onLook) {
     element("div", { class: "scrub" }, play, range, where),
     samples,
   );
+  const curve = element(
+    "div",
+    {},
+    picture.element,
+    element("div", { class: "line hint" }, log, element("label", { for: "log-steps" }, "log scale of steps")),
+  );
   const whole = element(
     "div",
     { id: "view" },
-    element("div", { class: "line" }, phase),
+    element("div", { class: "line" }, phase, name),
     bar,
     facts,
     trouble,
-    picture.element,
-    element(
-      "div",
-      { class: "line hint" },
-      log,
-      element("label", { for: "log-steps" }, "logarithmic steps: the first ones are the wildest"),
-    ),
-    film,
+    verdict,
+    element("div", { class: "watch" }, curve, film),
     result,
     notes,
   );
 
-  let data, following, playing, drawing;
+  let data, following, playing, drawing, logged;
 
   function reset() {
     data = {
+      phase: "",
       losses: [],
       looks: [],
       evaluations: [],
@@ -90,9 +100,11 @@ export function trainView(services, onLook) {
       counts: null,
     };
     following = true;
+    logged = null;
     stop();
-    for (const each of [facts, samples, notes, result]) each.replaceChildren();
-    trouble.textContent = phase.textContent = where.textContent = "";
+    for (const each of [facts, samples, notes, result, verdict]) each.replaceChildren();
+    verdict.hidden = true;
+    trouble.textContent = phase.textContent = where.textContent = name.textContent = "";
     draw();
   }
 
@@ -105,20 +117,25 @@ export function trainView(services, onLook) {
     clearTimeout(drawing);
     drawing = null;
     tell();
+    log.checked = logged ?? data.steps > MANY;
     const look = data.looks[Number(range.value)];
     const marks = [];
     if (data.uniform) marks.push({ y: data.uniform, label: "guessing every token alike (uniform)" });
     if (data.unigram) marks.push({ y: data.unigram, label: "letter frequencies alone (unigram)" });
     if (data.counts) marks.push({ y: data.counts, label: "the best table of counts" });
+    const best = data.phase !== "training" && byHeart(data.looks);
     const window = Math.max(1, Math.round(100 / data.perPoint));
+    const each = data.perPoint > 1 ? `mean of ${data.perPoint} steps` : "each step";
+    const looked = data.looks.filter(({ loss }) => loss !== null && loss !== undefined);
     picture.set({
       xLog: log.checked,
       xRange: [log.checked ? 1 : 0, Math.max(2, data.steps || 2)],
       marks,
+      uprights: best ? [{ x: best.step, label: "best" }] : [],
       cursor: look?.step ?? null,
       series: [
         {
-          name: window > 1 ? (data.perPoint > 1 ? `mean of ${data.perPoint} steps` : "each step") : "",
+          name: window > 1 ? each : "",
           points: window > 1 ? data.losses : [],
           colour: "--bar",
           opacity: 0.28,
@@ -132,13 +149,13 @@ export function trainView(services, onLook) {
         },
         {
           name: `held-out loss, ${number(data.looks.at(-1)?.documents ?? 0)} documents`,
-          points: data.looks.filter((each) => each.loss !== null).map((each) => [each.step, each.loss]),
+          points: looked.map(({ step, loss }) => [step, loss]),
           colour: "--accent-2",
           dash: "6 3",
           dots: 2.2,
         },
         {
-          name: "held-out loss, all documents",
+          name: "held-out loss, all documents (bar: 90% interval)",
           points: data.evaluations.map(([step, loss, se]) => [step, loss, spanned(loss, se)]),
           colour: "--accent-3",
           line: false,
@@ -157,23 +174,26 @@ export function trainView(services, onLook) {
 
   function tell() {
     const { speed } = data;
-    const left = speed ? (data.steps - data.step) / speed : null;
+    const under = data.phase === "training" || data.phase === "paused";
     const last = data.losses.slice(-Math.max(1, Math.round(100 / data.perPoint)));
     const mean = last.reduce((sum, [, loss]) => sum + loss, 0) / last.length;
-    facts.replaceChildren(
-      ...(data.steps
-        ? [
-            [glossary("step"), `${number(data.step)} of ${number(data.steps)}`],
-            [glossary("training loss"), last.length ? number(mean, 4) : "–"],
-            ["speed", speed ? `${number(speed, 3)} steps/s` : "–"],
-            ["left", data.step < data.steps && left !== null ? duration(left) : ""],
-          ]
-        : []
-      )
-        .filter(([, value]) => value !== "")
-        .map(([name, value]) => element("span", {}, name, " ", element("b", {}, value))),
-    );
+    const known = [
+      [glossary("step"), `${number(data.step)} of ${number(data.steps)}`],
+      [glossary("training loss"), last.length ? number(mean, 4) : "–"],
+      [glossary("speed"), speed ? `${number(speed, 3)} steps/s` : "–"],
+      ["left", under && speed && data.step < data.steps ? duration((data.steps - data.step) / speed) : ""],
+    ];
+    const told = (data.steps ? known : []).filter(([, value]) => value !== "");
+    if (told.length !== facts.children.length) {
+      facts.replaceChildren(...told.map(([title]) => element("span", {}, title, " ", element("b"))));
+    }
+    told.forEach(([, value], place) => (facts.children[place].lastChild.textContent = value));
     progress();
+  }
+
+  function setPhase(now) {
+    data.phase = now;
+    phase.textContent = PHASES[now] ?? now;
   }
 
   function showLook(place) {
@@ -236,14 +256,17 @@ export function trainView(services, onLook) {
     following = Number(range.value) === data.looks.length - 1;
     moved(Number(range.value));
   });
-  log.addEventListener("input", draw);
+  log.addEventListener("input", () => {
+    logged = log.checked;
+    draw();
+  });
 
   const hear = {
     phase(event) {
-      phase.textContent = PHASES[event.phase] ?? event.phase;
+      setPhase(event.phase);
       if (event.step) data.step = event.step;
       draw();
-      if (event.error) trouble.textContent = event.error;
+      if (event.error) trouble.textContent = plain(event.error);
     },
     started({ about, per_point: perPoint }) {
       data.perPoint = perPoint;
@@ -251,10 +274,9 @@ export function trainView(services, onLook) {
       data.step = about.step;
       data.uniform = about.uniform;
       data.unigram = about.unigram;
-      const s = about.settings;
-      addNote(
-        `${about.run}: ${number(about.params)} parameters (emb ${s.emb}, head ${s.head}, layer ${s.layer}, ctx ${s.ctx}, ff ${s.ff}) on ${about.engine}, ${about.data}`,
-      );
+      name.textContent = about.run;
+      const sizes = SIZES.map((size) => `${labelOf(size)} ${about.settings[size]}`).join(", ");
+      addNote(`${number(about.params)} parameters (${sizes}) on ${about.engine}, ${about.data}`);
       drawSoon();
     },
     losses(event) {
@@ -286,22 +308,26 @@ export function trainView(services, onLook) {
       data.counts = found.loss.counts;
       conclude(found);
     },
-    lost: ({ error }) => (trouble.textContent = error),
+    lost: ({ error }) => (trouble.textContent = plain(error)),
     stopped: () => {},
   };
 
   function addNote(text, warning) {
-    notes.append(element("li", { class: warning ? "warning" : null }, warning ? `warning: ${text}` : text));
+    const told = plain(text);
+    notes.append(element("li", { class: warning ? "warning" : null }, warning ? `Warning: ${told}` : told));
   }
 
   function conclude(found) {
     const { loss } = found;
     const parts = [];
     if (loss.holdout_per_character !== null) {
-      const error = loss.holdout_per_character_se === null ? "" : ` ± ${number(loss.holdout_per_character_se, 1)}`;
+      const error = loss.holdout_per_character_se;
+      const span = error === null ? [] : [" ", glossary("±"), ` ${number(error, 1)}`];
       parts.push(
         glossary("held-out loss", "Held-out loss"),
-        ` ${number(loss.holdout_per_character, 4)}${error} nats per character; `,
+        ` ${number(loss.holdout_per_character, 4)}`,
+        ...span,
+        " nats per character; ",
         glossary("unigram", "letter frequencies alone"),
         ` score ${number(loss.unigram_per_character, 4)}, `,
         glossary("uniform", "guessing every token alike"),
@@ -326,6 +352,7 @@ export function trainView(services, onLook) {
   reset();
   return {
     element: whole,
+    phase,
     reset,
     hear: (event) => hear[event.kind]?.(event),
     finale,
@@ -333,6 +360,20 @@ export function trainView(services, onLook) {
     current: () => data.looks[Number(range.value)]?.step,
     lastStep: () => data.step,
     stop,
+    best: () => byHeart(data.looks),
+    // Says that the text is known by heart, and offers what helps.
+    warn(best, again) {
+      verdict.replaceChildren(
+        element(
+          "p",
+          {},
+          `It has learned your text by heart: on text it has not seen it was best at step ${number(best.step)} ` +
+            `(held-out loss ${number(best.loss, 3)}), and has become worse since.`,
+        ),
+        again,
+      );
+      verdict.hidden = false;
+    },
     // A run as its folder tells it.
     show(run) {
       reset();
@@ -344,17 +385,14 @@ export function trainView(services, onLook) {
       data.losses = run.curve;
       data.perPoint = run.curve.length > 1 ? run.curve[1][0] - run.curve[0][0] : 1;
       data.evaluations = run.evaluations;
-      data.looks = run.looks.length
-        ? run.looks
-        : run.samples.length
-          ? [{ step: run.step, loss: run.holdout, samples: run.samples.slice(0, 20) }]
-          : [];
+      const written = { step: run.step, loss: run.holdout, samples: run.samples.slice(0, 20) };
+      data.looks = run.looks.length ? run.looks : run.samples.length ? [written] : [];
       range.max = String(Math.max(0, data.looks.length - 1));
-      phase.textContent =
-        run.status === "finished" ? "Finished" : run.status === "diverged" ? "Diverged" : "Unfinished";
+      setPhase(run.status);
       data.speed = run.seconds ? run.step / run.seconds : null;
       showLook(data.looks.length - 1);
-      addNote(run.name);
+      name.textContent = run.name;
+      for (const { text, warning } of run.notes) addNote(text, warning);
       const loss = {
         holdout_per_character: run.holdout,
         holdout_per_character_se: run.holdout_se,
@@ -362,13 +400,8 @@ export function trainView(services, onLook) {
         uniform_per_character: run.uniform,
         counts: run.counts,
       };
-      conclude({
-        loss,
-        steps_taken: run.step,
-        seconds: run.seconds === null ? null : { train: run.seconds },
-        samples_copied: null,
-        samples: [],
-      });
+      const seconds = run.seconds === null ? null : { train: run.seconds };
+      conclude({ loss, steps_taken: run.step, seconds, samples_copied: null, samples: [] });
       draw();
     },
   };

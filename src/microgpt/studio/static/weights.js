@@ -8,7 +8,7 @@ const ABOUT = {
   wte: "one row for each token: its embedding",
   wpe: "one row for each position",
   lm_head: "one row for each token: its weights as the next one",
-  attn_wq: "query: what a position looks for",
+  attn_wq: "query: what a letter looks for",
   attn_wk: "key: what it is found by",
   attn_wv: "value: what it passes on",
   attn_wo: "output: joins the heads",
@@ -16,6 +16,8 @@ const ABOUT = {
   mlp_fc1: "MLP, into the wide",
   mlp_fc2: "MLP, back again",
 };
+
+const percent = (share) => `${Math.round(100 * share)}%`;
 
 export function embeddingsView(services) {
   const picture = drawn("svg", { class: "scatter", viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img" });
@@ -48,9 +50,13 @@ export function embeddingsView(services) {
     picture.replaceChildren(...axes, ...letters);
     picture.setAttribute(
       "aria-label",
-      `${texts.length} tokens; those of the text stand out. Two directions show ${Math.round(100 * (shares[0] + shares[1]))}% of how they differ.`,
+      `${texts.length} tokens; those of the text stand out. Two directions show ${percent(shares[0] + shares[1])} of ` +
+        "how they differ.",
     );
-    told.textContent = `The two directions that differ most (PCA of wte) hold ${Math.round(100 * shares[0])}% and ${Math.round(100 * shares[1])}% of the variance. Near: the model treats them alike. Bold: those of the text; ◦ begins and ends a document.`;
+    told.textContent =
+      `The two directions that differ most (PCA of the embeddings) hold ${percent(shares[0])} and ` +
+      `${percent(shares[1])} of the variance. Near: the model treats them alike. Bold: those of the text; ◦ begins ` +
+      "and ends a document.";
   }
 
   return { node, draw };
@@ -59,7 +65,7 @@ export function embeddingsView(services) {
 export function weightsView(services, change) {
   const groups = element("div", { class: "choices", role: "group", "aria-label": "Part of the model" });
   const grid = element("div", { class: "images" });
-  const told = element("p", { class: "told" });
+  const told = element("p", { class: "told", "aria-live": "polite" });
   const key = element("p", { class: "hint explain" });
   const node = element(
     "section",
@@ -78,14 +84,14 @@ export function weightsView(services, change) {
   }
 
   function figure(image, about, colours) {
+    const means = image.block[0] * image.block[1] > 1 ? image.block.join(" × ") : "";
     const map = heatMap({
       label: image.name,
       onPoint: (row, column) => {
-        const mean = image.block[0] * image.block[1] > 1 ? `, mean of ${image.block.join(" × ")} weights` : "";
-        told.textContent =
-          row === null
-            ? ""
-            : `${image.name}, ${rowName(image, row, about)}, column ${column * image.block[1]}: ${number(image.cells[row][column], 4)}${mean}`;
+        if (row === null) return (told.textContent = "");
+        const place = `${image.name}, ${rowName(image, row, about)}, column ${column * image.block[1]}`;
+        const value = number(image.cells[row][column], 4);
+        return (told.textContent = `${place}: ${value}${means ? `, mean of ${means} weights` : ""}`);
       },
     });
     const columns = image.cells[0].length;
@@ -96,7 +102,9 @@ export function weightsView(services, change) {
       size,
       share: (value) => 0.5 + value / (2 * extreme),
       colourOf: (share) => colours.signed(2 * share - 1),
-      label: `${image.name}: ${image.rows} rows, ${image.columns} columns, root mean square ${number(image.rms, 2)}, extreme ${number(image.extreme, 2)}`,
+      label:
+        `${image.name}: ${image.rows} rows, ${image.columns} columns, root mean square ${number(image.rms, 2)}, ` +
+        `extreme ${number(image.extreme, 2)}`,
     });
     const short = image.name.split(".").pop();
     return element(
@@ -113,7 +121,7 @@ export function weightsView(services, change) {
       element(
         "small",
         { class: "extreme" },
-        `± ${number(image.extreme, 2)}${image.block[0] * image.block[1] > 1 ? `, means of ${image.block.join(" × ")}` : ""}`,
+        `${number(-image.extreme, 2)} to ${number(image.extreme, 2)}${means ? `, means of ${means}` : ""}`,
       ),
     );
   }

@@ -6,6 +6,7 @@ import { chancesView } from "./chances.js";
 import { element, number } from "./elements.js";
 import { latest, styled } from "./heat.js";
 import { stripView } from "./strip.js";
+import { plain } from "./words.js";
 import { embeddingsView, weightsView } from "./weights.js";
 
 const TYPING = 120; // milliseconds without a key before a prompt is read
@@ -120,9 +121,7 @@ class Page {
       this.note,
       this.body,
     );
-    if (!this.runs.length)
-      this.trouble.textContent =
-        "There is no run to look into yet: train one on the page Train, or with “microgpt train”.";
+    if (!this.runs.length) this.trouble.textContent = "There is no run to look into yet: train one on the page Train.";
     this.themed = () => this.draw(true);
     addEventListener("themechange", this.themed);
     addEventListener("resize", this.themed);
@@ -160,7 +159,7 @@ class Page {
       await this.look(state);
       this.trouble.textContent = "";
     } catch (error) {
-      this.trouble.textContent = error.message;
+      this.trouble.textContent = plain(error.message);
       this.body.classList.add("stale");
     }
   }
@@ -244,10 +243,13 @@ class Page {
     try {
       const { engine, difference, positions } = await this.services.get("/api/xray/check", asked);
       if (this.checking !== JSON.stringify(asked)) return;
-      this.footer.textContent = `Computed by array in 64 bits, checked against ${engine}: the chances differ by ${difference.toExponential(0)} at most, at ${positions} position${positions > 1 ? "s" : ""}.`;
+      const [most, at] = [difference.toExponential(0), `${positions} position${positions > 1 ? "s" : ""}`];
+      this.footer.textContent =
+        `Computed by array in 64 bits (about 16 digits), checked against ${engine}: ` +
+        `the chances differ by ${most} at most, at ${at}.`;
       this.footer.dataset.difference = difference;
     } catch (error) {
-      this.footer.textContent = `Not checked against the run's engine: ${error.message}`;
+      this.footer.textContent = `Not checked against the run's engine: ${plain(error.message)}`;
     }
   }
 }
