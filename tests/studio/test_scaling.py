@@ -44,8 +44,8 @@ def test_what_is_no_sweep_is_a_sentence_and_a_stop_without_one_is_none(here: Vis
 @pytest.mark.long
 def test_a_sweep_begun_on_the_page_fills_the_store_and_stops_when_it_is_told_to(here: Visit) -> None:
     pytest.importorskip("scipy", reason="needs the extra lab")
-    assert here.post("/api/sweep", {"what": "steps"})["running"]
-    assert "under way already" in here.post("/api/sweep", {"what": "laws"}, 409)["error"]
+    assert here.post("/api/sweep", {"what": "laws"})["running"]
+    assert "under way already" in here.post("/api/sweep", {"what": "steps"}, 409)["error"]
     until(lambda: here.get("/api/sweep").get("done", 0) > 1)
     here.post("/api/sweep/stop")
     ended = until(lambda: not (told := here.get("/api/sweep"))["running"] and told)
@@ -111,6 +111,7 @@ def test_a_sweep_along_one_axis_has_a_law_of_that_axis_and_no_frontier(tmp_path:
     assert {row[0] for row in found["numbers"]["rows"]} >= {"E", "B", "beta"}
     assert [curve["axis"] for curve in found["curves"]] == ["steps"]
     assert found["frontier"] is None
+    assert found["counts"] == pytest.approx(1.996, abs=0.001)
     assert "the sweep “laws” crosses them" in found["reason"]
 
 

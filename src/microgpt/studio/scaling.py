@@ -72,10 +72,10 @@ class Scaling:
         return {**found, "sweeps": sweeps, "sweep": chosen, "sentence": sentence, "runs": len(records)}
 
     def _fit(self, sweep: str) -> dict[str, Any]:
-        from microgpt.studio.scaling_laws import law_of
+        from microgpt.studio.scaling_laws import law_of, mark_of
 
         _, chosen, records = self._records(sweep)
-        return law_of(chosen, records)
+        return {**law_of(chosen, records), "counts": mark_of(records)}
 
     def _records(self, sweep: str) -> tuple[list[str], str, "list[RunRecord]"]:
         """The sweeps that have runs, the one to show, and its runs."""

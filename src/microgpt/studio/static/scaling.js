@@ -185,7 +185,7 @@ class Page {
       "Point at one for its runs and samples.";
     this.picture.set({
       series: this.series(axis),
-      marks: [],
+      marks: this.law.counts ? [{ y: this.law.counts, label: "the best table of counts" }] : [],
       xTitle: AXES[axis],
       xLog: this.log.checked,
       yLog: this.log.checked,

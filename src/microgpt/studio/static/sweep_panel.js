@@ -73,9 +73,9 @@ export function sweepPanel({ get, post, glossary }) {
       now.seconds_left === null || now.seconds_left === undefined ? "" : `, ${duration(now.seconds_left)} left`;
     if (now.running)
       return `The sweep ${now.what}: ${number(finished)} of ${number(all)} runs are done${left}${known}.`;
-    const again =
-      now.stopped || now.error ? " What is done is kept; it goes on from there when it is run again." : "";
-    return `The sweep ${now.what} has ${now.stopped ? "been stopped" : "ended"}: ${number(finished)} runs${known}.${again}`;
+    const again = now.stopped || now.error ? " What is done is kept; run it again, and it goes on from there." : "";
+    const end = now.stopped ? "been stopped" : "ended";
+    return `The sweep ${now.what} has ${end}: ${number(finished)} runs${known}.${again}`;
   }
 
   async function look() {

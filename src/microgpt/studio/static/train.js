@@ -53,8 +53,7 @@ export async function mount(root, state, services) {
     element(
       "p",
       { class: "lead" },
-      "A small GPT learns to write your text, one character at a time. Press Train, and watch its babble turn into " +
-        "names.",
+      "A small GPT learns to write like your text, one character at a time: babble turns into names.",
     ),
     element("div", { class: "columns" }, form.element, right),
   );

@@ -20,6 +20,7 @@ export async function trainForm(state, services, onStart) {
   let timer = null;
   let asking = null;
   let beginning = false;
+  let refused = false; // whether the message is that of a training that could not begin
   let suited = true; // whether the settings of the recipe default are made for texts like the chosen one
 
   const texts = textChooser(
@@ -173,6 +174,7 @@ export async function trainForm(state, services, onStart) {
 
   function changed(address) {
     navigate("train", address, { replace: true });
+    refused = false;
     fill();
     for (const told of cost.querySelectorAll("dd")) told.textContent = "…"; // of the settings before
     clearTimeout(timer);
@@ -202,20 +204,20 @@ export async function trainForm(state, services, onStart) {
         ["sizes and steps", "after a short measurement"],
       ];
       cost.replaceChildren(...facts(told));
-      say("");
+      if (!refused) say("");
       return;
     }
     try {
       for (const measure of [false, true]) {
         const plan = await post("/api/plan", { ...asked(), measure }, { signal });
-        say("");
+        if (!refused) say("");
         cost.replaceChildren(...costs(plan, measure));
         if (plan.measured) return;
       }
     } catch (error) {
       if (error.name === "AbortError") return;
       cost.replaceChildren();
-      say(error.message);
+      if (!refused) say(error.message);
     }
   }
 
@@ -235,12 +237,14 @@ export async function trainForm(state, services, onStart) {
     asking?.abort();
     try {
       await onStart({ ...asked(), paused });
+      refused = false;
       say("");
-      price();
     } catch (error) {
+      refused = true;
       say(error.message);
       trouble.focus();
     } finally {
+      price();
       beginning = false;
     }
   }
