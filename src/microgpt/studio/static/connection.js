@@ -92,17 +92,21 @@ async function watch() {
 const SOON = 150; // milliseconds until a training is asked for its news again …
 const QUIET = 500; // … where the last questions brought none …
 const HIDDEN = 3000; // … and in a tab that nobody sees
+const LATE = 100; // milliseconds after its time that show that the machine has no more to give …
+const SELDOM = 2000; // … and at most so many are then between two questions
 const MANY = 100; // events that say that there are more
 
-// Calls onMessage for each event of a training; returns what ends that. A tab asks and holds no connection open: a
+// Calls onMessage for each event of a training; `close` ends that, `look` asks at once. A tab asks and holds no connection open: a
 // browser allows six to a host, for all of its tabs. After a break it goes on where it was.
 export function events(path, onMessage) {
   const control = new AbortController();
   const { signal } = control;
   let next = 0;
   let quiet = 0;
+  let pause = SOON;
   let wake = () => {};
-  document.addEventListener("visibilitychange", () => wake(), { signal });
+  const look = () => wake();
+  document.addEventListener("visibilitychange", look, { signal });
   (async () => {
     while (!signal.aborted) {
       try {
@@ -123,11 +127,15 @@ export function events(path, onMessage) {
         }
         quiet = Infinity;
       }
+      const rest = document.hidden ? HIDDEN : Math.max(pause, quiet > 4 ? QUIET : SOON);
+      const due = performance.now() + rest;
       await new Promise((done) => {
         wake = done;
-        setTimeout(done, document.hidden ? HIDDEN : quiet > 4 ? QUIET : SOON);
+        setTimeout(done, rest);
       });
+      const late = !document.hidden && performance.now() > due + LATE;
+      pause = late ? Math.min(SELDOM, pause * 2) : Math.max(SOON, pause * 0.8);
     }
   })();
-  return () => control.abort();
+  return { close: () => control.abort(), look };
 }

@@ -17,7 +17,7 @@ export async function mount(root, state, services) {
   const { get, post, events, navigate } = services;
   let shown = { training: null, run: null };
   let phase = "";
-  let close = () => {};
+  let followed = null; // the events of a training
   let live = 0; // when this page began to follow a training
   let asked = state; // by the address
 
@@ -131,7 +131,7 @@ export async function mount(root, state, services) {
   }
 
   function follow(id) {
-    close();
+    followed?.close();
     shown = { training: id, run: null };
     show("view");
     view.reset();
@@ -139,7 +139,7 @@ export async function mount(root, state, services) {
     live = performance.now();
     const { top } = right.getBoundingClientRect();
     if (top > innerHeight * 0.6 || top < -innerHeight * 0.5) right.scrollIntoView({ block: "start" });
-    close = events(`/api/trainings/${id}/events`, (event) => hear(event));
+    followed = events(`/api/trainings/${id}/events`, (event) => hear(event));
   }
 
   function hear(event) {
@@ -218,20 +218,24 @@ export async function mount(root, state, services) {
   async function act(action) {
     try {
       await post(`/api/trainings/${shown.training}`, { action });
+      followed?.look();
     } catch (error) {
       trouble.textContent = plain(error.message);
     }
   }
 
   async function showRun(name, look) {
-    close();
+    followed?.close();
     shown = { training: null, run: name };
     setPhase("ended");
     show("view");
     try {
       const run = await get(`/api/runs/${encodeURIComponent(name)}`);
       if (shown.run !== name) return;
-      if (run.training) return navigate("train", { training: run.training }, { replace: true });
+      if (run.training) {
+        follow(run.training);
+        return navigate("train", { training: run.training }, { replace: true });
+      }
       view.show(run);
       offer(run);
       if (look !== undefined) view.seek(Number(look));
@@ -248,7 +252,7 @@ export async function mount(root, state, services) {
     } else if (next.run) {
       if (next.run !== shown.run) await showRun(next.run, next.look);
     } else if (shown.run || shown.training) {
-      close();
+      followed?.close();
       view.stop();
       shown = { training: null, run: null };
       setPhase("ended");
@@ -269,7 +273,7 @@ export async function mount(root, state, services) {
     update,
     unmount() {
       clearTimeout(writing);
-      close();
+      followed?.close();
       view.stop();
       form.stop();
     },
