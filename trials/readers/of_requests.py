@@ -27,7 +27,8 @@ PARAMETERS: Final[dict[str, tuple[Any, ...]]] = {
 BODIES: Final[tuple[dict[str, Any], ...]] = (
     {"recipe": "default", "text": "names", "settings": {"steps": 10, "emb": 4, "head": 2, "lr": 0.01,
     "decay": "cosine"}},
-    {"code": "x"}, {"action": "pause"}, {"what": "sizes"}, {"to": ""}, {"sure": "x"}, {"steps": 10}, {"settings": {"name": "a", "keep": "every:3", "holdout": 0.1}},
+    {"code": "x"}, {"action": "pause"}, {"what": "sizes"}, {"to": ""}, {"sure": "x"}, {"steps": 10},
+    {"settings": {"name": "a", "keep": "every:3", "holdout": 0.1}},
 )  # fmt: skip
 TRAINS: Final = ("/api/trainings", "/api/runs/{name}/resume")  # what a body may start there takes longer than a trial
 REQUEST: Final = (

@@ -23,7 +23,6 @@ class Studio:
     run_folders: Path
     store: Path = Path("lab.db")
     named: dict[str, Path] = field(default_factory=dict)
-    closing: bool = False
 
     def find(self, run_name: str) -> Path:
         """The run folder, or the lone weights file, of this name. Raises `MissingError`.
@@ -72,7 +71,6 @@ class Studio:
 
     def close(self) -> None:
         """Stop and save what is under way."""
-        self.closing = True
         for under_way in (self.__dict__.get("trainings"), self.__dict__.get("sweeps")):
             if under_way:
                 under_way.close()
