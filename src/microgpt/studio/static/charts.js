@@ -163,7 +163,6 @@ function powers(low, high) {
 
 function axes(options, { x, y, left, empty }, width, height) {
   const bottom = height - MARGIN.bottom;
-  const title = drawn("text", { x: 2, y: 13 }, options.yTitle ?? "");
   if (empty) {
     const middle = { x: width / 2, y: height / 2, "text-anchor": "middle" };
     return [
@@ -186,7 +185,7 @@ function axes(options, { x, y, left, empty }, width, height) {
     return [line, drawn("text", { x: x(tick), y: bottom + 17, "text-anchor": "middle" }, short(tick))];
   });
   const end = drawn("text", { x: width - MARGIN.right, y: height - 4, "text-anchor": "end" }, options.xTitle ?? "");
-  return [...across, ...below, end, title];
+  return [...across, ...below, end, drawn("text", { x: 2, y: 13 }, options.yTitle ?? "")];
 }
 
 const UNITS = [
