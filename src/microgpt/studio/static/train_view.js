@@ -6,7 +6,7 @@ import { byHeart } from "./verdict.js";
 import { labelOf, plain } from "./words.js";
 
 const FILM = 7000; // milliseconds of the whole film
-const GATHERED = 150; // milliseconds of news that are drawn at once
+const GATHERED = 300; // milliseconds of news that are drawn at once
 const MANY = 10_000; // steps beyond which the first ones would be a line at the edge
 const PHASES = {
   preparing: "Reading the text and compiling …",
