@@ -97,7 +97,7 @@ class Watched(Observer):
             self._film(session)
         if session.complete != self._ending:
             self._ending = session.complete
-            phase = "concluding" if self._ending else "training"
+            phase = "ending" if self._ending else "training"
             self._publish("phase", {"phase": phase, "step": step, "last": False})
         if stepping or (self._live and step in self._due and self._may_look(session)):
             self._look(session, session.runner, step)

@@ -96,8 +96,8 @@ const LATE = 100; // milliseconds after its time that show that the machine has 
 const SELDOM = 2000; // … and at most so many are then between two questions
 const MANY = 100; // events that say that there are more
 
-// Calls onMessage for each event of a training; `close` ends that, `look` asks at once. A tab asks and holds no connection open: a
-// browser allows six to a host, for all of its tabs. After a break it goes on where it was.
+// Calls onMessage for each event of a training; `close` ends that, `look` asks at once. A tab asks and holds no
+// connection open: a browser allows six to a host, for all of its tabs. After a break it goes on where it was.
 export function events(path, onMessage) {
   const control = new AbortController();
   const { signal } = control;

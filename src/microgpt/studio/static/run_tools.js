@@ -9,7 +9,7 @@ const ENDINGS = {
   ".onnx": "ONNX, for other programs",
   ".safetensors": "its weights, for this program",
 };
-const MINE = ["data", "recipe", "keep", "save_every", "name", "encoding", "normalize", "split_seed"];
+const MINE = ["data", "recipe", "keep", "save_every", "name", "encoding", "normalize", "golden", "device"];
 
 // The block below a run. `on.use(run)` takes its settings into the form, `on.renamed(name)` and `on.gone()` tell.
 export function runTools({ get, post, blob, glossary }, on) {

@@ -7,7 +7,7 @@ import { trainView } from "./train_view.js";
 import { plain } from "./words.js";
 
 const ACTIONS = { pause: "Pause", go_on: "Go on", step: "One step", end: "Stop" };
-const OPEN = ["preparing", "measuring", "training", "paused", "concluding"];
+const OPEN = ["preparing", "measuring", "training", "paused", "ending"];
 const STEADY = ["training", "paused"]; // phases in which it can be paused and stepped
 const NEWEST = 6; // runs of the list
 const TESTS = 20; // held-out losses of a training that keeps its best

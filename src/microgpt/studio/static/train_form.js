@@ -188,7 +188,7 @@ export async function trainForm(state, services, onStart) {
       if (document.activeElement !== field.control) field.write(mine ? values[field.name] : usual(field));
     }
     summary.textContent = plain(recipes[recipe.value].summary);
-    advice.hidden = suited || recipe.value !== "default" || ["emb", "layer", "steps"].some((name) => name in values);
+    advice.hidden = suited || recipe.value !== "default" || ["emb", "layer"].some((name) => name in values);
     for (const each of [settingsBlock, more]) each.hidden = timed.checked;
     single.disabled = timed.checked;
   }

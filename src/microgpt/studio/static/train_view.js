@@ -13,7 +13,7 @@ const PHASES = {
   measuring: "Measuring this machine, then choosing sizes …",
   training: "Training",
   paused: "Paused",
-  concluding: "Testing what it learned, and writing …",
+  ending: "Testing what it learned, and writing …",
   finished: "Finished",
   stopped: "Stopped and saved",
   failed: "Failed",
@@ -126,6 +126,7 @@ export function trainView(services, onLook) {
     const best = data.phase !== "training" && byHeart(data.looks);
     const window = Math.max(1, Math.round(100 / data.perPoint));
     const each = data.perPoint > 1 ? `mean of ${data.perPoint} steps` : "each step";
+    const documents = data.looks.at(-1)?.documents ?? 0;
     const looked = data.looks.filter(({ loss }) => loss !== null && loss !== undefined);
     picture.set({
       xLog: log.checked,
@@ -148,7 +149,7 @@ export function trainView(services, onLook) {
           width: 2.2,
         },
         {
-          name: `held-out loss, ${number(data.looks.at(-1)?.documents ?? 0)} documents`,
+          name: `held-out loss, ${documents === 1 ? "1 document" : `${number(documents)} documents`}`,
           points: looked.map(({ step, loss }) => [step, loss]),
           colour: "--accent-2",
           dash: "6 3",
