@@ -108,6 +108,7 @@ def test_a_training_whose_process_dies_says_so_and_is_gone_on_with(opened: Any, 
         phase(watched, "Failed")
         told = tab.inner_text("#view-trouble")
         assert "process ended (signal SIGSEGV, Segmentation fault); what was saved until step" in told
+        tab.wait_for_selector("#resume")  # from here too
         tab.reload()
         phase(watched, "Unfinished")
         tab.click("#resume")

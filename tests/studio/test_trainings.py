@@ -1,17 +1,20 @@
 """Trainings from the page: the same runs as from the command line, interrupted at will, and told to every page."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from microgpt.lab.store.store import Store
 from microgpt.studio import trainings
 from microgpt.studio.studio import Studio
 from microgpt.studio.watched import due
@@ -256,24 +259,44 @@ def test_a_training_whose_process_dies_ends_alone_and_says_why(
 
 @pytest.mark.long
 def test_a_training_whose_studio_is_killed_is_saved_and_ends(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--port", "0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
-        assert server.stdout
-        root, token = server.stdout.readline().split()[-1].split("#token=")
-        body = json.dumps({"settings": SMALL | {"steps": 10**6, "name": "run"}}).encode()
-        asked = urllib.request.Request(f"{root}api/trainings", body, {"x-studio-token": token})
-        training = json.load(urllib.request.urlopen(asked))["id"]
-        follow = urllib.request.Request(f"{root}api/trainings/{training}/events", headers={"x-studio-token": token})
-        step = 0
+    step = 0
+    with _killed(tmp_path) as ask:
+        training = ask("trainings", {"settings": SMALL | {"steps": 10**6, "name": "run"}})["id"]
         while step < 100:
-            told = json.load(urllib.request.urlopen(follow))["events"]
+            told = ask(f"trainings/{training}/events")["events"]
             step = max((event.get("step", 0) for event in told), default=0)
-        server.kill()
-    until(lambda: _is_gone(server.pid))
     folder = RunFolder(tmp_path / "runs" / "run")
     checkpoint, rows, broken_off = folder.reopen()
     assert (checkpoint.state.step, broken_off) == (len(rows), 0)
     assert checkpoint.state.step >= step
+
+
+@pytest.mark.long
+def test_a_sweep_whose_studio_is_killed_ends_with_what_is_done_in_its_store(tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="needs the extra lab")
+    with _killed(tmp_path) as ask:
+        ask("sweep", {"what": "laws"})
+        until(lambda: ask("sweep").get("done"))
+    with Store.open(tmp_path / "lab.db") as store:
+        assert len(store.records()) >= 1
+
+
+@contextlib.contextmanager
+def _killed(folder: Path) -> Iterator[Callable[..., Any]]:
+    """A studio that is killed in the end, with nothing left of it; what asks it."""
+    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--port", "0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+        assert server.stdout
+        root, token = server.stdout.readline().split()[-1].split("#token=")
+
+        def ask(path: str, body: Any = None) -> Any:
+            data = None if body is None else json.dumps(body).encode()
+            asked = urllib.request.Request(f"{root}api/{path}", data, {"x-studio-token": token})
+            return json.load(urllib.request.urlopen(asked))
+
+        yield ask
+        server.kill()
+    until(lambda: _is_gone(server.pid))
 
 
 def _is_gone(group: int) -> bool:
