@@ -5,7 +5,7 @@ import { detailView } from "./atom.js";
 import { element, number } from "./elements.js";
 import { graphView } from "./graph.js";
 import { latest, styled } from "./heat.js";
-import { plain } from "./words.js";
+import { plain, titleOf } from "./words.js";
 
 const TYPING = 150; // milliseconds without a key before a text is asked for
 const PLAYING = 700; // milliseconds that each step of the backward pass is shown
@@ -80,7 +80,7 @@ class Page {
       "select",
       { id: "atoms-run", onchange: () => this.change({ run: this.run.value || null, ...FORGOTTEN }) },
       element("option", { value: "" }, "an untrained model"),
-      ...this.runs.map((run) => element("option", { value: run.name }, run.name)),
+      ...this.runs.map((run) => element("option", { value: run.name }, titleOf(run))),
     );
     this.text = element("input", {
       id: "atoms-text",

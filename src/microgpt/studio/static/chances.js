@@ -1,6 +1,7 @@
 // What comes next at the chosen position: a bar for each token, at a temperature and among the top k.
 
 import { element, number } from "./elements.js";
+import { labelled } from "./glossary.js";
 import { sign, spoken } from "./heat.js";
 
 const BARS = 12; // shown at first
@@ -49,19 +50,13 @@ export function chancesView(services, change) {
       element(
         "div",
         { class: "field" },
-        element(
-          "label",
-          { for: "xray-temperature" },
-          services.glossary("temperature", "Temperature"),
-          " ",
-          temperatureTold,
-        ),
+        element("label", { for: "xray-temperature" }, labelled("temperature", "Temperature"), " ", temperatureTold),
         temperature,
       ),
       element(
         "div",
         { class: "field" },
-        element("label", { for: "xray-topk" }, services.glossary("top-k", "Top k"), " ", topkTold),
+        element("label", { for: "xray-topk" }, labelled("top-k", "Top k"), " ", topkTold),
         topk,
       ),
     ),

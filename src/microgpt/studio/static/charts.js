@@ -49,7 +49,13 @@ export function chart(options) {
     choose(data.chosen);
     legend.replaceChildren(...data.series.filter((each) => each.name && each.points.length).map(legendOf));
     svg.setAttribute("aria-label", `${options.label}. ${spoken(data)}`);
+    if (data.at) tellPlace(data.at);
     if (data.explain) legend.append(element("span", {}, data.explain));
+  }
+
+  function tellPlace({ place, most, text }) {
+    const now = { "aria-valuenow": place, "aria-valuemax": most, "aria-valuetext": text };
+    for (const [name, value] of Object.entries(now)) box.setAttribute(name, value);
   }
 
   // Rings a dot; nothing else is drawn anew, however many there are.
@@ -57,6 +63,8 @@ export function chart(options) {
     data.chosen = key;
     const dot = dots.find((each) => each.key === key);
     ring.setAttribute("visibility", dot ? "visible" : "hidden");
+    const place = dots.indexOf(dot);
+    if (dot) tellPlace({ place, most: dots.length - 1, text: `point ${place + 1} of ${dots.length}` });
     if (dot) (ring.setAttribute("cx", dot.left), ring.setAttribute("cy", dot.top));
   }
 
@@ -99,11 +107,12 @@ export function chart(options) {
   return { element: whole, box, set };
 }
 
-// A chart whose points are chosen by the arrow keys has the focus, a name, and a role that says so.
+// A chart whose points are chosen by the arrow keys has the focus, a name, and a role that says so; `at` of its data is
+// the one that is chosen: { place, most, text }.
 function focusable({ label, onStep }) {
-  return onStep
-    ? { tabindex: "0", role: "group", "aria-label": `${label}: the arrow keys go from point to point` }
-    : {};
+  if (!onStep) return {};
+  const named = { role: "slider", "aria-label": `${label}: the arrow keys go from point to point` };
+  return { ...named, tabindex: "0", "aria-valuenow": "0", "aria-valuemin": "0" };
 }
 
 function scalesOf({ series, marks, uprights, xLog, yLog, xRange }, width, height) {

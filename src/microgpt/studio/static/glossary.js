@@ -84,12 +84,14 @@ let byKeyboard = false; // whether the focus was moved by a key
 // for the Tab key, which has its control: that one's focus shows the meaning.
 export function glossary(term, text = term, meaning = WORDS[term]) {
   if (!meaning) return document.createTextNode(text);
-  return element("span", { class: "term", tabindex: "0", "data-word": term, "data-meaning": meaning }, text);
+  return element("span", { ...attributes(term, meaning), tabindex: "0", role: "button" }, text);
 }
+
+const attributes = (term, meaning) => ({ class: "term", "data-word": term, "data-meaning": meaning });
 
 export function labelled(term, text, meaning = WORDS[term]) {
   if (!meaning) return document.createTextNode(text);
-  return element("span", { class: "term", "data-word": term, "data-meaning": meaning }, text);
+  return element("span", attributes(term, meaning), text);
 }
 
 function show(word) {
@@ -130,4 +132,8 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Tab") byKeyboard = true;
   if (event.key === "Escape") hide();
+  const word = wordOf(event);
+  if (!word || (event.key !== "Enter" && event.key !== " ")) return;
+  event.preventDefault();
+  show(word);
 });

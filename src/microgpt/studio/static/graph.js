@@ -192,7 +192,6 @@ export function graphView(pick) {
         role: "button",
         tabindex: -1,
         "data-box": box.id,
-        "aria-label": label(box),
       },
       ...(box.kind === "atom"
         ? []

@@ -1,6 +1,7 @@
 // What a person does with a run: let it write, take it along, see its settings, name it, delete it.
 
 import { element } from "./elements.js";
+import { labelled } from "./glossary.js";
 import { labelOf, plain } from "./words.js";
 
 const ENDINGS = {
@@ -12,7 +13,7 @@ const ENDINGS = {
 const MINE = ["data", "recipe", "keep", "save_every", "name", "encoding", "normalize", "golden", "device"];
 
 // The block below a run. `on.use(run)` takes its settings into the form, `on.renamed(name)` and `on.gone()` tell.
-export function runTools({ get, post, blob, glossary }, on) {
+export function runTools({ get, post, blob }, on) {
   const trouble = element("p", { class: "trouble", role: "alert", id: "tools-trouble" });
   const box = element("div", { id: "tools" });
   let run = null;
@@ -55,7 +56,7 @@ export function runTools({ get, post, blob, glossary }, on) {
     const line = [
       element("label", { for: "write-prompt" }, "Begin with"),
       prompt,
-      element("label", { for: "write-temperature" }, glossary("temperature", "Temperature")),
+      element("label", { for: "write-temperature" }, labelled("temperature", "Temperature")),
       warmth,
       element("button", { type: "submit", id: "write" }, "Write"),
     ];

@@ -63,9 +63,9 @@ export function stripView(services, change) {
         id: `letter-${at}`,
         "aria-selected": String(at === shown.at),
         "data-surprise": nats,
-        "aria-label": `${at}: ${spoken(text)}${nats === null ? "" : `, surprise ${number(nats, 2)} nats`}`,
       },
-      element("b", { class: text === "" ? "mark" : false }, sign(text)),
+      element("span", { class: "unseen" }, `${at}: ${spoken(text)}${nats === null ? "" : ", surprise "}`),
+      element("b", { class: text === "" ? "mark" : false, "aria-hidden": "true" }, sign(text)),
       element("small", {}, nats === null ? "–" : nats.toFixed(1)),
     );
     if (nats !== null) made.style.background = colours.tint(nats / (1.5 * shown.reading.uniform));

@@ -1,12 +1,13 @@
 // A sweep that is begun on the page Scaling: what it is for, how far it is, and its end.
 
 import { duration, element, number } from "./elements.js";
+import { labelled } from "./glossary.js";
 import { plain } from "./words.js";
 
 const AGAIN = 1000; // milliseconds between two looks at a sweep that runs
 const IDLE = 5000; // and at none
 
-export function sweepPanel({ get, post, glossary }) {
+export function sweepPanel({ get, post }) {
   const what = element("select", { id: "sweep-what" });
   const start = element("button", { type: "submit", class: "main", id: "sweep-start" }, "Run the sweep");
   const stop = element("button", { type: "button", id: "sweep-stop" }, "Stop");
@@ -21,7 +22,7 @@ export function sweepPanel({ get, post, glossary }) {
   const form = element(
     "form",
     { class: "line", "aria-label": "A new sweep" },
-    element("label", { for: "sweep-what" }, "A ", glossary("sweep"), " of"),
+    element("label", { for: "sweep-what" }, "A ", labelled("sweep", "sweep"), " of"),
     what,
     start,
     stop,

@@ -134,6 +134,7 @@ export function trainView(services, onLook) {
       marks,
       uprights: best ? [{ x: best.step, label: "best" }] : [],
       cursor: look?.step ?? null,
+      at: look ? { place: Number(range.value), most: data.looks.length - 1, text: where.textContent } : null,
       series: [
         {
           name: window > 1 ? each : "",

@@ -34,6 +34,11 @@ export const LABELS = {
   resume: "the list of runs:",
 };
 
+// A run in a list of choices.
+export function titleOf(run) {
+  return run.training ? `${run.name} (${run.status} now)` : run.name;
+}
+
 export function labelOf(name) {
   return LABELS[name] ?? name.replaceAll("_", " ");
 }

@@ -6,7 +6,7 @@ import { chancesView } from "./chances.js";
 import { element, number } from "./elements.js";
 import { latest, styled } from "./heat.js";
 import { stripView } from "./strip.js";
-import { plain } from "./words.js";
+import { plain, titleOf } from "./words.js";
 import { embeddingsView, weightsView } from "./weights.js";
 
 const TYPING = 120; // milliseconds without a key before a prompt is read
@@ -200,10 +200,10 @@ class Page {
   }
 
   fill(run) {
-    const names = this.runs.map((each) => each.name);
-    if (run && !names.includes(run)) names.unshift(run);
-    if (this.run.options.length !== names.length)
-      this.run.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+    const runs = [...this.runs];
+    if (run && !runs.some((each) => each.name === run)) runs.unshift({ name: run });
+    if (this.run.options.length !== runs.length)
+      this.run.replaceChildren(...runs.map((each) => element("option", { value: each.name }, titleOf(each))));
     this.run.value = run;
   }
 
