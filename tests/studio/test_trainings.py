@@ -195,6 +195,15 @@ def test_a_running_training_is_told_as_one_in_the_list_of_runs_and_by_its_name(h
     assert ("training" in run, run["status"]) == (False, "unfinished")
 
 
+def test_a_training_that_can_not_keep_what_it_wrote_says_so_and_goes_on(here: Visit, tmp_path: Path) -> None:
+    training = start(here, 50, paused=True)
+    run = here.wait(training, ("paused",))["run"]
+    (tmp_path / "runs" / run / "looks.json").mkdir()
+    here.post(f"/api/trainings/{training}", {"action": "go_on"})
+    assert here.wait(training)["phase"] == "finished"
+    assert any("is not kept" in event.get("text", "") for event in events(here, training))
+
+
 def test_warnings_and_the_reason_of_a_divergence_are_there_when_it_is_over(here: Visit) -> None:
     run = here.wait(start(here, 50, settings={"lr": 1e300}))["run"]
     notes = here.get(f"/api/runs/{run}")["notes"]

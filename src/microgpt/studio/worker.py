@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from microgpt.children import leave_interrupts, leave_orphaned
 from microgpt.data.split import Split
-from microgpt.errors import MicrogptError
+from microgpt.errors import EnvironmentFault, MicrogptError
 from microgpt.recipes.budget import fit
 from microgpt.studio.answers import finite
 from microgpt.studio.control import ACTIONS, Control
@@ -96,6 +96,7 @@ class Worker:
         self._looks: list[dict[str, Any]] = []
         self._notes: list[dict[str, Any]] = []
         self._written = 0  # looks and notes that are in the folder
+        self._unkept = False  # whether it was told that they can't be kept
         self._curve = Curve(1)
 
     def obey(self) -> None:
@@ -146,8 +147,7 @@ class Worker:
             phase = "stopped"
         if more:
             self._notes.append({"text": more["error"], "warning": True})
-        with contextlib.suppress(MicrogptError):  # a full disk has been told already
-            self._write_looks()
+        self._write_looks()
         self.tell_phase(phase if not more else "failed", **more)
 
     def _hear(self, record: Record) -> str | None:
@@ -179,10 +179,17 @@ class Worker:
         self.tell_phase("training")
 
     def _write_looks(self) -> None:
+        """Keep what there is to show of this training; without it the run is whole."""
         known = len(self._looks) + len(self._notes)
-        if self._history and self._folder and known > self._written:
+        if not self._history or not self._folder or known == self._written:
+            return
+        self._written = known
+        try:
             write_looks(self._folder, self._looks, self._notes)
-            self._written = known
+        except EnvironmentFault as fault:
+            if not self._unkept:
+                self.publish("note", {"text": f"what it wrote on its way is not kept: {fault}", "warning": True})
+            self._unkept = True
 
 
 class Curve:
