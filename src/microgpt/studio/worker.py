@@ -36,6 +36,7 @@ POINTS: Final = 1000  # of a curve; more steps share points
 REST: Final = 0.5  # seconds between two events that only tell the step
 ENDED: Final = ("finished", "stopped", "failed")
 ORPHANED: Final = 2.5  # seconds to save in, once the studio is gone
+NOTHING_YET: Final = 2.0  # seconds to end in, for a training that has nothing to save
 
 Begin = Callable[["Worker"], Iterator[Record]]
 
@@ -104,9 +105,18 @@ class Worker:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 ACTIONS[self._pipe.recv()](self.control)
+                if self.control.stopped:
+                    self._end_without_a_run()
         self.control.end()
         time.sleep(ORPHANED)
         leave_orphaned()
+
+    def _end_without_a_run(self) -> None:
+        """A single step of a large model may take minutes: where nothing is to be saved, nobody waits for it."""
+        time.sleep(NOTHING_YET)
+        if self._folder is None:
+            self.tell_phase("stopped")
+            leave_orphaned()
 
     def publish(self, kind: str, values: Mapping[str, Any]) -> None:
         """Tell the studio of an event."""

@@ -195,7 +195,8 @@ export function trainView(services, onLook) {
 
   function setPhase(now) {
     data.phase = now;
-    phase.textContent = PHASES[now] ?? now;
+    const nothing = now === "stopped" && !name.textContent; // before there was a run
+    phase.textContent = nothing ? "Stopped before it began" : (PHASES[now] ?? now);
   }
 
   function showLook(place) {
