@@ -67,6 +67,7 @@ def shoot(browser: Any, address: str, name: str) -> bytes:
 
     prepare(tab, page)
     tab.mouse.move(5, 5)
+    tab.evaluate("scrollTo(0, 0)")
     tab.wait_for_timeout(500)
     shot = Image.open(io.BytesIO(tab.screenshot())).convert("RGB").quantize(COLOURS)
     tab.close()

@@ -1,6 +1,6 @@
 """The studio under load: as many requests as an hour of ten a second, as fast as it takes them.
 
-Four clients draw from what pages ask (the pages, JSON, streams of events that are opened and dropped, trainings that
+Four clients draw from what pages ask (the pages, JSON, events that are asked for and dropped, trainings that
 are started, paused and stopped, texts) and from what they never send: other hosts, tokens and methods, halves, noise.
 After each twentieth of them all connections are closed, trainings are ended, the events that the server remembers are
 replaced by those of thirty trainings of one step, and it tells what it holds.

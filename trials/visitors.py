@@ -143,7 +143,7 @@ def act(visitor: Visitor) -> None:
 
 
 def events(visitor: Visitor) -> None:
-    """Open the events of a training, read a little, and go away."""
+    """Ask for the events of a training, read a little, and go away."""
     if not visitor.last:
         return
     visitor.close()

@@ -45,5 +45,20 @@ def here(tmp_path: Path) -> Iterator["Visit"]:
     from microgpt.studio.studio import Studio
     from trials.serving import visit
 
-    with visit(Studio(tmp_path / "runs")) as visiting:
+    with visit(Studio(tmp_path / "runs", tmp_path / "lab.db")) as visiting:
         yield visiting
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Its folder of runs."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def address(out: Path) -> Iterator[str]:
+    """A studio that listens, of its own process; the address that it printed."""
+    from trials.serving import listening
+
+    with listening(out, "--port", "0") as found:
+        yield found

@@ -3,74 +3,23 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from microgpt.training import checkpoint as checkpoints
-from tests.browser import Watched, browser_page
+from tests.browser import browser_page
+from tests.studio.visiting import PAGES, READY, SLOW, go, phase, start, step_of, visited
 from trials.serving import behind_a_proxy, listening
 from trials.small import finish, request
 from trials.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
-READY = ".page[data-ready]"
-PAGES = ("train", "xray", "atoms", "compare", "scaling")
 HTML = "<img src=x onerror=alert(1)>"
-SLOW = {"engine": "array", "steps": "400000"}  # minutes, if nobody stops it
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def address(out: Path) -> Iterator[str]:
-    pytest.importorskip("uvicorn", reason="needs the extra studio")
-    with listening(out, "--port", "0") as found:
-        yield found
-
-
-@contextlib.contextmanager
-def visited(opened: Any, address: str, **options: Any) -> Iterator[Watched]:
-    """A fresh browser's first visit, without the tour; it may ask the studio alone."""
-    root = address.split("#")[0]
-    options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options
-    with browser_page(opened, lambda url: url.startswith(root), **options) as watched:
-        watched.tab.goto(address)
-        watched.tab.wait_for_selector(READY)
-        watched.tab.click("#tour-skip")
-        yield watched
-
-
-def go(watched: Watched, address: str, **state: str) -> None:
-    root = address.split("#")[0]
-    watched.tab.goto(root + "?" + "&".join(f"{key}={value}" for key, value in state.items()))
-    watched.tab.wait_for_selector(READY)
-
-
-def start(watched: Watched, **settings: str) -> None:
-    tab = watched.tab
-    for name, value in settings.items():
-        field = tab.locator(f"#field-{name}")
-        field.select_option(value) if field.evaluate("e => e.tagName") == "SELECT" else field.fill(value)
-    tab.click("#start")
-
-
-def phase(watched: Watched, name: str) -> None:
-    watched.tab.wait_for_function("name => document.querySelector('#phase')?.textContent === name", arg=name)
-
-
-def step_of(watched: Watched) -> int:
-    found = re.search(r"step ([\d,]+) of", watched.tab.inner_text("#facts"))
-    return int(found[1].replace(",", "")) if found else -1
 
 
 def test_from_the_page_to_the_samples_and_back_by_the_address(opened: Any, address: str, out: Path) -> None:
@@ -159,6 +108,7 @@ def test_a_training_whose_process_dies_says_so_and_is_gone_on_with(opened: Any, 
         phase(watched, "Failed")
         told = tab.inner_text("#view-trouble")
         assert "process ended (signal SIGSEGV, Segmentation fault); what was saved until step" in told
+        tab.wait_for_selector("#resume")  # from here too
         tab.reload()
         phase(watched, "Unfinished")
         tab.click("#resume")
@@ -220,7 +170,7 @@ def test_ones_own_text_is_taken_and_a_bad_one_is_a_sentence(opened: Any, address
         tab.click("#take-text")
         tab.wait_for_function("() => document.querySelector('#text-block').innerText.includes('20 lines')")
         tab.fill("#field-head", "3")
-        tab.wait_for_function("() => document.querySelector('#form-trouble').innerText.includes('--head')")
+        tab.wait_for_function("() => document.querySelector('#form-trouble').innerText.includes('heads')")
         assert tab.get_attribute("#field-head", "aria-invalid") == "true"
         tab.fill("#field-head", "4")
         start(watched, steps="50", engine="array")
@@ -260,7 +210,7 @@ def test_a_server_that_stops_is_told_and_nothing_is_lost(opened: Any, out: Path)
                 until(lambda: (watched.tab.wait_for_timeout(50), step_of(watched) > 0)[1])
                 server.send_signal(signal.SIGINT)
                 watched.tab.wait_for_selector("#trouble:not([hidden])", timeout=20_000)
-                assert "start it again" in watched.tab.inner_text("#trouble")
+                assert "Start the studio again" in watched.tab.inner_text("#trouble")
                 assert server.wait(30) == 130
                 port = address.split(":")[-1].split("/")[0]
                 [run] = [path for path in out.iterdir() if path.name[0] != "."]
@@ -294,8 +244,10 @@ def test_words_explain_themselves_to_pointer_and_keyboard(opened: Any, address: 
         tab.locator('.term[data-word="lr"]').hover()
         assert "how far a step moves" in tab.inner_text("#word")
         tab.mouse.move(5, 5)
-        tab.locator('.term[data-word="ctx"]').focus()
+        tab.locator("#field-layer").focus()
+        tab.keyboard.press("Tab")
         assert "look back on" in tab.inner_text("#word")
+        assert "--ctx" in tab.inner_text("#word")
         tab.keyboard.press("Escape")
         assert tab.locator("#word").is_hidden()
         watched.check()

@@ -125,6 +125,16 @@ def test_a_text_is_shown_token_by_token_in_byte_pairs(here: Visit) -> None:
     assert "bpe:N" in here.get("/api/text?id=names&tokens=bpe:0", REFUSED)["error"]
 
 
+def test_a_text_in_another_encoding_is_taken_once_that_is_named(here: Visit, tmp_path: Path) -> None:
+    data = "zwölf\nBoxkämpfer\njagen\n".encode("latin-1")
+    told = here.client.post("/api/texts?name=box", content=data, headers=here.headers).json()["error"]
+    assert "expected utf-8, found 0xf6 in line 1" in told
+    text = here.client.post("/api/texts?name=box&encoding=latin-1", content=data, headers=here.headers).json()["id"]
+    assert (tmp_path / "runs" / ".texts" / text).read_text("utf-8") == data.decode("latin-1")
+    odd = here.client.post("/api/texts?name=box&encoding=klingon", content=data, headers=here.headers).json()
+    assert "expected a text encoding" in odd["error"]
+
+
 def test_texts_are_never_kept_where_a_link_leads(here: Visit, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o755)

@@ -13,10 +13,11 @@ import pytest
 from microgpt.lab.statistics.simulate import SIZES, Design, Law, Noise, simulate
 from microgpt.lab.store.record import Trained
 from microgpt.lab.store.store import Store
-from microgpt.studio.scaling import Scaling
+from microgpt.studio.scaling import EMPTY, Scaling
 from microgpt.studio.studio import Studio
-from trials.serving import Visit, visit
+from trials.serving import REFUSED, Visit, visit
 from trials.stores import keep
+from trials.waiting import until
 
 NAMES = Law(E=2.05, A=1.5, B=8.0, alpha=0.3, beta=0.4)
 LENGTHS = (1000, 2000, 4000, 8000, 16000)
@@ -29,11 +30,27 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return keep(tmp_path_factory.mktemp("scaling") / "lab.db", simulate(NAMES, CROSSED, Noise(), seed=1))
 
 
-def test_no_store_says_how_to_make_one(here: Visit, tmp_path: Path) -> None:
-    assert "microgpt sweep steps" in here.get("/api/scaling")["sentence"]
-    assert "microgpt sweep steps" in here.get("/api/scaling/law")["reason"]
-    with visit(Studio(tmp_path, store=tmp_path / "later.db")) as there:  # a sweep may make it yet
-        assert "microgpt sweep steps" in there.get("/api/scaling")["sentence"]
+def test_a_store_that_comes_later_is_found_at_the_next_visit(here: Visit, tmp_path: Path) -> None:
+    assert here.get("/api/scaling")["sentence"] == here.get("/api/scaling/law")["reason"] == EMPTY
+    keep(tmp_path / "lab.db", simulate(NAMES, CROSSED, Noise(), seed=1))
+    assert here.get("/api/scaling")["runs"] == 60
+
+
+def test_what_is_no_sweep_is_a_sentence_and_a_stop_without_one_is_none(here: Visit) -> None:
+    assert "expected one of steps" in here.post("/api/sweep", {"what": "../steps"}, REFUSED)["error"]
+    assert here.post("/api/sweep/stop")["running"] is False
+
+
+@pytest.mark.long
+def test_a_sweep_begun_on_the_page_fills_the_store_and_stops_when_it_is_told_to(here: Visit) -> None:
+    pytest.importorskip("scipy", reason="needs the extra lab")
+    assert here.post("/api/sweep", {"what": "laws"})["running"]
+    assert "under way already" in here.post("/api/sweep", {"what": "steps"}, 409)["error"]
+    until(lambda: here.get("/api/sweep").get("done", 0) > 1)
+    here.post("/api/sweep/stop")
+    ended = until(lambda: not (told := here.get("/api/sweep"))["running"] and told)
+    assert (ended["stopped"], ended["failed"], ended.get("error")) == (True, 0, None)
+    assert here.get("/api/scaling")["runs"] == ended["done"]
 
 
 def test_a_point_is_the_mean_of_its_runs_with_their_interval_and_samples(crossed: Path, tmp_path: Path) -> None:
@@ -94,7 +111,8 @@ def test_a_sweep_along_one_axis_has_a_law_of_that_axis_and_no_frontier(tmp_path:
     assert {row[0] for row in found["numbers"]["rows"]} >= {"E", "B", "beta"}
     assert [curve["axis"] for curve in found["curves"]] == ["steps"]
     assert found["frontier"] is None
-    assert "microgpt sweep laws" in found["reason"]
+    assert found["counts"] == pytest.approx(1.996, abs=0.001)
+    assert "the sweep “laws” crosses them" in found["reason"]
 
 
 def test_a_law_that_can_not_be_fitted_is_a_sentence(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Trainings from the page: the same runs as from the command line, interrupted at will, and told to every page."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from microgpt.lab.store.store import Store
 from microgpt.studio import trainings
 from microgpt.studio.studio import Studio
 from microgpt.studio.watched import due
@@ -33,12 +36,11 @@ def start(there: Visit, steps: int, **more: Any) -> str:
 
 
 def events(there: Visit, training: str, first: int = 0) -> list[dict[str, Any]]:
-    """The events of a training that has ended, as a page reads them."""
-    answer = there.client.get(f"/api/trainings/{training}/events?from={first}", headers=there.headers)
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    blocks = [dict(line.split(": ", 1) for line in block.split("\n")) for block in answer.text.strip().split("\n\n")]
-    assert [int(block["id"]) for block in blocks] == list(range(first, first + len(blocks)))
-    return [json.loads(block["data"]) for block in blocks]
+    """The events of a training that has ended, as a page asks for them."""
+    told: list[dict[str, Any]] = []
+    while not told or not told[-1].get("last"):
+        told += there.get(f"/api/trainings/{training}/events?from={first + len(told)}")["events"]
+    return told
 
 
 def kept(here: Visit, training: str) -> list[dict[str, Any]]:
@@ -169,14 +171,48 @@ def test_a_time_to_make_the_most_of_chooses_a_training(here: Visit) -> None:
     training = here.post("/api/trainings", {"for": 4, "settings": {"threads": 1}})["id"]
     phase, told = here.wait(training)["phase"], events(here, training)
     assert phase == "finished", told[-1]
-    assert any("the same without a clock" in event.get("text", "") for event in told)
+    assert any("is taken as lines" in event.get("text", "") for event in told)
 
 
-@pytest.mark.parametrize("seconds", [0, "60", True, [1]])
+def test_a_stop_is_heard_while_the_machine_is_measured(here: Visit) -> None:
+    """However long the time that is to be filled."""
+    training = here.post("/api/trainings", {"for": 86_400, "settings": {"engine": "atomic", "threads": 1}})["id"]
+    here.wait(training, ("measuring",))
+    here.post(f"/api/trainings/{training}", {"action": "end"})
+    assert here.wait(training)["phase"] == "stopped"
+    assert here.get("/api/runs")["runs"] == []
+
+
+def test_a_running_training_is_told_as_one_in_the_list_of_runs_and_by_its_name(here: Visit) -> None:
+    training = start(here, 50, paused=True)
+    here.wait(training, ("paused",))
+    [run] = here.get("/api/runs")["runs"]
+    assert (run["training"], run["status"]) == (training, "paused")
+    assert here.get(f"/api/runs/{run['name']}")["training"] == training
+    here.post(f"/api/trainings/{training}", {"action": "end"})
+    here.wait(training)
+    [run] = here.get("/api/runs")["runs"]
+    assert ("training" in run, run["status"]) == (False, "unfinished")
+
+
+def test_a_training_that_can_not_keep_what_it_wrote_says_so_and_goes_on(here: Visit, tmp_path: Path) -> None:
+    training = start(here, 50, paused=True)
+    run = here.wait(training, ("paused",))["run"]
+    (tmp_path / "runs" / run / "looks.json").mkdir()
+    here.post(f"/api/trainings/{training}", {"action": "go_on"})
+    assert here.wait(training)["phase"] == "finished"
+    assert any("is not kept" in event.get("text", "") for event in events(here, training))
+
+
+def test_warnings_and_the_reason_of_a_divergence_are_there_when_it_is_over(here: Visit) -> None:
+    run = here.wait(start(here, 50, settings={"lr": 1e300}))["run"]
+    notes = here.get(f"/api/runs/{run}")["notes"]
+    assert [note["warning"] for note in notes if "at a learning rate of" in note["text"]] == [True]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e9, 10**400, "60", True, [1]])
 def test_a_time_that_can_not_be_is_a_sentence(here: Visit, seconds: object) -> None:
-    answer = here.client.post("/api/trainings", json={"for": seconds}, headers=here.headers)
-    told = answer.json().get("error") or events(here, answer.json()["id"])[-1]["error"]
-    assert "--for takes" in told
+    assert "--for takes" in here.post("/api/trainings", {"for": seconds}, REFUSED)["error"]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 1000, 123_457])
@@ -232,25 +268,44 @@ def test_a_training_whose_process_dies_ends_alone_and_says_why(
 
 @pytest.mark.long
 def test_a_training_whose_studio_is_killed_is_saved_and_ends(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--port", "0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
-        assert server.stdout
-        root, token = server.stdout.readline().split()[-1].split("#token=")
-        body = json.dumps({"settings": SMALL | {"steps": 10**6, "name": "run"}}).encode()
-        asked = urllib.request.Request(f"{root}api/trainings", body, {"x-studio-token": token})
-        training = json.load(urllib.request.urlopen(asked))["id"]
-        follow = urllib.request.Request(f"{root}api/trainings/{training}/events", headers={"x-studio-token": token})
-        step = 0
-        with urllib.request.urlopen(follow) as told:
-            while step < 100:
-                line = told.readline()
-                step = json.loads(line[6:]).get("step", 0) if line.startswith(b"data: ") else step
-        server.kill()
-    until(lambda: _is_gone(server.pid))
+    step = 0
+    with _killed(tmp_path) as ask:
+        training = ask("trainings", {"settings": SMALL | {"steps": 10**6, "name": "run"}})["id"]
+        while step < 100:
+            told = ask(f"trainings/{training}/events")["events"]
+            step = max((event.get("step", 0) for event in told), default=0)
     folder = RunFolder(tmp_path / "runs" / "run")
     checkpoint, rows, broken_off = folder.reopen()
     assert (checkpoint.state.step, broken_off) == (len(rows), 0)
     assert checkpoint.state.step >= step
+
+
+@pytest.mark.long
+def test_a_sweep_whose_studio_is_killed_ends_with_what_is_done_in_its_store(tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="needs the extra lab")
+    with _killed(tmp_path) as ask:
+        ask("sweep", {"what": "laws"})
+        until(lambda: ask("sweep").get("done"))
+    with Store.open(tmp_path / "lab.db") as store:
+        assert len(store.records()) >= 1
+
+
+@contextlib.contextmanager
+def _killed(folder: Path) -> Iterator[Callable[..., Any]]:
+    """A studio that is killed in the end, with nothing left of it; what asks it."""
+    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--port", "0"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+        assert server.stdout
+        root, token = server.stdout.readline().split()[-1].split("#token=")
+
+        def ask(path: str, body: Any = None) -> Any:
+            data = None if body is None else json.dumps(body).encode()
+            asked = urllib.request.Request(f"{root}api/{path}", data, {"x-studio-token": token})
+            return json.load(urllib.request.urlopen(asked))
+
+        yield ask
+        server.kill()
+    until(lambda: _is_gone(server.pid))
 
 
 def _is_gone(group: int) -> bool:

@@ -69,8 +69,7 @@ def _studio(runs: tuple[str, ...], out: str, store: str | None) -> "Studio":
             path = find(run, out).resolve()
             name = path.name if path.is_dir() else path.stem
             named[name if named.get(name, path) == path else f"{name} ({len(named)})"] = path
-    usual = Path("lab.db")
-    return Studio(Path(out), Path(store) if store else usual if usual.exists() else None, named)
+    return Studio(Path(out), Path(store or "lab.db"), named)
 
 
 def _open(page: Callable[[], str]) -> None:

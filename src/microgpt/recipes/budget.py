@@ -36,7 +36,8 @@ from microgpt.training.session import Stop, never
 LEAST: Final = 2.0  # seconds: below, reading and compiling leave nothing
 NOMINAL: Final = 5e10  # operations a second and thread, before anything is measured
 MEASURING: Final = 0.02  # share of the time that a measurement may take …
-SHORTEST: Final = 0.1  # … but at least so many seconds
+SHORTEST: Final = 0.1  # … but at least so many seconds …
+LONGEST: Final = 5.0  # … and no more than so many, which tell as much
 GUESSES: Final = 3  # of the sizes: each is measured, and its speed may speak for others
 LOOKS: Final = 24  # held-out losses in a training
 PATIENCE: Final = 8  # of them without a better one
@@ -124,7 +125,7 @@ def fit(
     chosen = suited.rung(NOMINAL * given["threads"] * seconds)
     for _ in range(GUESSES):
         asked = _request(given, _sizes(suited, chosen, split))
-        speed = measured(asked, split, max(SHORTEST, MEASURING * seconds))
+        speed = measured(asked, split, min(LONGEST, max(SHORTEST, MEASURING * seconds)), stop)
         taken, chosen = chosen, suited.rung(speed.flop * seconds)
         if taken == chosen:
             break

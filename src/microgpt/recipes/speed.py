@@ -16,9 +16,11 @@ from microgpt.training.evaluate import evaluations
 from microgpt.training.prepare import prepare
 from microgpt.training.request import Request
 from microgpt.training.selection import spread
+from microgpt.training.session import Stop, never
 
 TURN: Final = 2e-3  # seconds
 LEAST_TURNS: Final = 5
+AT_ONCE: Final = 0.25  # seconds of steps between two looks at `stop`
 
 
 @dataclass(frozen=True)
@@ -30,25 +32,26 @@ class Speed:
     evaluation: float
 
 
-def measured(request: Request, split: Split, seconds: float) -> Speed:
-    """The speed on the text itself, by steps that are thrown away, after compiling."""
+def measured(request: Request, split: Split, seconds: float, stop: Stop = never) -> Speed:
+    """The speed on the text itself, by steps that are thrown away, after compiling; once `stop()`, by those taken."""
     prepared = prepare(request, split)
     dataset, batch, model = prepared.dataset, request.settings.batch, prepared.checkpoint.model
     runner = ready_engine(request, model, prepared.request)[1].open(prepared.checkpoint.state)
     count, taken, flop, spent = 1, 0, 0, 0.0
     _advance(runner, dataset.sequences_of(0, 1, batch))  # the first is slower than all others
-    while spent < seconds:
+    while not taken or (spent < seconds and not stop()):
         start = time.perf_counter()
         batches = dataset.sequences_of(taken, count, batch)
         _advance(runner, batches)
         spent += time.perf_counter() - start
         flop += sum(step_cost(model, (predictions(model, tokens) for tokens in step)).total for step in batches)
         taken, count = taken + count, 2 * count if count < taken else count
-        count = max(1, min(count, int(taken * seconds / 4 / max(spent, 1e-9))))
+        count = max(1, min(count, int(taken * min(seconds / 4, AT_ONCE) / max(spent, 1e-9))))
     held_out = spread(dataset.held_out(), 64)
     evaluating = time.perf_counter()
     for _ in evaluations(runner, held_out):
-        pass
+        if stop():
+            break
     return Speed(spent / taken, flop / spent, (time.perf_counter() - evaluating) / max(1, len(held_out)))
 
 

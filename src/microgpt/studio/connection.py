@@ -35,7 +35,7 @@ class Connection(H11Protocol):
 
     @property
     def _serving(self) -> bool:
-        """Whether the owner's request is under way, whose answer may take its time: a stream of events never ends."""
+        """Whether the owner's request is under way, whose answer may take its time, as the fit of a law does."""
         return bool(self.cycle and self.cycle.scope["state"].get(OWNER) and not self.cycle.response_complete)
 
     def _look(self) -> None:

@@ -1,5 +1,6 @@
-"""What was seen of a training, in its run folder: `looks.json`, what its model wrote at the steps where someone looked,
-and in `history/` its weights then, written by a thread: training never waits for the disk."""
+"""What was seen of a training, in its run folder: `looks.json`, what its model wrote at the steps where someone looked
+and what there was to say of it, and in `history/` its weights then. They are written by a thread: training never waits
+for the disk."""
 
 import json
 import math
@@ -60,24 +61,33 @@ class History:
         return f"not all weights of the way are kept: {kind}{faults[0]}"
 
 
-def write_looks(folder: Path, looks: Sequence[dict[str, Any]]) -> None:
-    """Keep the looks of a training beside its losses. Raises `EnvironmentFault`."""
+def write_looks(folder: Path, looks: Sequence[dict[str, Any]], notes: Sequence[dict[str, Any]] = ()) -> None:
+    """Keep the looks of a training, and its notes, beside its losses. Raises `EnvironmentFault`."""
     plain = [{name: look[name] for name in FIELDS} for look in looks]
-    text = json.dumps({"looks": plain}, ensure_ascii=False, allow_nan=False)
+    said = [{"text": str(note["text"]), "warning": bool(note["warning"])} for note in notes]
+    text = json.dumps({"looks": plain, "notes": said}, ensure_ascii=False, allow_nan=False)
     files.replace(folder / LOOKS, text.encode("utf-8", "replace"))
 
 
 def read_looks(folder: Path) -> list[dict[str, Any]]:
     """The looks of a run, by step; none where the file is missing, damaged or says what can't be."""
+    return sorted((look for look in _kept(folder, "looks") if _sound(look)), key=lambda look: int(look["step"]))
+
+
+def read_notes(folder: Path) -> list[dict[str, Any]]:
+    """What there was to say of a run: {"text", "warning"} each, under the same conditions."""
+    notes = (note for note in _kept(folder, "notes") if isinstance(note, dict) and isinstance(note.get("text"), str))
+    return [{"text": note["text"], "warning": note.get("warning") is True} for note in notes]
+
+
+def _kept(folder: Path, name: str) -> list[Any]:
     try:
         path = untrusted.inside(folder, LOOKS)
-        found = (
-            untrusted.parse_json(untrusted.read(path, LOOKS_LIMIT), str(path)).get("looks") if path.is_file() else []
-        )
+        kept = untrusted.parse_json(untrusted.read(path, LOOKS_LIMIT), str(path)) if path.is_file() else {}
     except (CheckpointError, EnvironmentFault):
         return []
-    looks = found if isinstance(found, list) else []
-    return sorted((look for look in looks if _sound(look)), key=lambda look: int(look["step"]))
+    found = kept.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _sound(look: object) -> bool:

@@ -1,14 +1,11 @@
-"""The routes of the pages Train and Compare, and of the list of runs."""
+"""The routes of the pages Train, Compare and Scaling, and of the list of runs."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from microgpt import untrusted
@@ -17,10 +14,7 @@ from microgpt.machine import cores
 from microgpt.studio.answers import answer, failure, get, post, refusal
 from microgpt.studio.studio import Studio
 
-TOGETHER: Final = 0.15  # seconds over which events are gathered: drawing more often would cost the training time
-TOGETHER_AT_MOST: Final = 256  # events of one write
-QUIET: Final = 0.5  # seconds after which an idle stream looks whether the studio closes
-BEAT: Final = 20  # such looks between two signs of life
+AT_ONCE: Final = 512  # events of one answer
 
 
 def routes(studio: Studio) -> list[Route]:
@@ -29,6 +23,9 @@ def routes(studio: Studio) -> list[Route]:
         get("/api/hello", lambda _: {"studio": True}),
         get("/api/form", lambda _: _form(studio)),
         get("/api/runs", lambda _: {"runs": _runs().listing(studio)}),
+        post("/api/runs/{name}/rename", lambda values: _keeping().rename(studio, values)),
+        post("/api/runs/{name}/delete", lambda values: _keeping().delete(studio, values)),
+        _export(studio),
         get("/api/runs/{name}", lambda values: _runs().detail(studio, values["name"])),
         get("/api/runs/{name}/samples", lambda values: _runs().samples(studio, values)),
         post("/api/runs/{name}/resume", lambda values: _resume(studio, values)),
@@ -41,6 +38,9 @@ def routes(studio: Studio) -> list[Route]:
         _events(studio),
         get("/api/scaling", lambda values: studio.scaling.show(values.get("sweep", ""), values.get("seen", ""))),
         get("/api/scaling/law", lambda values: studio.scaling.law(values.get("sweep", ""))),
+        get("/api/sweep", lambda _: studio.sweeps.status()),
+        post("/api/sweep", lambda values: studio.sweeps.start(values.get("what"))),
+        post("/api/sweep/stop", lambda _: studio.sweeps.stop()),
     ]
 
 
@@ -54,6 +54,12 @@ def _runs() -> ModuleType:
     from microgpt.studio import runs
 
     return runs
+
+
+def _keeping() -> ModuleType:
+    from microgpt.studio import keeping
+
+    return keeping
 
 
 def _resume(studio: Studio, values: dict[str, Any]) -> dict[str, Any]:
@@ -74,17 +80,32 @@ def _add_text(studio: Studio) -> Route:
     """A text as the raw bytes of a body, its name in the address."""
 
     async def endpoint(request: Request) -> Response:
-        name, data = request.query_params.get("name", "text"), await request.body()
+        asked, data = request.query_params, await request.body()
+        name, encoding = asked.get("name", "text"), asked.get("encoding", "utf-8")
         try:
-            return answer({"id": await run_in_threadpool(studio.texts.add, name, data)})
+            return answer({"id": await run_in_threadpool(studio.texts.add, name, data, encoding)})
         except Exception as error:
             return refusal(error)
 
     return Route("/api/texts", endpoint, methods=["POST"])
 
 
+def _export(studio: Studio) -> Route:
+    """A model as a file to share."""
+
+    async def endpoint(request: Request) -> Response:
+        name, ending = request.path_params["name"], request.query_params.get("ending", "")
+        try:
+            data = await run_in_threadpool(lambda: _keeping().exported(studio, name, ending))
+        except Exception as error:
+            return refusal(error)
+        return Response(data, media_type="application/octet-stream")
+
+    return Route("/api/runs/{name}/export", endpoint, methods=["GET"])
+
+
 def _events(studio: Studio) -> Route:
-    """The events of a training from a number on, as server-sent events; the stream ends with the last."""
+    """{"events"}: those of a training from a number on, as many as one answer takes; they are JSON already."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -96,30 +117,7 @@ def _events(studio: Studio) -> Route:
             return failure(UsageError("from: expected a whole number of 0 or more; leave it out to begin."))
         except Exception as error:
             return failure(error)
-        return StreamingResponse(_stream(studio, training, first), media_type="text/event-stream")
+        told = ",".join(training.events[first : first + AT_ONCE])
+        return Response(f'{{"events":[{told}]}}', media_type="application/json")
 
     return Route("/api/trainings/{id}/events", endpoint, methods=["GET"])
-
-
-async def _stream(studio: Studio, training: Any, place: int) -> AsyncIterator[str]:
-    loop, news = asyncio.get_running_loop(), asyncio.Event()
-    unsubscribe = training.subscribe(lambda: loop.call_soon_threadsafe(news.set))
-    quiet = 0
-    try:
-        while not studio.closing:
-            news.clear()
-            while events := training.events[place : place + TOGETHER_AT_MOST]:
-                yield "".join(f"id: {place + number}\ndata: {event}\n\n" for number, event in enumerate(events))
-                place += len(events)
-                if json.loads(events[-1]).get("last"):
-                    return
-                await asyncio.sleep(0)  # else nobody would hear that the page has gone, and it would be written to
-            try:
-                await asyncio.wait_for(news.wait(), QUIET)
-                await asyncio.sleep(TOGETHER)
-            except TimeoutError:
-                quiet += 1
-                if quiet % BEAT == 0:
-                    yield ": still here\n\n"
-    finally:
-        unsubscribe()

@@ -10,8 +10,9 @@ from microgpt.errors import CheckpointError, EnvironmentFault, UsageError
 from microgpt.library import load
 from microgpt.model.ledger import params
 from microgpt.studio.answers import MissingError
-from microgpt.studio.history import read_looks
+from microgpt.studio.history import read_looks, read_notes
 from microgpt.studio.studio import Studio
+from microgpt.studio.training import LiveTraining
 from microgpt.training import checkpoint as checkpoints
 from microgpt.training import find
 from microgpt.training.description import Description
@@ -30,15 +31,27 @@ MOST_SHOWN: Final = 1e300  # of a number in a report
 
 def listing(studio: Studio) -> list[dict[str, Any]]:
     """Every run that the studio can show, newest first."""
-    found = [vars(run) | {"path": str(run.path)} for run in find.listing(studio.run_folders)]
-    known = {Path(run["path"]).resolve() for run in found}
+    found = [{**vars(run), "own": True} for run in find.listing(studio.run_folders)]
+    known = {run["path"].resolve() for run in found}
     named = [(name, path) for name, path in studio.named.items() if path.resolve() not in known]
-    return [*(_named(name, path) for name, path in named), *found]
+    running = studio.trainings.running()
+    every = [*(_named(name, path) for name, path in named), *found]
+    return [_pathless(run) | _live(running.get(run["name"])) for run in every]
+
+
+def _pathless(run: dict[str, Any]) -> dict[str, Any]:
+    """Without the folder, which is nobody's business on a shared screen."""
+    return {name: value for name, value in run.items() if name != "path"}
+
+
+def _live(training: LiveTraining | None) -> dict[str, Any]:
+    """Of a run that is trained here and now: its training, and how far it is."""
+    return {"training": training.id, "status": training.phase, "step": training.step} if training else {}
 
 
 def _named(name: str, path: Path) -> dict[str, Any]:
     """A run from elsewhere: a folder beside its neighbours, or a lone weights file."""
-    told = {"name": name, "path": str(path), "status": "finished", "data": None, "date": "", "fault": None}
+    told = {"name": name, "path": path, "status": "finished", "data": None, "date": "", "fault": None}
     try:
         description = checkpoints.describe(find.weights_of(path))
     except (CheckpointError, EnvironmentFault) as fault:
@@ -68,7 +81,7 @@ def detail(studio: Studio, name: str) -> dict[str, Any]:
     request = training.request.to_dict() if training else {}
     return {
         "name": name,
-        "path": str(path),
+        "own": folder is not None and name not in studio.named,
         "status": RunFolder(path).status if folder else "finished",
         "data": training.provenance.name if training else None,
         "kind": description.kind,
@@ -88,7 +101,10 @@ def detail(studio: Studio, name: str) -> dict[str, Any]:
         "curve": _curve(folder, step) if folder else [],
         "evaluations": _thin(EVALUATIONS.read(folder, step)[0]).tolist() if folder else [],
         "looks": read_looks(folder) if folder else [],
+        "notes": read_notes(folder) if folder else [],
         "samples": _samples(folder) if folder else [],
+        "text": studio.texts.known(training.request.data) if training else None,
+        **_live(studio.trainings.running().get(name)),
     }
 
 

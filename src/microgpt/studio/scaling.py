@@ -16,10 +16,7 @@ from microgpt.studio.kept import Kept
 if TYPE_CHECKING:
     from microgpt.lab.store.record import RunRecord
 
-EMPTY: Final = (
-    "There is no store of runs yet. A sweep makes one: run “microgpt sweep steps” in another terminal, "
-    "and open the studio with --store lab.db."
-)
+EMPTY: Final = "There are no runs of a sweep yet. Begin one here, and watch the page fill."
 STARTED: Final = "The sweep has no finished runs with a held-out loss yet; they appear here as they come."
 SETTLED: Final = 0.1  # seconds: clocks of file systems tick a hundred times a second
 NOTHING: Final[dict[str, Any]] = {"points": [], "lines": [], "tables": [], "warnings": [], "sweeps": [], "runs": 0}
@@ -28,7 +25,7 @@ NOTHING: Final[dict[str, Any]] = {"points": [], "lines": [], "tables": [], "warn
 class Scaling:
     """What the page shows of one store. Answers are kept, so that several tabs and every look share the work."""
 
-    def __init__(self, store: Path | None) -> None:
+    def __init__(self, store: Path) -> None:
         self._store = store
         self._shown: Kept[dict[str, Any]] = Kept(4)
         self._laws: Kept[dict[str, Any]] = Kept(4)
@@ -59,8 +56,6 @@ class Scaling:
 
     def _stamp(self) -> str | None:
         """Another one whenever the store has changed; None where there is none."""
-        if self._store is None:
-            return None
         try:
             found = self._store.stat()
         except OSError:
@@ -77,16 +72,15 @@ class Scaling:
         return {**found, "sweeps": sweeps, "sweep": chosen, "sentence": sentence, "runs": len(records)}
 
     def _fit(self, sweep: str) -> dict[str, Any]:
-        from microgpt.studio.scaling_laws import law_of
+        from microgpt.studio.scaling_laws import law_of, mark_of
 
         _, chosen, records = self._records(sweep)
-        return law_of(chosen, records)
+        return {**law_of(chosen, records), "counts": mark_of(records)}
 
     def _records(self, sweep: str) -> tuple[list[str], str, "list[RunRecord]"]:
         """The sweeps that have runs, the one to show, and its runs."""
         from microgpt.lab.store.store import Store
 
-        assert self._store is not None
         with self._reading, Store.open(self._store) as store:
             every = store.records()
             there = {name for run in every for name in run.sweeps}
@@ -98,4 +92,4 @@ class Scaling:
     def _plain(self, error: Exception) -> str:
         """Without the folder, which is nobody's business on a shared screen."""
         text = " ".join(str(error).split())
-        return text.replace(str(self._store), self._store.name) if self._store else text
+        return text.replace(str(self._store), self._store.name)

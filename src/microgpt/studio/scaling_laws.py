@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from microgpt.errors import DataError
+from microgpt.data.choices import BUILTINS
+from microgpt.data.counts import mark
+from microgpt.errors import DataError, MicrogptError
 from microgpt.lab.laws.crossed import around, crossed_sweeps
 from microgpt.lab.laws.form import FORMS
 from microgpt.lab.laws.frontier import Optimum, frontier
@@ -16,8 +18,10 @@ from microgpt.lab.laws.summary import MEANINGS, Fitting, Law, in_words, law
 from microgpt.lab.laws.table import RunTable, table
 from microgpt.lab.report.study import part, varied
 from microgpt.lab.statistics.render import MISSING
-from microgpt.lab.statistics.series import STEPS, Axis, Series
+from microgpt.lab.statistics.series import STEPS, Axis, Series, usable
 from microgpt.lab.store.record import RunRecord
+from microgpt.lab.sweep.texts import Texts
+from microgpt.recipes import resolve
 
 LINES: Final = 12  # of an axis that get a curve
 PLACES: Final = 40  # of a curve
@@ -25,10 +29,11 @@ BUDGETS: Final = 4  # at even ratios over the costs of the runs
 COLUMNS: Final = ("FLOP", "best parameters", "90% interval", "tokens", "loss", "by isoFLOP curves", "by envelope")
 NOTE: Final = (
     "The last row is ten times beyond the longest run. The last two columns read the best size off the runs "
-    "themselves and take only its skew from the law. “microgpt frontier 1e12” shows more, and gives a recipe."
+    "themselves and take only its skew from the law."
 )
+OF_THE_TEXT: Final = ("ctx", "documents", "encoding", "normalize", "tokens", "holdout", "split_seed")  # settings
 BEYOND: Final = 10.0  # and one so many times above the highest
-UNCROSSED: Final = "The best size for a budget takes a law of size and length: “microgpt sweep laws” crosses them."
+UNCROSSED: Final = "The best size for a budget takes a law of size and length: the sweep “laws” crosses them."
 
 
 def law_of(sweep: str, records: Sequence[RunRecord]) -> dict[str, Any]:
@@ -46,6 +51,24 @@ def law_of(sweep: str, records: Sequence[RunRecord]) -> dict[str, Any]:
         "frontier": _frontier(found) if crossed else None,
         "reason": "" if crossed else UNCROSSED,
     }
+
+
+def mark_of(records: Sequence[RunRecord]) -> float | None:
+    """What the best table of counts scores on the text that all runs share, where it is a built-in one: the store has
+    no text."""
+    runs = [run for run in records if usable(run)]
+    told = {tuple(run.settings.get(name) for name in OF_THE_TEXT) for run in runs}
+    if len(told) != 1 or len({run.data_sha256 for run in runs}) != 1 or runs[0].data not in BUILTINS:
+        return None
+    known = {name: value for name, value in runs[0].settings.items() if name in OF_THE_TEXT}
+    texts = Texts()
+    try:
+        request = resolve("default", {**known, "data": (runs[0].data,)})
+        shared = texts.shared(texts.spec(request))
+    except MicrogptError:  # settings of a store that a stranger made
+        return None
+    found = mark(shared.split, shared.held_out, request.settings.ctx)
+    return found.loss if found else None
 
 
 def _fitted(records: Sequence[RunRecord]) -> Law:

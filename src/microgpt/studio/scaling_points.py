@@ -46,7 +46,7 @@ def shown(sweep: str, records: Sequence[RunRecord]) -> dict[str, Any]:
 def told(table: Table) -> dict[str, Any]:
     """A table as the page draws it."""
     cells, more = table.cells, len(table.rows) - ROWS
-    rest = f" {more:,} rows more: microgpt analyze returns." if more > 0 else ""
+    rest = f" {more:,} rows more are in the store." if more > 0 else ""
     return {
         "title": table.title,
         "columns": [column.title for column in table.columns],

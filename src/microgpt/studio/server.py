@@ -85,7 +85,7 @@ def serve(studio: Studio, place: Place, ready: Callable[[str, Callable[[], str]]
         proxy_headers=False,  # what a proxy says of the sender is of no use here, and could be forged
         timeout_graceful_shutdown=2,
     )
-    server = _Server(config, studio)
+    server = _Server(config)
     with listening, contextlib.suppress(KeyboardInterrupt):  # which it may raise once more when all is saved
         server.run(sockets=[listening])
     return server.ended_by
@@ -116,11 +116,9 @@ def listen(place: Place) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Tells the studio as soon as a signal comes, so that open streams of events end and trainings are saved."""
+    """Remembers which signal has ended it."""
 
-    def __init__(self, config: uvicorn.Config, studio: Studio) -> None:
-        super().__init__(config)
-        self._studio, self.ended_by = studio, 0
+    ended_by = 0
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -138,7 +136,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, before)
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        self._studio.closing, self.ended_by = True, sig
+        self.ended_by = sig
         super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn names a frame or None
 
 

@@ -9,6 +9,7 @@ from microgpt.studio.answers import MissingError
 
 if TYPE_CHECKING:
     from microgpt.studio.scaling import Scaling
+    from microgpt.studio.sweeping import Sweeps
     from microgpt.studio.texts import StudioTexts
     from microgpt.studio.trainings import Trainings
 
@@ -20,9 +21,8 @@ class Studio:
     """`named` are runs from anywhere, by the name that the page knows them by."""
 
     run_folders: Path
-    store: Path | None = None
+    store: Path = Path("lab.db")
     named: dict[str, Path] = field(default_factory=dict)
-    closing: bool = False
 
     def find(self, run_name: str) -> Path:
         """The run folder, or the lone weights file, of this name. Raises `MissingError`.
@@ -62,11 +62,18 @@ class Studio:
 
         return Scaling(self.store)
 
+    @cached_property
+    def sweeps(self) -> "Sweeps":
+        """What fills the store."""
+        from microgpt.studio.sweeping import Sweeps
+
+        return Sweeps(self.store)
+
     def close(self) -> None:
         """Stop and save what is under way."""
-        self.closing = True
-        if "trainings" in self.__dict__:
-            self.trainings.close()
+        for under_way in (self.__dict__.get("trainings"), self.__dict__.get("sweeps")):
+            if under_way:
+                under_way.close()
 
 
 def is_plain(name: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from microgpt import files, untrusted
 from microgpt.data.choices import BUILTINS
 from microgpt.data.corpus import Corpus
+from microgpt.data.decoding import check, decoded
 from microgpt.data.reading import read
 from microgpt.data.split import Split
 from microgpt.errors import DataError, EnvironmentFault, MicrogptError
@@ -50,8 +51,16 @@ class StudioTexts:
                 return str(path.resolve())
         raise MissingError(f"{str(text_id)[:100]}: expected a text that is here, found none; choose or paste one.")
 
-    def add(self, name: str, data: bytes) -> str:
-        """Keep a text; its id. Raises `DataError` for one that can't be read: empty, blank or binary."""
+    def known(self, sources: tuple[str, ...]) -> str | None:
+        """The id of the text of a run, where it is one of these."""
+        return next((text for text in self.ids() if (self.source(text),) == sources), None)
+
+    def add(self, name: str, data: bytes, encoding: str = "utf-8") -> str:
+        """Keep a text, as UTF-8; its id. Raises `DataError` for one that can't be read: empty, blank, binary, or in
+        another encoding; `UsageError` for an encoding that there is not."""
+        if encoding != "utf-8":
+            check(encoding, "nfc")
+            data = "".join(decoded([data], name[:80] or "the text", encoding)).encode()
         stem = re.sub(r"[^\w .-]+", "-", Path(name).stem, flags=re.ASCII).strip(" .-")[:60] or "text"
         folder = self.folder / hashlib.sha256(data).hexdigest()[:DIGITS]
         path = folder / f"{stem}.txt"

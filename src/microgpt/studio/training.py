@@ -1,7 +1,8 @@
 """One training of the studio: a process of its own, with a list of events that any page can read.
 
-Events are numbered from 0 and never change, so a page that comes late, or comes back, reads from the first it has not
-seen. Each is kept as the JSON that it came as.
+Events are numbered from 0 and never change, so a page that comes late, or comes back, asks from the first it has not
+seen. Each is kept as the JSON that it came as. Pages ask a few times a second instead of holding a stream open: a
+browser allows six connections to a host, so that the seventh tab, and each of its buttons, would wait for good.
 """
 
 import contextlib
@@ -11,7 +12,6 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any, Final
 
@@ -43,7 +43,6 @@ class LiveTraining:
         self.id, self.name, self.threads = secrets.token_hex(4), name, threads
         self.phase, self.run, self.step, self.saved = "preparing", "", 0, 0
         self.events: list[str] = []
-        self._wakers: set[Callable[[], None]] = set()
         self._lock = threading.Lock()
         self._pipe, self._far_end = CONTEXT.Pipe()
         asked = (self._far_end, begin, history, paused)
@@ -81,17 +80,6 @@ class LiveTraining:
     def summary(self) -> dict[str, Any]:
         return {"id": self.id, "name": self.name, "run": self.run, "phase": self.phase, "events": len(self.events)}
 
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have `wake` called at each new event; what is returned ends that."""
-        with self._lock:
-            self._wakers.add(wake)
-
-        def end() -> None:
-            with self._lock:
-                self._wakers.discard(wake)
-
-        return end
-
     def _listen(self) -> None:
         """Hear the process until its end, and say how it ended where it could not."""
         with contextlib.suppress(EOFError, OSError):
@@ -110,7 +98,7 @@ class LiveTraining:
         self.process.close()
 
     def _hear(self, text: str) -> None:
-        """Add an event, and wake the pages that wait for one."""
+        """Add an event."""
         event = json.loads(text)
         match event["kind"]:
             case "saved":
@@ -121,8 +109,4 @@ class LiveTraining:
             case "losses" | "phase":
                 self.step = event["step"]
                 self.phase = event.get("phase", self.phase)
-        with self._lock:
-            self.events.append(text)
-            wakers = list(self._wakers)
-        for wake in wakers:
-            wake()
+        self.events.append(text)

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.machine import cores
+from microgpt.model.settings import shown
 from microgpt.recipes import resolve
+from microgpt.recipes.budget import LEAST
 from microgpt.studio.answers import MissingError
 from microgpt.studio.control import ACTIONS
 from microgpt.studio.texts import StudioTexts
@@ -22,6 +24,7 @@ from microgpt.training.run_folder import WEIGHTS
 
 KEPT: Final = 30  # ended trainings whose events are remembered
 CLOSING: Final = 20.0  # seconds in which trainings are saved at the end
+LONGEST: Final = 86_400.0  # seconds of a training that makes the most of them
 DECIDED: Final = ("data", "out", "device")  # what the page can't say itself
 
 
@@ -46,6 +49,8 @@ class Trainings:
         seconds = asked["for"]
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
             raise UsageError(f"--for takes a number of seconds, found {str(seconds)[:40]!r}.")
+        if not LEAST <= seconds <= LONGEST:
+            raise UsageError(f"--for takes {LEAST:g} to {LONGEST:,.0f} seconds, found {shown(seconds)}; correct it.")
         given = {"threads": max(1, cores() - self.busy()), **given}
         begin = partial(fitted, given, float(seconds))
         return self._launch(LiveTraining(_name(None), given["threads"], begin, history=history))
@@ -76,6 +81,10 @@ class Trainings:
     def listing(self) -> list[dict[str, Any]]:
         """Newest first."""
         return [training.summary() for training in reversed(self._all.values())]
+
+    def running(self) -> dict[str, LiveTraining]:
+        """Those under way, by the name of their run."""
+        return {each.run: each for each in list(self._all.values()) if each.run and not each.ended}
 
     def busy(self) -> int:
         """Threads of the trainings that have not ended."""
@@ -110,8 +119,8 @@ class Trainings:
             if busy and busy + training.threads > cores():
                 names = ", ".join(known.run or known.name for known in self._all.values() if not known.ended)
                 raise EnvironmentFault(
-                    f"expected {training.threads} free of {cores()} cores, found {busy} busy with {names}; "
-                    "wait until a training ends, or stop one."
+                    f"this training takes {training.threads} of this machine's {cores()} cores, and {busy} are busy "
+                    f"with {names}; wait until a training ends, or stop one."
                 )
             training.start()
             self._all[training.id] = training

@@ -58,6 +58,7 @@ class Watched(Observer):
         self._marked = False  # whether the mark to beat was told
         self._live = False  # whether looks are taken as the training goes
         self._documents, self._looking = 0, 0.0
+        self._ending = False  # whether no more steps are to come
 
     def opened(self, session: Session) -> None:
         if self._keeps:
@@ -94,6 +95,10 @@ class Watched(Observer):
         self._tell(session, done.losses, done.steps_per_second)
         if self._missed and (self._live or step == steps):
             self._film(session)
+        if session.complete != self._ending:
+            self._ending = session.complete
+            phase = "ending" if self._ending else "training"
+            self._publish("phase", {"phase": phase, "step": step, "last": False})
         if stepping or (self._live and step in self._due and self._may_look(session)):
             self._look(session, session.runner, step)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from microgpt.children import leave_interrupts, leave_orphaned
 from microgpt.data.split import Split
-from microgpt.errors import MicrogptError
+from microgpt.errors import EnvironmentFault, MicrogptError
 from microgpt.recipes.budget import fit
 from microgpt.studio.answers import finite
 from microgpt.studio.control import ACTIONS, Control
@@ -36,6 +36,7 @@ POINTS: Final = 1000  # of a curve; more steps share points
 REST: Final = 0.5  # seconds between two events that only tell the step
 ENDED: Final = ("finished", "stopped", "failed")
 ORPHANED: Final = 2.5  # seconds to save in, once the studio is gone
+NOTHING_YET: Final = 2.0  # seconds to end in, for a training that has nothing to save
 
 Begin = Callable[["Worker"], Iterator[Record]]
 
@@ -63,7 +64,7 @@ def resumed(run: Path, changes: Mapping[str, Any], worker: "Worker") -> Iterator
 
 
 def fitted(given: Mapping[str, Any], seconds: float, worker: "Worker") -> Iterator[Record]:
-    """The training that makes the most of a time, after a short measurement."""
+    """The training that makes the most of a time, after a short measurement; none where that was stopped."""
     began = time.perf_counter()
     worker.tell_phase("measuring")
 
@@ -71,7 +72,9 @@ def fitted(given: Mapping[str, Any], seconds: float, worker: "Worker") -> Iterat
         worker.publish("note", {"text": text, "warning": False})
 
     found = fit(given, seconds, began=began, stop=worker.control.stop, tell=tell)
-    tell(f"the same without a clock: {found.command}")
+    if worker.control.stopped:  # before there was anything to save
+        return
+    tell(found.told)
     yield from train(
         found.request,
         stop=worker.control.stop,
@@ -92,6 +95,9 @@ class Worker:
         self._step, self._told = 0, 0.0
         self._folder: Path | None = None
         self._looks: list[dict[str, Any]] = []
+        self._notes: list[dict[str, Any]] = []
+        self._written = 0  # looks and notes that are in the folder
+        self._unkept = False  # whether it was told that they can't be kept
         self._curve = Curve(1)
 
     def obey(self) -> None:
@@ -99,9 +105,18 @@ class Worker:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 ACTIONS[self._pipe.recv()](self.control)
+                if self.control.stopped:
+                    self._end_without_a_run()
         self.control.end()
         time.sleep(ORPHANED)
         leave_orphaned()
+
+    def _end_without_a_run(self) -> None:
+        """A single step of a large model may take minutes: where nothing is to be saved, nobody waits for it."""
+        time.sleep(NOTHING_YET)
+        if self._folder is None:
+            self.tell_phase("stopped")
+            leave_orphaned()
 
     def publish(self, kind: str, values: Mapping[str, Any]) -> None:
         """Tell the studio of an event."""
@@ -115,6 +130,8 @@ class Worker:
         event = finite(event)
         if kind == "look":
             self._looks.append(event)
+        elif kind == "note":
+            self._notes.append(event)
         with contextlib.suppress(OSError):  # the studio is gone, and what was trained is to be saved
             self._pipe.send_bytes(json.dumps(event, allow_nan=False).encode())
 
@@ -136,6 +153,11 @@ class Worker:
             more = {"error": f"unexpected {type(error).__name__}: {error}"}
         if fault := self.watched.close():
             self.publish("note", {"text": fault, "warning": True})
+        if not more and phase == "failed" and self.control.stopped:  # before it began
+            phase = "stopped"
+        if more:
+            self._notes.append({"text": more["error"], "warning": True})
+        self._write_looks()
         self.tell_phase(phase if not more else "failed", **more)
 
     def _hear(self, record: Record) -> str | None:
@@ -149,14 +171,13 @@ class Worker:
                 told = {"loss": held_out.per_character, "se": held_out.per_character_se}
                 self.publish("evaluated", {"step": step, **told})
             case Saved(step):
+                self._write_looks()
                 self.publish("saved", {"step": step})
             case Finished(result):
                 self.publish("finished", {"result": result.to_dict()})
-                self._write_looks()
                 return "finished"
             case Interrupted(step):
                 self.publish("stopped", {"step": step})
-                self._write_looks()
                 return "stopped"
         return None
 
@@ -168,8 +189,17 @@ class Worker:
         self.tell_phase("training")
 
     def _write_looks(self) -> None:
-        if self._history and self._folder:
-            write_looks(self._folder, self._looks)
+        """Keep what there is to show of this training; without it the run is whole."""
+        known = len(self._looks) + len(self._notes)
+        if not self._history or not self._folder or known == self._written:
+            return
+        self._written = known
+        try:
+            write_looks(self._folder, self._looks, self._notes)
+        except EnvironmentFault as fault:
+            if not self._unkept:
+                self.publish("note", {"text": f"what it wrote on its way is not kept: {fault}", "warning": True})
+            self._unkept = True
 
 
 class Curve:

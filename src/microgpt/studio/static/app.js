@@ -1,15 +1,25 @@
 // The frame: which page is shown, its state in the address, light or dark, and what went wrong.
 
-import { enter, events, get, post, whenReachable } from "./connection.js";
+import { blob, enter, events, get, post, whenReachable } from "./connection.js";
 import { element } from "./elements.js";
 import { glossary } from "./glossary.js";
+import { plain } from "./words.js";
 
 const PAGES = { train: "Train", xray: "X-ray", atoms: "Atoms", compare: "Compare", scaling: "Scaling" };
+const LEFT = "microgpt-studio-pages"; // the state in which each page was left
+const TROUBLE = {
+  gone:
+    "The studio does not answer. What was being trained is saved in its run, as it was at most three seconds " +
+    "before. Start the studio again: once its new page is open, this one goes on too.",
+  locked:
+    "This page has no key to the studio, or that of an earlier one. Open the address that the terminal printed: " +
+    "then this page goes on too.",
+};
 const main = document.getElementById("main");
 const trouble = document.getElementById("trouble");
-const services = { get, post, events, navigate, glossary };
+const services = { get, post, blob, events, navigate, glossary };
 
-let shown = null; // { page, mounted }
+let shown = null; // { page, mounted, failed }
 let turn = 0;
 
 function stateOf(address) {
@@ -21,19 +31,30 @@ function addressOf(state) {
   return `?${new URLSearchParams(state)}`;
 }
 
-// Shows a page, or changes the state of the one that is shown; a change to null forgets it.
-export function navigate(page, changes = {}, { replace = false } = {}) {
+const left = JSON.parse(sessionStorage.getItem(LEFT) ?? "{}");
+
+function leave(state) {
+  left[state.page] = state;
+  sessionStorage.setItem(LEFT, JSON.stringify(left));
+}
+
+// Shows a page, or changes the state of the one that is shown; a change to null forgets it. A page that was left is
+// found as it was, but for the changes; of the page Train that is its form.
+export function navigate(page, changes = null, { replace = false } = {}) {
   const now = stateOf(location);
-  const state = page === now.page ? { ...now, ...changes } : { page, ...changes };
+  const elsewhere = page !== now.page;
+  const before = changes === null || page === "train" ? left[page] : {};
+  const forgotten = changes === null ? {} : { training: null, run: null, look: null };
+  const state = elsewhere ? { ...before, ...forgotten, ...changes, page } : { ...now, ...changes };
   for (const [name, value] of Object.entries(state)) if (value === null || value === undefined) delete state[name];
-  const address = addressOf({ page, ...state });
-  history[replace ? "replaceState" : "pushState"](null, "", address);
+  history[replace ? "replaceState" : "pushState"](null, "", addressOf(state));
   return show();
 }
 
 async function show() {
   const state = stateOf(location);
-  if (shown?.page === state.page) return shown.mounted?.update?.(state);
+  leave(state);
+  if (shown?.page === state.page && !shown.failed) return shown.mounted?.update?.(state);
   const mine = ++turn;
   shown?.mounted?.unmount?.();
   shown = { page: state.page, mounted: null };
@@ -42,7 +63,6 @@ async function show() {
     link.toggleAttribute("aria-current", link.dataset.page === state.page);
     if (link.dataset.page === state.page) link.setAttribute("aria-current", "page");
   }
-  trouble.hidden = true;
   const root = element("div", { class: `page page-${state.page}` });
   main.replaceChildren(root);
   try {
@@ -52,7 +72,10 @@ async function show() {
     shown.mounted = mounted;
     root.dataset.ready = "yes";
   } catch (error) {
-    if (mine === turn) root.replaceChildren(element("p", { class: "trouble", role: "alert" }, error.message));
+    if (mine !== turn) return;
+    shown.failed = true;
+    const told = trouble.hidden ? element("p", { class: "trouble", role: "alert" }, plain(error.message)) : "";
+    root.replaceChildren(element("h1", {}, PAGES[state.page]), told);
   }
 }
 
@@ -92,9 +115,9 @@ function themes() {
 }
 
 whenReachable((now) => {
-  trouble.hidden = now;
-  trouble.textContent = now ? "" : "The studio does not answer. If it was stopped, what was trained is saved in its run "
-    + "folder: start it again with “microgpt studio”. Once its new page is open, this one goes on too.";
+  trouble.hidden = now === true;
+  trouble.textContent = TROUBLE[now] ?? "";
+  if (now === true && shown?.failed) show();
 });
 
 links();
@@ -102,4 +125,4 @@ themes();
 await enter();
 await show();
 const { offer } = await import("./tour.js");
-offer(navigate);
+offer(services, trouble.hidden);

@@ -5,6 +5,7 @@ import { detailView } from "./atom.js";
 import { element, number } from "./elements.js";
 import { graphView } from "./graph.js";
 import { latest, styled } from "./heat.js";
+import { plain, titleOf } from "./words.js";
 
 const TYPING = 150; // milliseconds without a key before a text is asked for
 const PLAYING = 700; // milliseconds that each step of the backward pass is shown
@@ -15,7 +16,11 @@ const FORGOTTEN = { open: null, atom: null, met: null };
 export async function mount(root, state, services) {
   await styled();
   const { runs } = await services.get("/api/runs");
-  const page = new Page(root, services, runs.filter((run) => !run.fault));
+  const page = new Page(
+    root,
+    services,
+    runs.filter((run) => !run.fault),
+  );
   await page.show(state);
   return page;
 }
@@ -42,29 +47,93 @@ class Page {
 
   build(root) {
     const { glossary } = this.services;
-    this.sources = element("div", { class: "choices", role: "group", "aria-label": "What to look at" },
-      ...[["expression", "An expression"], ["loss", "The loss of a text"]].map(([source, name]) =>
-        element("button", { type: "button", class: "quiet", "data-source": source, onclick: () => this.change({ source, ...FORGOTTEN }) }, name)));
-    this.expression = element("input", { id: "atoms-expression", type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", "aria-describedby": "atoms-trouble", oninput: () => this.later(() => ({ expression: this.expression.value, ...FORGOTTEN })) });
+    this.sources = element(
+      "div",
+      { class: "choices", role: "group", "aria-label": "What to look at" },
+      ...[
+        ["expression", "An expression"],
+        ["loss", "The loss of a text"],
+      ].map(([source, name]) =>
+        element(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "data-source": source,
+            onclick: () => this.change({ source, ...FORGOTTEN }),
+          },
+          name,
+        ),
+      ),
+    );
+    this.expression = element("input", {
+      id: "atoms-expression",
+      type: "text",
+      autocomplete: "off",
+      spellcheck: "false",
+      autocapitalize: "off",
+      "aria-describedby": "atoms-trouble",
+      oninput: () => this.later(() => ({ expression: this.expression.value, ...FORGOTTEN })),
+    });
     this.values = element("div", { class: "values" });
-    this.run = element("select", { id: "atoms-run", onchange: () => this.change({ run: this.run.value || null, ...FORGOTTEN }) },
-      element("option", { value: "" }, "an untrained model"), ...this.runs.map((run) => element("option", { value: run.name }, run.name)));
-    this.text = element("input", { id: "atoms-text", type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", "aria-describedby": "atoms-trouble", oninput: () => this.later(() => ({ text: this.text.value, ...FORGOTTEN })) });
-    this.ofExpression = element("div", { class: "xray-controls" },
-      element("div", { class: "field grow" }, element("label", { for: "atoms-expression" }, "Expression"), this.expression), this.values);
-    this.ofLoss = element("div", { class: "xray-controls" },
+    this.run = element(
+      "select",
+      { id: "atoms-run", onchange: () => this.change({ run: this.run.value || null, ...FORGOTTEN }) },
+      element("option", { value: "" }, "an untrained model"),
+      ...this.runs.map((run) => element("option", { value: run.name }, titleOf(run))),
+    );
+    this.text = element("input", {
+      id: "atoms-text",
+      type: "text",
+      autocomplete: "off",
+      spellcheck: "false",
+      autocapitalize: "off",
+      "aria-describedby": "atoms-trouble",
+      oninput: () => this.later(() => ({ text: this.text.value, ...FORGOTTEN })),
+    });
+    this.ofExpression = element(
+      "div",
+      { class: "xray-controls" },
+      element(
+        "div",
+        { class: "field grow" },
+        element("label", { for: "atoms-expression" }, "Expression"),
+        this.expression,
+      ),
+      this.values,
+    );
+    this.ofLoss = element(
+      "div",
+      { class: "xray-controls" },
       element("div", { class: "field" }, element("label", { for: "atoms-run" }, "Model"), this.run),
-      element("div", { class: "field grow" }, element("label", { for: "atoms-text" }, "Short text"), this.text));
+      element("div", { class: "field grow" }, element("label", { for: "atoms-text" }, "Short text"), this.text),
+    );
     this.trouble = element("p", { id: "atoms-trouble", class: "trouble", role: "alert" });
     this.told = element("p", { class: "told atoms-told", "aria-live": "polite" });
     this.graph = graphView((box) => this.pick(box));
-    this.detail = detailView(this.services, (atom) => this.change({ atom }), (groups) => this.unfold(groups));
+    this.detail = detailView(
+      this.services,
+      (atom) => this.change({ atom }),
+      (groups) => this.unfold(groups),
+    );
     root.append(
       element("h1", {}, "Atoms"),
-      element("p", { class: "lead" }, "Every number of the model is an atom that knows what it was made from. Click one for its value, its ",
-        glossary("gradient"), ", and the chain of slopes that leads to it."),
-      this.sources, this.ofExpression, this.ofLoss, this.trouble, this.steppers = this.stepper(), this.crumbs = element("div", { class: "crumbs", "aria-label": "Unfolded groups" }), this.told,
-      element("div", { class: "atoms-columns" }, this.graph.node, this.detail.node));
+      element(
+        "p",
+        { class: "lead" },
+        "Every number of the model is an atom that knows what it was made from. Click one for its value, its ",
+        glossary("gradient"),
+        ", and the chain of slopes that leads to it.",
+      ),
+      this.sources,
+      this.ofExpression,
+      this.ofLoss,
+      this.trouble,
+      (this.steppers = this.stepper()),
+      (this.crumbs = element("div", { class: "crumbs", role: "group", "aria-label": "Unfolded groups" })),
+      this.told,
+      element("div", { class: "atoms-columns" }, this.graph.node, this.detail.node),
+    );
     this.themed = () => this.shown && this.graph.draw(this.shown, this.state);
     addEventListener("themechange", this.themed);
   }
@@ -72,13 +141,34 @@ class Page {
   stepper() {
     const to = (place) => () => this.meet(place());
     const step = () => this.shown?.step ?? 0;
-    const button = (name, label, place) => element("button", { type: "button", class: "quiet", "aria-label": label, title: label, onclick: to(place) }, name);
-    this.slider = element("input", { id: "atoms-met", type: "range", min: 0, step: 1, "aria-label": "Steps of the backward pass", oninput: () => this.meet(Number(this.slider.value)) });
+    const button = (name, label, place) =>
+      element(
+        "button",
+        { type: "button", class: "quiet", "aria-label": label, title: label, onclick: to(place) },
+        name,
+      );
+    this.slider = element("input", {
+      id: "atoms-met",
+      type: "range",
+      min: 0,
+      step: 1,
+      "aria-label": "Steps of the backward pass",
+      oninput: () => this.meet(Number(this.slider.value)),
+    });
     this.play = element("button", { type: "button", class: "quiet", onclick: () => this.toggle() }, "Play");
     this.stepTold = element("output", { for: "atoms-met" });
-    return element("div", { class: "stepper" }, element("span", { class: "hint" }, this.services.glossary("backward pass", "Backward pass")),
-      button("«", "To the beginning", () => 0), button("‹", "One step back", () => step() - 1), button("›", "One step on", () => step() + 1),
-      button("»", "To the end", () => this.shown.steps), this.play, this.slider, this.stepTold);
+    return element(
+      "div",
+      { class: "stepper" },
+      element("span", { class: "hint" }, this.services.glossary("backward pass", "Backward pass")),
+      button("«", "To the beginning", () => 0),
+      button("‹", "One step back", () => step() - 1),
+      button("›", "One step on", () => step() + 1),
+      button("»", "To the end", () => this.shown.steps),
+      this.play,
+      this.slider,
+      this.stepTold,
+    );
   }
 
   meet(step) {
@@ -92,10 +182,13 @@ class Page {
     this.play.textContent = start ? "Pause" : "Play";
     if (!start) return;
     if (this.shown.step === this.shown.steps) this.meet(0);
-    this.playing = setInterval(() => {
-      if (this.shown.step >= this.shown.steps) this.toggle();
-      else this.meet(this.shown.step + Math.max(1, Math.round(this.shown.steps / 300)));
-    }, this.shown.steps > 100 ? PLAYING / 4 : PLAYING);
+    this.playing = setInterval(
+      () => {
+        if (this.shown.step >= this.shown.steps) this.toggle();
+        else this.meet(this.shown.step + Math.max(1, Math.round(this.shown.steps / 300)));
+      },
+      this.shown.steps > 100 ? PLAYING / 4 : PLAYING,
+    );
   }
 
   later(changes) {
@@ -114,8 +207,15 @@ class Page {
   }
 
   fold(...groups) {
-    const below = (each) => groups.includes(each) || (this.parents[each] !== undefined && this.parents[each] >= 0 && below(this.parents[each]));
-    this.change({ open: this.opened().filter((each) => !below(each)).join(".") || null });
+    const below = (each) =>
+      groups.includes(each) ||
+      (this.parents[each] !== undefined && this.parents[each] >= 0 && below(this.parents[each]));
+    this.change({
+      open:
+        this.opened()
+          .filter((each) => !below(each))
+          .join(".") || null,
+    });
   }
 
   opened() {
@@ -134,7 +234,8 @@ class Page {
     const source = this.source(state);
     this.choose(state, source);
     try {
-      if (source.expression !== undefined && !source.expression.trim()) throw new Error("Type an expression such as (a*b + c).relu().");
+      if (source.expression !== undefined && !source.expression.trim())
+        throw new Error("Type an expression such as (a*b + c).relu().");
       const asked = { ...source, met: state.met };
       const [shown, atom] = await Promise.all([
         this.services.get("/api/atoms/view", { ...asked, open: state.open }),
@@ -144,7 +245,7 @@ class Page {
       this.trouble.textContent = "";
       this.graph.node.dataset.milliseconds = Math.round(performance.now() - began);
     } catch (error) {
-      this.trouble.textContent = error.message;
+      this.trouble.textContent = plain(error.message);
       this.graph.node.classList.add("stale");
       this.graph.node.hidden = this.steppers.hidden = !this.shown;
     }
@@ -154,8 +255,11 @@ class Page {
     const loss = state.source === "loss";
     this.ofExpression.hidden = loss;
     this.ofLoss.hidden = !loss;
-    for (const button of this.sources.children) button.setAttribute("aria-pressed", String((button.dataset.source === "loss") === loss));
-    const keep = (input, value) => { if (document.activeElement !== input && value !== undefined) input.value = value; };
+    for (const button of this.sources.children)
+      button.setAttribute("aria-pressed", String((button.dataset.source === "loss") === loss));
+    const keep = (input, value) => {
+      if (document.activeElement !== input && value !== undefined) input.value = value;
+    };
     keep(this.expression, source.expression);
     keep(this.text, source.text);
     this.run.value = state.run ?? "";
@@ -170,11 +274,27 @@ class Page {
     this.detail.draw(atom, shown);
     this.variables(shown.values);
     this.steps(shown);
-    this.crumbs.replaceChildren(...shown.open.filter((group) => group.id > 0).map((group) =>
-      element("button", { type: "button", class: "quiet", "aria-label": `Fold ${group.name}`, onclick: () => this.fold(group.id) }, group.name, element("span", { "aria-hidden": "true" }, " ×"))));
+    this.crumbs.replaceChildren(
+      ...shown.open
+        .filter((group) => group.id > 0)
+        .map((group) =>
+          element(
+            "button",
+            {
+              type: "button",
+              class: "quiet",
+              "aria-label": `Fold ${group.name}`,
+              onclick: () => this.fold(group.id),
+            },
+            group.name,
+            element("span", { "aria-hidden": "true" }, " ×"),
+          ),
+        ),
+    );
     const what = state.source === "loss" ? "loss" : "result";
-    this.told.textContent = `${number(shown.atoms)} atoms, ${what} ${number(shown.result.value, 6)}. `
-      + (shown.boxes.some((box) => box.kind !== "atom") ? "Click a box to unfold it." : "Click an atom to look into it.");
+    this.told.textContent =
+      `${number(shown.atoms)} atoms, ${what} ${number(shown.result.value, 6)}. ` +
+      (shown.boxes.some((box) => box.kind !== "atom") ? "Click a box to unfold it." : "Click an atom to look into it.");
     this.told.dataset.atoms = shown.atoms;
   }
 
@@ -188,13 +308,30 @@ class Page {
     const names = Object.keys(values);
     const now = [...this.values.querySelectorAll("input")].map((input) => input.name);
     if (names.join() !== now.join()) {
-      this.values.replaceChildren(...names.map((name) => element("label", { class: "value" }, `${name} = `,
-        element("input", { type: "number", step: "any", name, oninput: () => this.later(() => ({ values: this.written() })) }))));
+      this.values.replaceChildren(
+        ...names.map((name) =>
+          element(
+            "label",
+            { class: "value" },
+            `${name} = `,
+            element("input", {
+              type: "number",
+              step: "any",
+              name,
+              oninput: () => this.later(() => ({ values: this.written() })),
+            }),
+          ),
+        ),
+      );
     }
-    for (const input of this.values.querySelectorAll("input")) if (document.activeElement !== input) input.value = values[input.name];
+    for (const input of this.values.querySelectorAll("input"))
+      if (document.activeElement !== input) input.value = values[input.name];
   }
 
   written() {
-    return [...this.values.querySelectorAll("input")].filter((input) => input.value !== "").map((input) => `${input.name}=${input.value}`).join(",");
+    return [...this.values.querySelectorAll("input")]
+      .filter((input) => input.value !== "")
+      .map((input) => `${input.name}=${input.value}`)
+      .join(",");
   }
 }

@@ -1,4 +1,4 @@
-// Attention of every head in a layer, as images: a row for each query's position, a column for each key's.
+// Attention of every head in a layer, as images: a row for each letter being read, a column for each one it looks at.
 
 import { element, number } from "./elements.js";
 import { heatMap, legend, palette, sign, spoken } from "./heat.js";
@@ -22,11 +22,23 @@ function fitted(width, heads, positions) {
 export function attentionView(services, change, point) {
   const layers = element("div", { class: "choices", role: "group", "aria-label": "Layer" });
   const grid = element("div", { class: "heads" });
-  const told = element("p", { class: "told" });
+  const told = element("p", { class: "told", "aria-live": "polite" });
   const key = element("p", { class: "hint explain" });
-  const node = element("section", { class: "attention", "aria-labelledby": "attention-title" },
-    element("h2", { id: "attention-title" }, services.glossary("attention", "Attention"), " of each ", services.glossary("head", "head")),
-    layers, grid, told, key);
+  const node = element(
+    "section",
+    { class: "attention", "aria-labelledby": "attention-title" },
+    element(
+      "h2",
+      { id: "attention-title" },
+      services.glossary("attention", "Attention"),
+      " of each ",
+      services.glossary("head", "head"),
+    ),
+    layers,
+    grid,
+    told,
+    key,
+  );
   let shown = null;
   let maps = [];
 
@@ -36,27 +48,68 @@ export function attentionView(services, change, point) {
     else {
       const { texts } = shown.reading;
       const weight = shown.heads[head][row][column];
-      told.textContent = weight === undefined
-        ? `Position ${row} can't look ahead to position ${column}.`
-        : `Head ${head}: ${spoken(texts[row])} at ${row} attends to ${spoken(texts[column])} at ${column} by ${number(100 * weight, 3)}%.`;
+      const there = `${spoken(texts[column])} at ${column}`;
+      told.textContent =
+        weight === undefined
+          ? `Position ${row} can't look ahead to position ${column}.`
+          : `Head ${head}: ${spoken(texts[row])} at ${row} attends to ${there} by ${number(100 * weight, 3)}%.`;
     }
   }
 
   function build() {
-    maps = shown.heads.map((_, head) => heatMap({
-      label: `Attention of head ${head}`,
-      onPoint: (row, column) => hover(head, row, column),
-      onPick: (row) => change({ at: row, head }),
-    }));
-    grid.replaceChildren(...maps.map((map, head) => element("figure", { "data-head": head },
-      element("figcaption", {}, element("button", { type: "button", class: "quiet", "aria-pressed": "false", onclick: () => change({ head: shown.head === head ? null : head }) }, `head ${head}`)),
-      element("div", { class: "heat-with-letters" }, map.node, element("div", { class: "beneath", "aria-hidden": "true" })))));
+    maps = shown.heads.map((_, head) =>
+      heatMap({
+        label: `Attention of head ${head}`,
+        onPoint: (row, column) => hover(head, row, column),
+        onPick: (row) => change({ at: row, head }),
+      }),
+    );
+    grid.replaceChildren(
+      ...maps.map((map, head) =>
+        element(
+          "figure",
+          { "data-head": head },
+          element(
+            "figcaption",
+            {},
+            element(
+              "button",
+              {
+                type: "button",
+                class: "quiet",
+                "aria-pressed": "false",
+                onclick: () => change({ head: shown.head === head ? null : head }),
+              },
+              `head ${head}`,
+            ),
+          ),
+          element(
+            "div",
+            { class: "heat-with-letters" },
+            map.node,
+            element("div", { class: "beneath", "aria-hidden": "true" }),
+          ),
+        ),
+      ),
+    );
   }
 
   function choices() {
     layers.hidden = shown.about.sizes.layer < 2;
-    layers.replaceChildren(...Array.from({ length: shown.about.sizes.layer }, (_, layer) =>
-      element("button", { type: "button", class: "quiet", "aria-pressed": String(layer === shown.layer), onclick: () => change({ layer }) }, `layer ${layer}`)));
+    layers.replaceChildren(
+      ...Array.from({ length: shown.about.sizes.layer }, (_, layer) =>
+        element(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "aria-pressed": String(layer === shown.layer),
+            onclick: () => change({ layer }),
+          },
+          `layer ${layer}`,
+        ),
+      ),
+    );
   }
 
   // What a head does most, in words.
@@ -64,7 +117,9 @@ export function attentionView(services, change, point) {
     const { texts } = shown.reading;
     const row = shown.heads[head][shown.at];
     const to = row.indexOf(Math.max(...row));
-    return `Attention of head ${head}, ${texts.length} positions. Position ${shown.at}, ${spoken(texts[shown.at])}, attends most to position ${to}, ${spoken(texts[to])}: ${Math.round(100 * row[to])}%.`;
+    const [from, most] = [spoken(texts[shown.at]), spoken(texts[to])];
+    const attends = `Position ${shown.at}, ${from}, attends most to position ${to}, ${most}`;
+    return `Attention of head ${head}, ${texts.length} positions. ${attends}: ${Math.round(100 * row[to])}%.`;
   }
 
   function draw(now) {
@@ -76,7 +131,15 @@ export function attentionView(services, change, point) {
     const [across, size] = fitted(grid.clientWidth || 320, maps.length, positions);
     grid.style.gridTemplateColumns = `repeat(${across}, max-content)`;
     maps.forEach((map, head) => {
-      map.draw(shown.heads[head], { columns: positions, size, share: Math.sqrt, colourOf: colours.plain, marked: shown.at, ink: colours.ink, label: summary(head) });
+      map.draw(shown.heads[head], {
+        columns: positions,
+        size,
+        share: Math.sqrt,
+        colourOf: colours.plain,
+        marked: shown.at,
+        ink: colours.ink,
+        label: summary(head),
+      });
       const figure = map.node.closest("figure");
       figure.classList.toggle("chosen", head === shown.head);
       figure.querySelector("button").setAttribute("aria-pressed", String(head === shown.head));
@@ -84,7 +147,12 @@ export function attentionView(services, change, point) {
       beneath.replaceChildren(...(size >= 11 ? shown.reading.texts.map((text) => element("i", {}, sign(text))) : []));
       beneath.style.setProperty("--cell", `${size}px`);
     });
-    key.replaceChildren(legend("0%", "100%", colours.plain, 0, ["25%"]), element("br"), "A row is a query's position, a column a key's; no position looks ahead. Choose a head to see its arcs.");
+    key.replaceChildren(
+      legend("0%", "100%", colours.plain, 0, ["25%"]),
+      element("br"),
+      "Row: the letter being read. Column: an earlier letter it looks at; none looks ahead. Each row sums to 100%; " +
+        "small shares are shown larger than they are. Choose a head to see its arcs.",
+    );
   }
 
   return { node, draw };

@@ -1,6 +1,7 @@
 // What comes next at the chosen position: a bar for each token, at a temperature and among the top k.
 
 import { element, number } from "./elements.js";
+import { labelled } from "./glossary.js";
 import { sign, spoken } from "./heat.js";
 
 const BARS = 12; // shown at first
@@ -16,7 +17,12 @@ export function tempered(chances, temperature, k) {
   return { order, drawn: weights.map((weight) => weight / sum) };
 }
 
-const percent = (share) => (share >= 0.9995 || share === 0 ? `${Math.round(100 * share)}%` : share < 0.0005 ? "<0.1%" : `${(100 * share).toFixed(1)}%`);
+const percent = (share) =>
+  share >= 0.9995 || share === 0
+    ? `${Math.round(100 * share)}%`
+    : share < 0.0005
+      ? "<0.1%"
+      : `${(100 * share).toFixed(1)}%`;
 
 export function chancesView(services, change) {
   const temperature = element("input", { id: "xray-temperature", type: "range", min: 0, max: 2, step: 0.05 });
@@ -25,20 +31,55 @@ export function chancesView(services, change) {
   const topkTold = element("output", { for: "xray-topk" });
   const after = element("p", { class: "after", translate: "no" });
   const bars = element("ol", { class: "chances", translate: "no", "aria-labelledby": "chances-title" });
-  const more = element("button", { type: "button", class: "quiet", onclick: () => { whole = !whole; draw(shown); } });
-  const node = element("section", { "aria-labelledby": "chances-title" },
-    element("h2", { id: "chances-title" }, "What comes next"), after,
-    element("div", { class: "sliders" },
-      element("div", { class: "field" }, element("label", { for: "xray-temperature" }, services.glossary("temperature", "Temperature"), " ", temperatureTold), temperature),
-      element("div", { class: "field" }, element("label", { for: "xray-topk" }, services.glossary("top-k", "Top k"), " ", topkTold), topk)),
-    bars, more,
-    element("p", { class: "hint explain" }, "Bars: the chances at this temperature. Marks: the model's own, at temperature 1."));
+  const more = element("button", {
+    type: "button",
+    class: "quiet",
+    onclick: () => {
+      whole = !whole;
+      draw(shown);
+    },
+  });
+  const node = element(
+    "section",
+    { "aria-labelledby": "chances-title" },
+    element("h2", { id: "chances-title" }, "What comes next"),
+    after,
+    element(
+      "div",
+      { class: "sliders" },
+      element(
+        "div",
+        { class: "field" },
+        element("label", { for: "xray-temperature" }, labelled("temperature", "Temperature"), " ", temperatureTold),
+        temperature,
+      ),
+      element(
+        "div",
+        { class: "field" },
+        element("label", { for: "xray-topk" }, labelled("top-k", "Top k"), " ", topkTold),
+        topk,
+      ),
+    ),
+    bars,
+    more,
+    element(
+      "p",
+      { class: "hint explain" },
+      "Bars: the chances at this temperature. Marks: the model's own, at temperature 1.",
+    ),
+  );
   let shown = null;
   let whole = false;
 
   // At once, before the address knows of it.
-  temperature.addEventListener("input", () => { paint(); change({ temperature: temperature.value }); });
-  topk.addEventListener("input", () => { paint(); change({ topk: Number(topk.value) || null }); });
+  temperature.addEventListener("input", () => {
+    paint();
+    change({ temperature: temperature.value });
+  });
+  topk.addEventListener("input", () => {
+    paint();
+    change({ topk: Number(topk.value) || null });
+  });
 
   function bar(token, own, now, most) {
     const text = shown.about.texts[token] ?? "";
@@ -47,9 +88,18 @@ export function chancesView(services, change) {
     const mark = element("span", { class: "own" });
     filled.style.width = `${(100 * now) / most}%`;
     mark.style.left = `${(100 * own) / most}%`;
-    return element("li", { "data-token": token, "data-probability": own, "data-chance": now, "aria-label": `${name === "end" ? "the end" : spoken(text)}: ${percent(now)}` },
-      element("span", { class: name === "end" ? "sign named" : "sign" }, name), element("span", { class: "track", "aria-hidden": "true" }, filled, mark),
-      element("span", { class: "percent" }, percent(now)));
+    return element(
+      "li",
+      {
+        "data-token": token,
+        "data-probability": own,
+        "data-chance": now,
+        "aria-label": `${name === "end" ? "the end" : spoken(text)}: ${percent(now)}`,
+      },
+      element("span", { class: name === "end" ? "sign named" : "sign" }, name),
+      element("span", { class: "track", "aria-hidden": "true" }, filled, mark),
+      element("span", { class: "percent" }, percent(now)),
+    );
   }
 
   function paint() {
@@ -58,7 +108,11 @@ export function chancesView(services, change) {
     topkTold.textContent = k ? `the ${k} most likely` : "all";
     const { order, drawn } = tempered(shown.chances, Number(temperature.value), k);
     const most = Math.max(...drawn, ...shown.chances);
-    bars.replaceChildren(...order.slice(0, whole ? order.length : BARS).map((token) => bar(token, shown.chances[token], drawn[token], most)));
+    bars.replaceChildren(
+      ...order
+        .slice(0, whole ? order.length : BARS)
+        .map((token) => bar(token, shown.chances[token], drawn[token], most)),
+    );
     more.hidden = order.length <= BARS;
     more.textContent = whole ? "Show fewer" : `Show all ${number(order.length)}`;
   }
@@ -69,7 +123,10 @@ export function chancesView(services, change) {
     topk.max = now.chances.length;
     topk.value = now.state.topk ?? 0;
     const read = now.reading.texts.slice(0, now.at + 1).join("");
-    after.replaceChildren("after ", element("b", {}, read ? `“${read.length > 40 ? `… ${read.slice(-40)}` : read}”` : "the beginning"));
+    after.replaceChildren(
+      "after ",
+      element("b", {}, read ? `“${read.length > 40 ? `… ${read.slice(-40)}` : read}”` : "the beginning"),
+    );
     paint();
   }
 

@@ -1,10 +1,14 @@
 // A small chart: lines, dots with error bars, horizontal marks with their meaning, a cursor; linear or logarithmic.
 // It follows the width of its place, the theme's colours, the pointer and the arrow keys.
 // A series is { name, points: [[x, y, [low, high] or nothing, key or nothing], …], colour, line, dots, dash, … }.
+// It is our own and no library: a page loads nothing from elsewhere, and nearly all of it is what is drawn here and
+// nowhere else: marks with their meaning, intervals, a cursor by key and pointer, words for who sees none of it.
 
 import { drawn, element, number } from "./elements.js";
 
-const MARGIN = { left: 44, right: 24, top: 26, bottom: 38 };
+const MARGIN = { right: 24, top: 26, bottom: 38 };
+const LETTER = 6.7; // pixels of a letter, about
+const LINE = 14; // pixels between two labels
 
 const NEAR = 28; // pixels from a dot that still mean it
 
@@ -14,10 +18,10 @@ export function chart(options) {
   const svg = drawn("svg", { role: "img", "aria-label": options.label });
   const readout = element("p", { class: "readout", "aria-live": "off" });
   const legend = element("div", { class: "legend" });
-  const box = element("div", { class: "chart", tabindex: options.onStep ? "0" : null }, svg);
-  const whole = element("figure", { class: "figure"}, box, legend, readout);
+  const box = element("div", { class: "chart", ...focusable(options) }, svg);
+  const whole = element("figure", { class: "figure" }, box, legend, readout);
   const ring = drawn("circle", { class: "ring", r: 7, visibility: "hidden" });
-  let data = { series: [], marks: [], cursor: null, chosen: null, xLog: false, yLog: false };
+  let data = { series: [], marks: [], uprights: [], cursor: null, chosen: null, xLog: false, yLog: false };
   let scales = null;
   let dots = []; // { key, left, top } of all that have a key
   let pending = false;
@@ -36,17 +40,22 @@ export function chart(options) {
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("height", height);
     scales = scalesOf(data, width, height);
+    const sides = [scales, width, height];
     svg.replaceChildren(
-      ...axes(scales, { ...options, xTitle: data.xTitle ?? options.xTitle }, width, height),
-      ...data.marks.flatMap((mark) => horizontal(mark, scales, width)),
-      ...data.series.flatMap((series) => seriesOf(series, scales)),
-      ...cursor(data.cursor, scales, height),
-      ring,
+      ...axes({ ...options, xTitle: data.xTitle ?? options.xTitle }, ...sides),
+      ...(scales.empty ? [] : [...lines(data, ...sides), ring, ...labels(data, ...sides)]),
     );
     dots = dotsOf(data.series, scales);
     choose(data.chosen);
     legend.replaceChildren(...data.series.filter((each) => each.name && each.points.length).map(legendOf));
     svg.setAttribute("aria-label", `${options.label}. ${spoken(data)}`);
+    if (data.at) tellPlace(data.at);
+    if (data.explain) legend.append(element("span", {}, data.explain));
+  }
+
+  function tellPlace({ place, most, text }) {
+    const now = { "aria-valuenow": place, "aria-valuemax": most, "aria-valuetext": text };
+    for (const [name, value] of Object.entries(now)) box.setAttribute(name, value);
   }
 
   // Rings a dot; nothing else is drawn anew, however many there are.
@@ -54,7 +63,9 @@ export function chart(options) {
     data.chosen = key;
     const dot = dots.find((each) => each.key === key);
     ring.setAttribute("visibility", dot ? "visible" : "hidden");
-    if (dot) ring.setAttribute("cx", dot.left), ring.setAttribute("cy", dot.top);
+    const place = dots.indexOf(dot);
+    if (dot) tellPlace({ place, most: dots.length - 1, text: `point ${place + 1} of ${dots.length}` });
+    if (dot) (ring.setAttribute("cx", dot.left), ring.setAttribute("cy", dot.top));
   }
 
   function near(event) {
@@ -96,16 +107,28 @@ export function chart(options) {
   return { element: whole, box, set };
 }
 
-function scalesOf({ series, marks, xLog, yLog, xRange }, width, height) {
-  const points = series.flatMap((each) => each.points).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
-  const xs = xRange ?? extent(points.map(([x]) => x));
-  const ys = extent([...points.flatMap(([, y, span]) => (span ? [y, ...span] : [y])), ...marks.map((mark) => mark.y)]);
-  const pad = (ys[1] - ys[0]) * (yLog ? 0.02 : 0.06) || 0.5;
-  return {
-    x: scale(xs, [MARGIN.left, width - MARGIN.right], xLog),
-    y: scale([ys[0] - pad, ys[1] + pad], [height - MARGIN.bottom, MARGIN.top], yLog),
-  };
+// A chart whose points are chosen by the arrow keys has the focus, a name, and a role that says so; `at` of its data is
+// the one that is chosen: { place, most, text }.
+function focusable({ label, onStep }) {
+  if (!onStep) return {};
+  const named = { role: "slider", "aria-label": `${label}: the arrow keys go from point to point` };
+  return { ...named, tabindex: "0", "aria-valuenow": "0", "aria-valuemin": "0" };
 }
+
+function scalesOf({ series, marks, uprights, xLog, yLog, xRange }, width, height) {
+  const points = series.flatMap((each) => each.points).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
+  const xs = xRange ?? extent([...points.map(([x]) => x), ...uprights.map((mark) => mark.x)]);
+  const values = points.flatMap(([, y, span]) => (span ? [y, ...span] : [y]));
+  const ys = extent([...values, ...marks.map((mark) => mark.y)]);
+  const pad = (ys[1] - ys[0]) * (yLog ? 0.02 : 0.06) || 0.5;
+  const y = scale([ys[0] - pad, ys[1] + pad], [height - MARGIN.bottom, MARGIN.top], yLog);
+  const empty = !points.length;
+  const widest = empty ? 0 : Math.max(...y.ticks(rows(height)).map((tick) => short(tick).length));
+  const left = Math.max(30, 12 + LETTER * widest);
+  return { x: scale(xs, [left, width - MARGIN.right], xLog), y, left, empty };
+}
+
+const rows = (height) => (height > 260 ? 6 : 4);
 
 function extent(values) {
   let low = Infinity;
@@ -147,34 +170,93 @@ function powers(low, high) {
   return ticks.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
 }
 
-function axes({ x, y }, options, width, height) {
+function axes(options, { x, y, left, empty }, width, height) {
   const bottom = height - MARGIN.bottom;
-  const lines = y.ticks(height > 260 ? 6 : 4).flatMap((tick) => [
-    drawn("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }),
-    drawn("text", { x: MARGIN.left - 7, y: y(tick) + 4, "text-anchor": "end" }, short(tick)),
-  ]);
-  const below = x.ticks(Math.max(2, Math.floor(width / 110))).flatMap((tick) => [
-    drawn("line", { class: "grid", x1: x(tick), x2: x(tick), y1: bottom, y2: bottom + 4 }),
-    drawn("text", { x: x(tick), y: bottom + 17, "text-anchor": "middle" }, short(tick)),
-  ]);
-  const titles = [
-    drawn("text", { x: width - MARGIN.right, y: height - 4, "text-anchor": "end" }, options.xTitle ?? ""),
-    drawn("text", { x: 2, y: 13 }, options.yTitle ?? ""),
-  ];
-  return [...lines, ...below, ...titles];
+  if (empty) {
+    const middle = { x: width / 2, y: height / 2, "text-anchor": "middle" };
+    return [
+      drawn("line", { class: "grid", x1: left, x2: width - MARGIN.right, y1: bottom, y2: bottom }),
+      drawn("text", middle, "Nothing to draw yet"),
+    ];
+  }
+  const across = y
+    .ticks(rows(height))
+    .flatMap((tick) => [
+      drawn("line", { class: "grid", x1: left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }),
+      drawn("text", { x: left - 7, y: y(tick) + 4, "text-anchor": "end" }, short(tick)),
+    ]);
+  let free = -Infinity; // where the last label ends: those of a logarithmic axis stand close
+  const below = x.ticks(Math.max(2, Math.floor(width / 110))).flatMap((tick) => {
+    const line = drawn("line", { class: "grid", x1: x(tick), x2: x(tick), y1: bottom, y2: bottom + 4 });
+    const half = (LETTER * short(tick).length) / 2;
+    if (x(tick) - half < free) return [line];
+    free = x(tick) + half + 6;
+    return [line, drawn("text", { x: x(tick), y: bottom + 17, "text-anchor": "middle" }, short(tick))];
+  });
+  const end = drawn("text", { x: width - MARGIN.right, y: height - 4, "text-anchor": "end" }, options.xTitle ?? "");
+  return [...across, ...below, end, drawn("text", { x: 2, y: 13 }, options.yTitle ?? "")];
 }
 
-function short(value) {
-  if (Math.abs(value) >= 1e6) return `${number(value / 1e6, 3)}M`;
-  if (Math.abs(value) >= 1e4) return `${number(value / 1e3, 3)}k`;
-  return number(Math.abs(value) < 1e-12 ? 0 : value, 3);
+const UNITS = [
+  [1e12, "T"],
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e4, "k"],
+];
+
+// A number that fits at a tick: 12,000 is 12k, and what has no short unit a power of ten.
+export function short(value) {
+  const size = Math.abs(value);
+  if (size < 1e-12) return "0";
+  if (size < 1e-3 || size >= 1e15) return value.toExponential(1).replace("e+", "e");
+  const [from, unit] = UNITS.find(([least]) => size >= least) ?? [1, ""];
+  return `${number(value / (unit === "k" ? 1e3 : from), 3)}${unit}`;
 }
 
-function horizontal(mark, { y }, width) {
+// All that is drawn for the data, from the bottom up; the words come above it.
+function lines(data, scales, width, height) {
   return [
-    drawn("line", { class: "mark", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(mark.y), y2: y(mark.y) }),
-    drawn("text", { x: width - MARGIN.right - 4, y: y(mark.y) - 5, "text-anchor": "end" }, mark.label),
+    ...data.marks.map(({ y }) => {
+      const at = scales.y(y);
+      return drawn("line", { class: "mark", x1: scales.left, x2: width - MARGIN.right, y1: at, y2: at });
+    }),
+    ...data.uprights.map(({ x }) => upright("mark", scales.x(x), height)),
+    ...data.series.flatMap((series) => seriesOf(series, scales)),
+    ...(data.cursor === null || data.cursor === undefined ? [] : [upright("cursor", scales.x(data.cursor), height)]),
   ];
+}
+
+function upright(name, at, height) {
+  return drawn("line", { class: name, x1: at, x2: at, y1: MARGIN.top, y2: height - MARGIN.bottom });
+}
+
+function labels({ marks, uprights }, scales, width, height) {
+  const at = { x: width - MARGIN.right - 4, "text-anchor": "end" };
+  const places = apart(
+    marks.map(({ y }) => scales.y(y) - 5),
+    [MARGIN.top + 8, height - MARGIN.bottom - 4],
+  );
+  return [
+    ...marks.map(({ label }, place) => drawn("text", { ...at, y: places[place] }, label)),
+    ...uprights.map(({ x, label }) => drawn("text", { x: scales.x(x) + 5, y: height - MARGIN.bottom - 6 }, label)),
+  ];
+}
+
+// Heights near to those wished for, of which no two are closer than a line.
+export function apart(wishes, [top, bottom]) {
+  const order = wishes.map((_, place) => place).sort((one, other) => wishes[one] - wishes[other]);
+  const found = [...wishes];
+  let least = top;
+  for (const place of order) {
+    found[place] = Math.max(found[place], least);
+    least = found[place] + LINE;
+  }
+  let most = bottom;
+  for (const place of order.reverse()) {
+    found[place] = Math.min(found[place], most);
+    most = found[place] - LINE;
+  }
+  return found;
 }
 
 function seriesOf(series, { x, y }) {
@@ -183,7 +265,12 @@ function seriesOf(series, { x, y }) {
   const shapes = [];
   if (series.line !== false) {
     const points = sound.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
-    const look = { stroke, "stroke-width": series.width ?? 1.8, "stroke-dasharray": series.dash, opacity: series.opacity };
+    const look = {
+      stroke,
+      "stroke-width": series.width ?? 1.8,
+      "stroke-dasharray": series.dash,
+      opacity: series.opacity,
+    };
     shapes.push(drawn("polyline", { points, ...look }));
   }
   if (series.dots) {
@@ -196,36 +283,45 @@ function seriesOf(series, { x, y }) {
 }
 
 function dotsOf(series, { x, y }) {
-  return series.flatMap((each) => each.points.filter((point) => point[3]).map(([at, value, , key]) => ({ key, left: x(at), top: y(value) })));
-}
-
-function cursor(place, { x }, height) {
-  if (place === null || place === undefined) return [];
-  const at = x(place);
-  return [drawn("line", { class: "cursor", x1: at, x2: at, y1: MARGIN.top, y2: height - MARGIN.bottom })];
+  return series.flatMap((each) =>
+    each.points.filter((point) => point[3]).map(([at, value, , key]) => ({ key, left: x(at), top: y(value) })),
+  );
 }
 
 function legendOf(series) {
   const line = drawn("line", {
-    x1: 1, x2: 26, y1: 5, y2: 5, "stroke-width": 2.4, "stroke-dasharray": series.dash, opacity: series.opacity,
+    x1: 1,
+    x2: 26,
+    y1: 5,
+    y2: 5,
+    "stroke-width": 2.4,
+    "stroke-dasharray": series.dash,
+    opacity: series.opacity,
     style: { stroke: `var(${series.colour})` },
   });
   const dot = drawn("circle", { cx: 13, cy: 5, r: 3.5, style: { fill: `var(${series.colour})` } });
-  return element("span", {}, drawn("svg", { viewBox: "0 0 27 10", "aria-hidden": "true" }, series.line === false ? dot : line), series.name);
+  return element(
+    "span",
+    {},
+    drawn("svg", { viewBox: "0 0 27 10", "aria-hidden": "true" }, series.line === false ? dot : line),
+    series.name,
+  );
 }
 
 // The values of all series nearest to a place.
 function told(data, x, title) {
-  const values = data.series.filter((series) => series.name && series.points.length).map((series) => {
-    const near = nearest(series.points, x);
-    return `${series.name} ${number(near[1], 4)} at ${number(Math.round(near[0]))}`;
-  });
+  const values = data.series
+    .filter((series) => series.name && series.points.length)
+    .map((series) => {
+      const near = nearest(series.points, x);
+      return `${series.name} ${number(near[1], 4)} at ${number(Math.round(near[0]))}`;
+    });
   return values.length ? `${title} ${number(Math.max(0, Math.round(x)))}: ${values.join(" · ")}` : "";
 }
 
-// The span that holds the truth 19 times in 20, from a standard error; nothing where there is none.
+// The span that holds the truth nine times in ten, from a standard error; nothing where there is none.
 export function spanned(value, error) {
-  return error ? [value - 1.96 * error, value + 1.96 * error] : null;
+  return error ? [value - 1.645 * error, value + 1.645 * error] : null;
 }
 
 export function nearest(points, x) {

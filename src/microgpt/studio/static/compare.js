@@ -2,6 +2,8 @@
 
 import { chart, smoothed, spanned } from "./charts.js";
 import { duration, element, number } from "./elements.js";
+import { labelled } from "./glossary.js";
+import { labelOf, plain } from "./words.js";
 
 const COLOURS = ["--accent", "--accent-2", "--accent-3", "--accent-4", "--accent-5"];
 const DASHES = [null, "7 3", "2 3", "10 3 2 3", "4 2"];
@@ -14,32 +16,68 @@ export async function mount(root, state, services) {
   let turn = 0;
   let shownSamples = "";
 
-  const table = element("div", { class: "table", id: "runs" });
+  const table = element("div", { class: "table", id: "runs", tabindex: "0", role: "region", "aria-label": "All runs" });
   const chosen = element("div", { id: "chosen" });
   const trouble = element("p", { class: "trouble", role: "alert" });
-  const picture = chart({ label: "Loss of the chosen runs against steps", xTitle: "steps", yTitle: "loss, nats per character" });
+  const picture = chart({
+    label: "Loss of the chosen runs against steps",
+    xTitle: "steps",
+    yTitle: "loss, nats per character",
+  });
+  const other = element(
+    "p",
+    { class: "advice", id: "other-texts", hidden: true },
+    "These runs learned from different texts, so their losses do not compare: some texts are easier than others.",
+  );
   const log = element("input", { type: "checkbox", id: "compare-log", checked: state.log === "1" });
   const seed = field("Seed", "seed", state.seed ?? "1", "1", 0);
   const temperature = field("Temperature", "temperature", state.temperature ?? "", "0.05", 0);
   temperature.control.placeholder = "usual";
   const samples = element("div", { class: "side", id: "compare-samples" });
-  const settings = element("div", { class: "table", id: "differences" });
-  const side = element("div", {},
+  const settings = element("div", {
+    class: "table",
+    id: "differences",
+    tabindex: "0",
+    role: "region",
+    "aria-label": "Settings that differ",
+  });
+  const side = element(
+    "div",
+    {},
+    other,
     picture.element,
-    element("div", { class: "line hint block" }, log, element("label", { for: "compare-log" }, "logarithmic steps")),
+    element("div", { class: "line hint block" }, log, element("label", { for: "compare-log" }, "log scale of steps")),
     element("h2", {}, "What they write, from the same seed"),
-    element("div", { class: "line block" }, seed.place, temperature.place), samples,
-    element("h2", { style: { "margin-top": "2rem" } }, "Settings that differ"), settings);
+    element("div", { class: "line block" }, seed.place, temperature.place),
+    samples,
+    element("h2", { style: { "margin-top": "2rem" } }, "Settings that differ"),
+    settings,
+  );
 
   root.append(
     element("h1", {}, "Compare"),
-    element("p", { class: "lead" }, "Choose two or more runs to see their curves, what they write from the same seed, and the settings that differ."),
-    trouble, table, chosen);
+    element(
+      "p",
+      { class: "lead" },
+      "Choose two or more runs to see their curves, what they write from the same seed, and the settings that differ.",
+    ),
+    trouble,
+    table,
+    chosen,
+  );
 
   function field(name, id, value, step, low) {
     const control = element("input", { type: "number", id: `compare-${id}`, value, step, min: low });
     control.addEventListener("input", () => navigate("compare", { [id]: control.value || null }, { replace: true }));
-    return { control, place: element("span", { class: "line" }, element("label", { for: `compare-${id}` }, glossary(id, name)), control) };
+    return {
+      control,
+      place: element(
+        "span",
+        { class: "line" },
+        element("label", { for: `compare-${id}` }, labelled(id, name)),
+        control,
+      ),
+    };
   }
 
   log.addEventListener("input", () => navigate("compare", { log: log.checked ? "1" : null }, { replace: true }));
@@ -54,23 +92,90 @@ export async function mount(root, state, services) {
 
   async function list() {
     const { runs } = await get("/api/runs");
-    if (!runs.length) return table.replaceChildren(element("p", { class: "empty" }, "There are no runs yet: the page Train makes one."));
+    if (!runs.length)
+      return table.replaceChildren(
+        element("p", { class: "empty" }, "There are no runs yet: the page Train makes one."),
+      );
     const rows = runs.map((run) => {
-      const box = element("input", { type: "checkbox", "aria-label": `Compare ${run.name}`, "data-run": run.name, disabled: Boolean(run.fault) });
+      const box = element("input", {
+        type: "checkbox",
+        "aria-label": `Compare ${run.name}`,
+        "data-run": run.name,
+        disabled: Boolean(run.fault),
+      });
       box.addEventListener("input", () => choose(run.name, box.checked));
-      if (run.fault) return element("tr", {}, element("td", {}, box), element("td", { class: "mono" }, run.name), element("td", { colspan: "5", class: "trouble" }, run.fault));
-      const steps = run.step === run.steps || run.steps === null ? number(run.step) : `${number(run.step)} of ${number(run.steps)}`;
-      return element("tr", {},
+      if (run.fault)
+        return element(
+          "tr",
+          {},
+          element("td", {}, box),
+          element("td", { class: "mono" }, run.name),
+          element("td", { colspan: "5", class: "trouble" }, plain(run.fault)),
+        );
+      const whole = run.step === run.steps || run.steps === null;
+      const steps = whole ? number(run.step) : `${number(run.step)} of ${number(run.steps)}`;
+      const status = run.training ? element("span", { class: "running" }, ` ${run.status} now`) : "";
+      return element(
+        "tr",
+        {},
         element("td", {}, box),
-        element("td", {}, element("a", { href: `?${new URLSearchParams({ page: "train", run: run.name })}`, class: "mono", onclick: (event) => go(event, "train", run.name) }, run.name)),
+        element(
+          "td",
+          {},
+          element(
+            "a",
+            {
+              href: `?${new URLSearchParams({ page: "train", run: run.name })}`,
+              class: "mono",
+              onclick: (event) => go(event, "train", run.name),
+            },
+            run.name,
+          ),
+          status,
+        ),
         element("td", {}, run.data ?? ""),
         element("td", { class: "right" }, number(run.params)),
         element("td", { class: "right" }, steps),
         element("td", { class: "right" }, number(run.holdout, 4)),
-        element("td", {}, element("a", { href: `?${new URLSearchParams({ page: "xray", run: run.name })}`, onclick: (event) => go(event, "xray", run.name) }, "X-ray")));
+        element(
+          "td",
+          {},
+          element(
+            "a",
+            {
+              href: `?${new URLSearchParams({ page: "xray", run: run.name })}`,
+              onclick: (event) => go(event, "xray", run.name),
+            },
+            "X-ray",
+          ),
+        ),
+      );
     });
-    const heads = [["", ""], [glossary("run"), ""], ["text", ""], [glossary("parameters"), "right"], [glossary("steps"), "right"], [glossary("held-out loss"), "right"], ["", ""]];
-    table.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, heads.map(([head, kind]) => element("th", { class: kind, scope: "col" }, head)))), element("tbody", {}, rows)));
+    const heads = [
+      [element("span", { class: "unseen" }, "Compare"), ""],
+      [glossary("run"), ""],
+      ["text", ""],
+      [glossary("parameters"), "right"],
+      [glossary("steps"), "right"],
+      [glossary("held-out loss"), "right"],
+      [element("span", { class: "unseen" }, "Look inside"), ""],
+    ];
+    table.replaceChildren(
+      element(
+        "table",
+        {},
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            heads.map(([head, kind]) => element("th", { class: kind, scope: "col" }, head)),
+          ),
+        ),
+        element("tbody", {}, rows),
+      ),
+    );
     tick();
   }
 
@@ -90,15 +195,17 @@ export async function mount(root, state, services) {
     tick();
     trouble.textContent = "";
     const now = names(state).slice(0, COLOURS.length);
-    if (names(state).length > COLOURS.length) trouble.textContent = `The first ${COLOURS.length} are shown: more would not be told apart.`;
+    if (names(state).length > COLOURS.length)
+      trouble.textContent = `The first ${COLOURS.length} are shown: more would not be told apart.`;
     if (!now.length) return chosen.replaceChildren();
     const runs = [];
     for (const name of now) {
       try {
-        if (!loaded.has(name)) loaded.set(name, await get(`/api/runs/${encodeURIComponent(name)}`));
-        runs.push({ ...loaded.get(name), place: now.indexOf(name) });
+        const run = loaded.get(name) ?? (await get(`/api/runs/${encodeURIComponent(name)}`));
+        if (!run.training) loaded.set(name, run); // one that is trained now has more to tell next time
+        runs.push({ ...run, place: now.indexOf(name) });
       } catch (error) {
-        trouble.textContent = error.message;
+        trouble.textContent = plain(error.message);
       }
     }
     if (mine !== turn) return;
@@ -116,64 +223,132 @@ export async function mount(root, state, services) {
       const looks = run.looks.filter((look) => look.loss !== null).map((look) => [look.step, look.loss]);
       const last = run.holdout === null ? [] : [[run.step, run.holdout, spanned(run.holdout, run.holdout_se)]];
       return [
-        { name: run.name, points: smoothed(run.curve, Math.max(1, Math.round(100 / width))), colour, dash: DASHES[run.place], width: 2 },
+        {
+          name: run.name,
+          points: smoothed(run.curve, Math.max(1, Math.round(100 / width))),
+          colour,
+          dash: DASHES[run.place],
+          width: 2,
+        },
         { name: "", points: looks, colour, line: false, dots: 1.6 },
         { name: "", points: last, colour, line: false, dots: 4.5 },
       ];
     });
-    const marks = [...new Set(runs.map((run) => run.uniform))].length === 1 ? [{ y: runs[0].uniform, label: "guessing every token alike (uniform)" }] : [];
-    picture.set({ series, marks, xLog: log.checked });
+    const told = { uniform: "guessing every token alike (uniform)", counts: "the best table of counts" };
+    const marks = Object.entries(told).flatMap(([name, label]) => {
+      const values = [...new Set(runs.map((run) => run[name]?.toPrecision(4)))];
+      return values.length === 1 && runs[0][name] ? [{ y: runs[0][name], label }] : [];
+    });
+    const apart = new Set(runs.map((run) => run.data)).size > 1;
+    other.hidden = !apart;
+    const explain = "dots: held-out loss, the large one on all documents, with its 90% interval";
+    picture.set({ series, marks, explain, xLog: log.checked });
   }
 
   async function write(runs, mine, asked) {
     const columns = runs.map((run) => element("div", {}, title(run), element("p", { class: "hint" }, "writing …")));
     samples.replaceChildren(...columns);
-    await Promise.all(runs.map(async (run, place) => {
-      const params = { seed: seed.control.value, count: run.kind === "windows" ? 1 : 10 };
-      if (temperature.control.value !== "") params.temperature = temperature.control.value;
-      try {
-        const found = await get(`/api/runs/${encodeURIComponent(run.name)}/samples`, params);
-        if (mine !== turn) return;
-        columns[place].replaceChildren(title(run), element("ol", { class: "samples", translate: "no" }, found.samples.map((sample) => element("li", { dir: "auto" }, sample))));
-        shownSamples = asked;
-      } catch (error) {
-        columns[place].replaceChildren(title(run), element("p", { class: "trouble" }, error.message));
-      }
-    }));
+    await Promise.all(
+      runs.map(async (run, place) => {
+        const params = { seed: seed.control.value, count: run.kind === "windows" ? 1 : 10 };
+        if (temperature.control.value !== "") params.temperature = temperature.control.value;
+        try {
+          const found = await get(`/api/runs/${encodeURIComponent(run.name)}/samples`, params);
+          if (mine !== turn) return;
+          columns[place].replaceChildren(
+            title(run),
+            element(
+              "ol",
+              { class: "samples", translate: "no" },
+              found.samples.map((sample) => element("li", { dir: "auto" }, sample)),
+            ),
+          );
+          shownSamples = asked;
+        } catch (error) {
+          columns[place].replaceChildren(title(run), element("p", { class: "trouble" }, plain(error.message)));
+        }
+      }),
+    );
   }
 
   function title(run) {
-    return element("p", { class: "mono" }, element("span", { class: "key", style: { background: `var(${COLOURS[run.place]})` } }), run.name);
+    return element(
+      "p",
+      { class: "mono" },
+      element("span", { class: "key", style: { background: `var(${COLOURS[run.place]})` } }),
+      run.name,
+    );
   }
 
   function differ(runs) {
-    const rows = [["text", (run) => run.data], ["status", (run) => run.status], ["parameters", (run) => number(run.params)], ["engine", (run) => run.engine],
-      ["held-out loss", (run) => (run.holdout === null ? "–" : `${number(run.holdout, 4)}${run.holdout_se === null ? "" : ` ± ${number(run.holdout_se, 1)}`}`)],
-      ["time of training", (run) => duration(run.seconds)]];
-    const all = [...new Set(runs.flatMap((run) => [...Object.keys(run.settings), ...Object.keys(run.request)]))].filter((name) => !HIDDEN.includes(name));
+    const rows = [
+      ["text", (run) => run.data],
+      ["status", (run) => run.status],
+      ["parameters", (run) => number(run.params)],
+      ["engine", (run) => run.engine],
+      [
+        "held-out loss",
+        (run) =>
+          run.holdout === null
+            ? "–"
+            : `${number(run.holdout, 4)}${run.holdout_se === null ? "" : ` ± ${number(run.holdout_se, 1)}`}`,
+      ],
+      ["time of training", (run) => duration(run.seconds)],
+    ];
+    const all = [...new Set(runs.flatMap((run) => [...Object.keys(run.settings), ...Object.keys(run.request)]))].filter(
+      (name) => !HIDDEN.includes(name),
+    );
     const value = (run, name) => run.settings[name] ?? run.request[name];
-    const shown = all.filter((name) => new Set(runs.map((run) => JSON.stringify(value(run, name) ?? null))).size > 1 && !rows.some(([known]) => known === name));
+    const shown = all.filter(
+      (name) =>
+        new Set(runs.map((run) => JSON.stringify(value(run, name) ?? null))).size > 1 &&
+        !rows.some(([known]) => known === name),
+    );
     const cells = [...rows, ...shown.map((name) => [name, (run) => String(value(run, name) ?? "–")])];
-    settings.replaceChildren(element("table", {},
-      element("thead", {}, element("tr", {}, element("th", {}, ""), runs.map((run) => element("th", { scope: "col", class: "mono" }, run.name)))),
-      element("tbody", {}, cells.map(([name, told]) => {
-        const texts = runs.map(told);
-        const differs = runs.length > 1 && new Set(texts).size > 1;
-        return element("tr", { class: differs ? "differs" : null }, element("th", { scope: "row" }, glossary(name, name.replaceAll("_", " "))), texts.map((text) => element("td", {}, text)));
-      }))));
+    settings.replaceChildren(
+      element(
+        "table",
+        {},
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            element("th", { scope: "col" }, element("span", { class: "unseen" }, "Setting")),
+            runs.map((run) => element("th", { scope: "col", class: "mono" }, run.name)),
+          ),
+        ),
+        element(
+          "tbody",
+          {},
+          cells.map(([name, told]) => {
+            const texts = runs.map(told);
+            const differs = runs.length > 1 && new Set(texts).size > 1;
+            return element(
+              "tr",
+              { class: differs ? "differs" : null },
+              element("th", { scope: "row" }, glossary(name, labelOf(name))),
+              texts.map((text) => element("td", {}, text)),
+            );
+          }),
+        ),
+      ),
+    );
   }
 
   try {
     await list();
     await show();
   } catch (error) {
-    trouble.textContent = error.message;
+    trouble.textContent = plain(error.message);
   }
   return {
     update(next) {
       state = next;
-      seed.control.value = document.activeElement === seed.control ? seed.control.value : next.seed ?? "1";
-      temperature.control.value = document.activeElement === temperature.control ? temperature.control.value : next.temperature ?? "";
+      seed.control.value = document.activeElement === seed.control ? seed.control.value : (next.seed ?? "1");
+      temperature.control.value =
+        document.activeElement === temperature.control ? temperature.control.value : (next.temperature ?? "");
       log.checked = next.log === "1";
       return show();
     },

@@ -1,6 +1,7 @@
-// Talking to the server: the token, JSON, and streams of events that come back after a break.
+// Talking to the server: the token, JSON, files, and the events of a training, also after a break.
 
 const KEPT = "microgpt-studio-token";
+const FORBIDDEN = 403; // the status of a token that does not fit
 
 // The token comes once, behind the # of the address, which no server and no log ever sees.
 export async function enter() {
@@ -21,7 +22,7 @@ export class Refused extends Error {
 }
 
 const listeners = new Set();
-let reachable = true;
+let reachable = true; // or what stands against it: "gone", or "locked" where the token is another studio's
 
 export function whenReachable(listener) {
   listeners.add(listener);
@@ -31,6 +32,7 @@ function tell(now) {
   if (now === reachable) return;
   reachable = now;
   for (const listener of listeners) listener(now);
+  if (now !== true) watch();
 }
 
 // Paths are read from the page's own address on: a proxy may put all of it below a path of its own.
@@ -41,11 +43,10 @@ async function ask(path, options) {
     answer = await fetch(`.${path}`, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    tell(false);
-    watch();
-    throw new Refused("The studio does not answer. Start it again with: microgpt studio", 0);
+    tell("gone");
+    throw new Refused("The studio does not answer.", 0);
   }
-  tell(true);
+  tell(answer.status === FORBIDDEN ? "locked" : true);
   if (answer.ok) return answer;
   const told = await answer.json().catch(() => ({}));
   throw new Refused(told.error ?? `The studio answered ${answer.status}.`, answer.status);
@@ -64,6 +65,12 @@ export async function get(path, params = {}, options = {}) {
   return valueOf(await ask(given.length ? `${path}?${query}` : path, options));
 }
 
+export async function blob(path, params) {
+  const answer = await ask(`${path}?${new URLSearchParams(params)}`);
+  if (answer.headers.get("content-type") === "application/json") await valueOf(answer);
+  return answer.blob();
+}
+
 export async function post(path, body = {}, options = {}) {
   const plain = body instanceof Blob ? body : JSON.stringify(body);
   return valueOf(await ask(path, { method: "POST", body: plain, ...options }));
@@ -75,52 +82,60 @@ let watching = false;
 async function watch() {
   if (watching) return;
   watching = true;
-  while (!reachable) {
+  while (reachable !== true) {
     await new Promise((done) => setTimeout(done, 1000));
     await get("/api/hello").catch(() => {});
   }
   watching = false;
 }
 
-// Calls onMessage for each event of a stream; returns what ends it. After a break it goes on where it was.
+const SOON = 200; // milliseconds until a training is asked for its news again …
+const QUIET = 500; // … where the last questions brought none …
+const HIDDEN = 3000; // … and in a tab that nobody sees
+const LATE = 100; // milliseconds after its time that show that the machine has no more to give …
+const SELDOM = 2000; // … and at most so many are then between two questions
+const MANY = 100; // events that say that there are more
+
+// Calls onMessage for each event of a training; `close` ends that, `look` asks at once. A tab asks and holds no
+// connection open: a browser allows six to a host, for all of its tabs. After a break it goes on where it was.
 export function events(path, onMessage) {
   const control = new AbortController();
+  const { signal } = control;
   let next = 0;
+  let quiet = 0;
+  let pause = SOON;
+  let wake = () => {};
+  const look = () => wake();
+  document.addEventListener("visibilitychange", look, { signal });
   (async () => {
-    while (!control.signal.aborted) {
+    while (!signal.aborted) {
       try {
-        const answer = await ask(`${path}?from=${next}`, { signal: control.signal });
-        for await (const { id, data } of parsed(answer.body)) {
-          next = id + 1;
-          onMessage(data);
-          if (data.last) return;
+        const { events: news } = await get(path, { from: next }, { signal });
+        for (const event of news) {
+          if (signal.aborted) return;
+          next += 1;
+          onMessage(event);
+          if (event.last) return;
         }
+        quiet = news.length ? 0 : quiet + 1;
+        if (news.length >= MANY) continue;
       } catch (error) {
         if (error.name === "AbortError") return;
-        if (error.status) {
+        if (error.status && error.status !== FORBIDDEN) {
           onMessage({ kind: "lost", error: error.message });
           return;
         }
-        tell(false);
-        watch();
+        quiet = Infinity;
       }
-      await new Promise((done) => setTimeout(done, 700));
+      const rest = document.hidden ? HIDDEN : Math.max(pause, quiet > 4 ? QUIET : SOON);
+      const due = performance.now() + rest;
+      await new Promise((done) => {
+        wake = done;
+        setTimeout(done, rest);
+      });
+      const late = !document.hidden && performance.now() > due + LATE;
+      pause = late ? Math.min(SELDOM, pause * 2) : Math.max(SOON, pause * 0.8);
     }
   })();
-  return () => control.abort();
-}
-
-async function* parsed(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks) {
-      const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s, 2)));
-      if (fields.data) yield { id: Number(fields.id), data: JSON.parse(fields.data) };
-    }
-  }
+  return { close: () => control.abort(), look };
 }

@@ -13,8 +13,15 @@ const SMALLEST = 0.8; // of the natural size, before it scrolls
 export const SIGNS = { add: "+", sub: "−", mul: "×", truediv: "÷", pow: "^", neg: "−" };
 
 // Numbers that fit into a box.
-export const short = (value) => (value === 0 ? "0" : value === null || value === undefined ? "–" : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)
-  ? value.toExponential(2) : number(value, 4)).replace("-", "−");
+export const short = (value) =>
+  (value === 0
+    ? "0"
+    : value === null || value === undefined
+      ? "–"
+      : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)
+        ? value.toExponential(2)
+        : number(value, 4)
+  ).replace("-", "−");
 
 export function graphView(pick) {
   const picture = drawn("svg", { class: "graph", role: "group", "aria-label": "Computation graph" });
@@ -43,7 +50,8 @@ export function graphView(pick) {
 
   // Lifts the edges of one box out of the others.
   function trace(id) {
-    for (const edge of picture.querySelectorAll(".edge")) edge.classList.toggle("near", id !== null && (edge.dataset.from === id || edge.dataset.to === id));
+    for (const edge of picture.querySelectorAll(".edge"))
+      edge.classList.toggle("near", id !== null && (edge.dataset.from === id || edge.dataset.to === id));
   }
 
   function nearest(id, key) {
@@ -61,7 +69,8 @@ export function graphView(pick) {
   }
 
   function focus(id) {
-    for (const box of picture.querySelectorAll("[data-box]")) box.setAttribute("tabindex", Number(box.dataset.box) === id ? 0 : -1);
+    for (const box of picture.querySelectorAll("[data-box]"))
+      box.setAttribute("tabindex", Number(box.dataset.box) === id ? 0 : -1);
     picture.querySelector(`[data-box="${id}"]`)?.focus();
   }
 
@@ -72,23 +81,46 @@ export function graphView(pick) {
     const curves = stops.slice(1).map((stop, i) => {
       const [x, u] = [stops[i].x + WIDE, stop.x];
       const bend = Math.max(20, (u - x) / 2);
-      return `L${x} ${height(stops[i])}C${x + bend} ${height(stops[i])} ${u - bend} ${height(stop)} ${u} ${height(stop)}`;
+      const [from, to] = [height(stops[i]), height(stop)];
+      return `L${x} ${from}C${x + bend} ${from} ${u - bend} ${to} ${u} ${to}`;
     });
-    return drawn("path", { class: "edge", "data-from": from, "data-to": to, d: `M${stops[0].x + WIDE} ${height(stops[0])}${curves.join("")}`, "stroke-width": 1 + Math.min(3, Math.log10(count)) });
+    return drawn("path", {
+      class: "edge",
+      "data-from": from,
+      "data-to": to,
+      d: `M${stops[0].x + WIDE} ${height(stops[0])}${curves.join("")}`,
+      "stroke-width": 1 + Math.min(3, Math.log10(count)),
+    });
   }
 
   function text(box) {
     if (box.kind === "others") return ["the others", `${number(box.atoms)} atoms · ${box.name}`];
-    if (box.kind === "group") return [box.name, `${number(box.atoms)} atom${box.atoms > 1 ? "s" : ""}${box.path.length > 1 ? ` · ${box.path.at(-2)}` : ""}`];
+    if (box.kind === "group")
+      return [
+        box.name,
+        `${number(box.atoms)} atom${box.atoms > 1 ? "s" : ""}${box.path.length > 1 ? ` · ${box.path.at(-2)}` : ""}`,
+      ];
     const sign = SIGNS[box.operation] ?? box.operation;
     const name = [box.label.length > 15 ? "" : box.label, sign].filter(Boolean);
-    return [name.length === 2 ? `${name[1]}   ${name[0]}` : name[0] ?? short(box.value), `${short(box.value)}  ·  ∂ ${short(box.gradient)}`];
+    return [
+      name.length === 2 ? `${name[1]}   ${name[0]}` : (name[0] ?? short(box.value)),
+      `${short(box.value)}  ·  ∂ ${short(box.gradient)}`,
+    ];
   }
 
   // A line of text, set closer where it is longer than its box.
   function line(text, y, name, letter) {
     const room = WIDE - 12;
-    return drawn("text", { x: WIDE / 2, y, class: name, ...(text.length * letter > room ? { textLength: room, lengthAdjust: "spacingAndGlyphs" } : {}) }, text);
+    return drawn(
+      "text",
+      {
+        x: WIDE / 2,
+        y,
+        class: name,
+        ...(text.length * letter > room ? { textLength: room, lengthAdjust: "spacingAndGlyphs" } : {}),
+      },
+      text,
+    );
   }
 
   // Behind the boxes of an open group that stand together in a column.
@@ -101,7 +133,16 @@ export function graphView(pick) {
       const [top, bottom] = found.get(key) ?? [y, y];
       found.set(key, [Math.min(top, y), Math.max(bottom, y)]);
     }
-    return [...found].map(([key, [top, bottom]]) => drawn("rect", { class: "frame", x: Number(key.split(" ")[0]) - 6, y: top - 6, width: WIDE + 16, height: bottom - top + HIGH + 16, rx: 6 }));
+    return [...found].map(([key, [top, bottom]]) =>
+      drawn("rect", {
+        class: "frame",
+        x: Number(key.split(" ")[0]) - 6,
+        y: top - 6,
+        width: WIDE + 16,
+        height: bottom - top + HIGH + 16,
+        rx: 6,
+      }),
+    );
   }
 
   // Brings what was unfolded last into sight.
@@ -113,13 +154,18 @@ export function graphView(pick) {
     const mean = (side) => inside.reduce((sum, box) => sum + places.get(box.id)[side], 0) / inside.length;
     const [x, y] = [mean("x"), mean("y")];
     const far = (box) => Math.abs(places.get(box.id).x - x) + Math.abs(places.get(box.id).y - y);
-    const middle = inside.find((box) => box.id === chosen) ?? inside.reduce((one, other) => (far(other) < far(one) ? other : one));
+    const middle =
+      inside.find((box) => box.id === chosen) ?? inside.reduce((one, other) => (far(other) < far(one) ? other : one));
     const place = places.get(middle.id);
-    node.scrollTo((place.x + WIDE / 2) * scale - node.clientWidth / 2, (place.y + HIGH / 2) * scale - node.clientHeight / 2);
+    node.scrollTo(
+      (place.x + WIDE / 2) * scale - node.clientWidth / 2,
+      (place.y + HIGH / 2) * scale - node.clientHeight / 2,
+    );
   }
 
   function label(box) {
-    if (box.kind === "others") return `the others of ${box.path.join(", ")}: ${box.atoms} atoms; folds what is open beside them`;
+    if (box.kind === "others")
+      return `the others of ${box.path.join(", ")}: ${box.atoms} atoms; folds what is open beside them`;
     if (box.kind === "group") return `${box.path.join(", ")}: ${box.atoms} atoms, folded`;
     return `${box.operation || "number"} ${box.label}, value ${short(box.value)}, gradient ${short(box.gradient)}`;
   }
@@ -127,18 +173,46 @@ export function graphView(pick) {
   function button(box, now, colours, largest) {
     const { x, y } = places.get(box.id);
     const strength = box.kind === "atom" ? box.gradient : box.largest;
-    const classes = ["box", box.kind === "atom" ? "atom" : "group", box.operation || box.kind !== "atom" ? "" : "leaf",
-      box.id === now.chosen ? "chosen" : "", box.id === now.met_box && now.step < now.steps ? "met" : "", box.steps && !box.done ? "ahead" : ""];
+    const classes = [
+      "box",
+      box.kind === "atom" ? "atom" : "group",
+      box.operation || box.kind !== "atom" ? "" : "leaf",
+      box.id === now.chosen ? "chosen" : "",
+      box.id === now.met_box && now.step < now.steps ? "met" : "",
+      box.steps && !box.done ? "ahead" : "",
+    ];
     const frame = drawn("rect", { width: WIDE, height: HIGH, rx: box.kind === "atom" ? 8 : 3 });
     frame.style.fill = colours.tintSigned(strength ? Math.sign(strength) * Math.sqrt(Math.abs(strength) / largest) : 0);
     const [first, second] = text(box);
-    const made = drawn("g", { class: classes.filter(Boolean).join(" "), transform: `translate(${x} ${y})`, role: "button", tabindex: -1, "data-box": box.id, "aria-label": label(box) },
-      ...(box.kind === "atom" ? [] : [drawn("rect", { class: "behind", x: 4, y: 4, width: WIDE, height: HIGH, rx: 3 })]), frame,
-      line(first, 18, "first", 8), line(second, 35, "second", 6.6));
-    if (box.kind === "atom") Object.assign(made.dataset, { value: box.value, gradient: box.gradient, label: box.label });
+    const made = drawn(
+      "g",
+      {
+        class: classes.filter(Boolean).join(" "),
+        transform: `translate(${x} ${y})`,
+        role: "button",
+        tabindex: -1,
+        "data-box": box.id,
+      },
+      ...(box.kind === "atom"
+        ? []
+        : [drawn("rect", { class: "behind", x: 4, y: 4, width: WIDE, height: HIGH, rx: 3 })]),
+      frame,
+      line(first, 18, "first", 8),
+      line(second, 35, "second", 6.6),
+    );
+    if (box.kind === "atom")
+      Object.assign(made.dataset, { value: box.value, gradient: box.gradient, label: box.label });
     else {
       if (box.kind === "group") made.dataset.name = box.path.join("/");
-      if (now.step < now.steps) made.append(drawn("rect", { class: "progress", y: HIGH - 3, height: 3, width: box.steps ? (WIDE * box.done) / box.steps : 0 }));
+      if (now.step < now.steps)
+        made.append(
+          drawn("rect", {
+            class: "progress",
+            y: HIGH - 3,
+            height: 3,
+            width: box.steps ? (WIDE * box.done) / box.steps : 0,
+          }),
+        );
     }
     made.prepend(drawn("title", {}, label(box)));
     return made;
@@ -150,7 +224,10 @@ export function graphView(pick) {
     const { nodes, lanes } = layered(shown.boxes, shown.edges);
     const all = [...nodes.values(), ...lanes.flat()];
     const top = Math.min(...all.map((each) => each.row));
-    const place = ({ column, row }) => ({ x: EDGE + column * (WIDE + APART.x), y: EDGE + (row - top) * (HIGH + APART.y) });
+    const place = ({ column, row }) => ({
+      x: EDGE + column * (WIDE + APART.x),
+      y: EDGE + (row - top) * (HIGH + APART.y),
+    });
     places = new Map([...nodes].map(([id, each]) => [id, place(each)]));
     const width = Math.max(...all.map((each) => place(each).x)) + WIDE + EDGE + 4;
     const height = Math.max(...all.map((each) => place(each).y)) + HIGH + EDGE + 4;
@@ -161,7 +238,11 @@ export function graphView(pick) {
     const colours = palette();
     const largest = Math.max(1e-300, ...shown.boxes.map((box) => Math.abs(box.gradient ?? box.largest ?? 0)));
     const now = { ...shown, chosen: state.atom === undefined ? null : Number(state.atom) };
-    picture.replaceChildren(...frames(shown), ...shown.edges.map((each, i) => edge(each, lanes[i].map(place))), ...shown.boxes.map((box) => button(box, now, colours, largest)));
+    picture.replaceChildren(
+      ...frames(shown),
+      ...shown.edges.map((each, i) => edge(each, lanes[i].map(place))),
+      ...shown.boxes.map((box) => button(box, now, colours, largest)),
+    );
     const start = boxes.has(focused) ? focused : shown.boxes.at(-1).id;
     picture.querySelector(`[data-box="${start}"]`).setAttribute("tabindex", 0);
     if (boxes.has(focused)) focus(focused);

@@ -28,7 +28,8 @@ export function palette() {
     signed,
     ink: css(colour("--ink", "#22201d")),
     tint: (share) => css(between(colour("--paper", "#fbfaf7"), warm, 0.45 * Math.min(1, Math.max(0, share)))),
-    tintSigned: (share) => css(between(colour("--sheet", "#ffffff"), share < 0 ? cold : warm, 0.4 * Math.min(1, Math.abs(share)))),
+    tintSigned: (share) =>
+      css(between(colour("--sheet", "#ffffff"), share < 0 ? cold : warm, 0.4 * Math.min(1, Math.abs(share)))),
   };
 }
 
@@ -40,15 +41,19 @@ export function legend(low, high, colourOf, from = 0, middle = []) {
     pencil.fillStyle = css(colourOf(from + ((1 - from) * x) / 95));
     pencil.fillRect(x, 0, 1, 1);
   }
-  const named = middle.length ? element("span", { class: "shades-named" }, canvas, element("small", {}, ...middle)) : canvas;
+  const named = middle.length
+    ? element("span", { class: "shades-named" }, canvas, element("small", {}, ...middle))
+    : canvas;
   return element("span", { class: "scale" }, low, named, high);
 }
 
 // A grid of numbers. Rows may be shorter than `columns`; what is missing stays empty.
-// `onPoint(row, column)` while the pointer is over a cell, `onPoint(null)` when it leaves; `onPick(row, column)` on click.
+// `onPoint(row, column)` while the pointer is over a cell, `onPoint(null)` when it leaves; `onPick(row, column)` on a
+// click. The arrow keys go from cell to cell, and Enter picks one.
 export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
-  const canvas = element("canvas", { class: "heat", role: "img", "aria-label": label });
+  const canvas = element("canvas", { class: "heat", role: "img", tabindex: "0", "aria-label": label });
   let grid = { rows: 1, columns: 1 };
+  let at = [0, 0]; // the cell of the keyboard
   let kept = {};
 
   function cell(event) {
@@ -60,6 +65,17 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
   canvas.addEventListener("pointermove", (event) => onPoint(...cell(event)));
   canvas.addEventListener("pointerleave", () => onPoint(null));
   canvas.addEventListener("click", (event) => onPick(...cell(event)));
+  canvas.addEventListener("blur", () => onPoint(null));
+  canvas.addEventListener("keydown", (event) => {
+    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    if (!(event.key in moves) && event.key !== "Enter") return;
+    event.preventDefault();
+    const [down, right] = moves[event.key] ?? [0, 0];
+    const within = (place, most) => Math.max(0, Math.min(most - 1, place));
+    at = [within(at[0] + down, grid.rows), within(at[1] + right, grid.columns)];
+    if (event.key === "Enter") onPick(...at);
+    else onPoint(...at);
+  });
 
   // One pixel for each number; the same numbers in the same colours are painted once.
   function painted(values, columns, share, colourOf) {
@@ -68,12 +84,14 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
     const small = element("canvas", { width: columns, height: values.length });
     const image = new ImageData(columns, values.length);
     const known = new Map();
-    values.forEach((row, y) => row.forEach((value, x) => {
-      const level = Math.round(share(value) * LEVELS);
-      if (!known.has(level)) known.set(level, colourOf(level / LEVELS));
-      image.data.set(known.get(level), 4 * (y * columns + x));
-      image.data[4 * (y * columns + x) + 3] = 255;
-    }));
+    values.forEach((row, y) =>
+      row.forEach((value, x) => {
+        const level = Math.round(share(value) * LEVELS);
+        if (!known.has(level)) known.set(level, colourOf(level / LEVELS));
+        image.data.set(known.get(level), 4 * (y * columns + x));
+        image.data[4 * (y * columns + x) + 3] = 255;
+      }),
+    );
     small.getContext("2d").putImageData(image, 0, 0);
     kept = { values, hue, image: small };
     return small;
@@ -95,7 +113,12 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
       pencil.lineWidth = 1.5 * pixel;
       const high = size * pixel;
       const wide = Math.max(values[marked].length * high, 3 * pixel);
-      pencil.strokeRect(pixel * 0.75, marked * high + pixel * 0.75, wide - 1.5 * pixel, Math.max(pixel, high - 1.5 * pixel));
+      pencil.strokeRect(
+        pixel * 0.75,
+        marked * high + pixel * 0.75,
+        wide - 1.5 * pixel,
+        Math.max(pixel, high - 1.5 * pixel),
+      );
     }
   }
 
@@ -106,7 +129,14 @@ export function heatMap({ label, onPoint = () => {}, onPick = () => {} }) {
 export function sign(text, isToken = true) {
   if (Array.from(text).length > 1) return text.replace(/ /g, "␣").replace(/\n/g, "↵");
   const names = { "": isToken ? "◦" : "", " ": "␣", "\n": "↵", "\t": "⇥", "\u00a0": "⍽" };
-  return names[text] ?? (/^[\p{C}\p{Z}]$/u.test(text) ? `U+${text.codePointAt(0).toString(16).toUpperCase()}` : /^\p{M}$/u.test(text) ? `◌${text}` : text);
+  return (
+    names[text] ??
+    (/^[\p{C}\p{Z}]$/u.test(text)
+      ? `U+${text.codePointAt(0).toString(16).toUpperCase()}`
+      : /^\p{M}$/u.test(text)
+        ? `◌${text}`
+        : text)
+  );
 }
 
 // How a token is read aloud.

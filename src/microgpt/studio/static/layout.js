@@ -10,9 +10,11 @@ export function layered(boxes, edges) {
   const nodes = new Map(boxes.map((box) => [box.id, node(box.id, box.within, box.kind === "atom", 1)]));
   for (const [from, to] of edges) link(nodes.get(from), nodes.get(to));
   columns([...nodes.values()]);
-  const lanes = boxes.length <= ROUTED ? edges.map(([from, to]) => route(nodes.get(from), nodes.get(to))) : edges.map(() => []);
+  const lanes =
+    boxes.length <= ROUTED ? edges.map(([from, to]) => route(nodes.get(from), nodes.get(to))) : edges.map(() => []);
   const all = rows([...nodes.values(), ...lanes.flat()]);
-  for (let sweep = 0; sweep < SWEEPS; sweep++) untangle(sweep % 2 ? [...all].reverse() : all, sweep % 2 ? "after" : "before");
+  for (let sweep = 0; sweep < SWEEPS; sweep++)
+    untangle(sweep % 2 ? [...all].reverse() : all, sweep % 2 ? "after" : "before");
   return { nodes, lanes };
 }
 
@@ -39,7 +41,8 @@ function columns(nodes) {
     }
   }
   for (const now of done.reverse()) {
-    if ((now.atom || !now.before.length) && now.after.length) now.column = Math.min(...now.after.map((next) => next.column)) - 1;
+    if ((now.atom || !now.before.length) && now.after.length)
+      now.column = Math.min(...now.after.map((next) => next.column)) - 1;
   }
 }
 
@@ -60,7 +63,9 @@ function rows(nodes) {
   const all = [];
   for (const each of nodes) (all[each.column] ??= []).push(each);
   const used = all.filter(Boolean);
-  used.forEach((column, at) => column.forEach((each, row) => Object.assign(each, { column: at, row: row - (column.length - 1) / 2 })));
+  used.forEach((column, at) =>
+    column.forEach((each, row) => Object.assign(each, { column: at, row: row - (column.length - 1) / 2 })),
+  );
   return used;
 }
 
@@ -74,9 +79,16 @@ function untangle(all, side) {
       each.wish = near.length ? near.reduce((sum, next) => sum + next.row, 0) / near.length : each.row;
       wishes.set(each.within, [...(wishes.get(each.within) ?? []), each.wish]);
     }
-    const mean = new Map([...wishes].map(([within, each]) => [within, each.reduce((one, other) => one + other, 0) / each.length]));
-    column.sort((one, other) => mean.get(one.within) - mean.get(other.within) || one.within - other.within
-      || Math.round(one.wish) - Math.round(other.wish) || (one.id === other.id ? one.wish - other.wish : one.id - other.id));
+    const mean = new Map(
+      [...wishes].map(([within, each]) => [within, each.reduce((one, other) => one + other, 0) / each.length]),
+    );
+    column.sort(
+      (one, other) =>
+        mean.get(one.within) - mean.get(other.within) ||
+        one.within - other.within ||
+        Math.round(one.wish) - Math.round(other.wish) ||
+        (one.id === other.id ? one.wish - other.wish : one.id - other.id),
+    );
     spread(column);
   }
 }
@@ -88,7 +100,11 @@ function spread(column) {
     let block = { nodes: [each], size: each.size, sum: each.wish - each.size / 2 };
     while (blocks.length && start(blocks.at(-1)) + blocks.at(-1).size > start(block)) {
       const last = blocks.pop();
-      block = { nodes: [...last.nodes, ...block.nodes], size: last.size + block.size, sum: last.sum + block.sum - block.nodes.length * last.size };
+      block = {
+        nodes: [...last.nodes, ...block.nodes],
+        size: last.size + block.size,
+        sum: last.sum + block.sum - block.nodes.length * last.size,
+      };
     }
     blocks.push(block);
   }

@@ -2,7 +2,9 @@
 // fitted law; tables below. The store is looked at every few seconds, and drawn anew only when it has changed.
 
 import { chart } from "./charts.js";
+import { sweepPanel } from "./sweep_panel.js";
 import { element, number } from "./elements.js";
+import { plain } from "./words.js";
 
 const COLOURS = ["--accent", "--accent-2", "--accent-3", "--accent-4", "--accent-5"];
 const DASHES = [null, "7 3", "2 3", "10 3 2 3", "4 2"];
@@ -20,16 +22,37 @@ export async function mount(root, state, services) {
 
 class Page {
   constructor(root, state, services) {
-    Object.assign(this, { state, services, found: { points: [], lines: [], sweeps: [] }, law: {}, stamp: "", fitted: 0 });
+    Object.assign(this, {
+      state,
+      services,
+      found: { points: [], lines: [], sweeps: [] },
+      law: {},
+      stamp: "",
+      fitted: 0,
+    });
     this.change = (changes) => services.navigate("scaling", changes, { replace: true });
     this.build(root, services.glossary);
   }
 
   build(root, glossary) {
-    this.sweep = element("select", { id: "sweep", oninput: () => this.change({ sweep: this.sweep.value, at: null, axis: null }) });
+    this.sweep = element("select", {
+      id: "sweep",
+      oninput: () => this.change({ sweep: this.sweep.value, at: null, axis: null }),
+    });
     this.axis = element("select", { id: "axis", oninput: () => this.change({ axis: this.axis.value }) });
-    this.log = element("input", { type: "checkbox", id: "scaling-log", checked: this.state.linear !== "1", oninput: () => this.change({ linear: this.log.checked ? null : "1" }) });
-    this.picture = chart({ label: "Held-out loss of a sweep", yTitle: "held-out loss, nats per character", onPick: (_, key) => key && this.change({ at: key }), onStep: (direction) => this.turn(direction), onNear: (dot) => this.hover(dot) });
+    this.log = element("input", {
+      type: "checkbox",
+      id: "scaling-log",
+      checked: this.state.linear !== "1",
+      oninput: () => this.change({ linear: this.log.checked ? null : "1" }),
+    });
+    this.picture = chart({
+      label: "Held-out loss of a sweep",
+      yTitle: "held-out loss, nats per character",
+      onPick: (_, key) => key && this.change({ at: key }),
+      onStep: (direction) => this.turn(direction),
+      onNear: (dot) => this.hover(dot),
+    });
     this.card = element("div", { class: "hover-card", hidden: true });
     this.picture.box.append(this.card);
     this.point = element("div", { id: "point", "aria-live": "polite" });
@@ -37,16 +60,49 @@ class Page {
     this.warnings = element("ul", { class: "notes", id: "warnings" });
     this.tables = element("div", { id: "tables" });
     this.lawful = element("div", { id: "law", "aria-live": "polite" });
+    this.panel = sweepPanel(this.services);
     this.empty = element("p", { class: "empty" });
-    this.body = element("div", { hidden: true },
-      element("div", { class: "line block" },
-        element("label", { for: "sweep" }, "Sweep"), this.sweep, element("label", { for: "axis" }, "against"), this.axis,
-        this.log, element("label", { for: "scaling-log" }, "logarithmic")),
-      this.told, this.picture.element, this.point, this.warnings, this.lawful, this.tables);
+    this.body = element(
+      "div",
+      { hidden: true },
+      element(
+        "div",
+        { class: "line block" },
+        element("label", { for: "sweep" }, "Sweep"),
+        this.sweep,
+        element("label", { for: "axis" }, "against"),
+        this.axis,
+        this.log,
+        element("label", { for: "scaling-log" }, "log scale"),
+      ),
+      this.told,
+      this.picture.element,
+      this.point,
+      this.warnings,
+      this.lawful,
+      this.tables,
+    );
     root.append(
       element("h1", {}, "Scaling"),
-      element("p", { class: "lead" }, "What more ", glossary("steps"), " or more ", glossary("parameters"), " bring: the ", glossary("held-out loss"), " of every ", glossary("run"), " of a ", glossary("sweep"), ", over several seeds."),
-      this.empty, this.body);
+      element(
+        "p",
+        { class: "lead" },
+        "What more ",
+        glossary("steps"),
+        " or more ",
+        glossary("parameters"),
+        " bring: the ",
+        glossary("held-out loss"),
+        " of every ",
+        glossary("run"),
+        " of a ",
+        glossary("sweep"),
+        ", over several seeds.",
+      ),
+      this.panel.element,
+      this.empty,
+      this.body,
+    );
   }
 
   update(state) {
@@ -60,6 +116,7 @@ class Page {
 
   unmount() {
     this.gone = true;
+    this.panel.stop();
     clearTimeout(this.timer);
   }
 
@@ -73,13 +130,14 @@ class Page {
       if (!quiet) this.take(next, anew);
       if (this.found.points.length && this.due(quiet, anew)) this.fit(asked);
     } catch (error) {
-      this.trouble(error.message);
+      this.trouble(plain(error.message));
     }
     if (!this.gone) this.timer = setTimeout(() => this.look(), AGAIN);
   }
 
   take(next, anew) {
-    if (!next.points.length && this.found.points.length && !anew) return this.trouble(next.sentence); // in use just now: what is shown stays
+    const busy = !next.points.length && this.found.points.length && !anew;
+    if (busy) return this.trouble(next.sentence); // in use just now: what is shown stays
     this.found = next;
     this.stamp = next.stamp;
     this.unfitted = true;
@@ -107,7 +165,7 @@ class Page {
       this.law = law;
       this.draw();
     } catch (error) {
-      this.lawful.replaceChildren(element("p", { class: "trouble" }, error.message));
+      this.lawful.replaceChildren(element("p", { class: "trouble" }, plain(error.message)));
     }
   }
 
@@ -121,9 +179,22 @@ class Page {
     options(this.sweep, found.sweeps.length ? found.sweeps : [""], found.sweep);
     options(this.axis, axes, axis, AXES);
     this.lines = found.lines.filter((line) => line.axis === axis);
-    this.told.textContent = `${number(found.runs)} runs${found.data ? ` on ${found.data}` : ""}, ${number(found.points.length)} points; bars are 90% intervals over seeds. Point at one for its runs and samples.`;
-    this.picture.set({ series: this.series(axis), marks: [], xTitle: AXES[axis], xLog: this.log.checked, yLog: this.log.checked });
-    this.warnings.replaceChildren(...found.warnings.map(({ severity, text }) => element("li", { class: severity === "note" ? null : "warning" }, `${capital(severity)}: ${text}`)));
+    const on = found.data ? ` on ${found.data}` : "";
+    this.told.textContent =
+      `${number(found.runs)} runs${on}, ${number(found.points.length)} points; bars are 90% intervals over seeds. ` +
+      "Point at one for its runs and samples.";
+    this.picture.set({
+      series: this.series(axis),
+      marks: this.law.counts ? [{ y: this.law.counts, label: "the best table of counts" }] : [],
+      xTitle: AXES[axis],
+      xLog: this.log.checked,
+      yLog: this.log.checked,
+    });
+    this.warnings.replaceChildren(
+      ...found.warnings.map(({ severity, text }) =>
+        element("li", { class: severity === "note" ? null : "warning" }, `${capital(severity)}: ${text}`),
+      ),
+    );
     this.tables.replaceChildren(...found.tables.flatMap((table) => this.tabled(table)));
     if (this.law.reason !== undefined) this.legal();
     this.pinned();
@@ -136,7 +207,12 @@ class Page {
     const lawful = new Set(curves.map((curve) => curve.label));
     const shown = this.lines.map((line, place) => ({
       name: this.lines.length > LINES ? "" : line.label || "mean over seeds",
-      points: line.at.map(([x, at]) => [x, points[at].mean, many || points[at].low === null ? null : [points[at].low, points[at].high], points[at].id]),
+      points: line.at.map(([x, at]) => [
+        x,
+        points[at].mean,
+        many || points[at].low === null ? null : [points[at].low, points[at].high],
+        points[at].id,
+      ]),
       colour: COLOURS[place % COLOURS.length],
       dash: DASHES[place % DASHES.length],
       line: !lawful.has(line.label),
@@ -145,13 +221,24 @@ class Page {
       width: 1.2,
     }));
     const colours = new Map(shown.map((each, place) => [this.lines[place].label, each]));
-    return [...shown, ...curves.map((curve, place) => ({ name: place ? "" : "the law", points: curve.points, colour: colours.get(curve.label)?.colour ?? "--ink", width: 1.5 }))];
+    return [
+      ...shown,
+      ...curves.map((curve, place) => ({
+        name: place ? "" : "the law",
+        points: curve.points,
+        colour: colours.get(curve.label)?.colour ?? "--ink",
+        width: 1.5,
+      })),
+    ];
   }
 
   // All points of the axis from left to right, and from high to low at one place.
   turn(direction) {
     const { points } = this.found;
-    const all = this.lines.flatMap((line) => line.at).sort((a, b) => a[0] - b[0] || points[b[1]].mean - points[a[1]].mean).map(([, at]) => points[at].id);
+    const all = this.lines
+      .flatMap((line) => line.at)
+      .sort((a, b) => a[0] - b[0] || points[b[1]].mean - points[a[1]].mean)
+      .map(([, at]) => points[at].id);
     const place = all.indexOf(this.state.at);
     this.change({ at: all[place < 0 ? 0 : Math.max(0, Math.min(all.length - 1, place + direction))] });
   }
@@ -175,14 +262,27 @@ class Page {
   }
 
   about({ levels, params, mean, low, high, seeds, runs, samples }) {
-    const named = Object.entries(levels).map(([key, value]) => `${key} ${typeof value === "number" ? number(value) : value}`).join(", ");
-    const span = low === null ? "one seed, so it is unknown how far another would lie" : `${number(low, 4)} to ${number(high, 4)} with 90% confidence`;
+    const named = Object.entries(levels)
+      .map(([key, value]) => `${key} ${typeof value === "number" ? number(value) : value}`)
+      .join(", ");
+    const span =
+      low === null
+        ? "one seed, so it is unknown how far another would lie"
+        : `${number(low, 4)} to ${number(high, 4)} with 90% confidence`;
     const rest = seeds > runs.length ? ` and ${number(seeds - runs.length)} more` : "";
     return [
       element("h2", {}, named || `${number(params)} parameters`),
       element("p", { class: "small" }, `Loss ${number(mean, 4)} (${span}), ${number(params)} parameters.`),
-      element("p", { class: "small" }, `Runs: ${runs.map(([seed, loss]) => `seed ${seed} ${number(loss, 4)}`).join(", ")}${rest}.`),
-      element("ul", { class: "samples", translate: "no" }, samples.map((sample) => element("li", { dir: "auto" }, sample))),
+      element(
+        "p",
+        { class: "small" },
+        `Runs: ${runs.map(([seed, loss]) => `seed ${seed} ${number(loss, 4)}`).join(", ")}${rest}.`,
+      ),
+      element(
+        "ul",
+        { class: "samples", translate: "no" },
+        samples.map((sample) => element("li", { dir: "auto" }, sample)),
+      ),
     ];
   }
 
@@ -191,8 +291,14 @@ class Page {
     this.lawful.replaceChildren(
       ...(sentence ? [element("p", { id: "law-told" }, sentence)] : []),
       ...(reason ? [element("p", { class: "hint", id: "law-reason" }, reason)] : []),
-      element("ul", { class: "notes" }, warnings.map((text) => element("li", { class: "warning" }, `Beware: ${text}`))),
-      ...(numbers ? this.tabled(numbers) : []), ...(frontier ? this.tabled(frontier) : []));
+      element(
+        "ul",
+        { class: "notes" },
+        warnings.map((text) => element("li", { class: "warning" }, `Beware: ${text}`)),
+      ),
+      ...(numbers ? this.tabled(numbers) : []),
+      ...(frontier ? this.tabled(frontier) : []),
+    );
   }
 
   tabled({ title, columns, numbers, rows, note }) {
@@ -200,9 +306,34 @@ class Page {
     const side = (place) => (numbers[place] ? "right" : null);
     return [
       element("h2", { style: { "margin-top": "2rem" } }, title),
-      element("div", { class: "table", tabindex: "0", role: "region", "aria-label": title }, element("table", {},
-        element("thead", {}, element("tr", {}, columns.map((column, place) => element("th", { scope: "col", class: side(place) }, glossary(column))))),
-        element("tbody", {}, rows.map((row) => element("tr", {}, row.map((cell, place) => element("td", { class: side(place) }, cell))))))),
+      element(
+        "div",
+        { class: "table", tabindex: "0", role: "region", "aria-label": title },
+        element(
+          "table",
+          {},
+          element(
+            "thead",
+            {},
+            element(
+              "tr",
+              {},
+              columns.map((column, place) => element("th", { scope: "col", class: side(place) }, glossary(column))),
+            ),
+          ),
+          element(
+            "tbody",
+            {},
+            rows.map((row) =>
+              element(
+                "tr",
+                {},
+                row.map((cell, place) => element("td", { class: side(place) }, cell)),
+              ),
+            ),
+          ),
+        ),
+      ),
       note ? element("p", { class: "hint" }, note) : null,
     ].filter(Boolean);
   }
@@ -211,7 +342,9 @@ class Page {
 // Fills a choice, unless it has these words already.
 function options(choice, values, chosen, names = {}) {
   if ([...choice.options].map((each) => each.value).join() !== values.join()) {
-    choice.replaceChildren(...values.map((value) => element("option", { value }, names[value] ?? (value || "all runs"))));
+    choice.replaceChildren(
+      ...values.map((value) => element("option", { value }, names[value] ?? (value || "all runs"))),
+    );
   }
   choice.value = chosen;
 }

@@ -8,12 +8,25 @@ const FAINTEST = 0.005; // attention below it has none
 
 export function stripView(services, change) {
   const arcs = drawn("svg", { class: "arcs", "aria-hidden": "true" });
-  const letters = element("div", { class: "letters", role: "listbox", "aria-label": "Characters; arrow keys move", "aria-orientation": "horizontal", tabindex: 0, translate: "no" });
+  const letters = element("div", {
+    class: "letters",
+    role: "listbox",
+    "aria-label": "Characters; arrow keys move",
+    "aria-orientation": "horizontal",
+    tabindex: 0,
+    translate: "no",
+  });
   const stage = element("div", { class: "stage" }, arcs, letters);
   const told = element("p", { class: "told", "aria-live": "polite" });
   const key = element("p", { class: "hint explain" });
-  const node = element("section", { class: "strip", "aria-labelledby": "strip-title" },
-    element("h2", { id: "strip-title" }, "The text as the model reads it"), stage, told, key);
+  const node = element(
+    "section",
+    { class: "strip", "aria-labelledby": "strip-title" },
+    element("h2", { id: "strip-title" }, "The text as the model reads it"),
+    stage,
+    told,
+    key,
+  );
   let shown = null;
 
   letters.addEventListener("keydown", (event) => {
@@ -41,10 +54,20 @@ export function stripView(services, change) {
 
   function letter(text, at, colours) {
     const nats = shown.reading.surprise[at];
-    const made = element("span", {
-      class: "letter", role: "option", "data-at": at, id: `letter-${at}`, "aria-selected": String(at === shown.at),
-      "data-surprise": nats, "aria-label": `${at}: ${spoken(text)}${nats === null ? "" : `, surprise ${number(nats, 2)} nats`}`,
-    }, element("b", { class: text === "" ? "mark" : false }, sign(text)), element("small", {}, nats === null ? "–" : nats.toFixed(1)));
+    const made = element(
+      "span",
+      {
+        class: "letter",
+        role: "option",
+        "data-at": at,
+        id: `letter-${at}`,
+        "aria-selected": String(at === shown.at),
+        "data-surprise": nats,
+      },
+      element("span", { class: "unseen" }, `${at}: ${spoken(text)}${nats === null ? "" : ", surprise "}`),
+      element("b", { class: text === "" ? "mark" : false, "aria-hidden": "true" }, sign(text)),
+      element("small", {}, nats === null ? "–" : nats.toFixed(1)),
+    );
     if (nats !== null) made.style.background = colours.tint(nats / (1.5 * shown.reading.uniform));
     return made;
   }
@@ -59,23 +82,42 @@ export function stripView(services, change) {
     arcs.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
     const [x, y] = middle(from);
     const weights = attended(from);
-    const most = weights.map((_, to) => to).filter((to) => to !== from && weights[to] >= FAINTEST).sort((one, other) => weights[other] - weights[one]).slice(0, ARCS);
-    arcs.replaceChildren(...most.map((to) => {
-      const [left, top] = middle(to);
-      const high = Math.min(y, top) - Math.min(44, 10 + Math.abs(x - left) / 4);
-      return drawn("path", { d: `M${x} ${y} C${x} ${high} ${left} ${high} ${left} ${top}`, "stroke-width": 0.75 + 5 * weights[to], opacity: 0.25 + 0.7 * (weights[to] / weights[most[0]]) });
-    }));
+    const most = weights
+      .map((_, to) => to)
+      .filter((to) => to !== from && weights[to] >= FAINTEST)
+      .sort((one, other) => weights[other] - weights[one])
+      .slice(0, ARCS);
+    arcs.replaceChildren(
+      ...most.map((to) => {
+        const [left, top] = middle(to);
+        const high = Math.min(y, top) - Math.min(44, 10 + Math.abs(x - left) / 4);
+        return drawn("path", {
+          d: `M${x} ${y} C${x} ${high} ${left} ${high} ${left} ${top}`,
+          "stroke-width": 0.75 + 5 * weights[to],
+          opacity: 0.25 + 0.7 * (weights[to] / weights[most[0]]),
+        });
+      }),
+    );
     [...letters.children].forEach((each, i) => each.classList.toggle("from", i === from));
     say(from);
   }
 
   function say(at) {
     const { texts, surprise, entropy } = shown.reading;
-    const most = attended(at).map((weight, to) => [weight, to]).sort((one, other) => other[0] - one[0]).slice(0, 3);
-    const who = shown.head === null ? `the ${shown.heads.length > 1 ? `${shown.heads.length} heads` : "head"} of layer ${shown.layer}` : `head ${shown.head} of layer ${shown.layer}`;
+    const most = attended(at)
+      .map((weight, to) => [weight, to])
+      .sort((one, other) => other[0] - one[0])
+      .slice(0, 3);
+    const who =
+      shown.head === null
+        ? `the ${shown.heads.length > 1 ? `${shown.heads.length} heads` : "head"} of layer ${shown.layer}`
+        : `head ${shown.head} of layer ${shown.layer}`;
     const words = most.map(([weight, to]) => `${spoken(texts[to])} at ${to} (${Math.round(100 * weight)}%)`).join(", ");
-    told.textContent = `Position ${at}, ${spoken(texts[at])}: ${surprise[at] === null ? "" : `surprise ${number(surprise[at], 3)} nats; `}`
-      + `${who} attend${shown.head === null && shown.heads.length > 1 ? "" : "s"} to ${words}; the entropy of the next token is ${number(entropy[at], 3)} nats.`;
+    const nats = surprise[at] === null ? "" : `surprise ${number(surprise[at], 3)} nats; `;
+    const attend = shown.head === null && shown.heads.length > 1 ? "attend" : "attends";
+    told.textContent =
+      `Position ${at}, ${spoken(texts[at])}: ${nats}${who} ${attend} to ${words}; ` +
+      `the entropy of the next token is ${number(entropy[at], 3)} nats.`;
   }
 
   function draw(now) {
@@ -89,9 +131,16 @@ export function stripView(services, change) {
     shown = now;
     [...letters.children].forEach((each, at) => each.setAttribute("aria-selected", String(at === now.at)));
     letters.setAttribute("aria-activedescendant", `letter-${shown.at}`);
-    key.replaceChildren("Ground and number: ", services.glossary("surprise", "surprise"), " in nats; guessing every token alike would be ",
-      number(shown.reading.uniform, 3), ". ", legend("0", number(1.5 * shown.reading.uniform, 2), (share) => colours.plain(0.45 * share)), element("br"),
-      "Arcs: what the chosen position attends to. Point at a token, or move with the arrow keys.");
+    key.replaceChildren(
+      "Ground and number: ",
+      services.glossary("surprise", "surprise"),
+      " in nats; guessing every token alike would be ",
+      number(shown.reading.uniform, 3),
+      ". ",
+      legend("0", number(1.5 * shown.reading.uniform, 2), (share) => colours.plain(0.45 * share)),
+      element("br"),
+      "Arcs: what the chosen position attends to. Point at a token, or move with the arrow keys.",
+    );
     mark(null);
   }
 

@@ -8,7 +8,7 @@ const ABOUT = {
   wte: "one row for each token: its embedding",
   wpe: "one row for each position",
   lm_head: "one row for each token: its weights as the next one",
-  attn_wq: "query: what a position looks for",
+  attn_wq: "query: what a letter looks for",
   attn_wk: "key: what it is found by",
   attn_wv: "value: what it passes on",
   attn_wo: "output: joins the heads",
@@ -17,11 +17,18 @@ const ABOUT = {
   mlp_fc2: "MLP, back again",
 };
 
+const percent = (share) => `${Math.round(100 * share)}%`;
+
 export function embeddingsView(services) {
   const picture = drawn("svg", { class: "scatter", viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img" });
   const told = element("p", { class: "hint explain" });
-  const node = element("section", { "aria-labelledby": "embeddings-title" },
-    element("h2", { id: "embeddings-title" }, services.glossary("embedding", "Embeddings"), " in two dimensions"), picture, told);
+  const node = element(
+    "section",
+    { "aria-labelledby": "embeddings-title" },
+    element("h2", { id: "embeddings-title" }, services.glossary("embedding", "Embeddings"), " in two dimensions"),
+    picture,
+    told,
+  );
 
   // What leaves most room: the same scale along both axes, and the origin in the middle.
   function scaled(points) {
@@ -32,11 +39,24 @@ export function embeddingsView(services) {
   function draw({ points: { points, shares, texts }, reading }) {
     const used = new Set(reading.tokens);
     const axes = [`M0 ${SIDE / 2}H${SIDE}`, `M${SIDE / 2} 0V${SIDE}`].map((d) => drawn("path", { d, class: "axis" }));
-    const letters = scaled(points).map(([x, y], token) => drawn("text", { x, y, class: used.has(token) ? "used" : "", "data-token": token }, sign(texts[token]),
-      drawn("title", {}, `${spoken(texts[token])}: ${points[token].map((each) => number(each, 3)).join(", ")}`)));
+    const letters = scaled(points).map(([x, y], token) =>
+      drawn(
+        "text",
+        { x, y, class: used.has(token) ? "used" : "", "data-token": token },
+        sign(texts[token]),
+        drawn("title", {}, `${spoken(texts[token])}: ${points[token].map((each) => number(each, 3)).join(", ")}`),
+      ),
+    );
     picture.replaceChildren(...axes, ...letters);
-    picture.setAttribute("aria-label", `${texts.length} tokens; those of the text stand out. Two directions show ${Math.round(100 * (shares[0] + shares[1]))}% of how they differ.`);
-    told.textContent = `The two directions that differ most (PCA of wte) hold ${Math.round(100 * shares[0])}% and ${Math.round(100 * shares[1])}% of the variance. Near: the model treats them alike. Bold: those of the text; ◦ begins and ends a document.`;
+    picture.setAttribute(
+      "aria-label",
+      `${texts.length} tokens; those of the text stand out. Two directions show ${percent(shares[0] + shares[1])} of ` +
+        "how they differ.",
+    );
+    told.textContent =
+      `The two directions that differ most (PCA of the embeddings) hold ${percent(shares[0])} and ` +
+      `${percent(shares[1])} of the variance. Near: the model treats them alike. Bold: those of the text; ◦ begins ` +
+      "and ends a document.";
   }
 
   return { node, draw };
@@ -45,9 +65,17 @@ export function embeddingsView(services) {
 export function weightsView(services, change) {
   const groups = element("div", { class: "choices", role: "group", "aria-label": "Part of the model" });
   const grid = element("div", { class: "images" });
-  const told = element("p", { class: "told" });
+  const told = element("p", { class: "told", "aria-live": "polite" });
   const key = element("p", { class: "hint explain" });
-  const node = element("section", { "aria-labelledby": "weights-title" }, element("h2", { id: "weights-title" }, services.glossary("weight", "Weights"), " as images"), groups, grid, told, key);
+  const node = element(
+    "section",
+    { "aria-labelledby": "weights-title" },
+    element("h2", { id: "weights-title" }, services.glossary("weight", "Weights"), " as images"),
+    groups,
+    grid,
+    told,
+    key,
+  );
 
   function rowName(image, row, about) {
     const first = row * image.block[0];
@@ -56,32 +84,71 @@ export function weightsView(services, change) {
   }
 
   function figure(image, about, colours) {
+    const means = image.block[0] * image.block[1] > 1 ? image.block.join(" × ") : "";
     const map = heatMap({
       label: image.name,
       onPoint: (row, column) => {
-        const mean = image.block[0] * image.block[1] > 1 ? `, mean of ${image.block.join(" × ")} weights` : "";
-        told.textContent = row === null ? "" : `${image.name}, ${rowName(image, row, about)}, column ${column * image.block[1]}: ${number(image.cells[row][column], 4)}${mean}`;
+        if (row === null) return (told.textContent = "");
+        const place = `${image.name}, ${rowName(image, row, about)}, column ${column * image.block[1]}`;
+        const value = number(image.cells[row][column], 4);
+        return (told.textContent = `${place}: ${value}${means ? `, mean of ${means} weights` : ""}`);
       },
     });
     const columns = image.cells[0].length;
     const size = Math.max(3, Math.min(10, Math.floor(280 / Math.max(columns, image.cells.length))));
     const extreme = image.extreme || 1;
     map.draw(image.cells, {
-      columns, size, share: (value) => 0.5 + value / (2 * extreme), colourOf: (share) => colours.signed(2 * share - 1),
-      label: `${image.name}: ${image.rows} rows, ${image.columns} columns, root mean square ${number(image.rms, 2)}, extreme ${number(image.extreme, 2)}`,
+      columns,
+      size,
+      share: (value) => 0.5 + value / (2 * extreme),
+      colourOf: (share) => colours.signed(2 * share - 1),
+      label:
+        `${image.name}: ${image.rows} rows, ${image.columns} columns, root mean square ${number(image.rms, 2)}, ` +
+        `extreme ${number(image.extreme, 2)}`,
     });
     const short = image.name.split(".").pop();
-    return element("figure", {}, element("figcaption", {}, element("b", {}, short), ` ${image.rows} × ${image.columns}`,
-      element("small", {}, ABOUT[short] ?? "")), map.node, element("small", { class: "extreme" }, `± ${number(image.extreme, 2)}${image.block[0] * image.block[1] > 1 ? `, means of ${image.block.join(" × ")}` : ""}`));
+    return element(
+      "figure",
+      {},
+      element(
+        "figcaption",
+        {},
+        element("b", {}, short),
+        ` ${image.rows} × ${image.columns}`,
+        element("small", {}, ABOUT[short] ?? ""),
+      ),
+      map.node,
+      element(
+        "small",
+        { class: "extreme" },
+        `${number(-image.extreme, 2)} to ${number(image.extreme, 2)}${means ? `, means of ${means}` : ""}`,
+      ),
+    );
   }
 
   function draw({ pictures, about, state }) {
     const chosen = state.group ?? "embeddings";
     const colours = palette();
-    groups.replaceChildren(...pictures.groups.map((group) =>
-      element("button", { type: "button", class: "quiet", "aria-pressed": String(group === chosen), onclick: () => change({ group }) }, group.replace("layer", "layer "))));
+    groups.replaceChildren(
+      ...pictures.groups.map((group) =>
+        element(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "aria-pressed": String(group === chosen),
+            onclick: () => change({ group }),
+          },
+          group.replace("layer", "layer "),
+        ),
+      ),
+    );
     grid.replaceChildren(...pictures.images.map((image) => figure(image, about, colours)));
-    key.replaceChildren(legend("lowest", "highest", colours.signed, -1), element("br"), "Each image has its own scale, named below it; the ground is zero.");
+    key.replaceChildren(
+      legend("lowest", "highest", colours.signed, -1),
+      element("br"),
+      "Each image has its own scale, named below it; the ground is zero.",
+    );
   }
 
   return { node, draw };

@@ -6,6 +6,7 @@ import { chancesView } from "./chances.js";
 import { element, number } from "./elements.js";
 import { latest, styled } from "./heat.js";
 import { stripView } from "./strip.js";
+import { plain, titleOf } from "./words.js";
 import { embeddingsView, weightsView } from "./weights.js";
 
 const TYPING = 120; // milliseconds without a key before a prompt is read
@@ -43,13 +44,45 @@ class Page {
 
   build(root) {
     const { glossary } = this.services;
-    this.run = element("select", { id: "xray-run", onchange: () => this.change({ run: this.run.value, step: null, prompt: null, at: null, layer: null, head: null, group: null }) });
-    this.prompt = element("input", { id: "xray-prompt", type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", dir: "auto", translate: "no", "aria-describedby": "xray-trouble xray-note", oninput: () => this.typed() });
-    this.step = element("input", { id: "xray-step", type: "range", min: 0, step: 1, oninput: () => this.change({ step: this.steps[this.step.value] }) });
+    this.run = element("select", {
+      id: "xray-run",
+      onchange: () =>
+        this.change({
+          run: this.run.value,
+          step: null,
+          prompt: null,
+          at: null,
+          layer: null,
+          head: null,
+          group: null,
+        }),
+    });
+    this.prompt = element("input", {
+      id: "xray-prompt",
+      type: "text",
+      autocomplete: "off",
+      spellcheck: "false",
+      autocapitalize: "off",
+      dir: "auto",
+      translate: "no",
+      "aria-describedby": "xray-trouble xray-note",
+      oninput: () => this.typed(),
+    });
+    this.step = element("input", {
+      id: "xray-step",
+      type: "range",
+      min: 0,
+      step: 1,
+      oninput: () => this.change({ step: this.steps[this.step.value] }),
+    });
     this.stepTold = element("output", { for: "xray-step" });
     this.play = element("button", { type: "button", class: "quiet", onclick: () => this.toggle() }, "Play");
-    this.scrubber = element("div", { class: "field scrubber" },
-      element("label", { for: "xray-step" }, "Step of the training ", this.stepTold), element("div", { class: "with-button" }, this.step, this.play));
+    this.scrubber = element(
+      "div",
+      { class: "field scrubber" },
+      element("label", { for: "xray-step" }, "Step of the training ", this.stepTold),
+      element("div", { class: "with-button" }, this.step, this.play),
+    );
     this.trouble = element("p", { id: "xray-trouble", class: "trouble", role: "alert" });
     this.note = element("p", { id: "xray-note", class: "hint", "aria-live": "polite" });
     this.footer = element("p", { class: "hint checked", "aria-live": "polite" });
@@ -58,21 +91,37 @@ class Page {
     this.attention = attentionView(this.services, this.change, (at) => this.strip.mark(at));
     this.embeddings = embeddingsView(this.services);
     this.weights = weightsView(this.services, this.change);
-    this.body = element("div", { class: "xray-body", hidden: true },
+    this.body = element(
+      "div",
+      { class: "xray-body", hidden: true },
       this.strip.node,
       element("div", { class: "xray-columns" }, this.attention.node, this.chances.node),
       element("div", { class: "xray-columns" }, this.weights.node, this.embeddings.node),
-      this.footer);
+      this.footer,
+    );
     root.append(
       element("h1", {}, "X-ray"),
-      element("p", { class: "lead" }, "See inside a model while it reads a text: what it ", glossary("attention", "attends to"),
-        ", what it expects, what ", glossary("surprise", "surprises"), " it."),
-      element("div", { class: "xray-controls" },
+      element(
+        "p",
+        { class: "lead" },
+        "See inside a model while it reads a text: what it ",
+        glossary("attention", "attends to"),
+        ", what it expects, what ",
+        glossary("surprise", "surprises"),
+        " it.",
+      ),
+      element(
+        "div",
+        { class: "xray-controls" },
         element("div", { class: "field" }, element("label", { for: "xray-run" }, "Run"), this.run),
         element("div", { class: "field grow" }, element("label", { for: "xray-prompt" }, "Text"), this.prompt),
-        this.scrubber),
-      this.trouble, this.note, this.body);
-    if (!this.runs.length) this.trouble.textContent = "There is no run to look into yet: train one on the page Train, or with “microgpt train”.";
+        this.scrubber,
+      ),
+      this.trouble,
+      this.note,
+      this.body,
+    );
+    if (!this.runs.length) this.trouble.textContent = "There is no run to look into yet: train one on the page Train.";
     this.themed = () => this.draw(true);
     addEventListener("themechange", this.themed);
     addEventListener("resize", this.themed);
@@ -110,7 +159,7 @@ class Page {
       await this.look(state);
       this.trouble.textContent = "";
     } catch (error) {
-      this.trouble.textContent = error.message;
+      this.trouble.textContent = plain(error.message);
       this.body.classList.add("stale");
     }
   }
@@ -133,16 +182,28 @@ class Page {
       this.ask("embeddings", "/api/xray/embeddings", weights),
       this.ask("weights", "/api/xray/weights", { ...weights, group: state.group ?? "embeddings" }),
     ]);
-    this.shown = { state, about, reading, at, layer, head: state.head === undefined ? null : Number(state.head), ...chances, ...heads, points, pictures };
+    this.shown = {
+      state,
+      about,
+      reading,
+      at,
+      layer,
+      head: state.head === undefined ? null : Number(state.head),
+      ...chances,
+      ...heads,
+      points,
+      pictures,
+    };
     this.draw();
     this.note.textContent = reading.note;
     this.check({ ...weights, prompt });
   }
 
   fill(run) {
-    const names = this.runs.map((each) => each.name);
-    if (run && !names.includes(run)) names.unshift(run);
-    if (this.run.options.length !== names.length) this.run.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+    const runs = [...this.runs];
+    if (run && !runs.some((each) => each.name === run)) runs.unshift({ name: run });
+    if (this.run.options.length !== runs.length)
+      this.run.replaceChildren(...runs.map((each) => element("option", { value: each.name }, titleOf(each))));
     this.run.value = run;
   }
 
@@ -151,7 +212,10 @@ class Page {
     this.scrubber.hidden = about.steps.length < 2;
     const step = state.step === undefined ? about.step : Number(state.step);
     this.step.max = about.steps.length - 1;
-    this.step.value = Math.max(0, about.steps.findLastIndex((each) => each <= step));
+    this.step.value = Math.max(
+      0,
+      about.steps.findLastIndex((each) => each <= step),
+    );
     this.stepTold.textContent = `${number(step)} of ${number(about.step)}`;
     this.step.setAttribute("aria-valuetext", `step ${step}`);
   }
@@ -179,10 +243,13 @@ class Page {
     try {
       const { engine, difference, positions } = await this.services.get("/api/xray/check", asked);
       if (this.checking !== JSON.stringify(asked)) return;
-      this.footer.textContent = `Computed by array in 64 bits, checked against ${engine}: the chances differ by ${difference.toExponential(0)} at most, at ${positions} position${positions > 1 ? "s" : ""}.`;
+      const [most, at] = [difference.toExponential(0), `${positions} position${positions > 1 ? "s" : ""}`];
+      this.footer.textContent =
+        `Computed by array in 64 bits (about 16 digits), checked against ${engine}: ` +
+        `the chances differ by ${most} at most, at ${at}.`;
       this.footer.dataset.difference = difference;
     } catch (error) {
-      this.footer.textContent = `Not checked against the run's engine: ${error.message}`;
+      this.footer.textContent = `Not checked against the run's engine: ${plain(error.message)}`;
     }
   }
 }

@@ -1,0 +1,112 @@
+// What the studio's pages compute by themselves, tried by node's own runner: no browser, no network.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { apart, nearest, short, smoothed, spanned } from "./charts.js";
+import { duration, metric } from "./elements.js";
+import { layered } from "./layout.js";
+import { byHeart } from "./verdict.js";
+import { labelOf, plain } from "./words.js";
+
+const look = (step, loss) => ({ step, loss, samples: [] });
+
+test("a sentence of the program loses its flags, its short names and the folders of the machine", () => {
+  assert.equal(plain("--lr must be above 0, found -1."), "learning rate must be above 0, found -1.");
+  assert.equal(
+    plain("emb must be a multiple of head, found --emb 16 --head 3; --head 4 would do."),
+    "width must be a multiple of heads, found width 16 heads 3; heads 4 would do.",
+  );
+  assert.equal(
+    plain("the last weights, of step 3, are in /home/ann/runs/one."),
+    "the last weights, of step 3, are in one.",
+  );
+  assert.equal(plain("2 steps/s, emb / head and 1/e"), "2 steps/s, width / head and 1/e");
+  assert.equal(labelOf("never_heard_of"), "never heard of");
+});
+
+test("a text is known by heart where the loss has clearly risen from its lowest, and not before", () => {
+  const looks = [look(0, 3), look(10, 2), look(20, 2.05), look(40, 8.2)];
+  assert.equal(byHeart(looks), looks[1]);
+  assert.equal(byHeart([look(0, 3), look(10, 2), look(20, 2.05)]), null);
+  assert.equal(byHeart([look(0, 3), look(10, 2.5), look(20, 2)]), null);
+  assert.equal(byHeart([look(0, 3), look(10, null)]), null);
+  assert.equal(byHeart([]), null);
+});
+
+test("labels are a line apart, as near to their wishes as the room allows", () => {
+  assert.deepEqual(apart([50, 52, 200], [20, 300]), [50, 64, 200]);
+  assert.deepEqual(apart([300, 298], [20, 300]), [300, 286]);
+  assert.deepEqual(apart([0], [20, 300]), [20]);
+  assert.deepEqual(apart([], [20, 300]), []);
+});
+
+test("ticks are short whatever their size", () => {
+  const told = {
+    0: "0",
+    2.5: "2.5",
+    9999: "9,999",
+    12000: "12k",
+    2.5e6: "2.5M",
+    4e9: "4G",
+    1e12: "1T",
+    1e18: "1.0e18",
+  };
+  for (const [value, text] of Object.entries(told)) assert.equal(short(Number(value)), text);
+  assert.equal(short(2e-5), "2.0e-5");
+});
+
+test("a span holds nine of ten, and there is none without an error", () => {
+  assert.deepEqual(
+    spanned(2, 0.1).map((end) => end.toFixed(4)),
+    ["1.8355", "2.1645"],
+  );
+  assert.equal(spanned(2, null), null);
+  assert.equal(spanned(2, 0), null);
+});
+
+test("a mean follows its points, and the nearest point is found", () => {
+  assert.deepEqual(
+    smoothed(
+      [
+        [1, 2],
+        [2, 4],
+        [3, 6],
+      ],
+      2,
+    ),
+    [
+      [1, 2],
+      [2, 3],
+      [3, 5],
+    ],
+  );
+  assert.deepEqual(
+    nearest(
+      [
+        [1, 5],
+        [4, 6],
+        [9, 7],
+      ],
+      6,
+    ),
+    [4, 6],
+  );
+});
+
+test("times and sizes are told as a person says them", () => {
+  assert.deepEqual([0.008, 1.25, 200, 7200, 400000].map(duration), ["8 ms", "1.3 s", "3.3 min", "2 h", "4.6 days"]);
+  assert.deepEqual([0, 999, 1200, 3.4e9].map(metric), ["0", "999", "1.2 k", "3.4 G"]);
+});
+
+test("each box of a graph stands right of all it is made from", () => {
+  const boxes = [1, 2, 3, 4].map((id) => ({ id, within: 0, kind: "atom" }));
+  const { nodes } = layered(boxes, [
+    [1, 3, 1],
+    [2, 3, 1],
+    [3, 4, 1],
+    [1, 4, 1],
+  ]);
+  const column = (id) => nodes.get(id).column;
+  assert.ok(column(1) < column(3) && column(2) < column(3) && column(3) < column(4));
+});
