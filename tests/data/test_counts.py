@@ -14,6 +14,7 @@ from microgpt.data.counts import CHOOSING, LONGEST, MOST, USUAL, Table, best_tab
 from microgpt.data.dataset import Dataset
 from microgpt.data.markov import Chain
 from microgpt.data.reading import Text, read, text_from
+from microgpt.data.retokenize import retokenized
 from microgpt.data.split import Split
 
 Gram = tuple[int, ...]
@@ -154,6 +155,18 @@ def test_of_a_chain_it_learns_nearly_all_that_can_be_known() -> None:
     dataset, loss, _ = marked(text, "windows", 16)
     floor = chain.best_loss(dataset.tokens[None, -20_000:].astype(int))
     assert floor - 0.001 < loss < floor + 0.005
+
+
+def test_of_byte_pairs_it_is_told_per_character_of_what_is_held_out() -> None:
+    words, letters = "the cat and the dog sat on the mat ", np.random.default_rng(0).choice(list("abcdefgh "), 800)
+    split = retokenized(Split.of(Corpus.of(text_from(words * 200 + "".join(letters)), "windows"), 0.1, 0), "bpe:30")
+    dataset = Dataset.of(split, ctx=16)
+    found = told(split, dataset.held_out(), 16)
+    tokenizer = split.corpus.tokenizer
+    held_out = np.concatenate([tokens[1:] for tokens in dataset.held_out()])
+    assert found.length == pytest.approx(len(tokenizer.decode(held_out)) / len(held_out))
+    assert found.length < 0.7 * tokenizer.lengths[split.corpus.tokens].mean()  # noise has shorter tokens than words
+    assert found.loss == pytest.approx(-np.log(found.probabilities).sum() / len(tokenizer.decode(held_out)))
 
 
 @pytest.mark.parametrize("ctx", [4, 16])

@@ -47,20 +47,21 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What the table of `order` gives held-out tokens: `probabilities` of the measured ones, (m,). `chosen` is its loss
-    in nats per token on the end of the training text, by which the order was chosen; `counted` tokens of the training
-    text are in it."""
+    """What the table of `order` gives held-out tokens: `probabilities` of the measured ones, (m,), on average of `length`
+    characters. `chosen` is its loss in nats per character on the end of the training text, by which the order was
+    chosen; `counted` characters of the training text are in it."""
 
     probabilities: Floats
     order: int
     chosen: float
     counted: int
+    length: float = 1.0
     note: str = ""
 
     @property
     def loss(self) -> float:
-        """In nats per token."""
-        return float(-np.log(self.probabilities).mean())
+        """In nats per character."""
+        return float(-np.log(self.probabilities).mean()) / self.length
 
 
 def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
@@ -72,13 +73,11 @@ def mark(split: Split, sequences: Sequence[Tokens], ctx: int) -> Mark | None:
     """
     if not sequences:
         return None
-    best, per_token = told(split, sequences, ctx), 1.0
+    best = told(split, sequences, ctx)
     if split.characters:
         letters = told(split.characters, _whole(split.characters, WINDOW), WINDOW)
-        per_token = len(_training(split.characters)[0]) / max(1, len(_training(split)[0]))
-        if letters.chosen <= best.chosen / per_token:
-            best, per_token = letters, 1.0
-    return Mark(best.loss / per_token, best.order, round(best.counted * per_token), best.note)
+        best = letters if letters.chosen <= best.chosen else best
+    return Mark(best.loss, best.order, best.counted, best.note)
 
 
 def told(split: Split, sequences: Sequence[Tokens], ctx: int) -> Told:
@@ -104,7 +103,14 @@ def told(split: Split, sequences: Sequence[Tokens], ctx: int) -> Told:
         note = f"the table of counts knows {len(training):,} of the {whole:,} tokens of the training text"
     if len(measured_ones) < len(sequences):
         note += f", and is told on {len(measured_ones):,} of {len(sequences):,} held-out sequences"
-    return replace(_known[key], note=note)
+    found, lengths = _known[key], split.corpus.tokenizer.lengths
+    return replace(
+        found,
+        chosen=found.chosen / lengths[training[_cut(training) :]].mean(),
+        counted=int(lengths[training].sum()),
+        length=float(lengths[held_out[measured]].mean()),
+        note=note,
+    )
 
 
 def some(sequences: Sequence[Tokens], ctx: int) -> Sequence[Tokens]:
@@ -180,7 +186,7 @@ def best_table(
     never predicted. The order is the last that still gains on the last tenth of the training text, told by the rest.
     """
     text = _Text(np.concatenate([training, held_out]), len(training), symbols, begin)
-    cut = int(len(training) * (1 - CHOOSING))
+    cut = _cut(training)
     choosing = _Table(text, cut, np.arange(cut, len(training)))
     telling = _Table(text, len(training), len(training) + np.flatnonzero(measured))
     best, level = Told(telling.lower, 0, np.inf, len(training)), _Level(text, 1, None)
@@ -190,6 +196,11 @@ def best_table(
             break
         level = _Level(text, best.order + 1, level)
     return best
+
+
+def _cut(training: Tokens) -> int:
+    """Where the end of a training text begins, which chooses the order."""
+    return int(len(training) * (1 - CHOOSING))
 
 
 class Table:
