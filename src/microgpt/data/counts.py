@@ -47,8 +47,8 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What the table of `order` gives held-out tokens: `probabilities` of the measured ones, (m,), on average of `length`
-    characters. `chosen` is its loss in nats per character on the end of the training text, by which the order was
+    """What the table of `order` gives held-out tokens: `probabilities` of the measured ones, (m,), which have `length`
+    characters on average. `chosen` is its loss in nats per character on the end of the training text, by which the order was
     chosen; `counted` characters of the training text are in it."""
 
     probabilities: Floats
