@@ -47,9 +47,9 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What the table of `order` gives held-out tokens: `probabilities` of the measured ones, (m,), which have `length`
-    characters on average. `chosen` is its loss in nats per character on the end of the training text, by which the order was
-    chosen; `counted` characters of the training text are in it."""
+    """What the table of `order` gives held-out tokens: `probabilities` of the measured ones, (m,), of `length`
+    characters each on average. In nats per character `chosen` is its loss on the end of the training text, by which the
+    order was chosen. So many characters of the training text were `counted`."""
 
     probabilities: Floats
     order: int
