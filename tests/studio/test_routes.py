@@ -209,6 +209,7 @@ def test_runs_are_listed_and_told(there: Visit, trained: Path) -> None:
     assert run["holdout"] > 0
     assert run["uniform"] > run["holdout"] / 2
     assert 0 < run["counts"] < run["uniform"]
+    assert run["mixed"] is None  # which it was not asked for
     assert run["samples"]
 
 

@@ -95,6 +95,7 @@ def detail(studio: Studio, name: str) -> dict[str, Any]:
         "uniform": _loss(report, "uniform") or _uniform(description),
         "unigram": _loss(report, "unigram"),
         "counts": _loss(report, "counts"),
+        "mixed": _loss(report, "mixed"),
         "holdout": _loss(report, "holdout"),
         "holdout_se": _loss(report, "holdout_se"),
         "seconds": _seconds(report),

@@ -18,6 +18,9 @@ export const WORDS = {
     "The loss of the best table of counts of the same training text: how often each character followed the few " +
     "before it (interpolated modified Kneser-Ney). A model that is worse has not learned what counting tells. Of " +
     "running text it also sees what stands before a window.",
+  mixed:
+    "The loss of the model and a table of counts together, each with its share of every chance. They are wrong in " +
+    "different places, so both together are nearly always better than either. The run writes with both.",
   nat: "The unit of surprise: 1 nat is the surprise at something that had a chance of 1/e, about 37%.",
   step: "One update of all weights by Adam, after looking at a batch of documents.",
   steps: "How many updates of the weights (Adam steps) the training takes.",

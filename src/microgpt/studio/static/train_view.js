@@ -338,6 +338,7 @@ export function trainView(services, onLook) {
         ...(loss.counts === null
           ? []
           : [", ", glossary("counts", "the best table of counts"), ` ${number(loss.counts, 4)}`]),
+        ...(loss.mixed === null ? [] : ["; ", glossary("mixed", "mixed with counts"), ` ${number(loss.mixed, 4)}`]),
         ". ",
       );
     }
@@ -402,6 +403,7 @@ export function trainView(services, onLook) {
         unigram_per_character: run.unigram ?? run.uniform,
         uniform_per_character: run.uniform,
         counts: run.counts,
+        mixed: run.mixed,
       };
       const seconds = run.seconds === null ? null : { train: run.seconds };
       conclude({ loss, steps_taken: run.step, seconds, samples_copied: null, samples: [] });
