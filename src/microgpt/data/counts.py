@@ -28,8 +28,6 @@ STRETCH: Final = 1 << 12  # … in stretches of so many from all over a longer o
 WINDOW: Final = 1 << 8  # characters told at a time, where the model's tokens are others
 KEPT: Final = 8  # tables whose figures are remembered, of 2 MB at most each
 
-_SECOND: Final = np.array([False, True])
-
 Floats = NDArray[np.float64]
 _known: dict[bytes, "Told"] = {}  # what was found before, by a hash of the texts
 
@@ -190,7 +188,7 @@ def best_table(
     choosing = _Table(text, cut, np.arange(cut, len(training)))
     telling = _Table(text, len(training), len(training) + np.flatnonzero(measured))
     best, level = Told(telling.lower, 0, np.inf, len(training)), _Level(text, 1, None)
-    while (chosen := float(-np.log(choosing.with_longest(level)).mean())) < best.chosen:
+    while (chosen := choosing.loss(level)) < best.chosen:
         best = Told(telling.with_longest(level), level.length, chosen, len(training))
         if best.order == text.longest:
             break
@@ -211,11 +209,16 @@ class Table:
         training, _ = _training(split)
         self.vocabulary = split.corpus.tokenizer.vocabulary
         self._symbols, self._begin = alphabet(split)
-        order = order or best_table(training, training[:2], _SECOND[: len(training)], self._symbols, self._begin).order
-        self._text, level = _Text(training, len(training), self._symbols, self._begin), None
-        counting, levels = _Table(self._text, len(training), np.arange(0)), list[_Level]()
-        for length in range(1, order + 1):
-            levels.append(level := _Level(self._text, length, level))
+        text = self._text = _Text(training, len(training), self._symbols, self._begin)
+        cut, counting = _cut(training), _Table(text, len(training), np.arange(0))
+        choosing = _Table(text, cut, np.arange(cut, len(training)))
+        levels, level, lowest = list[_Level](), None, np.inf
+        while len(levels) < (order or text.longest):
+            level = _Level(text, len(levels) + 1, level)
+            if not order and (chosen := choosing.loss(level)) >= lowest:
+                break
+            lowest = lowest if order else chosen
+            levels.append(level)
         counts = [counting.counts(level) for level in levels]
         pairs = zip(levels[1:], counts[1:], counts[:-1], strict=True)
         self._rows = [
@@ -338,6 +341,10 @@ class _Table:
             self.lower = self._told(shorter, different(level, counts, own))
         self.known = level, counts
         return self._told(level, counts)
+
+    def loss(self, level: _Level) -> float:
+        """In nats per token; levels come one after another."""
+        return float(-np.log(self.with_longest(level)).mean())
 
     def counts(self, level: _Level) -> NDArray[np.integer[Any]]:
         """How often each gram of a level stands in the text, (g,)."""
