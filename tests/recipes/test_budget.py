@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +90,13 @@ def test_what_is_given_is_kept() -> None:
 def test_what_was_not_asked_for_gives_way_to_the_sizes_that_were(given: dict[str, Any], found: tuple[int, str]) -> None:
     settings = fit({"data": (str(FIXTURES / "chat.txt"),), **given}, 2.0).request.settings
     assert (settings.head, settings.position) == found
+
+
+def test_a_text_of_thousands_of_characters_is_learned_by_characters(tmp_path: Path) -> None:
+    characters = np.random.default_rng(0).integers(0x4E00, 0x4E00 + 2000, 350_000)
+    (tmp_path / "text.txt").write_text("".join(map(chr, characters)), encoding="utf-8")
+    fitted = fit({"data": (str(tmp_path / "text.txt"),), "emb": 4, "layer": 1, "head": 1}, 8.0)
+    assert fitted.request.tokens == "characters"
 
 
 def test_running_text_comes_through_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:

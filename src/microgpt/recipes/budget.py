@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from microgpt.data.byte_pairs import TooManyTokensError
+from microgpt.data.choices import size_of
 from microgpt.data.reading import Text
 from microgpt.data.retokenize import retokenized
 from microgpt.data.split import Split
@@ -48,6 +49,7 @@ KINDS: Final = {"lines": "lines", "paragraphs": "paragraphs", "windows": "runnin
 LONGEST_LINE: Final = 64  # characters; longer ones make ctx dear
 FEW: Final = 2  # times the usual passes over a text: where the time allows more, trials say whether they are of use
 FIRST: Final = 8  # the share of the time that the first trial may take is one in so many
+BEGUN: Final = 0.3  # the largest share of a table of counts beside a model that knows another text
 FURTHER: Final = 2  # times the steps of the longest trial, whose loss still fell, that are taken untried
 
 Tell = Callable[[str], object]
@@ -119,7 +121,7 @@ def fit(
     if split.is_running:  # which is 256 characters each
         given = {"samples": 5, **given}
     suited = ladder(split.corpus.kind, _symbols(split.characters or split))
-    given = {"mix": suited.mix, **given}
+    given = {"mix": min(suited.mix, BEGUN) if begin else suited.mix, **given}
     if "tokens" not in given:
         given, split = _in_tokens(given, split, suited.tokens)
     chosen = suited.rung(NOMINAL * given["threads"] * seconds)
@@ -174,7 +176,10 @@ def _symbols(split: Split) -> int:
 
 
 def _in_tokens(given: Mapping[str, Any], split: Split, tokens: str) -> tuple[dict[str, Any], Split]:
-    """What is given, and the split, in the tokens that suit it, or in characters where the text has not as many."""
+    """What is given, and the split, in the tokens that suit it; or in characters where the text has not as many pairs, or
+    so many characters that few pairs would be learned."""
+    if size_of(tokens) and split.corpus.tokenizer.bos > size_of(tokens) // 2:
+        return {**given}, split
     try:
         split = split if split.corpus.counts is not None else retokenized(split, tokens)
     except TooManyTokensError:
