@@ -176,7 +176,7 @@ def _symbols(split: Split) -> int:
 
 
 def _in_tokens(given: Mapping[str, Any], split: Split, tokens: str) -> tuple[dict[str, Any], Split]:
-    """What is given, and the split, in the tokens that suit it; or in characters where the text has not as many pairs, or
+    """What is given, and the split, in the tokens that suit it; in characters where the text has not as many pairs, or
     so many characters that few pairs would be learned."""
     if size_of(tokens) and split.corpus.tokenizer.bos > size_of(tokens) // 2:
         return {**given}, split
