@@ -99,6 +99,16 @@ def test_a_text_of_thousands_of_characters_is_learned_by_characters(tmp_path: Pa
     assert fitted.request.tokens == "characters"
 
 
+@pytest.mark.parametrize(("longest", "running"), [(40, False), (90, True)])
+def test_lines_as_long_as_those_of_prose_are_running_text(tmp_path: Path, longest: int, running: bool) -> None:
+    stream = np.random.default_rng(0)
+    lines = ["".join(stream.choice(list("abcdef "), size)).strip() for size in stream.integers(20, longest, 400)]
+    (tmp_path / "text.txt").write_text("\n".join(lines))
+    assert (
+        fit({"data": (str(tmp_path / "text.txt"),), "emb": 4, "layer": 1, "head": 1}, 3.0).split.is_running == running
+    )
+
+
 def test_running_text_comes_through_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with (FIXTURES / "chat.txt").open("rb") as pipe:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(pipe))
