@@ -66,9 +66,9 @@ def tell(seconds: float) -> Story:
                 case Started(params=params, uniform=uniform, unigram=unigram):
                     pass
                 case Evaluated(step, held_out):
-                    looks.append(Look(passed, step, held_out.loss))
+                    looks.append(Look(passed, step, held_out.per_character))
                 case Finished(result):
-                    final = result.loss.holdout
+                    final = result.loss.holdout_per_character
         looks.pop()  # the last is that of the kept weights, on all of the held-out text
         assert final is not None
         history = Path(folder) / "run" / "history"
