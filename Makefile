@@ -14,7 +14,7 @@ page: .venv/ready-to-run  ## try.html: a page that teaches itself names in any b
 	@$(BIN)/python -c 'import ziglang' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cc]'
 	$(BIN)/microgpt export --try try.html --force
 
-test: .venv/ready-to-test  ## the everyday suite: about two minutes on two cores
+test: .venv/ready-to-test  ## the everyday suite: two to three minutes on two cores
 	$(PYTEST) -m "not long"
 
 long: .venv/ready-to-test  ## what the everyday suite leaves out

