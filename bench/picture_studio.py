@@ -1,4 +1,4 @@
-"""Draws docs/pictures/studio-train.png, studio-xray.png and studio-atoms.png: the studio with a run of 1,000 steps.
+"""Draws docs/pictures/studio-*.png, of the pages Train, Model and Atoms: the studio with a run of 1,000 steps.
 
     python bench/picture_studio.py [--out FOLDER]
 
@@ -37,9 +37,9 @@ def train(tab: Any, page: Callable[..., None]) -> None:
     tab.locator("#film").fill("7")  # on the way, where names begin to appear
 
 
-def xray(tab: Any, page: Callable[..., None]) -> None:
-    page(page="xray", prompt=NAME, at=5)
-    tab.wait_for_selector(".checked[data-difference]")
+def model(tab: Any, page: Callable[..., None]) -> None:
+    page(page="model", prompt=NAME, at=5, edits="layer0.head1", stage="layer0.query", index=5)
+    tab.wait_for_selector(".before-and-now ol")
 
 
 def atoms(tab: Any, page: Callable[..., None]) -> None:
@@ -48,7 +48,11 @@ def atoms(tab: Any, page: Callable[..., None]) -> None:
     tab.wait_for_selector(".detail[data-atom]")
 
 
-PICTURES: Final = {"train": ("light", 1000, train), "xray": ("dark", 1150, xray), "atoms": ("light", 900, atoms)}
+PICTURES: Final = {
+    "train": ("light", 1000, train),
+    "model": ("light", 1150, model),
+    "atoms": ("light", 900, atoms),
+}
 
 
 def shoot(browser: Any, address: str, name: str) -> bytes:

@@ -67,6 +67,10 @@ def test_axe_finds_nothing_on_any_page_in_any_state(opened: Any, place: str, col
             go(watched, place, page=page, run="one", runs="one/two", source="loss")
             tab.wait_for_timeout(800)
             assert (page, violations(watched)) == (page, [])
+        for opened_to in ({"stage": "layer0.key"}, {"stage": "layer0.hidden", "index": "2", "edits": "layer0.head1"}):
+            go(watched, place, page="model", run="one", prompt="emma", **opened_to)
+            tab.wait_for_timeout(500)
+            assert (opened_to, violations(watched)) == (opened_to, [])
         go(watched, place, page="train")
         for summary in tab.locator("details > summary").all():
             summary.click()

@@ -48,9 +48,11 @@ def _graph(studio: Studio, kept: "Kept[Graph]", asked: dict[str, Any]) -> "Graph
     if not asked.get("run"):
         return kept.get(("untrained", text), lambda: graphs.of_loss(graphs.untrained(), text))
     _, file, stamp = weights(studio, asked)
+    from microgpt.studio.edits import edited
     from microgpt.training import checkpoint as checkpoints
 
-    return kept.get((stamp, text), lambda: graphs.of_loss(checkpoints.read(file), text))
+    edits = str(asked.get("edits", ""))
+    return kept.get((stamp, edits, text), lambda: graphs.of_loss(edited(checkpoints.read(file), edits), text))
 
 
 def _values(asked: dict[str, Any]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from microgpt.engines.array.engine import ArrayRunner
 from microgpt.engines.contract import Runner
 from microgpt.errors import EnvironmentFault
 from microgpt.studio import xray
+from microgpt.studio.edits import edited
 from microgpt.studio.kept import Kept
 from microgpt.studio.parameters import whole
 from microgpt.studio.studio import Studio
@@ -17,7 +18,7 @@ from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import open_own
 
-OPENED, READ = 6, 12  # weights and readings that stay in memory
+OPENED, READ = 8, 16  # weights and readings that stay in memory
 
 
 Stamp = tuple[str, int, int]  # a file's path, time and size: another one after every save
@@ -25,9 +26,10 @@ Stamp = tuple[str, int, int]  # a file's path, time and size: another one after 
 
 @dataclass(eq=False)
 class Opened:
-    """The weights of one step of one run, on the engine `array` and, once asked for, on the run's own."""
+    """The weights of one step of one run, or those with changes, on the engine `array` and, once asked for, on the
+    run's own."""
 
-    stamp: Stamp
+    key: tuple[Stamp, str]
     path: Path
     checkpoint: Checkpoint
     array: ArrayRunner
@@ -49,14 +51,21 @@ class Opener:
         self._read: Kept[Reading] = Kept(READ)
 
     def open(self, parameters: dict[str, Any]) -> Opened:
-        """The run and the step that `run` and `step` name. Raises `CheckpointError`."""
+        """The run and the step that `run` and `step` name, with the changes of `edits`. Raises `CheckpointError`,
+        `UsageError` for changes of what it has not."""
         path, file, stamp = weights(self._studio, parameters)
+        key = stamp, str(parameters.get("edits", ""))
 
         def make() -> Opened:
-            checkpoint = checkpoints.read(file)
-            return Opened(stamp, path, checkpoint, xray.open_array(checkpoint))
+            plain = self.plain(parameters) if key[1] else None
+            checkpoint = edited(plain.checkpoint, key[1]) if plain else checkpoints.read(file)
+            return Opened(key, path, checkpoint, xray.open_array(checkpoint))
 
-        return self._opened.get(stamp, make)
+        return self._opened.get(key, make)
+
+    def plain(self, parameters: dict[str, Any]) -> Opened:
+        """The same without changes."""
+        return self.open({**parameters, "edits": ""})
 
     def read(self, opened: Opened, parameters: dict[str, Any]) -> Reading:
         """What happens when those weights read `prompt`."""
@@ -66,7 +75,7 @@ class Opener:
             with opened.lock:
                 return xray.read(opened.checkpoint, opened.array, prompt)
 
-        return self._read.get((opened.stamp, prompt), make)
+        return self._read.get((*opened.key, prompt), make)
 
 
 def weights(studio: Studio, parameters: dict[str, Any]) -> tuple[Path, Path, Stamp]:

@@ -32,6 +32,7 @@ from microgpt.training.sample import Sampling, Writer, opening
 MOST_POSITIONS: Final = 256  # positions that a page shows at once
 LIKELIEST: Final = 3  # tokens named at each position
 CHECKED: Final = 32  # positions at which the engines are compared, evenly spread
+DOCUMENTS, WRITTEN = 6, 120  # documents, or characters of running text, of one sample
 STEP_NAME: Final = re.compile(r"step-(\d{8,12})\.safetensors")
 
 Trace = dict[str, NDArray[Any]]
@@ -201,12 +202,21 @@ def suggestion(checkpoint: Checkpoint, runner: Runner) -> str:
         return ""
 
 
+def samples(checkpoint: Checkpoint, runner: Runner, prompt: str) -> list[str]:
+    """What the model writes: a few documents, or running text that goes on from a prompt; from the same random numbers
+    at every call, so that two models can be compared."""
+    writer = Writer(runner, checkpoint.tokenizer, checkpoint.kind, checkpoint.model.ctx)
+    running = checkpoint.kind == "windows"
+    sampling = Sampling(1, prompt=prompt, length=WRITTEN) if running else Sampling(DOCUMENTS)
+    return list(writer.write(sampling, random.Random(0)).texts)
+
+
 def about(path: Path, checkpoint: Checkpoint, runner: Runner) -> dict[str, Any]:
     """What a page needs to know of a run before anything is typed."""
     model = checkpoint.model
     return {
         "params": params(model),
-        "sizes": {name: getattr(model, name) for name in ("emb", "head", "layer", "ctx", "ff", "vocabulary")},
+        "sizes": {name: getattr(model, name) for name in ("emb", "head", "layer", "ctx", "ff", "wide", "vocabulary")},
         "texts": list(checkpoint.tokenizer.texts),
         "kind": checkpoint.kind,
         "step": checkpoint.state.step,

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { apart, nearest, short, smoothed, spanned } from "./charts.js";
 import { duration, metric } from "./elements.js";
 import { layered } from "./layout.js";
+import { fallen, named, told, withEdit, withoutEdit, wrapped } from "./stages.js";
 import { byHeart } from "./verdict.js";
 import { labelOf, plain } from "./words.js";
 
@@ -109,4 +110,33 @@ test("each box of a graph stands right of all it is made from", () => {
   ]);
   const column = (id) => nodes.get(id).column;
   assert.ok(column(1) < column(3) && column(2) < column(3) && column(3) < column(4));
+});
+
+test("a number of a stage is named by its head, its unit or its token", () => {
+  const sizes = { emb: 8, head: 2, wide: 32 };
+  assert.equal(named("layer1.query", 5, 3, sizes, []), "query of layer 1, head 1, number 1");
+  assert.equal(named("layer0.scores", 6, 3, sizes, []), "raw scores of layer 0, head 1, to position 2");
+  assert.equal(named("layer0.expanded", 40, 3, sizes, []), "units, raw of layer 0, unit 8");
+  assert.equal(named("logits", 1, 3, sizes, ["a", ""]), "logits, of the end");
+  assert.deepEqual(wrapped([[1, 2, 3]]), [[1, 2, 3]]);
+  assert.deepEqual(
+    wrapped([Array(20).fill(1)]).map((row) => row.length),
+    [8, 8, 4],
+  );
+});
+
+test("a change takes the place of an earlier one of the same part, and can be put back", () => {
+  const edits = withEdit(withEdit(withEdit(undefined, "layer0.head1"), "wte.0.3=1"), "wte.0.3=-2");
+  assert.equal(edits, "layer0.head1,wte.0.3=-2");
+  assert.deepEqual(
+    edits.split(",").map((edit) => told(edit, ["a"])),
+    ["head 1 of layer 0 is off", "wte[“a”][3] is -2"],
+  );
+  assert.equal(withoutEdit(withoutEdit(edits, "wte.0.3"), "layer0.head1"), null);
+});
+
+test("a random number falls on the token whose room it is in", () => {
+  assert.deepEqual(fallen([0.25, 0.5, 0.25], 0.5), { token: 1, from: 0.25, to: 0.75 });
+  assert.equal(fallen([0, 1, 0], 0).token, 1);
+  assert.equal(fallen([0.3, 0.7, 0], 1).token, 1);
 });

@@ -5,7 +5,7 @@ import { element } from "./elements.js";
 import { glossary } from "./glossary.js";
 import { plain } from "./words.js";
 
-const PAGES = { train: "Train", xray: "X-ray", atoms: "Atoms", compare: "Compare", scaling: "Scaling" };
+const PAGES = { train: "Train", xray: "X-ray", model: "Model", atoms: "Atoms", compare: "Compare", scaling: "Scaling" };
 const LEFT = "microgpt-studio-pages"; // the state in which each page was left
 const TROUBLE = {
   gone:

@@ -78,7 +78,10 @@ class Page {
     this.values = element("div", { class: "values" });
     this.run = element(
       "select",
-      { id: "atoms-run", onchange: () => this.change({ run: this.run.value || null, ...FORGOTTEN }) },
+      {
+        id: "atoms-run",
+        onchange: () => this.change({ run: this.run.value || null, step: null, edits: null, ...FORGOTTEN }),
+      },
       element("option", { value: "" }, "an untrained model"),
       ...this.runs.map((run) => element("option", { value: run.name }, titleOf(run))),
     );
@@ -224,7 +227,8 @@ class Page {
 
   // What the graph is made from, as the server wants it.
   source(state) {
-    if (state.source === "loss") return { text: state.text ?? NAME, run: state.run };
+    if (state.source === "loss")
+      return { text: state.text ?? NAME, run: state.run, step: state.step, edits: state.edits };
     return { expression: state.expression ?? EXPRESSION, values: state.values };
   }
 

@@ -3,14 +3,12 @@
 
 import { attentionView } from "./attention.js";
 import { chancesView } from "./chances.js";
-import { element, number } from "./elements.js";
+import { asker, checker, chooser } from "./choosing.js";
+import { element } from "./elements.js";
 import { latest, styled } from "./heat.js";
 import { stripView } from "./strip.js";
-import { plain, titleOf } from "./words.js";
+import { plain } from "./words.js";
 import { embeddingsView, weightsView } from "./weights.js";
-
-const TYPING = 120; // milliseconds without a key before a prompt is read
-const PLAYING = 450; // milliseconds that each step of the history is shown
 
 export async function mount(root, state, services) {
   await styled();
@@ -25,7 +23,6 @@ class Page {
   constructor(root, services, runs) {
     this.services = services;
     this.runs = runs;
-    this.known = {}; // what was asked for last, by kind: { key, value }
     this.change = (changes) => services.navigate("xray", changes, { replace: true });
     this.show = latest((state) => this.refresh(state));
     this.build(root);
@@ -36,56 +33,18 @@ class Page {
   }
 
   unmount() {
-    clearTimeout(this.typing);
-    clearInterval(this.playing);
+    this.chooser.unmount();
     removeEventListener("themechange", this.themed);
     removeEventListener("resize", this.themed);
   }
 
   build(root) {
     const { glossary } = this.services;
-    this.run = element("select", {
-      id: "xray-run",
-      onchange: () =>
-        this.change({
-          run: this.run.value,
-          step: null,
-          prompt: null,
-          at: null,
-          layer: null,
-          head: null,
-          group: null,
-        }),
-    });
-    this.prompt = element("input", {
-      id: "xray-prompt",
-      type: "text",
-      autocomplete: "off",
-      spellcheck: "false",
-      autocapitalize: "off",
-      dir: "auto",
-      translate: "no",
-      "aria-describedby": "xray-trouble xray-note",
-      oninput: () => this.typed(),
-    });
-    this.step = element("input", {
-      id: "xray-step",
-      type: "range",
-      min: 0,
-      step: 1,
-      oninput: () => this.change({ step: this.steps[this.step.value] }),
-    });
-    this.stepTold = element("output", { for: "xray-step" });
-    this.play = element("button", { type: "button", class: "quiet", onclick: () => this.toggle() }, "Play");
-    this.scrubber = element(
-      "div",
-      { class: "field scrubber" },
-      element("label", { for: "xray-step" }, "Step of the training ", this.stepTold),
-      element("div", { class: "with-button" }, this.step, this.play),
-    );
+    this.ask = asker(this.services);
+    this.chooser = chooser(this.runs, this.change, { layer: null, head: null, group: null });
     this.trouble = element("p", { id: "xray-trouble", class: "trouble", role: "alert" });
     this.note = element("p", { id: "xray-note", class: "hint", "aria-live": "polite" });
-    this.footer = element("p", { class: "hint checked", "aria-live": "polite" });
+    this.checker = checker(this.services);
     this.strip = stripView(this.services, this.change);
     this.chances = chancesView(this.services, this.change);
     this.attention = attentionView(this.services, this.change, (at) => this.strip.mark(at));
@@ -97,7 +56,7 @@ class Page {
       this.strip.node,
       element("div", { class: "xray-columns" }, this.attention.node, this.chances.node),
       element("div", { class: "xray-columns" }, this.weights.node, this.embeddings.node),
-      this.footer,
+      this.checker.node,
     );
     root.append(
       element("h1", {}, "X-ray"),
@@ -110,13 +69,7 @@ class Page {
         glossary("surprise", "surprises"),
         " it.",
       ),
-      element(
-        "div",
-        { class: "xray-controls" },
-        element("div", { class: "field" }, element("label", { for: "xray-run" }, "Run"), this.run),
-        element("div", { class: "field grow" }, element("label", { for: "xray-prompt" }, "Text"), this.prompt),
-        this.scrubber,
-      ),
+      this.chooser.node,
       this.trouble,
       this.note,
       this.body,
@@ -125,33 +78,6 @@ class Page {
     this.themed = () => this.draw(true);
     addEventListener("themechange", this.themed);
     addEventListener("resize", this.themed);
-  }
-
-  typed() {
-    clearTimeout(this.typing);
-    this.typing = setTimeout(() => this.change({ prompt: this.prompt.value, at: null }), TYPING);
-  }
-
-  toggle() {
-    clearInterval(this.playing);
-    this.playing = this.play.textContent === "Play" ? setInterval(() => this.next(), PLAYING) : null;
-    this.play.textContent = this.playing ? "Pause" : "Play";
-    if (this.playing && Number(this.step.value) === this.steps.length - 1) this.change({ step: this.steps[0] });
-  }
-
-  next() {
-    const place = Number(this.step.value) + 1;
-    if (place < this.steps.length) this.change({ step: this.steps[place] });
-    else this.toggle();
-  }
-
-  // The answer to a question; the same question as last time is not asked again.
-  async ask(kind, path, parameters) {
-    const key = JSON.stringify(parameters);
-    if (this.known[kind]?.key !== key) {
-      this.known[kind] = { key, value: await this.services.get(path, parameters) };
-    }
-    return this.known[kind].value;
   }
 
   async refresh(state) {
@@ -166,11 +92,10 @@ class Page {
 
   async look(state) {
     const run = state.run ?? this.runs[0]?.name;
-    this.fill(run);
+    this.chooser.fill(run);
     const about = await this.ask("about", "/api/xray/run", { run });
     const prompt = state.prompt ?? about.suggestion;
-    if (document.activeElement !== this.prompt) this.prompt.value = prompt;
-    this.scrub(about, state);
+    this.chooser.draw(about, state, prompt);
     const weights = { run, step: state.step };
     const reading = await this.ask("reading", "/api/xray/read", { ...weights, prompt });
     const last = reading.tokens.length - 1;
@@ -196,28 +121,7 @@ class Page {
     };
     this.draw();
     this.note.textContent = reading.note;
-    this.check({ ...weights, prompt });
-  }
-
-  fill(run) {
-    const runs = [...this.runs];
-    if (run && !runs.some((each) => each.name === run)) runs.unshift({ name: run });
-    if (this.run.options.length !== runs.length)
-      this.run.replaceChildren(...runs.map((each) => element("option", { value: each.name }, titleOf(each))));
-    this.run.value = run;
-  }
-
-  scrub(about, state) {
-    this.steps = about.steps;
-    this.scrubber.hidden = about.steps.length < 2;
-    const step = state.step === undefined ? about.step : Number(state.step);
-    this.step.max = about.steps.length - 1;
-    this.step.value = Math.max(
-      0,
-      about.steps.findLastIndex((each) => each <= step),
-    );
-    this.stepTold.textContent = `${number(step)} of ${number(about.step)}`;
-    this.step.setAttribute("aria-valuetext", `step ${step}`);
+    this.checker.check({ ...weights, prompt });
   }
 
   draw(anew = false) {
@@ -232,24 +136,5 @@ class Page {
     this.body.dataset.step = this.shown.state.step ?? this.shown.about.step;
     this.body.dataset.prompt = this.shown.reading.texts.join("");
     this.body.dataset.at = this.shown.at;
-  }
-
-  // The run's own engine may take longer, so its word comes after the picture.
-  async check(asked) {
-    if (this.checking === JSON.stringify(asked)) return;
-    this.checking = JSON.stringify(asked);
-    await new Promise((done) => setTimeout(done, 200));
-    if (this.checking !== JSON.stringify(asked)) return;
-    try {
-      const { engine, difference, positions } = await this.services.get("/api/xray/check", asked);
-      if (this.checking !== JSON.stringify(asked)) return;
-      const [most, at] = [difference.toExponential(0), `${positions} position${positions > 1 ? "s" : ""}`];
-      this.footer.textContent =
-        `Computed by array in 64 bits (about 16 digits), checked against ${engine}: ` +
-        `the chances differ by ${most} at most, at ${at}.`;
-      this.footer.dataset.difference = difference;
-    } catch (error) {
-      this.footer.textContent = `Not checked against the run's engine: ${plain(error.message)}`;
-    }
   }
 }
