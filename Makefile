@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(if $(CI),-W error)
 
-.PHONY: run page test test-all test-browser long lint format docs build clean help
+.PHONY: run page site test test-all test-browser long lint format docs build clean help
 
 run: .venv/ready-to-run  ## train on the built-in names and print samples
 	$(BIN)/microgpt
@@ -13,6 +13,12 @@ run: .venv/ready-to-run  ## train on the built-in names and print samples
 page: .venv/ready-to-run  ## try.html: a page that teaches itself names in any browser, offline
 	@$(BIN)/python -c 'import ziglang' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cc]'
 	$(BIN)/microgpt export --try try.html --force
+
+site: .venv/ready-to-run  ## the documents as a site in build/site, offline
+	@$(BIN)/python -c 'import ziglang, mkdocs' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[site]'
+	@mkdir -p build
+	$(BIN)/microgpt export --try build/try.html --force
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 test: .venv/ready-to-test  ## the everyday suite: two to three minutes on two cores
 	$(PYTEST) -m "not long"

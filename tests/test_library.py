@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import microgpt
 from microgpt import library
 from microgpt.errors import DataError, UsageError
 from microgpt.library import run as run_module
@@ -16,7 +17,11 @@ from microgpt.training.sample import Sampling
 from trials.small import text
 
 
-def test_the_examples_of_the_documentation_run() -> None:
+def test_every_public_name_has_an_example_that_runs(cwd: Path) -> None:
+    found = [test for module in (library, run_module) for test in doctest.DocTestFinder().find(module)]
+    names = [*microgpt.__all__, *(f"Run.{name}" for name in vars(library.Run) if name[0] != "_")]
+    without = {name for name in names if not any(t.examples and t.name.endswith(f".{name}") for t in found)}
+    assert without == {"Run", "__version__"}
     for module in (library, run_module):
         assert doctest.testmod(module, extraglobs={"train": library.train}).failed == 0
 

@@ -107,6 +107,9 @@ def resume(
 
     `data` is where its text is now; a `text` or `documents` in memory are to be given again. `progress`, `stop` and
     Ctrl-C are as in `train`. Raises `UsageError` for a run without a folder.
+
+    >>> resume(train(steps=20, name="short"), steps=30).step
+    30
     """
     known = run._split if isinstance(run, Run) else None
     if isinstance(run, Run):
@@ -130,6 +133,9 @@ def load(
 
     `data` is where its text is now; a `text` or `documents` in memory are to be given again for `evaluate` and `new`
     samples. Raises `DataError` where they are not those of the run.
+
+    >>> train(steps=20, name="kept").path == load("kept").path
+    True
     """
     path = find.find(None if run is None else _name(run), interrupted=True)
     checkpoint = checkpoints.read(find.weights_of(path))
@@ -137,7 +143,11 @@ def load(
 
 
 def runs(out: Source = "runs") -> list[RunSummary]:
-    """The runs in a folder, newest first: name, path, date, status, text, params, steps, held-out loss."""
+    """The runs in a folder, newest first: name, path, date, status, text, params, steps, held-out loss.
+
+    >>> train(steps=20, out="others", name="one").path == runs("others")[0].path
+    True
+    """
     return find.listing(_name(out))
 
 

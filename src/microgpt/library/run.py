@@ -73,17 +73,29 @@ class Run:
 
     @property
     def model(self) -> ModelConfig:
-        """Sizes, and where the norms stand."""
+        """Sizes, and where the norms stand.
+
+        >>> train(steps=20, emb=32).model.emb
+        32
+        """
         return self.checkpoint.model
 
     @property
     def settings(self) -> Settings | None:
-        """All settings of the training; None for a file that was made to be shared."""
+        """All settings of the training; None for a file that was made to be shared.
+
+        >>> train(steps=20, lr=0.02).settings.lr
+        0.02
+        """
         return self.checkpoint.training.request.settings if self.checkpoint.training else None
 
     @property
     def params(self) -> int:
-        """How many numbers the model learned."""
+        """How many numbers the model learned.
+
+        >>> train(steps=20).params
+        4192
+        """
         return ledger.params(self.model)
 
     @property
@@ -97,14 +109,22 @@ class Run:
 
     @property
     def result(self) -> Result | None:
-        """All that the training had to say at its end; None for an unfinished one, or a lone weights file."""
+        """All that the training had to say at its end; None for an unfinished one, or a lone weights file.
+
+        >>> train(steps=20, holdout=0.01).result.loss.holdout is not None
+        True
+        """
         if self._result is None and self.path and self.path.is_dir() and RunFolder(self.path).status == "finished":
             self._result = Result.from_dict(RunFolder(self.path).read_report())
         return self._result
 
     @property
     def step(self) -> int:
-        """Steps taken."""
+        """Steps taken.
+
+        >>> train(steps=20).step
+        20
+        """
         return self.checkpoint.state.step
 
     @property
@@ -112,6 +132,11 @@ class Run:
         """The share of a table of counts in what this run predicts and writes; it may be set, and 0 is the model alone.
 
         Other shares need the training text at hand. Raises `UsageError` for what is no share.
+
+        >>> run = train(steps=20)
+        >>> run.mix = 0.5
+        >>> len(run.sample(count=2))
+        2
         """
         return self._mix
 
@@ -124,18 +149,30 @@ class Run:
 
     @property
     def uniform(self) -> float:
-        """Loss, in nats per token, of a model that knows nothing: what to compare a loss with."""
+        """Loss, in nats per token, of a model that knows nothing: what to compare a loss with.
+
+        >>> f"{train(steps=20).uniform:.4f}"
+        '3.2958'
+        """
         return float(np.log(self.model.vocabulary))
 
     @property
     def counts(self) -> float | None:
         """Loss of the best table of counts of the training text: the mark to beat. None where it was not found, as for
-        an unfinished run; `evaluate(counts=True)` finds it."""
+        an unfinished run; `evaluate(counts=True)` finds it.
+
+        >>> 1.9 < train(steps=20, holdout=0.01).counts < 2.1
+        True
+        """
         return self.result.loss.counts if self.result else None
 
     @property
     def losses(self) -> NDArray[np.float64]:
-        """Loss of every step in nats per character, (steps,); empty for a lone weights file."""
+        """Loss of every step in nats per character, (steps,); empty for a lone weights file.
+
+        >>> train(steps=20).losses.shape
+        (20,)
+        """
         if self._losses is None:
             rows = LOSSES.read(self.path, self.step)[0] if self.path and self.path.is_dir() else np.empty((0, 3))
             self._losses = rows[:, 1].copy()
@@ -250,13 +287,21 @@ class Run:
 
         Texts are told as they are drawn, some at once, and without `keep` only told. `new` rejects copies, and raises
         `DataError` or `UsageError` where the text is not at hand; `look_up=False` spares reading it.
+
+        >>> from microgpt.training.sample import Sampling
+        >>> train(steps=20).write(Sampling(count=3), seed=1).written
+        3
         """
         known = self._known(needed=new) if look_up or new else None
         return self.writer.write(sampling, stream(seed), stands_in_text=known, new=new, tell=tell, keep=keep)
 
     def copies(self, texts: Sequence[str]) -> int | None:
         """How many texts stand in the training text; None where that is not at hand, and for running text. Raises
-        `UsageError` for what is no list of strings."""
+        `UsageError` for what is no list of strings.
+
+        >>> train(steps=20).copies(["emma", "xqzw"])
+        1
+        """
         if isinstance(texts, str):
             raise UsageError(f"copies takes a list of texts, found the string {shown(texts)}; put it into a list.")
         known = self._known(needed=False)
@@ -265,7 +310,11 @@ class Run:
     @property
     def writer(self) -> Writer:
         """What draws the text of samples, for one thread. Raises `DataError` or `UsageError` where it is mixed with a
-        table and the training text is not at hand."""
+        table and the training text is not at hand.
+
+        >>> train(steps=20).writer.kind
+        'lines'
+        """
         predicting: Predicting = (runner := self.runner)
         if self.mix:
             predicting = Mixed(runner, self._counted(), self.mix, self.model.ctx)
@@ -391,12 +440,19 @@ class Run:
     def export(self, path: str | PathLike[str], *, force: bool = False) -> None:
         """Write the model to share, by the ending of the path: .safetensors, .py, .html, .onnx, or a folder for
         transformers; `force` replaces a file that this program did not write. A model can repeat its training text:
-        share it only where that may be read."""
+        share it only where that may be read.
+
+        >>> train(steps=20).export("page.html")
+        """
         export(self.checkpoint, path if isinstance(path, str) else Path(path), force=force)
 
     @property
     def runner(self) -> Runner:
-        """What computes, for one thread: another on the same weights each time it is asked for."""
+        """What computes, for one thread: another on the same weights each time it is asked for.
+
+        >>> train(steps=20).runner.next([26]).shape
+        (27,)
+        """
         with _OPENING:
             self._opened = self._opened or open_own(self.checkpoint)
         return self._opened.reader()
