@@ -47,8 +47,10 @@ docs: .venv/ready-to-run  ## write docs/CLI.md, the library's keywords, and the 
 	$(BIN)/python -m microgpt.cli.reference --keywords > docs/options.new && mv docs/options.new src/microgpt/library/options.py
 	$(BIN)/python docs/notebook.py
 
-build: .venv/ready-to-test  ## a wheel and an sdist in dist/
+build: .venv/ready-to-test  ## a wheel and an sdist in dist/, checked
 	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 clean:  ## remove what the other targets made
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

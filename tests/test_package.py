@@ -19,6 +19,11 @@ def call(*command: str | Path, cwd: Path = ROOT) -> str:
 @pytest.mark.long
 def test_a_wheel_installed_into_an_empty_environment_trains(tmp_path: Path) -> None:
     call(sys.executable, "-m", "build", "--outdir", tmp_path, ROOT)
+    call(sys.executable, "-m", "build", "--outdir", tmp_path / "again", ROOT)
+    for made in (*tmp_path.glob("*.whl"), *tmp_path.glob("*.tar.gz")):
+        assert made.read_bytes() == (tmp_path / "again" / made.name).read_bytes(), "a second build has other bytes"
+    call(sys.executable, "-m", "twine", "check", "--strict", *tmp_path.glob("microgpt*"))
+    call(sys.executable, "-m", "check_wheel_contents", *tmp_path.glob("*.whl"))
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
     assert list(tmp_path.glob("*.tar.gz"))

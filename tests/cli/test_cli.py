@@ -23,6 +23,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# Completion
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("tr", "train"), ("--em", "--emb"), ("--steps 3 --lay", "--layer"), ("sample --top", "--top-p")],
+)
+def test_a_shell_completes_verbs_and_flags(typed: str, offered: str, tmp_path: Path) -> None:
+    words = f"microgpt {typed}"
+    asked = {"_MICROGPT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    assert f"plain,{offered}" in succeeded(spawned(cwd=tmp_path, **asked)).stdout.split()
+
+
 # Training
 
 

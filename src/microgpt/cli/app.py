@@ -14,6 +14,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from microgpt import __version__
 from microgpt.cli import streams
@@ -72,9 +73,14 @@ class Verbs(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        if not args or (args[0].startswith("-") and args[0] not in own):
-            args = ["train", *args]
+        if (not args and not ctx.resilient_parsing) or (args and args[0].startswith("-") and args[0] not in own):
+            args = ["train", *args]  # but where a shell asks how the command line may begin
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, incomplete)
+        train = self.get_command(ctx, "train") if incomplete.startswith("-") else None
+        return [*found, *(train.shell_complete(ctx, incomplete) if train else [])]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

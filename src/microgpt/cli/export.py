@@ -37,7 +37,7 @@ def command(run: str, file: str | None, to_try: bool, out: str, force: bool) -> 
     model = load(chosen, out)
     training = model.checkpoint.training
     reads = [model.path or "", *(training.provenance.sources if training else ())]
-    export(model.checkpoint, target, reads=filter(None, reads), force=force)
+    export(model.checkpoint, target, reads=filter(None, reads), force=force, result=model.result)
     click.echo(target)
     click.echo(f"note: {WARNING}", err=True)
     if training and training.request.mix:

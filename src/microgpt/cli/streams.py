@@ -40,6 +40,11 @@ class Stream(io.TextIOBase):
     def errors(self) -> str:  # type: ignore[override]
         return "replace"
 
+    @property
+    def buffer(self) -> Any:
+        """Where a shell's completions go, which click writes as bytes."""
+        return self.inner.buffer
+
     def isatty(self) -> bool:
         return self.inner.isatty()
 

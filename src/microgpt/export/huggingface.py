@@ -15,6 +15,7 @@ from microgpt import files
 from microgpt.errors import EnvironmentFault, UsageError
 from microgpt.model.ledger import params, tensors
 from microgpt.training.checkpoint import Checkpoint
+from microgpt.training.records import Result
 from microgpt.training.sample import Sampling, opening, usual_temperature
 
 CODE: Final = Path(__file__).with_name("remote_code")
@@ -26,12 +27,12 @@ _RUNNING: Final = """Running text never ends: `max_new_tokens` says how
 much. Where `ctx` is full, it goes on from the latter half of it."""
 
 
-def write_folder(checkpoint: Checkpoint, path: Path) -> None:
+def write_folder(checkpoint: Checkpoint, path: Path, result: Result | None = None) -> None:
     """Write a model as a new folder or into an empty one: whole, or not at all. Raises `UsageError` where something is
     there already, `EnvironmentFault` where it can't be written."""
     path = path.resolve()
     _check_room(path)
-    made = contents(checkpoint)
+    made = contents(checkpoint, result)
     if path.is_dir():
         files.fill_folder(path, made)
         return
@@ -55,10 +56,10 @@ def _check_room(path: Path) -> None:
         raise UsageError(f"{path}: expected a new or an empty folder, found {found}; choose another name.")
 
 
-def contents(checkpoint: Checkpoint) -> dict[str, bytes]:
+def contents(checkpoint: Checkpoint, result: Result | None = None) -> dict[str, bytes]:
     """The files of the folder by name."""
     return {
-        "README.md": _card(checkpoint).encode(),
+        "README.md": _card(checkpoint, result).encode(),
         **{f"{module}.py": (CODE / f"{module}.py").read_bytes() for module in MODULES},
         "model.safetensors": _weights(checkpoint),
         "generation_config.json": _json(_generation(checkpoint)),
@@ -134,7 +135,7 @@ def _generation(checkpoint: Checkpoint) -> dict[str, Any]:
     return {**drawing, **ends, "pad_token_id": bos}
 
 
-def _card(checkpoint: Checkpoint) -> str:
+def _card(checkpoint: Checkpoint, result: Result | None) -> str:
     """README.md: what the model is, how to load it, and what to know before sharing it."""
     model, running = checkpoint.model, checkpoint.kind == "windows"
     said = {name: "yes" if getattr(model, name) else "no" for name in ("norm_embeddings", "norm_head")}
@@ -153,8 +154,25 @@ def _card(checkpoint: Checkpoint) -> str:
             merged=f", {len(checkpoint.tokenizer.merges):,} merges of them" if checkpoint.tokenizer.merges else "",
             step=checkpoint.state.step,
             ending=_RUNNING if running else _DOCUMENTS,
+            measured=_measured(result) if result else "Nothing is known of its losses: they stand beside its run.",
         )
     )
+
+
+def _measured(result: Result) -> str:
+    """What it learned from, without the names of files, and how well."""
+    loss, told = result.loss, f"It was trained on {result.documents:,} documents of one text."
+    if loss.holdout_per_character is None:
+        return f"{told} Nothing was held out, so how well it does on another text is not known."
+    error = f" ± {loss.holdout_per_character_se:.3f} (standard error)" if loss.holdout_per_character_se else ""
+    rows = [
+        ("this model", f"{loss.holdout_per_character:.3f}{error}"),
+        *([("the best table of counts of the same text", f"{loss.counts:.3f}")] if loss.counts is not None else []),
+        ("letter frequencies alone", f"{loss.unigram_per_character:.3f}"),
+        ("knowing nothing", f"{loss.uniform_per_character:.3f}"),
+    ]
+    head = f"| nats per character, on {loss.holdout_documents:,} documents held out | |\n|---|---:|\n"
+    return f"{told}\n\n{head}" + "\n".join(f"| {name} | {value} |" for name, value in rows)
 
 
 def _json(values: dict[str, Any]) -> bytes:

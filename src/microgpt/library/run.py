@@ -444,7 +444,7 @@ class Run:
 
         >>> train(steps=20).export("page.html")
         """
-        export(self.checkpoint, path if isinstance(path, str) else Path(path), force=force)
+        export(self.checkpoint, path if isinstance(path, str) else Path(path), force=force, result=self.result)
 
     @property
     def runner(self) -> Runner:
