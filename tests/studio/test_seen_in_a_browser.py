@@ -67,6 +67,11 @@ def test_axe_finds_nothing_on_any_page_in_any_state(opened: Any, place: str, col
             go(watched, place, page=page, run="one", runs="one/two", source="loss")
             tab.wait_for_timeout(800)
             assert (page, violations(watched)) == (page, [])
+        go(watched, place, page="lessons", lesson="8")
+        tab.fill("#lesson-answer", "99")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("#lesson-told:not(:empty)")
+        assert ("a lesson", violations(watched)) == ("a lesson", [])
         go(watched, place, page="train")
         for summary in tab.locator("details > summary").all():
             summary.click()

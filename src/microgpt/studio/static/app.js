@@ -5,7 +5,14 @@ import { element } from "./elements.js";
 import { glossary } from "./glossary.js";
 import { plain } from "./words.js";
 
-const PAGES = { train: "Train", xray: "X-ray", atoms: "Atoms", compare: "Compare", scaling: "Scaling" };
+const PAGES = {
+  train: "Train",
+  xray: "X-ray",
+  atoms: "Atoms",
+  compare: "Compare",
+  scaling: "Scaling",
+  lessons: "Lessons",
+};
 const LEFT = "microgpt-studio-pages"; // the state in which each page was left
 const TROUBLE = {
   gone:
@@ -36,6 +43,8 @@ const left = JSON.parse(sessionStorage.getItem(LEFT) ?? "{}");
 function leave(state) {
   left[state.page] = state;
   sessionStorage.setItem(LEFT, JSON.stringify(left));
+  const lesson = Number(left.lessons?.lesson); // the one to come back to
+  document.querySelector("nav [data-page=lessons]").textContent = lesson ? `Lesson ${lesson}` : PAGES.lessons;
 }
 
 // Shows a page, or changes the state of the one that is shown; a change to null forgets it. A page that was left is
