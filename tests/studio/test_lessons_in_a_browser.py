@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.documents.pages import PAGES
 from tests.studio.visiting import READY, go, phase, visited
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
+TABLE = re.findall(r"^\| \d+ \|.*?\*\*([\d.]+)\*\*", PAGES["COURSE.md"].read_text("utf-8"), re.M)
+ANSWERS = [*map(float, TABLE)]  # of the sheet for the teacher, …
+APART = 0.06  # … which those of another engine differ from by less
 Lesson = Callable[[Any, Any], Iterator[tuple[str, str]]]  # (watched, tab) to what is typed and what is told
 
 
@@ -19,10 +23,13 @@ def test_a_learner_goes_through_all_lessons(opened: Any, address: str) -> None:
         tab.get_by_role("link", name="Begin", exact=True).press("Enter")
         for place, lesson in enumerate(LESSONS, 1):
             tab.wait_for_function(AT, arg=place)
+            last = ""
             for typed, said in lesson(watched, tab):
                 told = answered(tab, typed)
                 assert re.search(said, told), (place, typed, told)
+                last = typed or last
             assert told.startswith("Right. "), (place, told)
+            assert float(last.replace(",", ".").rstrip("%")) == pytest.approx(ANSWERS[place - 1], rel=APART), place
             onward = tab.locator(".page-lessons a.button")
             assert tab.evaluate("document.activeElement.id") == "lesson-answer"
             tab.keyboard.press("Tab")

@@ -517,7 +517,7 @@ export const LESSONS = [
         hint: "On the page Compare both held-out losses stand below “Settings that differ”. Subtract the lower one.",
         right:
           `${number(Math.abs(longer - bigger), 2)} nats: for this work ${longer < bigger ? "longer" : "bigger"} is ` +
-          "better. With much more work that may turn round.",
+          "better. With 16 times as much it turns round: try it.",
       }),
   },
   {
