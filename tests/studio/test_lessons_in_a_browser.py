@@ -129,7 +129,7 @@ def atom(watched: Any, tab: Any) -> Iterator[tuple[str, str]]:
     gradient = tab.get_attribute("[data-label=a]", "data-gradient")
     back(tab)
     yield "-3", "while b was"
-    yield gradient, "which is b"
+    yield gradient, "the value of b"
 
 
 def backward(watched: Any, tab: Any) -> Iterator[tuple[str, str]]:
@@ -148,7 +148,7 @@ def downhill(watched: Any, tab: Any) -> Iterator[tuple[str, str]]:
     yield "0.01", "better than knowing nothing"
     yield "1", "train one with it"
     trained(watched, "Open Train at rate 0.001", lr="1")
-    yield "1", "stepped over"
+    yield "1", "too long"
 
 
 def attention(watched: Any, tab: Any) -> Iterator[tuple[str, str]]:

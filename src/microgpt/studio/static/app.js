@@ -24,7 +24,7 @@ const TROUBLE = {
 };
 const main = document.getElementById("main");
 const trouble = document.getElementById("trouble");
-const services = { get, post, blob, events, navigate, glossary };
+const services = { get, post, blob, events, navigate, link, glossary };
 
 let shown = null; // { page, mounted, failed }
 let turn = 0;
@@ -48,16 +48,27 @@ function leave(state) {
 }
 
 // Shows a page, or changes the state of the one that is shown; a change to null forgets it. A page that was left is
-// found as it was, but for the changes; of the page Train that is its form.
-export function navigate(page, changes = null, { replace = false } = {}) {
+// found as it was, but for the changes; of the page Train that is its form, unless it is to be `fresh`.
+export function navigate(page, changes = null, { replace = false, fresh = false } = {}) {
   const now = stateOf(location);
   const elsewhere = page !== now.page;
-  const before = changes === null || page === "train" ? left[page] : {};
+  const before = changes === null || (page === "train" && !fresh) ? left[page] : {};
   const forgotten = changes === null ? {} : { training: null, run: null, look: null };
   const state = elsewhere ? { ...before, ...forgotten, ...changes, page } : { ...now, ...changes };
   for (const [name, value] of Object.entries(state)) if (value === null || value === undefined) delete state[name];
   history[replace ? "replaceState" : "pushState"](null, "", addressOf(state));
   return show();
+}
+
+// A link to a page in a state. What has no value is forgotten there, and stands in no address.
+function link(text, page, changes, { fresh = false, ...more } = {}) {
+  const given = Object.entries(changes).filter(([, value]) => value !== null && value !== undefined);
+  const go = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    navigate(page, changes, { fresh });
+  };
+  return element("a", { href: addressOf([["page", page], ...given]), onclick: go, ...more }, text);
 }
 
 async function show() {

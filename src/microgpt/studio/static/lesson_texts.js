@@ -96,7 +96,7 @@ export const LESSONS = [
           [1 / signs, "This is the chance of each sign. The loss is the surprise at it: −ln of what you typed."],
           [signs, "This is how many signs there are. The chance of each is 1 ÷ 27; the loss is −ln of that."],
         ],
-        hint: "The chance of each is 1 ÷ 27 = 0.037. Type 1 ÷ 27 =, press ln, and leave the minus away.",
+        hint: "The chance of each is 1 ÷ 27 = 0.037. Type 1 ÷ 27 =, press ln, and leave out the minus.",
         right: `ln 27 = ${number(Math.log(signs))} nats. A model that scores worse has learned nothing.`,
       }),
   },
@@ -227,32 +227,39 @@ export const LESSONS = [
     text: [
       "Now look underneath. A model is arithmetic: numbers that are added and multiplied. Here each number is an " +
         "atom, which knows its value and what it was made from.",
-      "Take `(a*b + c).relu()` with a = 2, b = −3 and c = 10. a·b + c is −6 + 10 = 4. Now relu: it leaves a " +
+      "Take `(a*b + c).relu()` with `a` = 2, `b` = −3 and `c` = 10. `a*b + c` is −6 + 10 = 4. Now relu: it leaves a " +
         "positive number as it is, and makes 0 of a negative one. So the result is 4.",
-      "What if a grew a little, to 2.1? Then it is −6.3 + 10 = 3.7: the result falls by 0.3 where a grew by 0.1. " +
-        "That is −3 for each unit, and −3 is the {gradient} of a, written ∂. It tells which way to turn a number, " +
-        "and how much that does. Training needs nothing but the gradient of the loss for each parameter.",
+      "What if `a` grew a little, to 2.1? Then it is −6.3 + 10 = 3.7: the result falls by 0.3 where `a` grew by " +
+        "0.1. That is −3 for each unit, and −3 is the {gradient} of `a`, written ∂. It tells which way to turn a " +
+        "number, and how much that does. Training needs nothing but the gradient of the loss for each parameter.",
     ],
     steps: () => [
       ["The box at the right is the result.", "Open Atoms", "atoms", { expression: ATOM.expression }],
-      ["Click the atom a: its gradient is −3."],
-      ["Set c to −10. The sum is below 0, the result 0, and so are the gradients of a, b and c: there relu is flat."],
-      ["Before the next numbers, guess. Then set b to 5 and c to −4, and see whether you were right."],
+      ["Click the atom `a`: its gradient is −3."],
+      [
+        "Set `c` to −10. The sum is below 0, the result 0, and so are the gradients of `a`, `b` and `c`: there relu " +
+          "is flat.",
+      ],
+      ["Before the next numbers, guess. Then set `b` to 5 and `c` to −4, and see whether you were right."],
     ],
-    question: () => "With a = 2, b = 5 and c = −4, what is the gradient of a?",
+    question: () => "With `a` = 2, `b` = 5 and `c` = −4, what is the gradient of `a`?",
     look: ({ get }) => atoms(get, ATOM),
     judge: (value, { result, a, b, c }) =>
       judged(value, {
         answer: a.gradient,
         mistakes: [
-          [result, "This is the result. The gradient is how much it grows for each unit by which a grows."],
-          [b.gradient, "This is the gradient of b. When a grows by 1, a·b grows by b."],
-          [c.gradient, "This is the gradient of c. When a grows by 1, a·b grows by b."],
-          [-3, "This was the gradient while b was −3. Now b is 5."],
-          [0, "Is the sum below 0? a·b + c is 10 − 4 = 6, so relu is not flat here. Look whether b is 5 and c is −4."],
+          [result, "This is the result. The gradient is how much it grows for each unit by which `a` grows."],
+          [b.gradient, "This is the gradient of `b`. When `a` grows by 1, `a*b` grows by `b`."],
+          [c.gradient, "This is the gradient of `c`. When `a` grows by 1, `a*b` grows by `b`."],
+          [-3, "This was the gradient while `b` was −3. Now `b` is 5."],
+          [
+            0,
+            "Is the sum below 0? `a*b + c` is 10 − 4 = 6, so relu is not flat here. Look whether `b` is 5 and `c` " +
+              "is −4.",
+          ],
         ],
-        hint: "Work it out: what is the result with a = 2, and what with a = 2.1? Divide the difference by 0.1.",
-        right: `${number(a.gradient)}, which is b: where a grows by 0.1, it grows by ${number(a.gradient / 10)}.`,
+        hint: "Work it out: what is the result with `a` = 2, and what with `a` = 2.1? Divide the difference by 0.1.",
+        right: `${number(a.gradient)}, the value of b: 0.1 more of a adds ${number(a.gradient / 10)}.`,
       }),
   },
   {
@@ -261,19 +268,20 @@ export const LESSONS = [
     text: [
       "How does one find the gradient of a number that is far from the result? Step by step, from the result " +
         "backwards. This is the {backward pass}.",
-      "At one operation it is easy to say how fast its result grows with each input: that is its slope. For x + y " +
-        "the slope is 1 towards both. For x·y it is y towards x: when x grows by 1, x·y grows by y. In the same way " +
-        "it is x towards y.",
-      "Along a path slopes multiply. If a result grows 4 times as fast as m, and m grows 3 times as fast as a, then " +
-        "the result grows 12 times as fast as a. This is the chain rule. And if a is used in two places, two paths " +
-        "lead to it, and its gradient is the sum of both. That is all; a training does it for thousands of numbers.",
+      "At one operation it is easy to say how fast its result grows with each input: that is its slope. For `x + y` " +
+        "the slope is 1 towards both. For `x*y` it is `y` towards `x`: when `x` grows by 1, `x*y` grows by `y`. In " +
+        "the same way it is `x` towards `y`.",
+      "Along a path slopes multiply. If a result grows 4 times as fast as `m`, and `m` grows 3 times as fast as " +
+        "`a`, then the result grows 12 times as fast as `a`. This is the chain rule. And if `a` is used in two " +
+        "places, two paths lead to it, and its gradient is the sum of both. That is all; a training does it for " +
+        "thousands of numbers.",
     ],
     steps: () => [
-      ["On paper: in `(a*b + a) * c`, a = 2, b = 3, c = 4, find the two paths from the result to a."],
+      ["On paper: in `(a*b + a) * c`, `a` = 2, `b` = 3, `c` = 4, find the two paths from the result to `a`."],
       ["Multiply the slopes along each path, and add the two products."],
       ["Then press › there, step by step, and see the gradients come.", "Open Atoms", "atoms", { ...CHAIN, met: 0 }],
     ],
-    question: () => "What is the gradient of a?",
+    question: () => "What is the gradient of `a`?",
     look: ({ get }) => atoms(get, CHAIN),
     judge: (value, { result, a, b, c }) =>
       judged(value, {
@@ -281,13 +289,13 @@ export const LESSONS = [
         mistakes: [
           [
             b.value * c.value,
-            "This is the path by a·b: slope c, then slope b. a is also added: there is a second path.",
+            "This is the path by `a*b`: slope `c`, then slope `b`. But `a` is also added: there is a second path.",
           ],
-          [c.value, "This is one path: slope c, then slope 1. The other goes by a·b. Add both."],
+          [c.value, "This is one path: slope `c`, then slope 1. The other goes by `a*b`. Add both."],
           [b.value * c.value * c.value, "You have multiplied both paths. Multiply along a path, but add over paths."],
-          [result, "This is the result. Its gradient is 1; walk back from there to a."],
+          [result, "This is the result. Its gradient is 1; walk back from there to `a`."],
         ],
-        hint: "From the result to the sum the slope is c. From there one path goes straight to a, the other by a·b.",
+        hint: "From the result to the sum the slope is `c`. From there one path goes straight to `a`, one by `a*b`.",
         right: `${number(b.value * c.value)} by a·b and ${number(c.value)} directly: ${number(a.gradient)} together.`,
       }),
   },
@@ -333,7 +341,7 @@ export const LESSONS = [
           right: false,
           say: `At this rate the loss was ${told}, better than knowing nothing. Try 10 times it.`,
         };
-      return { right: true, say: `At ${number(value)} it ended with ${told}: it stepped over every valley.` };
+      return { right: true, say: `At ${number(value)} it ended with ${told}: its steps were too long.` };
     },
   },
   {
@@ -451,7 +459,6 @@ export const LESSONS = [
         runs.map((run) => run.holdout - run.counts),
         value,
       );
-      const holdout = answer + counts;
       return judged(value, {
         answer,
         mistakes: [
@@ -460,13 +467,15 @@ export const LESSONS = [
             "Nearly: it is the other way round. Your loss less that of the table; where it is lower, it leads.",
           ],
           [counts, "This is the loss of the table. Subtract it from that of your model."],
-          [holdout, "This is the loss of your model. Subtract that of the table from it."],
-          ...runs.map((run) => [unigram - run.holdout, "This is how far you are ahead of letter frequencies alone."]),
+          ...runs.flatMap(({ holdout }) => [
+            [holdout, "This is the loss of your model. Subtract that of the table from it."],
+            [unigram - holdout, "This is how far you are ahead of letter frequencies alone."],
+          ]),
         ],
         hint: "Subtract the loss of “the best table of counts” from your held-out loss: both stand below the curve.",
         right:
           answer > 0
-            ? `${number(holdout)} − ${number(counts)} = ${number(answer, 3)} nats to catch up with.`
+            ? `${number(answer + counts)} − ${number(counts)} = ${number(answer, 3)} nats to catch up with.`
             : "Below 0: your model has beaten the table!",
       });
     },
@@ -482,7 +491,7 @@ export const LESSONS = [
         "the width makes them three to four times as many. So 1,000 steps of a model of width 32 are nearly as much " +
         "work as 4,000 of one of width 16.",
       "Which is better can't be found by thinking. One has to measure, as laboratories do before they spend " +
-        "millions on a training. What they find are called scaling laws; the page Scaling has more of them.",
+        "millions on a training. What they find is called a scaling law; the page Scaling draws some.",
     ],
     steps: ({ names }) => [
       ["Press Train there: width 16, 4,000 steps.", "Open Train, longer", "train", { steps: "4000" }],

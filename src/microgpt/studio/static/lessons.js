@@ -7,7 +7,6 @@ import { plain } from "./words.js";
 
 // By the number of a lesson: { typed, say } once it is done, and { kept } for its next look.
 const DONE = "microgpt-studio-lessons";
-const FRESH = ["text", "recipe", "for", "steps", "lr", "batch", "emb", "head", "layer", "ctx", "tokens", "training"];
 const MARKED = /\{([^}|]+)(?:\|([^}]+))?\}|`([^`]+)`/g; // {word|as it stands} and `code`
 
 function remembered() {
@@ -24,7 +23,7 @@ function remember(place, changes) {
 }
 
 export async function mount(root, state, services) {
-  const { glossary, navigate } = services;
+  const { glossary, link } = services;
   let turn = 0;
 
   // A text with its words explained.
@@ -38,18 +37,6 @@ export async function mount(root, state, services) {
       from = found.index + whole.length;
     }
     return [...parts, text.slice(from)];
-  }
-
-  // A link to a page in a state, and in no other: what the form of the page Train was left with is forgotten.
-  function link(text, page, asked, more = {}) {
-    const given = Object.entries(asked).filter(([, value]) => value !== null && value !== undefined);
-    const forgotten = page === "train" ? Object.fromEntries(FRESH.map((name) => [name, null])) : {};
-    const go = (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-      event.preventDefault();
-      navigate(page, { ...forgotten, ...asked });
-    };
-    return element("a", { href: `?${new URLSearchParams([["page", page], ...given])}`, onclick: go, ...more }, text);
   }
 
   const lesson = (place, text, more) => link(text, "lessons", { lesson: place || null }, more);
@@ -94,7 +81,7 @@ export async function mount(root, state, services) {
     );
   }
 
-  async function open(place, mine) {
+  async function begin(place, mine) {
     const { title, text, look, steps, question, button = () => "Check" } = LESSONS[place - 1];
     const own = () => remembered()[place] ?? {};
     const todo = element("ol", { class: "todo" });
@@ -115,7 +102,7 @@ export async function mount(root, state, services) {
       if (facts.keep) remember(place, { kept: facts.keep });
       todo.replaceChildren(
         ...steps(facts).map(([task, label, page, state]) =>
-          element("li", {}, rich(task), label ? [" ", link(label, page, state)] : ""),
+          element("li", {}, rich(task), label ? [" ", link(label, page, state, { fresh: true })] : ""),
         ),
       );
       asked.replaceChildren(...rich(question(facts)));
@@ -140,6 +127,7 @@ export async function mount(root, state, services) {
       if (right) remember(place, { typed: answer.value, say });
       if (keep) await refresh();
       tell(right, say);
+      (right ? onward : told).scrollIntoView({ block: "nearest" });
     }
 
     const form = element("form", { novalidate: true }, asked, element("div", { class: "line" }, answer, check), told);
@@ -174,7 +162,7 @@ export async function mount(root, state, services) {
   async function show(next) {
     const mine = ++turn;
     const place = Number(next.lesson);
-    if (LESSONS[place - 1]) await open(place, mine);
+    if (LESSONS[place - 1]) await begin(place, mine);
     else list();
   }
 
