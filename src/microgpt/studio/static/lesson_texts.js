@@ -158,7 +158,7 @@ export const LESSONS = [
     ],
     steps: () => [
       [
-        "Go there; the names are now cut into 64 tokens and the mark. At first it takes a moment to learn them.",
+        "Go there; the names are now cut into 64 kinds of token. At first it takes a moment to learn them.",
         "Open Train with byte pairs",
         "train",
         { tokens: "bpe:64" },
