@@ -1,4 +1,4 @@
-"""The course done once: its set-up as it stands, from a clone of a clone, and every exercise as a reader does it."""
+"""The course: its lessons are those of the studio, and every exercise is done once, as a reader does it."""
 
 import math
 import re
@@ -10,6 +10,7 @@ import pytest
 
 from microgpt.studio import xray
 from microgpt.training import checkpoint as checkpoints
+from tests.conftest import SOURCE
 from tests.documents import pages
 from tests.documents.pages import PAGES, Shell
 
@@ -31,12 +32,19 @@ ZEROS = "\n    return np.zeros((len(d_y), 3 * d_y.shape[-1]), d_y.dtype)\n"
 
 
 def test_there_are_five_exercises_each_with_a_check() -> None:
-    exercises = re.split(r"^## \d\. ", TEXT, flags=re.M)[1:]
+    exercises = re.split(r"^### \d\. ", TEXT, flags=re.M)[1:]
     assert len(exercises) == 5
     for exercise in exercises:
         for part in ("**Goal.**", "**Hint.**", "**Check.**", "**Success.**", "```sh"):
             assert part in exercise
     assert [tomllib.loads(design)["name"] for design in DESIGNS] == ["small", "larger"]
+
+
+def test_the_sheet_has_the_lessons_of_the_studio() -> None:
+    """What each is answered is held against the pages in tests/studio."""
+    lessons = (SOURCE / "studio" / "static" / "lesson_texts.js").read_text("utf-8")
+    titles = re.findall(r'^    title: "(.*)",$', lessons, re.M)
+    assert re.findall(r"^\| (\d+) \| (.*?) \|", TEXT, re.M) == [(str(at), each) for at, each in enumerate(titles, 1)]
 
 
 @pytest.mark.long

@@ -71,6 +71,11 @@ def test_axe_finds_nothing_on_any_page_in_any_state(opened: Any, place: str, col
             go(watched, place, page="model", run="one", prompt="emma", **opened_to)
             tab.wait_for_timeout(500)
             assert (opened_to, violations(watched)) == (opened_to, [])
+        go(watched, place, page="lessons", lesson="8")
+        tab.fill("#lesson-answer", "99")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("#lesson-told:not(:empty)")
+        assert ("a lesson", violations(watched)) == ("a lesson", [])
         go(watched, place, page="train")
         for summary in tab.locator("details > summary").all():
             summary.click()

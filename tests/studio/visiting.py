@@ -8,7 +8,7 @@ from typing import Any
 from tests.browser import Watched, browser_page
 
 READY = ".page[data-ready]"
-PAGES = ("train", "xray", "model", "atoms", "compare", "scaling")
+PAGES = ("train", "xray", "model", "atoms", "compare", "scaling", "lessons")
 SLOW = {"engine": "array", "steps": "400000"}  # minutes, if nobody stops it
 
 

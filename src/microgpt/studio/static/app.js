@@ -5,7 +5,15 @@ import { element } from "./elements.js";
 import { glossary } from "./glossary.js";
 import { plain } from "./words.js";
 
-const PAGES = { train: "Train", xray: "X-ray", model: "Model", atoms: "Atoms", compare: "Compare", scaling: "Scaling" };
+const PAGES = {
+  train: "Train",
+  xray: "X-ray",
+  model: "Model",
+  atoms: "Atoms",
+  compare: "Compare",
+  scaling: "Scaling",
+  lessons: "Lessons",
+};
 const LEFT = "microgpt-studio-pages"; // the state in which each page was left
 const TROUBLE = {
   gone:
@@ -17,7 +25,7 @@ const TROUBLE = {
 };
 const main = document.getElementById("main");
 const trouble = document.getElementById("trouble");
-const services = { get, post, blob, events, navigate, glossary };
+const services = { get, post, blob, events, navigate, link, glossary };
 
 let shown = null; // { page, mounted, failed }
 let turn = 0;
@@ -36,19 +44,32 @@ const left = JSON.parse(sessionStorage.getItem(LEFT) ?? "{}");
 function leave(state) {
   left[state.page] = state;
   sessionStorage.setItem(LEFT, JSON.stringify(left));
+  const lesson = Number(left.lessons?.lesson); // the one to come back to
+  document.querySelector("nav [data-page=lessons]").textContent = lesson ? `Lesson ${lesson}` : PAGES.lessons;
 }
 
 // Shows a page, or changes the state of the one that is shown; a change to null forgets it. A page that was left is
-// found as it was, but for the changes; of the page Train that is its form.
-export function navigate(page, changes = null, { replace = false } = {}) {
+// found as it was, but for the changes; of the page Train that is its form, unless it is to be `fresh`.
+export function navigate(page, changes = null, { replace = false, fresh = false } = {}) {
   const now = stateOf(location);
   const elsewhere = page !== now.page;
-  const before = changes === null || page === "train" ? left[page] : {};
+  const before = changes === null || (page === "train" && !fresh) ? left[page] : {};
   const forgotten = changes === null ? {} : { training: null, run: null, look: null };
   const state = elsewhere ? { ...before, ...forgotten, ...changes, page } : { ...now, ...changes };
   for (const [name, value] of Object.entries(state)) if (value === null || value === undefined) delete state[name];
   history[replace ? "replaceState" : "pushState"](null, "", addressOf(state));
   return show();
+}
+
+// A link to a page in a state. What has no value is forgotten there, and stands in no address.
+function link(text, page, changes, { fresh = false, ...more } = {}) {
+  const given = Object.entries(changes).filter(([, value]) => value !== null && value !== undefined);
+  const go = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    navigate(page, changes, { fresh });
+  };
+  return element("a", { href: addressOf([["page", page], ...given]), onclick: go, ...more }, text);
 }
 
 async function show() {

@@ -11,7 +11,7 @@ const BETWEEN = "/"; // no name of a run has one
 const HIDDEN = ["data", "recipe", "keep", "save_every"];
 
 export async function mount(root, state, services) {
-  const { get, navigate, glossary } = services;
+  const { get, navigate, link, glossary } = services;
   const loaded = new Map(); // name to run, or to a promise of it
   let turn = 0;
   let shownSamples = "";
@@ -119,36 +119,12 @@ export async function mount(root, state, services) {
         "tr",
         {},
         element("td", {}, box),
-        element(
-          "td",
-          {},
-          element(
-            "a",
-            {
-              href: `?${new URLSearchParams({ page: "train", run: run.name })}`,
-              class: "mono",
-              onclick: (event) => go(event, "train", run.name),
-            },
-            run.name,
-          ),
-          status,
-        ),
+        element("td", {}, link(run.name, "train", { run: run.name }, { class: "mono" }), status),
         element("td", {}, run.data ?? ""),
         element("td", { class: "right" }, number(run.params)),
         element("td", { class: "right" }, steps),
         element("td", { class: "right" }, number(run.holdout, 4)),
-        element(
-          "td",
-          {},
-          element(
-            "a",
-            {
-              href: `?${new URLSearchParams({ page: "xray", run: run.name })}`,
-              onclick: (event) => go(event, "xray", run.name),
-            },
-            "X-ray",
-          ),
-        ),
+        element("td", {}, link("X-ray", "xray", { run: run.name })),
       );
     });
     const heads = [
@@ -177,12 +153,6 @@ export async function mount(root, state, services) {
       ),
     );
     tick();
-  }
-
-  function go(event, page, run) {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    navigate(page, { run });
   }
 
   function tick() {

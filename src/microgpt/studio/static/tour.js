@@ -77,7 +77,7 @@ const STOPS = [
     title: "Your turn",
     text:
       "Change a number and train again: 5000 steps, or 2 layers. Or use a text of your own, at the top. Every " +
-      "underlined word explains itself when you point at it.",
+      "underlined word explains itself when you point at it. The page Lessons goes on from here.",
   },
 ];
 
