@@ -236,6 +236,30 @@ def test_a_typed_expression_is_seen_and_its_backward_pass_stepped(visit: Any) ->
     assert "one of 3 paths" in tab.inner_text(".detail")
 
 
+def test_steps_of_gradient_descent_lower_the_result_and_a_link_reopens_them(visit: Any) -> None:
+    tab = visit(page="atoms")
+    for now in ("2.54", "0.8134"):
+        tab.get_by_role("button", name="Take one step").click()
+        tab.wait_for_function("now => document.querySelector('.atoms-told').innerText.includes(now)", arg=now)
+    told = tab.inner_text("output[for=atoms-rate]")
+    assert "result 4 → 2.54 → 0.8134" in told
+    assert "predicted to change it by −0.1 × |gradient|² = −1.653; it fell by 1.727" in told
+    assert boxes(tab)["a"][0] == pytest.approx(2.62)
+    tab.reload()
+    tab.wait_for_selector(READY)
+    assert tab.inner_text("output[for=atoms-rate]") == told
+    tab.get_by_role("button", name="To the beginning").click()
+    tab.get_by_role("button", name="One step on").click()
+    tab.wait_for_selector(".graph[data-step='1']")
+    assert "relu() has the gradient 1. ReLU passes it on" in tab.inner_text("output[for=atoms-met]")
+    tab.fill("#atoms-rate", "-1")
+    tab.wait_for_selector("#atoms-trouble:not(:empty)")
+    tab.fill("#atoms-rate", "0.2")
+    tab.get_by_role("button", name="Undo all steps").click()
+    tab.wait_for_function("() => document.querySelector('.atoms-told').innerText.includes('result 4.')")
+    assert boxes(tab)["a"][0] == 2
+
+
 def test_a_text_that_is_no_expression_is_a_sentence_and_runs_nothing(visit: Any, watched: Watched) -> None:
     tab = visit(page="atoms", expression="__import__('os').system('true')")
     tab.wait_for_selector("#atoms-trouble:not(:empty)")

@@ -64,7 +64,7 @@ def test_axe_finds_nothing_on_any_page_in_any_state(opened: Any, place: str, col
     with visited(opened, place, **colours) as watched:
         tab = watched.tab
         for page in PAGES:
-            go(watched, place, page=page, run="one", runs="one/two", source="loss")
+            go(watched, place, page=page, run="one", runs="one/two", source="loss", atom="0", taken="1")
             tab.wait_for_timeout(800)
             assert (page, violations(watched)) == (page, [])
         go(watched, place, page="train")
