@@ -176,7 +176,8 @@ def kills(folder: Path, count: int) -> None:
                     while Path(f"/proc/{training}").exists():  # until it has saved what the server's end interrupts
                         time.sleep(0.01)
                     lost.append(max(0.0, killed - (run / "weights.safetensors").stat().st_mtime))
-                    right += what == "server" or _offers(tab, "Failed")
+                    if what == "training":
+                        right += _offers(tab, "Failed")
                     tab.close()
                 if what == "server":
                     with studio(folder) as (address, _):

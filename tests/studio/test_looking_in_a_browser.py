@@ -18,7 +18,7 @@ from tests.browser import Watched, browser, browser_page
 from trials.serving import listening
 from trials.small import finish, request
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 NAME = "isabella"
 READY = ".page[data-ready]"
 
