@@ -36,6 +36,7 @@ class Page {
   }
 
   update(state) {
+    this.state = state; // at once: a second click counts on from the first
     this.show(state);
   }
 
