@@ -35,6 +35,7 @@ lint: .venv/ready-to-test  ## style, types, and how many lines there are
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/oxlint src tests docs
 	@for room in src tests trials bench; do \
 	  echo "$$room: $$(find $$room \( -name '*.py' -o -name '*.js' -o -name '*.c' \) -exec cat {} + | wc -l) lines"; done
 

@@ -24,6 +24,7 @@ from microgpt.studio.parameters import numbers
 from microgpt.symmetry import TAPE, Val, backward, exp, log, relu
 from microgpt.training.checkpoint import Checkpoint
 from tests.studio.test_xray import model_of, sentence
+from trials.serving import REFUSED, Visit
 
 FUNCTIONS = {"exp": exp, "log": log, "relu": relu}
 
@@ -326,6 +327,45 @@ def test_the_products_of_all_paths_sum_to_the_gradient(text: str) -> None:
         assert scale == pytest.approx(abs(graph.best[atom]), rel=1e-9)
 
 
+# Steps of gradient descent
+
+
+def test_steps_of_an_expression_are_those_made_by_hand(here: Visit) -> None:
+    values, results = [2.0, -3.0, 10.0], [4.0]
+    for _ in range(2):
+        a, b, c = variables = [Val(value) for value in values]
+        backward((a * b + c).relu())
+        predicted = -0.1 * sum(one.grad**2 for one in variables)
+        a, b, c = values = [one.data - 0.1 * one.grad for one in variables]  # type: ignore[assignment]
+        results.append(a * b + c)  # type: ignore[arg-type]
+    shown = here.get("/api/atoms/view?expression=(a*b%2Bc).relu()&taken=2&rate=0.1")
+    assert shown["descent"]["results"] == pytest.approx(results)
+    assert shown["descent"]["predicted"] == pytest.approx(predicted)
+    assert {box["label"]: box["value"] for box in shown["boxes"]}["a"] == pytest.approx(values[0])
+    assert shown["values"] == {"a": 2, "b": -3, "c": 10}  # where they began
+    told = here.get("/api/atoms/atom?expression=(a*b%2Bc).relu()&taken=2&rate=0.1&atom=0")
+    assert told["value"] == pytest.approx(values[0])
+
+
+def test_a_small_step_lowers_the_loss_as_predicted_and_a_link_opens_the_same(here: Visit) -> None:
+    link = "/api/atoms/view?text=emma&rate=0.001&taken=6"  # more steps than graphs are kept
+    descent = here.get(link)["descent"]
+    falls = np.diff(descent["results"])
+    assert (falls < 0).all()
+    assert falls[-1] == pytest.approx(descent["predicted"], rel=0.02)
+    assert here.get(link.replace("6", "2"))["descent"]["results"] == descent["results"][:3]
+    assert here.get(link)["descent"] == descent
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["taken=51", "taken=-1", "rate=0", "rate=-1", "rate=nan", "rate=", "taken=3&rate=1e200", "taken=2&rate=1e308"],
+)
+def test_steps_that_can_not_be_taken_are_a_sentence(here: Visit, asked: str) -> None:
+    for source in ("text=a", "expression=exp(a)*b"):
+        assert "expected" in here.get(f"/api/atoms/view?{source}&{asked}", REFUSED)["error"]
+
+
 # What a person types is read, never run
 
 
@@ -338,7 +378,7 @@ def test_the_example_of_the_page_is_computed() -> None:
     assert [graph.operation[atom] for atom in graph.order] == ["relu", "add", "mul"]
 
 
-REFUSED = [
+FORBIDDEN = [
     "__import__('os').system('true')", "a.__class__", "a.data", "a.grad", "(lambda: 1)()", "[a]", "a if b else c",
     "a < b", "a @ b", "a // b", "a % b", "a & b", "~a", "not a", "a and b", "f'{a}'", "'a'", "b'a'", "True", "None",
     "1j", "...", "a[0]", "a, b", "(a := 2)", "{a}", "{a: b}", "[x for x in a]", "exp", "exp()", "exp(a, b)",
@@ -349,7 +389,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", REFUSED)
+@pytest.mark.parametrize("text", FORBIDDEN)
 def test_everything_else_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         graphs.of_expression(text, {})
@@ -358,7 +398,7 @@ def test_everything_else_is_refused_in_one_sentence(text: str) -> None:
 
 
 PIECES = st.sampled_from(
-    [*REFUSED[:50], "a", "b", "+", "*", "**", "(", ")", ".", "exp", "relu", "log", "__", " ", "1", "-"]
+    [*FORBIDDEN[:50], "a", "b", "+", "*", "**", "(", ")", ".", "exp", "relu", "log", "__", " ", "1", "-"]
 )
 
 

@@ -18,7 +18,7 @@ from tests.browser import Watched, browser, browser_page
 from trials.serving import listening
 from trials.small import finish, request
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 NAME = "isabella"
 READY = ".page[data-ready]"
 
@@ -234,6 +234,29 @@ def test_a_typed_expression_is_seen_and_its_backward_pass_stepped(visit: Any) ->
     tab.wait_for_selector(".detail[data-atom]")
     assert float(tab.get_attribute("[data-fact=shares]", "data-exact")) == pytest.approx(4 * np.exp(1.75))
     assert "one of 3 paths" in tab.inner_text(".detail")
+
+
+def test_steps_of_gradient_descent_lower_the_result_and_a_link_reopens_them(visit: Any) -> None:
+    tab = visit(page="atoms")
+    tab.evaluate("() => { for (const _ of 'ab') document.querySelector('#take-step').click(); }")
+    tab.wait_for_function("() => document.querySelector('.atoms-told').innerText.includes('0.8134')")
+    told = tab.inner_text("output[for=atoms-rate]")
+    assert "result 4 → 2.54 → 0.8134" in told
+    assert "predicted to change it by −0.1 × |gradient|² = −1.653; it fell by 1.727" in told
+    assert boxes(tab)["a"][0] == pytest.approx(2.62)
+    tab.reload()
+    tab.wait_for_selector(READY)
+    assert tab.inner_text("output[for=atoms-rate]") == told
+    tab.get_by_role("button", name="To the beginning").click()
+    tab.get_by_role("button", name="One step on").click()
+    tab.wait_for_selector(".graph[data-step='1']")
+    assert "relu() has the gradient 1. ReLU passes it on" in tab.inner_text("output[for=atoms-met]")
+    tab.fill("#atoms-rate", "-1")
+    tab.wait_for_selector("#atoms-trouble:not(:empty)")
+    tab.fill("#atoms-rate", "0.2")
+    tab.get_by_role("button", name="Undo all steps").click()
+    tab.wait_for_function("() => document.querySelector('.atoms-told').innerText.includes('result 4.')")
+    assert boxes(tab)["a"][0] == 2
 
 
 def test_a_text_that_is_no_expression_is_a_sentence_and_runs_nothing(visit: Any, watched: Watched) -> None:

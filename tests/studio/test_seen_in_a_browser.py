@@ -64,7 +64,7 @@ def test_axe_finds_nothing_on_any_page_in_any_state(opened: Any, place: str, col
     with visited(opened, place, **colours) as watched:
         tab = watched.tab
         for page in PAGES:
-            go(watched, place, page=page, run="one", runs="one/two", source="loss")
+            go(watched, place, page=page, run="one", runs="one/two", source="loss", atom="0", taken="1")
             tab.wait_for_timeout(800)
             assert (page, violations(watched)) == (page, [])
         for opened_to in ({"stage": "layer0.key"}, {"stage": "layer0.hidden", "index": "2", "edits": "layer0.head1"}):
@@ -76,6 +76,9 @@ def test_axe_finds_nothing_on_any_page_in_any_state(opened: Any, place: str, col
         tab.keyboard.press("Enter")
         tab.wait_for_selector("#lesson-told:not(:empty)")
         assert ("a lesson", violations(watched)) == ("a lesson", [])
+        for state in ({"met": "1", "atom": "0"}, {"rate": "-1"}):
+            go(watched, place, page="atoms", **state)
+            assert (state, violations(watched)) == (state, [])
         go(watched, place, page="train")
         for summary in tab.locator("details > summary").all():
             summary.click()
@@ -87,6 +90,10 @@ def test_axe_finds_nothing_on_any_page_in_any_state(opened: Any, place: str, col
         tab.click("#way-timed")
         assert ("a time", violations(watched)) == ("a time", [])
         tab.click("#way-sized")
+        start(watched, lr="1e300", engine="array")
+        phase(watched, "Failed")
+        assert ("a failure", violations(watched)) == ("a failure", [])
+        tab.fill("#field-lr", "0.01")
         start(watched, **SLOW)
         phase(watched, "Training")
         assert ("training", violations(watched)) == ("training", [])

@@ -47,7 +47,7 @@ def view(graph: Graph, opened: Iterable[int], steps: int | None = None) -> dict[
         "atoms": graph.size,
         "steps": len(graph.order),
         "step": len(met),
-        "met": int(met[-1]) if len(met) else -1,
+        "met": _passing(graph, int(met[-1])) if len(met) else None,
         "met_box": int(shown[member[met[-1]]]) if len(met) else -1,
         "result": {"atom": graph.result, "value": graph.value[graph.result]},
     }
@@ -135,6 +135,17 @@ def _atom_box(graph: Graph, atom: int, gradient: float) -> dict[str, Any]:
     }
 
 
+def _passing(graph: Graph, atom: int) -> dict[str, Any]:
+    """An operation in its step of the backward pass, when it has all of its gradient, and what it was made from."""
+    pairs = [(graph.a[atom], graph.da[atom]), (graph.b[atom], graph.db[atom])]
+    parents = [
+        {"atom": int(parent), "value": graph.value[parent], "slope": slope, "label": graph.labels.get(parent, "")}
+        for parent, slope in pairs
+        if parent >= 0
+    ]
+    return _atom_box(graph, atom, graph.gradient[atom]) | {"parents": parents}
+
+
 def detail(graph: Graph, atom: int, steps: int | None = None) -> dict[str, Any]:
     """Everything about one atom. Its shares, one for each use, add up to its gradient. Raises `UsageError`."""
     if not 0 <= atom < graph.size:
@@ -145,15 +156,10 @@ def detail(graph: Graph, atom: int, steps: int | None = None) -> dict[str, Any]:
         for child, slope in _children(graph, atom)
         for above in [graph.gradient[child]]
     ]
-    parents = [(graph.a[atom], graph.da[atom]), (graph.b[atom], graph.db[atom])]
-    return _atom_box(graph, atom, gradient[atom]) | {
+    return _passing(graph, atom) | {
+        "gradient": gradient[atom],
         "whole": graph.gradient[atom],
         "path": [{"id": group, "name": graph.names[group]} for group in path_of(graph, int(graph.place[atom]))],
-        "parents": [
-            {"atom": int(parent), "value": graph.value[parent], "slope": slope, "label": graph.labels.get(parent, "")}
-            for parent, slope in parents
-            if parent >= 0
-        ],
         "uses": uses[:MOST_BRANCHES],
         "uses_in_all": len(uses),
         "shares": float(np.sum([use["share"] for use in uses])) if uses else float(atom == graph.result),

@@ -43,11 +43,6 @@ class Control:
     def stopped(self) -> bool:
         return self._stopped
 
-    @property
-    def wanted(self) -> bool:
-        """Whether a chunk that is under way should end early."""
-        return self._paused or self._stopped
-
     def stop(self) -> bool:
         """The loop's question; waits while the training is paused and no step is asked for."""
         with self._changed:

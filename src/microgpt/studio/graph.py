@@ -3,7 +3,7 @@
 Atoms are numbered parents first, so the backward pass goes down through the numbers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -38,6 +38,7 @@ class Graph:
     place: Indices  # (n,) the group
     names: Sequence[str]  # (groups,)
     parents: Sequence[int]  # (groups,) -1 for the root
+    leaves: int  # variables or weights, the first atoms
     labels: dict[int, str]  # of atoms that have a name
     result: int
     best: Numbers  # (n,)
@@ -54,7 +55,7 @@ class Graph:
         return np.flatnonzero(self.a >= 0)[::-1].astype(np.int32)
 
 
-def freeze(recording: Recording, result: Val, leaves: Iterable[tuple[Val, int]], labels: Mapping[int, str]) -> Graph:
+def freeze(recording: Recording, result: Val, leaves: Sequence[tuple[Val, int]], labels: Mapping[int, str]) -> Graph:
     """The graph of a recording and its gradients. `leaves` are atoms that come first, each with its group; `labels`
     are texts by id of the atom."""
     atoms, places, operations = _numbered(recording, leaves, result)
@@ -69,17 +70,15 @@ def freeze(recording: Recording, result: Val, leaves: Iterable[tuple[Val, int]],
     place = _cut(np.array(places, np.int32), names, parents)
     best, via, paths = _strongest(a, b, da, db, index[id(result)])
     told = {index[key]: text for key, text in labels.items() if key in index}
-    return Graph(
-        value, gradient, a, b, da, db, operations, place, names, parents, told, index[id(result)], best, via, paths
-    )
+    shape, last = (operations, place, names, parents, len(leaves), told), index[id(result)]
+    return Graph(value, gradient, a, b, da, db, *shape, last, best, via, paths)
 
 
 def _numbered(
-    recording: Recording, leaves: Iterable[tuple[Val, int]], result: Val
+    recording: Recording, leaves: Sequence[tuple[Val, int]], result: Val
 ) -> tuple[list[Val], list[int], list[str]]:
     """Atoms, parents first: the leaves given, then operations, each behind the written numbers that it takes."""
-    first = list(leaves)
-    atoms, places = [atom for atom, _ in first], [group for _, group in first]
+    atoms, places = [atom for atom, _ in leaves], [group for _, group in leaves]
     operations = [""] * len(atoms)
     known = set(map(id, atoms))
     for atom, name, place in zip(recording.atoms, recording.operations, recording.places, strict=True):

@@ -11,8 +11,8 @@ from microgpt.model.ledger import ledger
 from microgpt.model.settings import ModelConfig, Settings
 from microgpt.model.state import draw_weights, fresh
 from microgpt.studio import recording as recordings
-from microgpt.studio.expressions import compute
-from microgpt.studio.graph import Graph, freeze
+from microgpt.studio.expressions import compute, parse, variables
+from microgpt.studio.graph import Graph, Numbers, freeze
 from microgpt.studio.recording import MOST_ATOMS, Recording
 from microgpt.symmetry import Matrix
 from microgpt.training.checkpoint import Checkpoint
@@ -21,15 +21,21 @@ from microgpt.variations import Varied
 ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 
 
-def of_expression(text: str, given: Mapping[str, float]) -> Graph:
-    """The graph of an expression. Raises `UsageError` for anything else, and for numbers that aren't finite."""
+def of_expression(text: str, given: Mapping[str, float], moved: Numbers | None = None) -> Graph:
+    """The graph of an expression, its variables as given or moved to other values (variables,).
+
+    Raises `UsageError` for anything else, and for numbers that aren't finite.
+    """
     recording = Recording()
+    if moved is not None:
+        given = dict(zip(variables(parse(text)), moved.tolist(), strict=True))
     computed = compute(text, given, recording)
     return freeze(recording, computed.result, [(atom, 0) for atom in computed.variables.values()], computed.texts)
 
 
-def of_loss(checkpoint: Checkpoint, text: str) -> Graph:
-    """The graph of the loss of a short text; the first atoms are the weights, in the order of the ledger.
+def of_loss(checkpoint: Checkpoint, text: str, moved: Numbers | None = None) -> Graph:
+    """The graph of the loss of a short text; the first atoms are the weights, in the order of the ledger, as the
+    checkpoint has them or moved to other values (weights,).
 
     Raises `DataError` for unknown characters, `UsageError` for a text or a model that is too long or too large,
     `DivergedError` where the loss is no finite number.
@@ -39,7 +45,7 @@ def of_loss(checkpoint: Checkpoint, text: str) -> Graph:
     if entries[-1].offset + entries[-1].size > MOST_ATOMS:
         raise UsageError(f"expected a model of at most {MOST_ATOMS:,} weights to see its atoms, found a larger one.")
     recording = Recording()
-    atoms = [recording.Atom(weight) for weight in checkpoint.state.weights.tolist()]
+    atoms = [recording.Atom(weight) for weight in (checkpoint.state.weights if moved is None else moved).tolist()]
     weights: dict[str, Matrix] = {}
     groups: list[int] = []
     labels: dict[int, str] = {}

@@ -74,12 +74,13 @@ class Watched(Observer):
         return self._history.close()
 
     def chunk(self, session: Session, count: int) -> int:
-        """All of them or, where the person or a look wants it, fewer."""
+        """Half of them, since a button waits for their end; fewer where the person or a look wants it."""
         session.deadline += self._control.waited()
         if self._due[-1] != session.settings.steps:
             self._due = due(session.settings.steps)
         if self._control.stepping:
             return 1
+        count = max(1, count // 2)
         return (
             min(count, self._due[bisect.bisect_right(self._due, session.step)] - session.step) if self._live else count
         )

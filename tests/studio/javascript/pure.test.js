@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { apart, nearest, short, smoothed, spanned } from "./charts.js";
 import { duration, metric } from "./elements.js";
 import { layered } from "./layout.js";
+import { descended, passed } from "./sentences.js";
 import { fallen, named, told, withEdit, withoutEdit, wrapped } from "./stages.js";
 import { byHeart } from "./verdict.js";
 import { labelOf, plain } from "./words.js";
@@ -139,4 +140,30 @@ test("a random number falls on the token whose room it is in", () => {
   assert.deepEqual(fallen([0.25, 0.5, 0.25], 0.5), { token: 1, from: 0.25, to: 0.75 });
   assert.equal(fallen([0, 1, 0], 0).token, 1);
   assert.equal(fallen([0.3, 0.7, 0], 1).token, 1);
+});
+
+test("a step of the backward pass is a sentence with its numbers, whatever the operation", () => {
+  const parents = [
+    { atom: 0, label: "a", slope: -3 },
+    { atom: 1, label: "", slope: 2 },
+  ];
+  const met = { id: 4, label: "", operation: "mul", gradient: 0.5, parents };
+  assert.equal(
+    passed({ met, step: 3, steps: 12 }),
+    "Step 3 of 12: atom 4 has the gradient 0.5. A product passes it on to each operand, times the other one: " +
+      "0.5 × −3 = −1.5 to a, 0.5 × 2 = 1 to atom 1.",
+  );
+  const last = passed({ met: { ...met, operation: "sin", parents: parents.slice(1) }, step: 12, steps: 12 });
+  assert.match(last, /sin passes it on times its slope: 0.5 × 2 = 1 to atom 1. Now every atom has its gradient.$/);
+  assert.match(passed({ met: null, step: 0, steps: 12 }), /^Step 0 of 12: the result has the gradient 1/);
+  assert.match(passed({ met: null, step: 0, steps: 0 }), /^Nothing was computed/);
+});
+
+test("steps of gradient descent are told with what was predicted, and a rise with its reason", () => {
+  const told = (...results) => descended({ results, rate: 0.1, predicted: -0.5, leaves: 2 }, "loss", "weight");
+  assert.equal(told(3), "Each step moves every weight by −0.1 × its gradient.");
+  assert.match(told(3, 2.6), /After 1 of them: loss 3 → 2.6. .* = −0.5; it fell by 0.4.$/);
+  assert.match(told(7, 6, 5, 4, 3, 2), /After 5 of them: loss 7 → … → 4 → 3 → 2/);
+  assert.match(told(2, 3), /it rose by 1. .* too far/);
+  assert.match(descended({ results: [6], rate: 1, predicted: null, leaves: 0 }, "result", "variable"), /no variable/);
 });

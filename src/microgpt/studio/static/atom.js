@@ -1,7 +1,8 @@
 // All about one atom: value, gradient, slopes, the shares that make its gradient, and the chain that leads to it.
 
 import { element, number } from "./elements.js";
-import { short, SIGNS } from "./graph.js";
+import { SIGNS } from "./graph.js";
+import { short } from "./sentences.js";
 
 const LONGEST_CHAIN = 24; // links of a chain that are shown at once
 
@@ -38,12 +39,15 @@ export function detailView(services, choose, unfold) {
     );
   }
 
-  function madeFrom(atom) {
+  function madeFrom(atom, { rate, leaves }) {
     if (!atom.parents.length)
       return element(
         "p",
         { class: "hint" },
-        atom.label ? "A leaf: nothing made it." : "A written number: nothing made it.",
+        atom.id < leaves
+          ? `A leaf: nothing made it. The next step moves it by ` +
+              `−${short(rate)} × ${short(atom.whole)} = ${short(-rate * atom.whole)}.`
+          : "A written number: nothing made it.",
       );
     return element(
       "div",
@@ -160,7 +164,7 @@ export function detailView(services, choose, unfold) {
             )
           : null,
         facts(atom),
-        element("div", { class: "parts" }, ...[madeFrom(atom), usedBy(atom), chain(atom)].filter(Boolean)),
+        element("div", { class: "parts" }, madeFrom(atom, shown.descent), usedBy(atom), chain(atom)),
       ].filter(Boolean),
     );
   }

@@ -5,13 +5,14 @@ import { detailView } from "./atom.js";
 import { element, number } from "./elements.js";
 import { graphView } from "./graph.js";
 import { latest, styled } from "./heat.js";
+import { descended, passed } from "./sentences.js";
 import { plain, titleOf } from "./words.js";
 
 const TYPING = 150; // milliseconds without a key before a text is asked for
 const PLAYING = 700; // milliseconds that each step of the backward pass is shown
 const EXPRESSION = "(a*b + c).relu()";
 const NAME = "emma";
-const FORGOTTEN = { open: null, atom: null, met: null };
+const FORGOTTEN = { open: null, atom: null, met: null, taken: null };
 
 export async function mount(root, state, services) {
   await styled();
@@ -30,12 +31,12 @@ class Page {
     this.services = services;
     this.runs = runs;
     this.state = {};
-    this.change = (changes) => services.navigate("atoms", changes, { replace: true });
     this.show = latest((state) => this.refresh(state));
     this.build(root);
   }
 
   update(state) {
+    this.state = state; // at once: a second click counts on from the first
     this.show(state);
   }
 
@@ -73,7 +74,7 @@ class Page {
       spellcheck: "false",
       autocapitalize: "off",
       "aria-describedby": "atoms-trouble",
-      oninput: () => this.later(() => ({ expression: this.expression.value, ...FORGOTTEN })),
+      oninput: () => this.later({ expression: this.expression.value, ...FORGOTTEN }),
     });
     this.values = element("div", { class: "values" });
     this.run = element(
@@ -92,7 +93,7 @@ class Page {
       spellcheck: "false",
       autocapitalize: "off",
       "aria-describedby": "atoms-trouble",
-      oninput: () => this.later(() => ({ text: this.text.value, ...FORGOTTEN })),
+      oninput: () => this.later({ text: this.text.value, ...FORGOTTEN }),
     });
     this.ofExpression = element(
       "div",
@@ -133,6 +134,7 @@ class Page {
       this.ofLoss,
       this.trouble,
       (this.steppers = this.stepper()),
+      this.descent(),
       (this.crumbs = element("div", { class: "crumbs", role: "group", "aria-label": "Unfolded groups" })),
       this.told,
       element("div", { class: "atoms-columns" }, this.graph.node, this.detail.node),
@@ -159,7 +161,7 @@ class Page {
       oninput: () => this.meet(Number(this.slider.value)),
     });
     this.play = element("button", { type: "button", class: "quiet", onclick: () => this.toggle() }, "Play");
-    this.stepTold = element("output", { for: "atoms-met" });
+    this.stepTold = element("output", { for: "atoms-met", class: "step-told" });
     return element(
       "div",
       { class: "stepper" },
@@ -174,6 +176,30 @@ class Page {
     );
   }
 
+  // Gradient descent: the learning rate, a step of it, and the way back.
+  descent() {
+    const button = (id, name, onclick) => element("button", { type: "button", class: "quiet", id, onclick }, name);
+    this.rate = element("input", {
+      id: "atoms-rate",
+      type: "number",
+      min: 0,
+      step: "any",
+      oninput: () => this.later({ rate: this.rate.value }),
+    });
+    this.take = button("take-step", "Take one step", () => this.change({ taken: Number(this.state.taken ?? 0) + 1 }));
+    this.untake = button("take-none", "Undo all steps", () => this.change({ taken: null }));
+    this.descentTold = element("output", { for: "atoms-rate", class: "step-told" });
+    return element(
+      "div",
+      { class: "stepper" },
+      element("label", { class: "hint", for: "atoms-rate" }, this.services.glossary("lr", "Learning rate")),
+      this.rate,
+      this.take,
+      this.untake,
+      this.descentTold,
+    );
+  }
+
   meet(step) {
     const met = Math.min(this.shown.steps, Math.max(0, step));
     this.change({ met: met === this.shown.steps ? null : met });
@@ -183,6 +209,7 @@ class Page {
     clearInterval(this.playing);
     const start = this.play.textContent === "Play";
     this.play.textContent = start ? "Pause" : "Play";
+    this.stepTold.setAttribute("aria-live", start ? "off" : "polite"); // a voice would never come to an end
     if (!start) return;
     if (this.shown.step === this.shown.steps) this.meet(0);
     this.playing = setInterval(
@@ -194,9 +221,18 @@ class Page {
     );
   }
 
+  // What is typed waits for the next key, or goes along with the next click.
   later(changes) {
     clearTimeout(this.typing);
-    this.typing = setTimeout(() => this.change(changes()), TYPING);
+    this.typed = changes;
+    this.typing = setTimeout(() => this.change({}), TYPING);
+  }
+
+  change(changes) {
+    clearTimeout(this.typing);
+    const all = { ...this.typed, ...changes };
+    this.typed = null;
+    this.services.navigate("atoms", all, { replace: true });
   }
 
   pick(box) {
@@ -240,7 +276,7 @@ class Page {
     try {
       if (source.expression !== undefined && !source.expression.trim())
         throw new Error("Type an expression such as (a*b + c).relu().");
-      const asked = { ...source, met: state.met };
+      const asked = { ...source, met: state.met, taken: state.taken, rate: state.rate };
       const [shown, atom] = await Promise.all([
         this.services.get("/api/atoms/view", { ...asked, open: state.open }),
         state.atom === undefined ? null : this.services.get("/api/atoms/atom", { ...asked, atom: state.atom }),
@@ -266,6 +302,7 @@ class Page {
     };
     keep(this.expression, source.expression);
     keep(this.text, source.text);
+    keep(this.rate, state.rate);
     this.run.value = state.run ?? "";
   }
 
@@ -277,7 +314,7 @@ class Page {
     this.graph.draw(shown, state);
     this.detail.draw(atom, shown);
     this.variables(shown.values);
-    this.steps(shown);
+    this.steps(shown, state);
     this.crumbs.replaceChildren(
       ...shown.open
         .filter((group) => group.id > 0)
@@ -302,10 +339,14 @@ class Page {
     this.told.dataset.atoms = shown.atoms;
   }
 
-  steps(shown) {
+  steps(shown, state) {
     this.slider.max = shown.steps;
     this.slider.value = shown.step;
-    this.stepTold.textContent = `${number(shown.step)} of ${number(shown.steps)} steps`;
+    this.stepTold.textContent = passed(shown);
+    const [what, kind] = state.source === "loss" ? ["loss", "weight"] : ["result", "variable"];
+    this.descentTold.textContent = descended(shown.descent, what, kind);
+    this.take.disabled = shown.descent.taken >= shown.descent.most || !shown.descent.leaves;
+    if (document.activeElement !== this.rate) this.rate.value = shown.descent.rate;
   }
 
   variables(values) {
@@ -322,7 +363,7 @@ class Page {
               type: "number",
               step: "any",
               name,
-              oninput: () => this.later(() => ({ values: this.written() })),
+              oninput: () => this.later({ values: this.written(), taken: null }),
             }),
           ),
         ),

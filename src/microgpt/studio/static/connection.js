@@ -92,6 +92,8 @@ async function watch() {
 const SOON = 200; // milliseconds until a training is asked for its news again …
 const QUIET = 500; // … where the last questions brought none …
 const HIDDEN = 3000; // … and in a tab that nobody sees
+const EAGER = 40; // … and after a button, whose effect somebody waits for, …
+const AFTER_A_BUTTON = 8; // so many times
 const LATE = 100; // milliseconds after its time that show that the machine has no more to give …
 const SELDOM = 2000; // … and at most so many are then between two questions
 const MANY = 100; // events that say that there are more
@@ -104,8 +106,12 @@ export function events(path, onMessage) {
   let next = 0;
   let quiet = 0;
   let pause = SOON;
+  let eager = 0;
   let wake = () => {};
-  const look = () => wake();
+  const look = () => {
+    eager = AFTER_A_BUTTON;
+    wake();
+  };
   document.addEventListener("visibilitychange", look, { signal });
   (async () => {
     while (!signal.aborted) {
@@ -127,7 +133,8 @@ export function events(path, onMessage) {
         }
         quiet = Infinity;
       }
-      const rest = document.hidden ? HIDDEN : Math.max(pause, quiet > 4 ? QUIET : SOON);
+      const usual = document.hidden ? HIDDEN : Math.max(pause, quiet > 4 ? QUIET : SOON);
+      const rest = eager-- > 0 ? EAGER : usual;
       const due = performance.now() + rest;
       await new Promise((done) => {
         wake = done;

@@ -3,6 +3,7 @@
 import { drawn, element, number } from "./elements.js";
 import { palette } from "./heat.js";
 import { layered } from "./layout.js";
+import { short } from "./sentences.js";
 
 const WIDE = 140;
 const HIGH = 44;
@@ -11,17 +12,6 @@ const EDGE = 12; // around it all
 const SMALLEST = 0.8; // of the natural size, before it scrolls
 
 export const SIGNS = { add: "+", sub: "−", mul: "×", truediv: "÷", pow: "^", neg: "−" };
-
-// Numbers that fit into a box.
-export const short = (value) =>
-  (value === 0
-    ? "0"
-    : value === null || value === undefined
-      ? "–"
-      : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)
-        ? value.toExponential(2)
-        : number(value, 4)
-  ).replace("-", "−");
 
 export function graphView(pick) {
   const picture = drawn("svg", { class: "graph", role: "group", "aria-label": "Computation graph" });
