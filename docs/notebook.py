@@ -1,24 +1,28 @@
-"""The notebook of TUTORIAL.md: `python docs/notebook.py` writes docs/tutorial.ipynb, `make docs` calls it."""
+"""Pages as notebooks: `python docs/notebook.py` writes one for each of PAGES, `make docs` calls it."""
 
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).with_name("TUTORIAL.md")
-NOTEBOOK = Path(__file__).with_name("tutorial.ipynb")
+HERE = Path(__file__).parent
+PAGES = {
+    HERE / "TUTORIAL.md": HERE / "tutorial.ipynb",
+    HERE / "notebooks/own-text.md": HERE / "notebooks/own-text.ipynb",
+    HERE / "notebooks/law.md": HERE / "notebooks/law.ipynb",
+}
 BLOCK = re.compile(r"^```python\n(.*?)\n```(?:\n\n```text\n(.*?)\n```)?", re.MULTILINE | re.DOTALL)
 
 
-def blocks() -> list[tuple[str, str]]:
-    """The page's blocks of code in their order, each with what it answers, or with nothing."""
-    return [(code, answer or "") for code, answer in BLOCK.findall(PAGE.read_text("utf-8"))]
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """A page's blocks of code in their order, each with what it answers, or with nothing."""
+    return [(code, answer or "") for code, answer in BLOCK.findall(page.read_text("utf-8"))]
 
 
-def notebook() -> str:
-    """The page as a notebook, format 4.5, its answers as the outputs."""
+def notebook(page: Path) -> str:
+    """A page as a notebook, format 4.5, its answers as the outputs."""
     cells: list[dict[str, Any]] = []
-    words, *parts = BLOCK.split(PAGE.read_text("utf-8"))
+    words, *parts = BLOCK.split(page.read_text("utf-8"))
     for text, code, answer in [(words, None, None), *zip(parts[2::3], parts[0::3], parts[1::3], strict=True)]:
         if code:
             output = {"output_type": "stream", "name": "stdout", "text": answer}
@@ -34,4 +38,5 @@ def notebook() -> str:
 
 
 if __name__ == "__main__":
-    NOTEBOOK.write_text(notebook(), encoding="utf-8")
+    for source, target in PAGES.items():
+        target.write_text(notebook(source), encoding="utf-8")

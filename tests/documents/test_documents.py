@@ -3,6 +3,7 @@
 import code
 import contextlib
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -133,15 +134,14 @@ def test_every_rule_of_the_backward_pass_is_in_the_chapter() -> None:
         assert quoted & set(map(str.strip, rule.splitlines())), rule.split("(")[0]
 
 
-def tutorial() -> list[tuple[str, str]]:
-    """The blocks of TUTORIAL.md, each with what it answers."""
-    return list(import_module("docs.notebook").blocks())
+NOTEBOOK = import_module("docs.notebook")
 
 
 def test_the_tutorial_can_be_pasted_into_a_prompt() -> None:
-    assert len(tutorial()) > 8
+    tutorial = NOTEBOOK.blocks(ROOT / "docs" / "TUTORIAL.md")
+    assert len(tutorial) > 8
     console = code.InteractiveConsole(locals={"__name__": "__console__"})
-    for block, answer in tutorial():
+    for block, answer in tutorial:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             waits = [console.push(line) for line in [*block.splitlines(), ""]][-1]
@@ -151,20 +151,22 @@ def test_the_tutorial_can_be_pasted_into_a_prompt() -> None:
         assert "Error" not in printed.getvalue(), printed.getvalue()
 
 
-def test_the_notebook_is_the_tutorial() -> None:
-    notebook = import_module("docs.notebook")
-    assert notebook.NOTEBOOK.read_text("utf-8") == notebook.notebook(), "run `make docs`"
+@pytest.mark.parametrize("page", NOTEBOOK.PAGES, ids=lambda page: page.stem)
+def test_a_notebook_is_its_page(page: Path) -> None:
+    assert NOTEBOOK.PAGES[page].read_text("utf-8") == NOTEBOOK.notebook(page), "run `make docs`"
 
 
 @pytest.mark.long
-def test_the_notebook_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", NOTEBOOK.PAGES, ids=lambda page: page.stem)
+def test_a_notebook_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat", reason="needs nbclient, of the extra dev")
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient, of the extra dev")
     pytest.importorskip("ipykernel", reason="needs ipykernel, of the extra dev")
-    notebook = nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    notebook = nbformat.read(NOTEBOOK.PAGES[page], as_version=4)
     nbformat.validate(notebook)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for cell, (_, answer) in zip(cells, tutorial(), strict=True):
+    for cell, (_, answer) in zip(cells, NOTEBOOK.blocks(page), strict=True):
         outputs = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
         pages.compare(answer, "\n".join(outputs))
