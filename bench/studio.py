@@ -51,9 +51,9 @@ ANSWERED: Final = """([button, place]) => new Promise((done) => {
 
 
 @contextmanager
-def studio(folder: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def studio(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A studio of its own process, and the address that it printed."""
-    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--port", str(port)]
+    command = [sys.executable, "-m", "microgpt", "studio", "--no-browser", "--port", "0"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout
         try:
