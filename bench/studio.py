@@ -1,14 +1,15 @@
 """The studio's figures: how soon it is there and answers, what a kill costs, and what an open page costs a training.
 
-    python bench/studio.py [--only pages buttons kills speed] [--engine atomic array fused] [--repeats 3] [--kills 20]
+    python bench/studio.py [--only pages buttons edits kills speed] [--engine array fused] [--repeats 3] [--kills 20]
 
 `pages`: the first page after the command, each page complete after it was asked for, the bytes of them all. `buttons`:
-twelve tabs show one running training; from a click to the change that it brings. `kills`: SIGKILL at random moments for
-the server and for the processes of trainings; the seconds since the last save, after which the page goes on with the
-run each time. `speed`: a training from the page, watched, takes turns with the same one from the command line; told is
-the ratio of the medians of the seconds that run.json gives for training. Goals: the first page within 1 s, each page in
-300 ms, 350 kB, each button within 300 ms, at most 3 s lost, 90% of the command line's speed. It needs Linux, the extras
-studio and browser, and a Chromium.
+twelve tabs show one running training; from a click to the change that it brings. `edits`: from switching off a head of
+a model of emb 64 and layer 4 to the forward pass as it is then, drawn. `kills`: SIGKILL at random moments for the
+server and for the processes of trainings; the seconds since the last save, after which the page goes on with the run
+each time. `speed`: a training from the page, watched, takes turns with the same one from the command line; told is the
+ratio of the medians of the seconds that run.json gives for training. Goals: the first page within 1 s, each page in
+300 ms, 350 kB, each button within 300 ms, an edit within 100, at most 3 s lost, 90% of the command line's speed. It
+needs Linux, the extras studio and browser, and a Chromium.
 """
 
 import json
@@ -34,7 +35,7 @@ from microgpt.studio.server import STATIC
 
 CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 STEPS: Final = {"atomic": 100, "array": 8000, "fused": 400_000}  # some seconds each
-PAGES: Final = ("train", "xray", "atoms", "compare", "scaling")
+PAGES: Final = ("train", "xray", "model", "atoms", "compare", "scaling", "lessons")
 READY: Final = ".page[data-ready]"
 TABS: Final = 12
 LONGEST: Final = 5.0  # seconds of training until a kill
@@ -46,6 +47,14 @@ ANSWERED: Final = """([button, place]) => new Promise((done) => {
   const [before, began] = [text(), performance.now()];
   const look = () => text() === before ? setTimeout(look, 1) : done(performance.now() - began);
   document.querySelector(button).click();
+  look();
+})"""
+
+FOLLOWED: Final = """(place) => new Promise((done) => {
+  const [body, began] = [document.querySelector(".xray-body"), performance.now()];
+  const before = body.dataset.edits;
+  const look = () => body.dataset.edits === before ? requestAnimationFrame(look) : done(performance.now() - began);
+  document.querySelector(place).click();
   look();
 })"""
 
@@ -147,6 +156,20 @@ def buttons(folder: Path) -> None:
         print(f"button {action} with {TABS} tabs open: {in_milliseconds(seconds)} of {len(seconds)}")
 
 
+def edits(folder: Path) -> None:
+    from_the_command_line(folder, "array", "wide", "--emb", "64", "--layer", "4", "--steps", "20")
+    with studio(folder) as (address, _), browsing() as opened:
+        tab = opened(address)
+        tab.goto(f"{address.split('#')[0]}?page=model&run=wide&prompt=isabella")
+        tab.wait_for_selector(READY)
+        took = []
+        for layer in range(4):
+            for head in range(4):
+                took.append(tab.evaluate(FOLLOWED, f'.switches [data-switch="layer{layer}.head{head}"]') / 1000)
+                tab.wait_for_timeout(300)
+        print(f"the forward pass follows an edit: {in_milliseconds(took)} of {len(took)}")
+
+
 def trainings(server: int) -> list[int]:
     """The processes of trainings, which a child of the server forks."""
 
@@ -202,8 +225,8 @@ def spent(run: Path) -> float:
     return float(json.loads((run / "run.json").read_text())["seconds"]["train"])
 
 
-def from_the_command_line(folder: Path, engine: str, run: str) -> float:
-    flags = ["--engine", engine, "--steps", str(STEPS[engine]), "--name", run, "--quiet"]
+def from_the_command_line(folder: Path, engine: str, run: str, *others: str) -> float:
+    flags = ["--engine", engine, "--steps", str(STEPS[engine]), "--name", run, "--quiet", *others]
     subprocess.run([sys.executable, "-m", "microgpt", "train", *flags], cwd=folder, check=True, capture_output=True)
     return spent(folder / "runs" / run)
 
@@ -223,7 +246,7 @@ def speed(folder: Path, engines: Sequence[str], repeats: int) -> None:
 
 
 def main() -> None:
-    every = ["pages", "buttons", "kills", "speed"]
+    every = ["pages", "buttons", "edits", "kills", "speed"]
     chosen = machine.asked(__doc__, only=every, engine=list(STEPS), repeats=3, kills=20)
     print(f"{machine.line()}; {machine.load()} at the start")
     for what in chosen.only:
@@ -234,6 +257,8 @@ def main() -> None:
                     pages(folder, chosen.repeats)
                 case "buttons":
                     buttons(folder)
+                case "edits":
+                    edits(folder)
                 case "kills":
                     kills(folder, chosen.kills)
                 case "speed":
