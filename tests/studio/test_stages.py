@@ -10,7 +10,7 @@ from microgpt.data.choices import Kind
 from microgpt.errors import UsageError
 from microgpt.studio import atom_places, graphs, stages, xray
 from microgpt.studio.edits import edited
-from microgpt.studio.stages import Number, Source
+from microgpt.studio.stages import Number, Source, value
 from microgpt.studio.xray import Reading
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import open_own
@@ -41,10 +41,6 @@ def sources(checkpoint: Checkpoint, reading: Reading) -> list[Source]:
     ]
 
 
-def value(reading: Reading, source: Source) -> float:
-    return float(stages.at_position(reading, source[0], source[1]).reshape(-1)[source[2]])
-
-
 def computed(number: Number) -> float:
     terms = number.terms
     match number.rule:
@@ -72,8 +68,9 @@ def test_every_number_is_what_its_terms_make_it(model: Checkpoint) -> None:
 
 def test_every_number_stands_among_the_atoms_of_the_definition(model: Checkpoint) -> None:
     reading = read(model)
-    graphs_of = [graphs.of_loss(model, atom_places.text(model, reading, at)) for at in range(len(reading.tokens))]
-    for source in sources(model, reading):
+    places = (0, len(reading.tokens) - 1)
+    graphs_of = {at: graphs.of_loss(model, atom_places.text(model, reading, at)) for at in places}
+    for source in [source for source in sources(model, reading) if source[1] in places]:
         graph = graphs_of[source[1]]
         found = graph.value[atom_places.place(graph, model, reading, source)]
         told = math.exp(found) if source[0] == "probabilities" else found
@@ -118,6 +115,18 @@ def test_a_head_and_a_unit_that_are_off_add_nothing(model: Checkpoint) -> None:
 def test_a_change_of_what_the_model_has_not_is_refused_in_words(edits: str) -> None:
     with pytest.raises(UsageError, match="expected a"):
         edited(models.model_of(layer=2, emb=8, head=2, ctx=8), edits)
+
+
+@pytest.mark.parametrize("source", [("", 0, 0), ("losses", 0, 0), ("layer9.key", 0, 0), ("logits", 0, 999)])
+def test_a_number_that_is_not_there_has_no_atom_either(source: Source) -> None:
+    checkpoint = models.model_of(layer=1, emb=4, head=1, ctx=4)
+    reading, graph = read(checkpoint, "a"), graphs.of_loss(checkpoint, "a")
+    for ask in (
+        lambda: stages.number(checkpoint, reading, source),
+        lambda: atom_places.place(graph, checkpoint, reading, source),
+    ):
+        with pytest.raises(UsageError, match="expected a"):
+            ask()
 
 
 def test_of_many_terms_the_largest_are_told_and_the_others_summed() -> None:

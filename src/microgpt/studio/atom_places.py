@@ -9,7 +9,7 @@ from microgpt.errors import UsageError
 from microgpt.model.settings import ModelConfig
 from microgpt.studio.graph import Graph
 from microgpt.studio.recording import PARTS
-from microgpt.studio.stages import Source, at_position
+from microgpt.studio.stages import Source, value
 from microgpt.studio.xray import Reading
 from microgpt.training.checkpoint import Checkpoint
 
@@ -28,15 +28,14 @@ def text(checkpoint: Checkpoint, reading: Reading, at: int) -> str:
 
 def place(graph: Graph, checkpoint: Checkpoint, reading: Reading, source: Source) -> int:
     """The atom of a number; of a chance, that of its logarithm. Raises `UsageError` where the graph has none."""
-    stage, at, index = source
+    number = value(reading, source)
     path, member, count = _path(checkpoint.model, source)
     group = 0
     for name in path:
         group = _below(graph, group, name)
     atom = _members(graph, group)[-count:][member]
-    value = float(at_position(reading, stage, at).reshape(-1)[index])
-    found = math.exp(graph.value[atom]) if stage == "probabilities" else graph.value[atom]
-    if not math.isclose(found, value, rel_tol=1e-6, abs_tol=1e-9):
+    found = math.exp(graph.value[atom]) if source[0] == "probabilities" else graph.value[atom]
+    if not math.isclose(found, number, rel_tol=1e-6, abs_tol=1e-9):
         raise UsageError("This text is read in other tokens on the page Atoms; choose a text of plain characters.")
     return atom
 

@@ -145,14 +145,19 @@ def compared(before: Reading, now: Reading, at: int, count: int = 12) -> list[li
     return [[token, float(new[token]), float(old[token])] for token in likeliest]
 
 
-def number(checkpoint: Checkpoint, reading: Reading, source: Source) -> Number:
-    """What a number is made of. Raises `UsageError` for one that is not there."""
+def value(reading: Reading, source: Source) -> float:
+    """A number itself. Raises `UsageError` for one that is not there."""
     stage, at, index = source
-    at = min(max(at, 0), len(reading.tokens) - 1)
     numbers = at_position(reading, stage, at).reshape(-1)
     if not 0 <= index < len(numbers):
         raise UsageError(f"expected a number from 0 to {len(numbers) - 1:,} of this stage, found {index}; choose one.")
-    return _Made(checkpoint, reading, at).number(stage, index, float(numbers[index]))
+    return float(numbers[index])
+
+
+def number(checkpoint: Checkpoint, reading: Reading, source: Source) -> Number:
+    """What a number is made of. Raises `UsageError` for one that is not there."""
+    stage, at, index = source
+    return _Made(checkpoint, reading, at).number(stage, index, value(reading, source))
 
 
 def told(made: Number) -> dict[str, Any]:
