@@ -58,6 +58,7 @@ def test_a_form_that_is_doubted_comes_first(capsys: pytest.CaptureFixture[str], 
     assert any("--compare tries others" in warning for warning in told["warnings"])
 
 
+@pytest.mark.long
 def test_a_store_writes_a_sweep_that_can_be_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,10 +80,15 @@ def test_what_is_given_is_kept() -> None:
     ("given", "found"),
     [
         ({"emb": 50}, (1, "rotary")),
-        ({"emb": 60}, (3, "rotary")),
-        ({"emb": 51}, (3, "learned")),
-        ({"emb": 50, "head": 2}, (2, "learned")),
-        ({"emb": 50, "position": "learned"}, (2, "learned")),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                ({"emb": 60}, (3, "rotary")),
+                ({"emb": 51}, (3, "learned")),
+                ({"emb": 50, "head": 2}, (2, "learned")),
+                ({"emb": 50, "position": "learned"}, (2, "learned")),
+            )
+        ),
     ],
     ids=str,
 )
@@ -115,6 +120,7 @@ def test_running_text_comes_through_a_pipe_too(monkeypatch: pytest.MonkeyPatch) 
         assert fit({"data": ("-",)}, 2.0).split.is_running
 
 
+@pytest.mark.long
 def test_how_often_a_small_text_is_read_is_tried_and_told() -> None:
     told: list[str] = []
     given = {"data": (LYRICS,), "emb": 8, "layer": 1, "out": ""}

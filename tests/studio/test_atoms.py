@@ -348,7 +348,7 @@ def test_steps_of_an_expression_are_those_made_by_hand(here: Visit) -> None:
 
 
 def test_a_small_step_lowers_the_loss_as_predicted_and_a_link_opens_the_same(here: Visit) -> None:
-    link = "/api/atoms/view?text=emma&rate=0.001&taken=6"  # more steps than graphs are kept
+    link = "/api/atoms/view?text=e&rate=0.001&taken=6"  # more steps than graphs are kept
     descent = here.get(link)["descent"]
     falls = np.diff(descent["results"])
     assert (falls < 0).all()
