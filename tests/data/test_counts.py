@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgpt.data.corpus import Corpus
-from microgpt.data.counts import CHOOSING, LONGEST, MOST, USUAL, Table, best_table, mark, told
+from microgpt.data.counts import CHOOSING, MOST, Table, best_table, mark, told
 from microgpt.data.dataset import Dataset
+from microgpt.data.kneser_ney import LONGEST, USUAL
 from microgpt.data.markov import Chain
 from microgpt.data.reading import Text, read, text_from
 from microgpt.data.retokenize import retokenized

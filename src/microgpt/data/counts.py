@@ -1,34 +1,26 @@
 """The mark to beat: the best table of counts of a training text, interpolated modified Kneser-Ney over its tokens.
 
-With c the counts, D their discounts, h a context and h' the same without its first token (Chen & Goodman 1999, An
-empirical study of smoothing techniques for language modeling, section 3; Kneser & Ney 1995):
-
-    p(w | h) = (c(h w) - D(c(h w)) + p(w | h') * sum over v of D(c(h v))) / sum over v of c(h v)
-
-D is 0 for 0, and D1, D2, D3 for 1, 2, and 3 or more. The longest grams have their counts, a shorter one the number of
-different tokens before it, or its count where nothing ever stands before it. Below all is 1 / tokens.
+`kneser_ney.py` has the formula, and what counts its grams; here stands which text is counted, and up to which order.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.data.kneser_ney import Counting, Floats, Level, Rows, SortedText, different
 from microgpt.data.slices import Positions, Tokens, Views, joined
 from microgpt.data.split import Split
 
-LONGEST: Final = 9  # characters of a gram, and as many as 64 bits hold: longer ones gain nothing on names or plays
 CHOOSING: Final = 0.1  # share of the training text, at its end, that chooses the order
-USUAL: Final = (0.0, 0.5, 1.0, 1.5)  # discounts where the text is too small to tell them
 MOST: Final = 1 << 21  # characters of a training text that are counted, and an eighth of it held-out ones told …
 STRETCH: Final = 1 << 12  # … in stretches of so many from all over a longer one
 WINDOW: Final = 1 << 8  # characters told at a time, where the model's tokens are others
 KEPT: Final = 8  # tables whose figures are remembered, of 2 MB at most each
 
-Floats = NDArray[np.float64]
 _known: dict[bytes, "Told"] = {}  # what was found before, by a hash of the texts
 
 
@@ -183,16 +175,16 @@ def best_table(
     at it, and it is predicted as the end of a document. Running text has none (None). The first token of each text is
     never predicted. The order is the last that still gains on the last tenth of the training text, told by the rest.
     """
-    text = _Text(np.concatenate([training, held_out]), len(training), symbols, begin)
+    text = SortedText(np.concatenate([training, held_out]), len(training), symbols, begin)
     cut = _cut(training)
-    choosing = _Table(text, cut, np.arange(cut, len(training)))
-    telling = _Table(text, len(training), len(training) + np.flatnonzero(measured))
-    best, level = Told(telling.lower, 0, np.inf, len(training)), _Level(text, 1, None)
+    choosing = Counting(text, cut, np.arange(cut, len(training)))
+    telling = Counting(text, len(training), len(training) + np.flatnonzero(measured))
+    best, level = Told(telling.lower, 0, np.inf, len(training)), Level(text, 1, None)
     while (chosen := choosing.loss(level)) < best.chosen:
         best = Told(telling.with_longest(level), level.length, chosen, len(training))
         if best.order == text.longest:
             break
-        level = _Level(text, best.order + 1, level)
+        level = Level(text, best.order + 1, level)
     return best
 
 
@@ -209,12 +201,12 @@ class Table:
         training, _ = _training(split)
         self.vocabulary = split.corpus.tokenizer.vocabulary
         self._symbols, self._begin = alphabet(split)
-        text = self._text = _Text(training, len(training), self._symbols, self._begin)
-        cut, counting = _cut(training), _Table(text, len(training), np.arange(0))
-        choosing = _Table(text, cut, np.arange(cut, len(training)))
-        levels, level, lowest = list[_Level](), None, np.inf
+        text = self._text = SortedText(training, len(training), self._symbols, self._begin)
+        cut, counting = _cut(training), Counting(text, len(training), np.arange(0))
+        choosing = Counting(text, cut, np.arange(cut, len(training)))
+        levels, level, lowest = list[Level](), None, np.inf
         while len(levels) < (order or text.longest):
-            level = _Level(text, len(levels) + 1, level)
+            level = Level(text, len(levels) + 1, level)
             if not order and (chosen := choosing.loss(level)) >= lowest:
                 break
             lowest = lowest if order else chosen
@@ -222,7 +214,7 @@ class Table:
         counts = [counting.counts(level) for level in levels]
         pairs = zip(levels[1:], counts[1:], counts[:-1], strict=True)
         self._rows = [
-            _Rows(level, own, training[self._text.places[level.firsts]])
+            Rows(level, own, training[self._text.places[level.firsts]])
             for level, own in zip(levels, [*(different(*pair) for pair in pairs), *counts[-1:]], strict=True)
         ]
 
@@ -249,137 +241,3 @@ class Table:
         if place == len(text.keys) or int(text.keys[place]) >> left != key:
             return None
         return int(np.searchsorted(self._rows[len(gram) - 1].firsts, place))
-
-
-class _Rows:
-    """Of the grams of one length, by their contexts: which tokens follow, and what counts give each of them. `firsts`,
-    (g,), are the sorted places at which a gram begins."""
-
-    def __init__(self, level: "_Level", counts: NDArray[np.integer[Any]], last: Tokens) -> None:
-        discounts, size = discounts_of(counts), int(level.contexts.max()) + 1
-        order = np.argsort(level.contexts, kind="stable")
-        self.firsts = level.firsts
-        self._bounds = np.searchsorted(level.contexts[order], np.arange(size + 1))
-        self._last, self._gains = last[order], (counts - discounts[np.minimum(counts, 3)])[order]
-        self._totals = np.bincount(level.contexts, counts, size)
-        self._spared = np.bincount(level.contexts, discounts[np.minimum(counts, 3)], size)
-
-    def add(self, context: int, lower: Floats) -> bool:
-        """Make the probabilities of the shorter context those of this one; False where nothing is known of it."""
-        if context >= len(self._totals) or not (total := self._totals[context]):
-            return False
-        row = slice(self._bounds[context], self._bounds[context + 1])
-        lower *= self._spared[context] / total
-        lower[self._last[row]] += self._gains[row] / total
-        return True
-
-
-class _Text:
-    """The places of a text, sorted by the character there, then by the one before it, and so on: equal grams of any
-    length are neighbours. What stands before the first place is the end of the text.
-
-    `shared`, (n,), is how many characters a place has in common with the one sorted before it; `back`, (n,), how many
-    characters of context it has.
-    """
-
-    def __init__(self, tokens: Tokens, cut: int, symbols: int, begin: int | None) -> None:
-        bits = max(1, (symbols - 1).bit_length())
-        self.symbols, self.bits, self.longest = symbols, bits, min(LONGEST, 64 // bits)
-        self.back = _back(tokens, cut, begin)
-        keys = tokens.astype(np.uint64)
-        for back in range(1, self.longest):
-            keys <<= np.uint64(bits)
-            keys |= np.roll(tokens, back)
-        self.places = np.argsort(keys)
-        self.keys = keys = keys[self.places]
-        differing = keys[1:] ^ keys[:-1]
-        self.shared = np.full(len(tokens), -1, np.int8)  # the first place begins a gram of every length, and of none
-        self.shared[1:] = differing == 0
-        for left in range(1, self.longest):
-            self.shared[1:] += differing < np.uint64(1 << bits * left)
-
-
-def _back(tokens: Tokens, cut: int, begin: int | None) -> NDArray[np.int8]:
-    places = np.arange(len(tokens), dtype=np.int32)
-    begins = np.zeros(len(tokens), np.bool_) if begin is None else tokens == begin
-    begins[:1] = begins[cut : cut + 1] = True
-    last = np.maximum.accumulate(np.where(begins, places, 0))
-    back = np.zeros(len(tokens), np.int8)
-    back[1:] = np.minimum(places[1:] - last[:-1], LONGEST)
-    back[cut : cut + 1] = 0
-    return back
-
-
-class _Level:
-    """The grams of one length: `grams`, (n,), is the number of the one that ends at a place; of each gram `contexts`,
-    (g,), is the number of all but its last character among shorter grams, `parents`, (g,), of all but its first."""
-
-    def __init__(self, text: _Text, length: int, shorter: "_Level | None") -> None:
-        firsts = text.shared < length
-        self.length, self.firsts = length, np.flatnonzero(firsts)
-        self.grams = np.empty(len(firsts), np.int32)
-        self.grams[text.places] = np.cumsum(firsts, dtype=np.int32) - 1
-        self.parents: Positions = np.cumsum(text.shared[firsts] < length - 1) - 1
-        self.before = shorter.grams if shorter else np.zeros(len(firsts), np.int32)
-        self.contexts: Positions = self.before[text.places[firsts] - 1].astype(np.intp)
-
-
-class _Table:
-    """The counts of the characters 1 to `stop` of a text, grown from grams of one length to the next, and what they
-    give the characters at `places`."""
-
-    def __init__(self, text: _Text, stop: int, places: Positions) -> None:
-        self.text, self.stop, self.places = text, stop, places
-        self.lower: Floats = np.full(len(places), 1 / text.symbols)
-        self.known: tuple[_Level, NDArray[np.integer[Any]]] | None = None
-
-    def with_longest(self, level: _Level) -> Floats:
-        """The probability of the token at each place, by grams up to this level; levels come one after another."""
-        counts = self.counts(level)
-        if self.known:
-            shorter, own = self.known
-            self.lower = self._told(shorter, different(level, counts, own))
-        self.known = level, counts
-        return self._told(level, counts)
-
-    def loss(self, level: _Level) -> float:
-        """In nats per token; levels come one after another."""
-        return float(-np.log(self.with_longest(level)).mean())
-
-    def counts(self, level: _Level) -> NDArray[np.integer[Any]]:
-        """How often each gram of a level stands in the text, (g,)."""
-        known = slice(1, self.stop)
-        grams = level.grams[known][self.text.back[known] >= level.length - 1]
-        return np.bincount(grams, minlength=len(level.contexts))
-
-    def _told(self, level: _Level, counts: NDArray[np.integer[Any]]) -> Floats:
-        """The probability of the character at each place; that of the shorter context where this one is not known."""
-        discounts, size = discounts_of(counts), int(level.contexts.max()) + 1
-        totals = np.bincount(level.contexts, counts, size)
-        spared = np.bincount(level.contexts, discounts[np.minimum(counts, 3)], size)
-        contexts = level.before[self.places - 1]
-        known = (self.text.back[self.places] >= level.length - 1) & (totals[contexts] > 0)
-        contexts, own = contexts[known], counts[level.grams[self.places[known]]]
-        probabilities = self.lower.copy()
-        probabilities[known] *= spared[contexts]
-        probabilities[known] += own - discounts[np.minimum(own, 3)]
-        probabilities[known] /= totals[contexts]
-        return probabilities
-
-
-def different(
-    longer: _Level, counts: NDArray[np.integer[Any]], own: NDArray[np.integer[Any]]
-) -> NDArray[np.integer[Any]]:
-    """How many different tokens stand before each of the shorter grams, or how often it stands there itself, (g,)."""
-    found = np.bincount(longer.parents[counts > 0], minlength=len(own))
-    return np.where(found > 0, found, own)
-
-
-def discounts_of(counts: NDArray[np.integer[Any]]) -> Floats:
-    """D of 0, 1, 2, and 3 or more, from how many counts are 1, 2, 3 and 4 (Chen & Goodman 1999, equation 26)."""
-    n1, n2, n3, n4 = (int(np.count_nonzero(counts == count)) for count in (1, 2, 3, 4))
-    if min(n1, n2, n3) == 0:
-        return np.array(USUAL)
-    share = n1 / (n1 + 2 * n2)
-    found = np.array([0, 1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3])
-    return found if (found[1:] > 0).all() else np.array(USUAL)
