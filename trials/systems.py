@@ -1,14 +1,17 @@
 """Does the kernel compute on other systems what it does here?
 
-    python -m trials.systems             compile for each system, and run where something here can
-    python -m trials.systems --python    and the whole of Python: `verify` on arm64 and on a processor without AVX
+    python -m trials.systems                                   compile for each system, and run where something can
+    python -m trials.systems --verify "Linux arm64" PYTHON …   `microgpt verify` on a whole Python, in an emulator
 
-zig compiles for all of them. What it makes is run by the processor itself, by qemu-user (`apt install qemu-user`) or by
-Wine (`apt install wine64`), without Python: systems.c repeats the golden run of a thousand steps, then trains another
-model with two threads and writes with it. macOS has nothing to be run by elsewhere.
+zig compiles for all of them. What it makes is run by the processor itself, by qemu-user or by Wine (`apt install
+qemu-user wine wine64`), without Python: systems.c repeats the golden run of a thousand steps, then trains another model
+with two threads, and writes with both. macOS has nothing that it could be run by elsewhere.
 """
 
+import argparse
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -213,7 +216,30 @@ def told(system: System) -> str:
     return f"| {system.name} | {' '.join(system.runner) or 'the processor itself'} | {cells[0]} | {cells[1]} |"
 
 
+def verified(system: System, python: Sequence[str]) -> str:
+    """The row of a system on which a whole Python verifies the engine. Its compiler is one of this system."""
+    with tempfile.TemporaryDirectory() as folder:
+        compiler = Path(folder) / "cc"  # which knows the processor's name, for "native" would be that of this one
+        gnu = replace(system, target=system.target.replace("musl", "gnu")).compiler()
+        named = next(flag for flag in flags(gnu, system.processor) if flag.startswith("-m"))
+        compiler.write_text(f'#!/bin/bash\nexec {shlex.join(gnu.command)} "${{@/#-m*=native/{named}}}"\n')
+        compiler.chmod(0o700)
+        environment = os.environ | {"CC": str(compiler), "MICROGPT_CACHE": str(Path(folder) / "cache")}
+        command_line = [*python, "-c", "from microgpt.cli import main; main()", "verify", "--engine", "fused", "--json"]
+        done = subprocess.run(command_line, env=environment, stdout=subprocess.PIPE, check=True)
+    checks = [check for check in json.loads(done.stdout)["checks"] if check["engine"] == "fused"]
+    errors = [max(one["gradient_error"] for one in checks if one["precision"] == kind) for kind in ("64", "32")]
+    return f"| {system.name} | `verify` on all of Python: {len(checks)} checks | {errors[0]:.0e} | {errors[1]:.0e} |"
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--verify", choices=[system.name for system in SYSTEMS])
+    parser.add_argument("python", nargs=argparse.REMAINDER, help="the words that start it, with --verify")
+    asked = parser.parse_args()
+    if asked.verify:
+        print(verified(next(system for system in SYSTEMS if system.name == asked.verify), asked.python))
+        return
     print("| system | run by | float64: from golden, from here | float32 |\n|---|---|---|---|")
     for system in SYSTEMS:
         print(told(system), flush=True)
