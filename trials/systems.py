@@ -150,7 +150,7 @@ def there(system: System, training: Training, precision: Precision, folder: Path
     windows = system.compiler().for_windows
     compiled(system, sizes, [SOURCE, library(system, sizes, folder) if windows else KERNEL], program)
     command = [*(system.runner or ()), str(program), asked.name, answer.name]
-    subprocess.run(command, cwd=folder, env=os.environ | {"WINEDEBUG": "-all"}, check=True)
+    subprocess.run(command, cwd=folder, env=os.environ | {"WINEDEBUG": "-all"}, check=True, timeout=600)
     data, losses = answer.read_bytes(), 8 * len(training.batches)
     weights = losses + len(training.weights) * DTYPES[precision].itemsize
     return Answer(
