@@ -2,7 +2,10 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +94,38 @@ def test_what_is_other_on_windows_is_used_where_it_is_safe() -> None:
         if uses:
             found[path.relative_to(SOURCE).as_posix()] = uses
     assert found == {file: {name for names in uses for name in names.split(", ")} for file, uses in USES.items()}
+
+
+WITHOUT = """
+import multiprocessing.connection, multiprocessing.resource_tracker, os, signal, subprocess, sys
+import click, numpy, rich.console, threadpoolctl
+for module, names in {
+    os: "O_NOFOLLOW O_NONBLOCK SEEK_DATA SEEK_HOLE fork geteuid killpg sched_getaffinity set_blocking setsid sysconf",
+    signal: "SIGALRM SIGHUP SIGKILL SIGUSR1 SIG_BLOCK SIG_SETMASK pthread_sigmask setitimer",
+}.items():
+    for name in names.split():
+        vars(module).pop(name, None)
+signal.set_wakeup_fd = lambda descriptor, **_: -1  # Linux takes none that blocks
+sys.modules["fcntl"], sys.platform, opened = None, "win32", os.open
+
+def without_folders(path, *rest, **more):
+    if isinstance(path, (str, os.PathLike)) and os.path.isdir(path):
+        raise PermissionError(13, "Permission denied")
+    return opened(path, *rest, **more)
+
+os.open = without_folders
+from microgpt.cli import carry_out
+sys.exit(any(carry_out(line.split()) for line in sys.argv[1:]))
+"""
+
+
+def test_the_commands_need_nothing_that_windows_lacks(tmp_path: Path) -> None:
+    """What is loaded first is Python's own and others' code, which on Windows takes another way."""
+    begin, go_on = "--name a --steps 4 --engine array", "--resume runs/a --steps 8"
+    verbs = [begin, go_on, "sample --count 1", "runs", "export a a.py"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *verbs], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
 @pytest.mark.long
