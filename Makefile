@@ -34,7 +34,7 @@ test-browser: .venv/ready-to-browse  ## the studio and the exported page in a re
 lint: .venv/ready-to-test  ## style, types, and how many lines there are
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@for system in linux darwin win32; do $(BIN)/mypy --platform $$system || exit 1; done
 	$(BIN)/oxlint src tests docs
 	@for room in src tests trials bench; do \
 	  echo "$$room: $$(find $$room \( -name '*.py' -o -name '*.js' -o -name '*.c' \) -exec cat {} + | wc -l) lines"; done

@@ -7,7 +7,6 @@ made that death or a loss of power may leave (power.py), and each is opened as t
 """
 
 import multiprocessing
-import os
 import random
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from microgpt.machine import cores
 from trials import power
 from trials.fault import Fault, Outcome
 from trials.power import Disk, Image, State
@@ -90,8 +90,7 @@ def replay(scene: Scene, made: States, trials: int, seed: int) -> Outcome:
 
 def _in_parallel(scene: Scene, tried: list[State], place: Path) -> list[str]:
     """What is wrong with any of the states, looked for by a process on each core."""
-    jobs = len(os.sched_getaffinity(0))
-    with multiprocessing.get_context("fork").Pool(jobs, _keep, (scene, tried, place)) as pool:
+    with multiprocessing.get_context("fork").Pool(cores(), _keep, (scene, tried, place)) as pool:
         return [fault for fault in pool.imap_unordered(_try, range(len(tried)), chunksize=16) if fault]
 
 

@@ -1,16 +1,17 @@
 """Trials in several processes at a time, each with a part of them and a seed of its own."""
 
 import multiprocessing
-import os
 from collections.abc import Callable
 from typing import TypeVar
+
+from microgpt.machine import cores
 
 Count = TypeVar("Count")
 
 
 def side_by_side(work: Callable[[int, int], Count], trials: int, seed: int) -> list[Count]:
     """`work(trials, seed)` in a process for each core, none of which may end badly. Seeds are apart by the trials."""
-    jobs = min(trials, len(os.sched_getaffinity(0)))
+    jobs = min(trials, cores())
     parts = [trials // jobs + (number < trials % jobs) for number in range(jobs)]
     context = multiprocessing.get_context("fork")
     heard = []

@@ -74,7 +74,7 @@ def _safe_path() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    if not hasattr(signal, "pthread_sigmask"):
+    if sys.platform == "win32":  # which has no signals to hold back
         yield
         return
     resource_tracker.ensure_running()  # which would let signals through again on its way, for the first process

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,10 @@ from typing import Final
 
 from microgpt.errors import CheckpointError, EnvironmentFault, file_faults
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
-THERE: Final = fcntl is not None
+THERE: Final = sys.platform != "win32"
 PATIENCE, PAUSE = 60.0, 0.02  # seconds
 
 
@@ -60,12 +59,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 def flocked(descriptor: int) -> bool | None:
     """Take the lock of an open file until it is closed: True; False where another has it, None where there are none."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return None
-    return True
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+    return None

@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -79,14 +80,16 @@ def _held(descriptor: int, size: int) -> int:
     Its blocks would tell less: a file system that compresses has fewer for honest files, and none yet for new ones. It
     may also make holes of zeros, as a sparse copy does: at the first step Adam's moments, two thirds of a file, are.
     """
+    if sys.platform == "win32":  # which has no such places
+        return size
     held = place = 0
     try:
         while place < size:
             start = os.lseek(descriptor, place, os.SEEK_DATA)
             place = os.lseek(descriptor, start, os.SEEK_HOLE)
             held += place - start
-    except (AttributeError, OSError) as error:  # Windows has no such places; ENXIO says that no more data follow
-        if getattr(error, "errno", None) != errno.ENXIO:
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # which says that no more data follow
             held = size
     os.lseek(descriptor, 0, os.SEEK_SET)
     return held

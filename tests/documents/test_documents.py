@@ -55,6 +55,8 @@ def test_what_is_not_run_is_listed() -> None:
             "LAWS.md: the sweep `bigger` is of your own; COURSE.md has one",
             "README.md: it is the suite that this test belongs to",
             "README.md: uv and pipx are not installed for it, and what they do is what pip does",
+            "RELIABILITY.md: it needs qemu, and a Python for arm64",
+            "RELIABILITY.md: it takes minutes, and a test does it where zig is installed",
             "RELIABILITY.md: minutes to hours; short forms of the trials are tests",
             "YOUR_TEXT.md: takes four hours",
             "YOUR_TEXT.md: the lyrics are not in the repository",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from microgpt.engines import create, parity
 from microgpt.engines.contract import Batch, EngineConfig
-from microgpt.engines.fused.build import load, reason_unavailable
+from microgpt.engines.fused.build import find_compiler, load, reason_unavailable
 from microgpt.engines.fused.engine import FusedEngine, FusedRunner, declared, flattened
 from microgpt.model.ledger import params, tensors
 from microgpt.model.settings import ModelConfig, Precision
@@ -138,7 +138,7 @@ class Targeted(FusedEngine):
 def test_targets(target: str, precision: Precision) -> None:
     processor = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
     needed = {"x86-64-v2": "sse4_2", "x86-64-v3": "avx2", "x86-64-v4": "avx512f"}[target]
-    if needed not in processor:
+    if needed not in processor or find_compiler().architecture != "x86_64":
         pytest.skip(f"this machine has no {needed}")
     engine = Targeted(EngineConfig(precision), target)
     for case in QUICK:

@@ -213,3 +213,18 @@ def test_what_died_in_the_making_is_removed_after_an_hour(folder: Path) -> None:
         os.utime(path, (1e9, 1e9))
     cache.store(folder, "key", b"x")
     assert (old.exists(), new.exists(), (folder / ".entry.part").exists()) == (False, True, False)
+
+
+def test_a_library_that_is_held_is_taken_where_it_is_the_same(folder: Path) -> None:
+    """Windows replaces none that a process has loaded."""
+    path = cache.store(folder, "key", b"code")
+
+    def refuse(_: str, operation: files.Operation) -> None:
+        if operation.kind == "replace":
+            raise PermissionError(errno.EACCES, "in use")
+
+    with files.watched(refuse):
+        assert cache.store(folder, "key", b"code") == path
+        with pytest.raises(cache.CacheFault, match="in use"):
+            cache.store(folder, "key", b"other")
+    assert [found for found in folder.iterdir() if found.is_file()] == [path]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from microgpt.engines.fused import toolchain
-from microgpt.engines.fused.toolchain import Compiler, find_compiler, flags, reason_unavailable, run
+from microgpt.engines.fused.toolchain import Compiler, find_compiler, flags, libraries, reason_unavailable, run
 from microgpt.errors import EnvironmentFault
 from trials.waiting import until
 
@@ -141,6 +141,10 @@ def test_flags_fit_the_processor_and_the_compiler() -> None:
     assert "-march=x86_64_v3" in flags(replace(GCC, kind="zig"), "x86-64-v3")
     assert "-mcpu=native" in flags(replace(GCC, target="arm64-apple-darwin23"))
     assert not any(flag.startswith("-m") for flag in flags(replace(GCC, target="riscv64-linux-gnu")))
+    windows = replace(GCC, target="x86_64-w64-mingw32")
+    assert "-fPIC" in flags(GCC)
+    assert "-fPIC" not in flags(windows)
+    assert (libraries(GCC), libraries(windows)) == (("-lm", "-pthread"), ())
 
 
 @pytest.mark.parametrize("kind", ["gcc", "clang", "zig"])

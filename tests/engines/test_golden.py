@@ -5,7 +5,7 @@ import pytest
 
 from microgpt.engines import available
 from microgpt.model.settings import Precision
-from tests.engines.golden import golden
+from trials.golden import golden
 
 RUNS = ("karpathy_1000", "karpathy_e32h4l2_60", "artistic_200")
 BEGUN = {("atomic", "karpathy_1000"): 20, ("atomic", "artistic_200"): 20}  # in the everyday suite only so many steps

@@ -161,6 +161,7 @@ def test_told_to_stop_it_gives_whole_documents() -> None:
 
 
 @fused
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm that would send the signal")
 def test_a_signal_is_heard_within_a_long_call() -> None:
     """A text that would take many seconds; afterwards the runner writes as before."""
     runner, numbers = opened("fused", "64"), np.random.default_rng(0).random((1, 30_000_000))

@@ -222,7 +222,10 @@ class _Interruptible:
             self._print(kind, error, trace)
 
     def _send_soon(self, number: int) -> None:
-        threading.Timer(SOON, os.kill, (os.getpid(), number)).start()
+        def send() -> None:  # on Windows os.kill would end the process
+            signal.raise_signal(number) if sys.platform == "win32" else os.kill(os.getpid(), number)
+
+        threading.Timer(SOON, send).start()
 
 
 def _is_within(frame: FrameType | None, code: CodeType) -> bool:
@@ -255,7 +258,8 @@ class Stop:
         if self._before:
             return
         heard, self._noted = os.pipe()
-        os.set_blocking(self._noted, False)
+        if sys.platform != "win32":  # where a wakeup descriptor may block
+            os.set_blocking(self._noted, False)
         self._pipe_before = signal.set_wakeup_fd(self._noted, warn_on_full_buffer=False)
         self._before = {number: signal.getsignal(number) for number in STOPS}
         for number, handler in self._before.items():

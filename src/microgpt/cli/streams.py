@@ -64,6 +64,9 @@ class Stream(io.TextIOBase):
         with self._failing():
             self.inner.flush()
 
+    def close(self) -> None:
+        """Nothing: the stream within is another's, and may be closed when this one is collected."""
+
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
         try:

@@ -56,7 +56,8 @@ class Sweeps:
                 raise EnvironmentFault(f"{told}; end other programs, or look whether the disk is full.") from None
             finally:
                 far.close()
-            self._pipe, self._told = near, {"running": True, "what": what}
+            self._told = {"running": True, "what": what}
+            self._pipe = near  # type: ignore[assignment, unused-ignore]  # Windows names its pipes otherwise
             self._listener = threading.Thread(target=self._listen, args=(near, process), daemon=True)
             self._listener.start()
         return self.status()

@@ -19,12 +19,12 @@ from typing import Final, TypeVar
 
 from microgpt.engines.fused import cache
 from microgpt.engines.fused.toolchain import (
-    LIBRARIES,
     Compiler,
     Outcome,
     bundled_compiler,
     find_compiler,
     flags,
+    libraries,
     reason_unavailable,
     run,
     web_flags,
@@ -47,7 +47,7 @@ __all__ = [
 CacheWarning = cache.CacheWarning
 KERNEL: Final = Path(__file__).with_name("kernel.c")
 WEB: Final = Path(__file__).with_name("web.c")  # stands before it, where there is no C library
-COMPILE_SECONDS: Final = 60.0
+COMPILE_SECONDS: Final = 300.0 if sys.platform == "win32" else 60.0  # zig makes Windows' C library first: a minute
 PROCESSOR_FILE: Final = Path("/proc/cpuinfo")
 PROCESSOR_FIELDS: Final = {"vendor_id", "cpu family", "model", "model name", "stepping", "flags"} | {
     "Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"
@@ -71,7 +71,7 @@ class Job:
     compiler: Compiler
     flags: tuple[str, ...]
     seconds: float
-    libraries: tuple[str, ...] = LIBRARIES
+    libraries: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -128,7 +128,7 @@ def web(defines: Mapping[str, float], *, folder: Path | None = None) -> bytes:
     """
     compiler = bundled_compiler()
     text = "\n".join(file.read_text("utf-8") for file in (WEB, KERNEL))
-    job = Job(text, _sizes(defines), compiler, web_flags(), COMPILE_SECONDS, libraries=())
+    job = Job(text, _sizes(defines), compiler, web_flags(), COMPILE_SECONDS)
     return _with_fallback(job, folder, lambda job, place: _entry(job, place).read_bytes())
 
 
@@ -152,7 +152,8 @@ def _job(
 ) -> Job:
     compiler = find_compiler()
     text = kernel.read_text("utf-8")
-    return Job(text, _sizes(defines), compiler, (*flags(compiler, target), *extra), seconds)
+    used = (*flags(compiler, target), *extra)
+    return Job(text, _sizes(defines), compiler, used, seconds, libraries(compiler))
 
 
 def _sizes(defines: Mapping[str, float]) -> tuple[tuple[str, float], ...]:

@@ -172,7 +172,8 @@ def store(folder: Path, key: str, data: bytes) -> Path:
     try:
         files.replace(path, data, mode=0o600)
     except EnvironmentFault as fault:
-        raise CacheFault(str(fault)) from None
+        if not _genuine(path):  # Windows replaces no library that another process has loaded, which is the same
+            raise CacheFault(str(fault)) from None
     prune(folder, keep=path)
     return path
 

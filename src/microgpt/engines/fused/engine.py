@@ -39,7 +39,7 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {"32": np.dtype(np.float32), "64": np.
 ALIGNMENT: Final = 64  # bytes of a line of the cache, and of the widest vector
 
 _POINTER, _WHOLE, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-_FUNCTIONS: Final[dict[str, tuple[Any, list[Any]]]] = {  # what each returns and takes
+FUNCTIONS: Final[dict[str, tuple[Any, list[Any]]]] = {  # what each returns and takes
     "kernel_slots": (_WHOLE, [_WHOLE]),
     "kernel_state_bytes": (_WHOLE, []),
     "kernel_workspace_bytes": (_WHOLE, [_WHOLE]),
@@ -95,7 +95,7 @@ def defines(model: ModelConfig, precision: Precision) -> dict[str, float]:
 
 def declared(library: ctypes.CDLL) -> ctypes.CDLL:
     """The library, told what its functions return and take."""
-    for name, (returned, taken) in _FUNCTIONS.items():
+    for name, (returned, taken) in FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = returned, taken
     return library

@@ -43,14 +43,42 @@
 
    There is no global state: whoever calls brings the memory. */
 
-#if !defined(__wasm__) /* there web.c, which stands before this file, brings what it needs of them */
-#include <math.h>
-#include <pthread.h>
-#include <sched.h>
-#include <string.h>
-#endif
 #include <stdatomic.h>
 #include <stdint.h>
+#if !defined(__wasm__) /* there web.c, which stands before this file, brings what it needs of the others */
+#include <math.h>
+#include <string.h>
+#endif
+
+#if defined(_WIN32) /* by its own threads: POSIX's are in none of its libraries, and would be one more to find */
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#define PUBLIC __declspec(dllexport)
+#define sched_yield SwitchToThread
+typedef HANDLE pthread_t;
+
+static int pthread_create(pthread_t *thread, const void *kind, void *(*work)(void *), void *argument) {
+    *thread = CreateThread(NULL, 0, (LPTHREAD_START_ROUTINE)(void *)work, argument, 0, NULL);
+    return (void)kind, !*thread;
+}
+
+static void pthread_join(pthread_t thread, void **result) {
+    WaitForSingleObject(thread, INFINITE), CloseHandle(thread), (void)result;
+}
+
+/* A long has 32 bits: a model whose offsets need more is refused. */
+#if defined(__clang__)
+#pragma clang diagnostic error "-Winteger-overflow"
+#else
+#pragma GCC diagnostic error "-Woverflow"
+#endif
+#elif !defined(__wasm__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+#if !defined(PUBLIC)
+#define PUBLIC
+#endif
 
 /* ── Numbers and vectors ─────────────────────────────────────────────────────────────────────────────────────────── */
 
@@ -1060,7 +1088,7 @@ static double document_loss(const Activations *a, long document) {
 }
 
 /* How many slots a step of so many documents has: a slot should have rows enough to be worth a gradient of its own. */
-int64_t kernel_slots(int64_t batch) {
+PUBLIC int64_t kernel_slots(int64_t batch) {
     const int64_t rows = batch * CTX;
     return rows < 256 ? 1 : rows < 512 ? 2 : rows < 1024 || batch < 8 ? (batch < 4 ? batch : 4) : 8;
 }
@@ -1647,12 +1675,14 @@ static void copy_weights(real *flat, real *native, int import) {
 }
 
 /* Bytes of memory that the caller brings: aligned, and zero at first. */
-int64_t kernel_state_bytes(void) { return sizeof(State); }
-int64_t kernel_workspace_bytes(int64_t slots) { return (int64_t)sizeof(Workspace) + slots * (int64_t)sizeof(Slot); }
-int64_t kernel_activations_bytes(void) { return sizeof(Activations); }
+PUBLIC int64_t kernel_state_bytes(void) { return sizeof(State); }
+PUBLIC int64_t kernel_workspace_bytes(int64_t slots) {
+    return (int64_t)sizeof(Workspace) + slots * (int64_t)sizeof(Slot);
+}
+PUBLIC int64_t kernel_activations_bytes(void) { return sizeof(Activations); }
 
 /* Weights and moments from and to the layout of the ledger, three flat vectors. */
-void kernel_import(State *state, real *weights, real *m, real *v, int64_t step) {
+PUBLIC void kernel_import(State *state, real *weights, real *m, real *v, int64_t step) {
     copy_weights(weights, state->weights, 1);
     copy_weights(m, state->m, 1);
     copy_weights(v, state->v, 1);
@@ -1662,7 +1692,7 @@ void kernel_import(State *state, real *weights, real *m, real *v, int64_t step) 
 #endif
 }
 
-int64_t kernel_export(State *state, real *weights, real *m, real *v) {
+PUBLIC int64_t kernel_export(State *state, real *weights, real *m, real *v) {
     copy_weights(weights, state->weights, 0);
     copy_weights(m, state->m, 0);
     copy_weights(v, state->v, 0);
@@ -1675,9 +1705,9 @@ static void clear_gradients(Workspace *workspace, int64_t slots) {
 }
 
 /* Takes a step for each batch, until one is not finite or *stop is set; returns the steps done, and their losses. */
-int64_t kernel_train(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
-                     const int64_t *batches, int64_t steps, const double *rates, double beta1, double beta2,
-                     double weight_decay, double *losses, const volatile int32_t *stop, int64_t threads) {
+PUBLIC int64_t kernel_train(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
+                            const int64_t *batches, int64_t steps, const double *rates, double beta1, double beta2,
+                            double weight_decay, double *losses, const volatile int32_t *stop, int64_t threads) {
     Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .batches = batches,
                  .steps = steps, .rates = rates, .beta1 = beta1, .beta2 = beta2, .weight_decay = weight_decay, .losses = losses,
                  .stop = stop, .bounds = measure(state)};
@@ -1692,9 +1722,9 @@ int64_t kernel_train(State *state, Workspace *workspace, const int32_t *tokens, 
 }
 
 /* The loss of a batch, and its gradient in the layout of the ledger; false where it was stopped. */
-int32_t kernel_gradient(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
-                        int64_t documents, double *loss, real *gradient, const volatile int32_t *stop,
-                        int64_t threads) {
+PUBLIC int32_t kernel_gradient(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
+                               int64_t documents, double *loss, real *gradient, const volatile int32_t *stop,
+                               int64_t threads) {
     const int64_t batches[] = {0, documents}, slots = kernel_slots(documents);
     Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .batches = batches,
                  .steps = 1, .stop = stop};
@@ -1709,17 +1739,17 @@ int32_t kernel_gradient(State *state, Workspace *workspace, const int32_t *token
 
 /* -log p(next token) is log(total) - target_logit, which stand at the place of the token before it; the workspace has
    a slot for each thread. */
-void kernel_evaluate(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
-                     int64_t documents, double *totals, double *target_logits, const volatile int32_t *stop,
-                     int64_t threads) {
+PUBLIC void kernel_evaluate(State *state, Workspace *workspace, const int32_t *tokens, const int64_t *starts,
+                            int64_t documents, double *totals, double *target_logits, const volatile int32_t *stop,
+                            int64_t threads) {
     Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .steps = documents,
                  .totals = totals, .target_logits = target_logits, .stop = stop};
     assemble(&team, (long)threads, evaluate);
 }
 
 /* The logits after the last of `count` tokens. The activations still hold keys and values of the first `known`. */
-void kernel_next(const State *state, Activations *a, const int32_t *tokens, int64_t known, int64_t count,
-                 double *logits) {
+PUBLIC void kernel_next(const State *state, Activations *a, const int32_t *tokens, int64_t known, int64_t count,
+                        double *logits) {
     for (long t = (long)known; t < count; t++) {
         a->input[t] = tokens[t], a->position[t] = (int32_t)t;
         a->pair[t] = (int32_t)(t * (t + 1) / 2);
@@ -1730,15 +1760,16 @@ void kernel_next(const State *state, Activations *a, const int32_t *tokens, int6
 }
 
 /* Bytes that so many threads write on. */
-int64_t kernel_writing_bytes(int64_t threads) { return threads * (int64_t)sizeof(Writing); }
+PUBLIC int64_t kernel_writing_bytes(int64_t threads) { return threads * (int64_t)sizeof(Writing); }
 
 /* Writes on from each prompt, of 1 to CTX tokens, drawing a token for each of its `most` uniform numbers until one ends
    the document or their sizes make up `most`. Sets the counts of the documents that it finishes: all, unless *stop is
    set. False where a logit is not finite. The workspace has a slot for each thread. */
-int32_t kernel_write(State *state, Workspace *workspace, Writing *writings, const int32_t *tokens,
-                     const int64_t *starts, int64_t documents, const double *uniforms, int64_t most,
-                     const int64_t *sizes, double temperature, int64_t top_k, double top_p, double min_p, int64_t end,
-                     int32_t *written, int64_t *counts, const volatile int32_t *stop, int64_t threads) {
+PUBLIC int32_t kernel_write(State *state, Workspace *workspace, Writing *writings, const int32_t *tokens,
+                            const int64_t *starts, int64_t documents, const double *uniforms, int64_t most,
+                            const int64_t *sizes, double temperature, int64_t top_k, double top_p, double min_p,
+                            int64_t end, int32_t *written, int64_t *counts, const volatile int32_t *stop,
+                            int64_t threads) {
     const Drawing drawing = {temperature, top_k, top_p, min_p, end};
     Team team = {.state = state, .workspace = workspace, .documents = {tokens, starts}, .steps = documents,
                  .stop = stop, .writings = writings, .drawing = &drawing, .uniforms = uniforms, .most = most,

@@ -29,7 +29,6 @@ NAMES: Final = ("cc", "gcc", "clang")
 PROBE_SECONDS: Final = 10.0  # to say what it is
 POLL_SECONDS: Final = 0.001
 DEVELOPER_TOOLS: Final = "/usr/bin/xcode-select"  # says where they are, and asks nothing
-LIBRARIES: Final = ("-lm", "-pthread")
 REMEDY: Final = {
     "linux": "install one (Debian, Ubuntu: apt install build-essential; Fedora: dnf install gcc)",
     "darwin": "install Apple's (xcode-select --install)",
@@ -59,6 +58,10 @@ class Compiler:
     def architecture(self) -> str:
         """The target's processor, in one spelling."""
         return _architecture(self.target.split("-")[0])
+
+    @property
+    def for_windows(self) -> bool:
+        return "windows" in self.target or "mingw" in self.target
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,13 @@ def flags(compiler: Compiler, target: str = "native") -> tuple[str, ...]:
     """
     # -g0: zig adds the name of the folder it works in otherwise, and no two libraries are the same.
     exact = ("-O2", "-g0", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math")
-    position = () if sys.platform == "win32" else ("-fPIC",)
+    position = () if compiler.for_windows else ("-fPIC",)
     return (*exact, *_processor(compiler, target), *position, "-shared")
+
+
+def libraries(compiler: Compiler) -> tuple[str, ...]:
+    """What the kernel is linked with; on Windows nothing by name."""
+    return () if compiler.for_windows else ("-lm", "-pthread")
 
 
 def web_flags() -> tuple[str, ...]:

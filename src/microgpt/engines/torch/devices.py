@@ -1,6 +1,5 @@
 """Where the engine `torch` computes: which device a name means, how much fits on it, what to say when it doesn't."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -9,6 +8,7 @@ import torch
 
 from microgpt.engines.contract import EngineConfig
 from microgpt.errors import EnvironmentFault, UsageError
+from microgpt.machine import UNKNOWN, main_memory
 from microgpt.model.cost import activation_bytes
 from microgpt.model.ledger import params
 from microgpt.model.settings import ModelConfig, Precision
@@ -109,7 +109,5 @@ def memory(device: torch.device) -> int:
         return int(torch.cuda.get_device_properties(device).total_memory)
     if device.type == "mps":
         return int(torch.mps.recommended_maxmemory())
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 33
+    found = main_memory()
+    return 1 << 33 if found == UNKNOWN else found

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -128,7 +129,7 @@ class RayCluster:
         self._pipe.close()
         self._driver.join(seconds)
         pid = self._driver.pid
-        if pid and hasattr(os, "killpg"):
+        if pid and sys.platform != "win32":
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
         self._driver.kill()

@@ -131,7 +131,7 @@ class LocalProcesses:
         with starting():
             process.start()
         there.close()
-        return _Worker(process, here)
+        return _Worker(process, here)  # type: ignore[arg-type, unused-ignore]  # Windows names its pipes otherwise
 
 
 def quick(outcome: Outcome) -> bool:

@@ -15,7 +15,7 @@ from microgpt.model.schedule import learning_rates
 from microgpt.model.settings import ModelConfig, Precision, Settings
 from microgpt.model.state import draw_weights_golden, fresh
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 RECIPES: dict[str, dict[str, Any]] = {
     "karpathy": {},
     "artistic": {"norm_embeddings": False, "norm_head": True, "lr": 0.005, "initial": "uniform", "initial_scale": 0.1},
