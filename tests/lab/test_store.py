@@ -195,7 +195,8 @@ def test_an_empty_file_is_told_as_one_and_with_the_command_that_fills_it(tmp_pat
     ):
         Store.open(path)
     assert path.stat().st_size == 0
-    assert len(Store.open(filled(path)).records()) == 3
+    with Store.open(filled(path)) as store:
+        assert len(store.records()) == 3
 
 
 def test_a_store_that_is_just_being_made_is_waited_for(tmp_path: Path) -> None:
