@@ -14,10 +14,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from microgpt.studio.server import STATIC
+from microgpt.studio.xray_routes import OF_READINGS, OF_WEIGHTS
 
 SECONDS: Final = 60.0  # for any one answer
 KEPT: Final = 20  # run folders; older ones are deleted, as a person may
 SMALL: Final = {"emb": 4, "head": 2, "ctx": 8, "engine": "array", "samples": 1}
+STAGES: Final = ("embedding", "layer0.key", "layer0.hidden", "layer0.what", "logits")
 PROMPTS: Final = ("", "em", "olivia", "ZZ", "<b>", "é", "a" * 60, "\n")
 NOISE: Final = (
     b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
@@ -99,9 +101,11 @@ def gone(visitor: Visitor) -> None:
 
 
 def xray(visitor: Visitor) -> None:
-    what = visitor.stream.choice(("run", "read", "chances", "attention", "check", "embeddings", "weights"))
+    what = visitor.stream.choice((*OF_WEIGHTS, *OF_READINGS))
     run, prompt = visitor.stream.choice(("first", "second")), quote(visitor.stream.choice(PROMPTS))
-    visitor.ask("GET", f"/api/xray/{what}?run={run}&prompt={prompt}&at=0&layer=0")
+    number = f"stage={visitor.stream.choice(STAGES)}&index={visitor.stream.randrange(9)}"
+    edits = visitor.stream.choice(("", "layer0.head0", "wte.1.1=2.5", "layer9.head9"))
+    visitor.ask("GET", f"/api/xray/{what}?run={run}&prompt={prompt}&at=0&layer=0&open=0&{number}&edits={edits}")
 
 
 def atoms(visitor: Visitor) -> None:

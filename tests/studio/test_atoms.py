@@ -366,6 +366,12 @@ def test_steps_that_can_not_be_taken_are_a_sentence(here: Visit, asked: str) -> 
         assert "expected" in here.get(f"/api/atoms/view?{source}&{asked}", REFUSED)["error"]
 
 
+def test_a_large_graph_takes_fewer_steps_and_an_odd_group_is_none(here: Visit) -> None:
+    shown = here.get(f"/api/atoms/view?text=isabella&open={'9' * 5000}")
+    assert shown["descent"]["most"] * shown["atoms"] <= 2_000_000
+    assert "shorten the text" in here.get("/api/atoms/view?text=isabella&taken=50", REFUSED)["error"]
+
+
 # What a person types is read, never run
 
 

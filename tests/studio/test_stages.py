@@ -1,7 +1,8 @@
 """Every number of the forward pass is what its terms make it, stands among the atoms, and follows a change."""
 
 import math
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from microgpt.data.choices import Kind
 from microgpt.errors import UsageError
 from microgpt.studio import atom_places, graphs, stages, xray
 from microgpt.studio.edits import edited
-from microgpt.studio.stages import Number, Source, value
+from microgpt.studio.stages import Number, Source, Term, value_of
 from microgpt.studio.xray import Reading
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import open_own
@@ -59,11 +60,11 @@ def test_every_number_is_what_its_terms_make_it(model: Checkpoint) -> None:
     reading = read(model)
     for source in sources(model, reading):
         number = stages.number(model, reading, source)
-        assert number.value == value(reading, source)
+        assert number.value == value_of(reading, source)
         assert computed(number) == pytest.approx(number.value, rel=1e-12, abs=1e-14)
         for term in number.terms:
-            assert term.source is None or value(reading, term.source) == term.value
-            assert term.by_source is None or value(reading, term.by_source) == term.by
+            assert term.source is None or value_of(reading, term.source) == term.value
+            assert term.by_source is None or value_of(reading, term.by_source) == term.by
 
 
 def test_every_number_stands_among_the_atoms_of_the_definition(model: Checkpoint) -> None:
@@ -74,7 +75,7 @@ def test_every_number_stands_among_the_atoms_of_the_definition(model: Checkpoint
         graph = graphs_of[source[1]]
         found = graph.value[atom_places.place(graph, model, reading, source)]
         told = math.exp(found) if source[0] == "probabilities" else found
-        assert told == pytest.approx(value(reading, source), rel=1e-12, abs=1e-14)
+        assert told == pytest.approx(value_of(reading, source), rel=1e-12, abs=1e-14)
 
 
 def test_the_lens_ends_in_what_the_model_expects(model: Checkpoint) -> None:
@@ -117,20 +118,34 @@ def test_a_change_of_what_the_model_has_not_is_refused_in_words(edits: str) -> N
         edited(models.model_of(layer=2, emb=8, head=2, ctx=8), edits)
 
 
-@pytest.mark.parametrize("source", [("", 0, 0), ("losses", 0, 0), ("layer9.key", 0, 0), ("logits", 0, 999)])
-def test_a_number_that_is_not_there_has_no_atom_either(source: Source) -> None:
-    checkpoint = models.model_of(layer=1, emb=4, head=1, ctx=4)
-    reading, graph = read(checkpoint, "a"), graphs.of_loss(checkpoint, "a")
-    for ask in (
-        lambda: stages.number(checkpoint, reading, source),
-        lambda: atom_places.place(graph, checkpoint, reading, source),
-    ):
-        with pytest.raises(UsageError, match="expected a"):
-            ask()
-
-
 def test_of_many_terms_the_largest_are_told_and_the_others_summed() -> None:
     checkpoint = models.model_of(layer=1, emb=400, head=2, ctx=8)
     told = stages.told(stages.number(checkpoint, read(checkpoint), ("logits", 2, 0)))
     assert (len(told["terms"]), told["left"]) == (stages.MOST_TERMS, 100)
     assert sum(term["product"] for term in told["terms"]) + told["left_sum"] == pytest.approx(told["value"], rel=1e-12)
+
+
+@pytest.mark.parametrize(("rule", "own"), [("norm", 250), ("softmax", 50)])
+def test_of_many_terms_its_own_one_is_told(rule: Literal["norm", "softmax"], own: int) -> None:
+    terms = tuple(Term(value, None) for value in np.linspace(-5.0, 3.0, 400).tolist())
+    told = stages.told(Number(0.1, rule, terms, own))
+    values = [term["value"] for term in told["terms"]]
+    assert [term["value"] for term in told["terms"] if term["own"]] == [terms[own].value]
+    assert (max(values), -5.0 in values) == (3.0, rule == "norm")
+
+
+@pytest.mark.parametrize(("stage", "index"), [("norm_head", 1), ("losses", 0), ("layer0.what", 0), ("layer0.key", 8)])
+def test_a_number_that_is_not_there_has_no_terms_and_no_atom(stage: str, index: int) -> None:
+    checkpoint = models.model_of(layer=1, emb=8, head=2, ctx=8)
+    reading, source = read(checkpoint), (stage, 0, index)
+    graph = graphs.of_loss(checkpoint, "bad")
+    for ask in (stages.number, partial(atom_places.place, graph)):
+        with pytest.raises(UsageError, match="expected a"):
+            ask(checkpoint, reading, source)
+
+
+def test_a_text_whose_atoms_are_of_other_tokens_is_refused_in_words() -> None:
+    checkpoint = models.model_of(models.MERGED, layer=1, emb=8, head=2, ctx=8)
+    reading = read(checkpoint, "bad cab")
+    with pytest.raises(UsageError, match="other tokens"):
+        atom_places.place(graphs.of_loss(checkpoint, ""), checkpoint, reading, ("logits", len(reading.tokens) - 1, 0))

@@ -17,10 +17,12 @@ from microgpt.engines import create
 from microgpt.engines.contract import EngineConfig
 from microgpt.errors import CheckpointError, DataError, DivergedError, MicrogptError
 from microgpt.model.ledger import ledger, tensors
+from microgpt.studio import kept as kept_values
 from microgpt.studio import pictures, xray
 from microgpt.studio.kept import Kept
 from microgpt.studio.parameters import whole
 from microgpt.studio.xray import Reading
+from microgpt.studio.xray_routes import OF_READINGS, OF_WEIGHTS
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import open_own
 from tests import models
@@ -268,6 +270,17 @@ def test_what_can_not_be_shown_is_one_sentence(
     assert said in answer["error"]
 
 
+@pytest.mark.parametrize("question", [*OF_WEIGHTS, *OF_READINGS])
+def test_whatever_it_is_asked_the_answer_is_numbers_or_a_sentence(ask: Callable[..., Any], question: str) -> None:
+    asked = {"run": "run", "prompt": "em", "stage": "layer0.key", "index": "0"}
+    names = ("step", "edits", "prompt", "at", "open", "layer", "group", "stage", "index")
+    for name in names[-2:] if question == "atom" else names:  # which takes longer
+        for odd in ("9" * 5000, "-1", "²", "losses", "layer0.what"):
+            status, answer = ask(f"/api/xray/{question}", **asked | {name: odd})
+            assert status in (200, 409), answer
+            assert "expected" in answer.get("error", "expected") or "doesn't know" in answer["error"]
+
+
 def test_a_run_that_goes_on_is_read_anew(tmp_path: Path) -> None:
     from microgpt.studio.opening import Opener
     from microgpt.studio.studio import Studio
@@ -306,6 +319,20 @@ def test_a_value_is_made_once_and_the_one_not_asked_for_the_longest_goes_first()
     ask("b")
     ask("a")
     assert "".join(made) == "abca"
+
+
+def test_values_share_a_room_and_two_may_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_values, "ROOM", 100)
+    kept, made = Kept(9, lambda size: size), []
+
+    def ask(size: int) -> None:
+        kept.get(size, lambda: made.append(size) or size)
+
+    for size in (30, 31, 32, 30):
+        ask(size)
+    for size in (90, 91, 90, 91, 30):
+        ask(size)
+    assert made == [30, 31, 32, 90, 91, 30]
 
 
 def test_what_can_not_be_made_is_not_kept() -> None:

@@ -9,13 +9,14 @@ from microgpt.errors import UsageError
 from microgpt.model.settings import ModelConfig
 from microgpt.studio.graph import Graph
 from microgpt.studio.recording import PARTS
-from microgpt.studio.stages import Source, value
+from microgpt.studio.stages import Source, value_of
 from microgpt.studio.xray import Reading
 from microgpt.training.checkpoint import Checkpoint
 
 LINEAR: Final = {"query": "attn_wq", "key": "attn_wk", "value": "attn_wv"}
 NORMS: Final = {"norm_attention": "norm before attention", "norm_mlp": "norm before MLP"}
 SUMS: Final = {"residual_attention": "sum after attention", "residual_mlp": "sum after MLP", "hidden": "ReLU"}
+OTHER_TOKENS: Final = "This text is read in other tokens on the page Atoms; choose a text of plain characters."
 
 
 def text(checkpoint: Checkpoint, reading: Reading, at: int) -> str:
@@ -28,15 +29,15 @@ def text(checkpoint: Checkpoint, reading: Reading, at: int) -> str:
 
 def place(graph: Graph, checkpoint: Checkpoint, reading: Reading, source: Source) -> int:
     """The atom of a number; of a chance, that of its logarithm. Raises `UsageError` where the graph has none."""
-    number = value(reading, source)
+    value = value_of(reading, source)
     path, member, count = _path(checkpoint.model, source)
     group = 0
     for name in path:
         group = _below(graph, group, name)
     atom = _members(graph, group)[-count:][member]
     found = math.exp(graph.value[atom]) if source[0] == "probabilities" else graph.value[atom]
-    if not math.isclose(found, number, rel_tol=1e-6, abs_tol=1e-9):
-        raise UsageError("This text is read in other tokens on the page Atoms; choose a text of plain characters.")
+    if not math.isclose(found, value, rel_tol=1e-6, abs_tol=1e-9):
+        raise UsageError(OTHER_TOKENS)
     return atom
 
 
@@ -84,7 +85,10 @@ def _below(graph: Graph, group: int, name: str) -> int:
     below = [child for child, parent in enumerate(graph.parents) if parent == group]
     parts = [child for child in below if graph.names[child].startswith("groups ")]
     below += [child for child, parent in enumerate(graph.parents) if parent in parts]
-    return next(child for child in below if graph.names[child] == name)
+    found = next((child for child in below if graph.names[child] == name), None)
+    if found is None:
+        raise UsageError(OTHER_TOKENS)
+    return found
 
 
 def _members(graph: Graph, group: int) -> list[int]:

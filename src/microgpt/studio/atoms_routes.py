@@ -8,11 +8,12 @@ from starlette.routing import Route
 
 from microgpt.studio.answers import get
 from microgpt.studio.kept import Kept
-from microgpt.studio.parameters import numbers, whole
+from microgpt.studio.parameters import numbers, places, whole
 from microgpt.studio.studio import Studio
 
 if TYPE_CHECKING:
     from microgpt.studio.descent import Compute, Descent
+    from microgpt.studio.graph import Graph, Numbers
 
 KEPT: Final = 4  # graphs that stay in memory
 RATE: Final = 0.1  # learning rate of a step that is asked for none
@@ -26,9 +27,8 @@ def routes(studio: Studio) -> list[Route]:
     def view(asked: dict[str, Any]) -> dict[str, Any]:
         from microgpt.studio import atoms
 
-        groups = [int(group) for group in str(asked.get("open", "")).split(".") if group.isdecimal()]
         descent = _descent(studio, kept, asked)
-        shown = atoms.view(descent.graph, groups[:MOST_OPEN], whole(asked, "met"))
+        shown = atoms.view(descent.graph, places(asked, "open")[:MOST_OPEN], whole(asked, "met"))
         return shown | {"values": _values(asked), "descent": descent.told()}
 
     def atom(asked: dict[str, Any]) -> dict[str, Any]:
@@ -47,13 +47,15 @@ def _descent(studio: Studio, kept: "Kept[Descent]", asked: dict[str, Any]) -> "D
     key, compute = _source(studio, asked)
     rate = numbers(f"learning rate={asked.get('rate', RATE)}")["learning rate"]
 
+    taken = descent.checked(whole(asked, "taken", 0) or 0)
+
     def after(steps: int) -> "Descent":
-        make = (
-            partial(descent.begun, compute, rate) if not steps else lambda: descent.stepped(after(steps - 1), compute)
-        )
+        def make() -> "Descent":
+            return descent.stepped(after(steps - 1), compute, taken) if steps else descent.begun(compute, rate)
+
         return kept.get((key, rate, steps), make)
 
-    return after(descent.checked(whole(asked, "taken", 0) or 0))
+    return after(taken)
 
 
 def _source(studio: Studio, asked: dict[str, Any]) -> "tuple[Hashable, Compute]":
@@ -71,7 +73,11 @@ def _source(studio: Studio, asked: dict[str, Any]) -> "tuple[Hashable, Compute]"
         return text, lambda moved: graphs.of_loss(graphs.untrained(), text, moved)
     _, file, stamp = weights(studio, asked)
     edits = str(asked.get("edits", ""))
-    return (text, stamp, edits), lambda moved: graphs.of_loss(edited(checkpoints.read(file), edits), text, moved)
+
+    def compute(moved: "Numbers | None") -> "Graph":
+        return graphs.of_loss(edited(checkpoints.read(file, moments=False), edits), text, moved)
+
+    return (text, stamp, edits), compute
 
 
 def _values(asked: dict[str, Any]) -> dict[str, float]:

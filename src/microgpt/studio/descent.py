@@ -10,7 +10,8 @@ import numpy as np
 from microgpt.errors import DivergedError, UsageError
 from microgpt.studio.graph import Graph, Numbers
 
-MOST_STEPS: Final = 50  # each is a whole graph, up to a second
+MOST_STEPS: Final = 50  # each is a whole graph
+MOST_WORK: Final = 2_000_000  # atoms of all graphs on the way: some ten seconds
 Compute = Callable[[Numbers | None], Graph]  # the graph whose leaves have these values; None: their own
 
 
@@ -24,11 +25,16 @@ class Descent:
     results: tuple[float, ...]
     predicted: float = math.nan
 
+    @property
+    def most(self) -> int:
+        """How many steps can be taken in all."""
+        return min(MOST_STEPS, MOST_WORK // self.graph.size)
+
     def told(self) -> dict[str, Any]:
         return {
             "rate": self.rate,
             "taken": len(self.results) - 1,
-            "most": MOST_STEPS,
+            "most": self.most,
             "results": self.results,
             "predicted": self.predicted,
             "leaves": self.graph.leaves,
@@ -50,8 +56,12 @@ def begun(compute: Compute, rate: float) -> Descent:
     return Descent(graph, rate, (float(graph.value[graph.result]),))
 
 
-def stepped(before: Descent, compute: Compute) -> Descent:
-    """One step on. Raises `UsageError` where it leads to what is no finite number."""
+def stepped(before: Descent, compute: Compute, wanted: int) -> Descent:
+    """One step on, of so many in all. Raises `UsageError` where those are too many for a graph of this size, or where
+    it leads to what is no finite number."""
+    if wanted > before.most:
+        atoms = f"a graph of {before.graph.size:,} atoms"
+        raise UsageError(f"expected at most {before.most} steps of {atoms}, found {wanted}; shorten the text.")
     gradient = before.graph.gradient[: before.graph.leaves]
     with np.errstate(over="ignore", invalid="ignore"):  # which the graph refuses in a sentence
         moved = before.graph.value[: before.graph.leaves] - before.rate * gradient

@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from microgpt.engines.array.engine import ArrayRunner
 from microgpt.engines.contract import Runner
@@ -18,8 +18,8 @@ from microgpt.training import checkpoint as checkpoints
 from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import open_own
 
-OPENED, READ = 8, 16  # weights and readings that stay in memory
-
+OPENED, READ = 8, 16  # weights and readings that stay in memory, where there is room
+BYTES: Final = 32  # of a weight: changed, on `array`, and on the run's own engine with its gradient and moments
 
 Stamp = tuple[str, int, int]  # a file's path, time and size: another one after every save
 
@@ -27,12 +27,13 @@ Stamp = tuple[str, int, int]  # a file's path, time and size: another one after 
 @dataclass(eq=False)
 class Opened:
     """The weights of one step of one run, or those with changes, on the engine `array` and, once asked for, on the
-    run's own."""
+    run's own; `before` are those without changes."""
 
     key: tuple[Stamp, str]
     path: Path
     checkpoint: Checkpoint
     array: ArrayRunner
+    before: "Opened | None" = None
     lock: threading.Lock = field(default_factory=threading.Lock)  # engines serve one thread at a time
     _own: Runner | None = None
 
@@ -41,14 +42,24 @@ class Opened:
         self._own = self._own or open_own(self.checkpoint)
         return self._own
 
+    @property
+    def plain(self) -> "Opened":
+        """The same without changes."""
+        return self.before or self
+
+    @property
+    def bytes(self) -> int:
+        """Of memory, at most."""
+        return BYTES * len(self.checkpoint.state.weights) + (self.before.bytes if self.before else 0)
+
 
 class Opener:
     """Opens what the parameters of a request name."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._opened: Kept[Opened] = Kept(OPENED)
-        self._read: Kept[Reading] = Kept(READ)
+        self._opened: Kept[Opened] = Kept(OPENED, lambda opened: opened.bytes)
+        self._read: Kept[Reading] = Kept(READ, lambda reading: sum(array.nbytes for array in reading.trace.values()))
 
     def open(self, parameters: dict[str, Any]) -> Opened:
         """The run and the step that `run` and `step` name, with the changes of `edits`. Raises `CheckpointError`,
@@ -57,15 +68,11 @@ class Opener:
         key = stamp, str(parameters.get("edits", ""))
 
         def make() -> Opened:
-            plain = self.plain(parameters) if key[1] else None
-            checkpoint = edited(plain.checkpoint, key[1]) if plain else checkpoints.read(file)
-            return Opened(key, path, checkpoint, xray.open_array(checkpoint))
+            plain = self.open({**parameters, "edits": ""}) if key[1] else None
+            checkpoint = edited(plain.checkpoint, key[1]) if plain else checkpoints.read(file, moments=False)
+            return Opened(key, path, checkpoint, xray.open_array(checkpoint), plain)
 
         return self._opened.get(key, make)
-
-    def plain(self, parameters: dict[str, Any]) -> Opened:
-        """The same without changes."""
-        return self.open({**parameters, "edits": ""})
 
     def read(self, opened: Opened, parameters: dict[str, Any]) -> Reading:
         """What happens when those weights read `prompt`."""

@@ -16,6 +16,12 @@ def whole(parameters: dict[str, Any], name: str, default: int | None = None) -> 
     return int(text)
 
 
+def places(parameters: dict[str, Any], name: str) -> list[int]:
+    """The whole numbers of `3.14.15`; what is none, or larger than any here, is left out."""
+    found = str(parameters.get(name, "")).split(".")
+    return [int(each) for each in found if each.isascii() and each.isdigit() and len(each) <= 9]
+
+
 def numbers(text: str) -> dict[str, float]:
     """`a=2,b=-3` as numbers by name. Raises `UsageError`."""
     found: dict[str, float] = {}

@@ -145,7 +145,7 @@ def compared(before: Reading, now: Reading, at: int, count: int = 12) -> list[li
     return [[token, float(new[token]), float(old[token])] for token in likeliest]
 
 
-def value(reading: Reading, source: Source) -> float:
+def value_of(reading: Reading, source: Source) -> float:
     """A number itself. Raises `UsageError` for one that is not there."""
     stage, at, index = source
     numbers = at_position(reading, stage, at).reshape(-1)
@@ -157,14 +157,22 @@ def value(reading: Reading, source: Source) -> float:
 def number(checkpoint: Checkpoint, reading: Reading, source: Source) -> Number:
     """What a number is made of. Raises `UsageError` for one that is not there."""
     stage, at, index = source
-    return _Made(checkpoint, reading, at).number(stage, index, value(reading, source))
+    return _Made(checkpoint, reading, at).number(stage, index, value_of(reading, source))
 
 
 def told(made: Number) -> dict[str, Any]:
-    """For a page: the largest terms, and how many are left out, with their sum."""
-    order = sorted(range(len(made.terms)), key=lambda i: -abs(made.terms[i].product))[:MOST_TERMS]
-    left = [term.product for i, term in enumerate(made.terms) if i not in set(order)]
-    terms = [asdict(made.terms[i]) | {"product": made.terms[i].product, "own": i == made.own} for i in sorted(order)]
+    """For a page: the terms that count the most, and how many are left out, with their sum. Its own one is told first
+    of all, unless it is a sum."""
+
+    def size(i: int) -> float:
+        if made.rule != "sum" and i == made.own:
+            return math.inf
+        product = made.terms[i].product
+        return product if made.rule == "softmax" else abs(product)
+
+    shown = set(sorted(range(len(made.terms)), key=size, reverse=True)[:MOST_TERMS])
+    left = [term.product for i, term in enumerate(made.terms) if i not in shown]
+    terms = [asdict(made.terms[i]) | {"product": made.terms[i].product, "own": i == made.own} for i in sorted(shown)]
     return {"value": made.value, "rule": made.rule, "terms": terms, "left": len(left), "left_sum": math.fsum(left)}
 
 

@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from microgpt.studio.answers import get
 from microgpt.studio.kept import Kept
-from microgpt.studio.parameters import whole
+from microgpt.studio.parameters import places, whole
 from microgpt.studio.studio import Studio
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _of_weights(question: str, opener: "Opener", opened: "Opened", asked: dict[s
             return {"groups": pictures.groups(checkpoint), "images": pictures.images(checkpoint, group)}
         case "samples":
             told = {}
-            for name, each in (("now", opened), ("before", opener.plain(asked))):
+            for name, each in (("now", opened), ("before", opened.plain)):
                 with each.lock:
                     told[name] = xray.samples(each.checkpoint, each.array, str(asked.get("prompt", "")))
             return told
@@ -67,13 +67,12 @@ def _of_reading(question: str, opener: "Opener", opened: "Opened", asked: dict[s
         case "attention":
             return {"heads": xray.attention(reading, whole(asked, "layer") or 0)}
         case "pass":
-            before = opener.read(opener.plain(asked), asked)
-            layers = [int(layer) for layer in str(asked.get("open", "")).split(".") if layer.isdecimal()]
+            before = opener.read(opened.plain, asked)
             return {
                 "at": at,
                 "step": checkpoint.state.step,
                 "training": asked["training"],
-                "stages": stages.picture(checkpoint.model, reading, at, layers),
+                "stages": stages.picture(checkpoint.model, reading, at, places(asked, "open")),
                 "lens": stages.lens(checkpoint, reading, at),
                 "loss": {"now": stages.loss(reading), "before": stages.loss(before)},
                 "chances": stages.compared(before, reading, at),

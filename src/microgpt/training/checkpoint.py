@@ -80,22 +80,23 @@ def shared(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, training=None, has_moments=False)
 
 
-def read(path: Path) -> Checkpoint:
-    """A checkpoint from an untrusted file. Raises `CheckpointError`, or `EnvironmentFault` without permission."""
+def read(path: Path, *, moments: bool = True) -> Checkpoint:
+    """A checkpoint from an untrusted file, its moments only where they are wanted. Raises `CheckpointError`, or
+    `EnvironmentFault` without permission."""
     try:
         with untrusted.opened(path, FILE_LIMIT) as (file, size):
             header = read_header(file, size, path)
             description = _describe(header)
-            has_moments = len(header.tensors) > len(ledger(description.model))
-            prefixes = ("", *MOMENTS) if has_moments else ("",)
+            prefixes = ("", *MOMENTS) if len(header.tensors) > len(ledger(description.model)) else ("",)
             _check(header, description.model, prefixes)
             if (needed := size - header.end) > (free := free_memory()):
                 told = f"{free:,} bytes at most, which this machine has free, found {needed:,}"
                 raise CheckpointError(f"expected {told}; close other programs, or take a larger machine.")
-            vectors = [_flat(file, header, description.model, prefix, path) for prefix in prefixes]
+            wanted = prefixes if moments else ("",)
+            vectors = [_flat(file, header, description.model, prefix, path) for prefix in wanted]
     except CheckpointError as error:
         raise error if str(error).startswith(str(path)) else CheckpointError(f"{path}: {error}") from None
-    if not has_moments:
+    if not (has_moments := len(vectors) > 1):
         vectors += [np.zeros(len(vectors[0]), vectors[0].dtype) for _ in MOMENTS]  # no memory until it is written to
     weights, adam_m, adam_v = vectors
     state = State(description.model, weights, adam_m, adam_v, description.step)

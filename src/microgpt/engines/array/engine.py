@@ -57,8 +57,12 @@ class ArrayRunner(Evaluating):
         self._pinned = pinned
         self._cached: list[int] = []
         with np.errstate(over="ignore"):  # what is beyond float32 is infinite there, and no step is taken from it
-            numbers = np.stack([state.weights, state.adam_m, state.adam_v]).astype(self._dtype)
-        now, spare = snapshot(self._model, numbers, state.step), snapshot(self._model, numbers.copy(), 0)
+            numbers = np.zeros((3, params(self._model)), self._dtype)
+            for row, given in zip(numbers, (state.weights, state.adam_m, state.adam_v), strict=True):
+                if given.any():  # what nobody writes takes no memory
+                    row[:] = given
+        spare = snapshot(self._model, np.empty_like(numbers), 0)
+        now = snapshot(self._model, numbers, state.step)
         self._snapshots = now, spare
         self._gradient = np.zeros(params(self._model), self._dtype)
         self._partial = np.zeros_like(self._gradient)  # of one padded batch, where a batch needs several

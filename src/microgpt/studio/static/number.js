@@ -77,7 +77,7 @@ export function numberView(services, change) {
           "tr",
           {},
           element("td", { colspan: 3 }, `${number(made.left)} smaller ones`),
-          element("td", {}, short(made.left_sum)),
+          element("td", {}, made.rule === "sum" ? short(made.left_sum) : ""),
         ),
       );
     const head = made.rule === "sum" ? ["number", "value", "×", "="] : ["number", "value", "", ""];
