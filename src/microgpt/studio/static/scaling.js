@@ -192,7 +192,7 @@ class Page {
     });
     this.warnings.replaceChildren(
       ...found.warnings.map(({ severity, text }) =>
-        element("li", { class: severity === "note" ? null : "warning" }, `${capital(severity)}: ${text}`),
+        element("li", { class: severity === "note" ? null : "warning" }, `${capital(severity)}: ${plain(text)}`),
       ),
     );
     this.tables.replaceChildren(...found.tables.flatMap((table) => this.tabled(table)));
