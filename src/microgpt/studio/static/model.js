@@ -1,10 +1,11 @@
 // The page Model: the whole forward pass of a run on a text, every number of it, and what happens when a part of the
 // model is switched off or changed. All that is chosen lives in the address, so that a link shows the same.
 
+import { chanceBar } from "./chances.js";
 import { asker, checker, chooser } from "./choosing.js";
 import { element, number } from "./elements.js";
 import { forwardView } from "./forward.js";
-import { latest, sign, styled } from "./heat.js";
+import { latest, styled } from "./heat.js";
 import { numberView } from "./number.js";
 import { fallen, listed, spokenToken, told, withoutEdit } from "./stages.js";
 import { stripView } from "./strip.js";
@@ -48,10 +49,10 @@ class Page {
 
   build(root) {
     this.ask = asker(this.services);
-    this.chooser = chooser(this.runs, this.change, FORGOTTEN);
+    this.chooser = chooser(this.services, this.runs, this.change, FORGOTTEN, ["What it attends to: X-ray", "xray"]);
     this.checker = checker(this.services);
     this.strip = stripView(this.services, this.change);
-    this.forward = forwardView(this.change);
+    this.forward = forwardView(this.services, this.change);
     this.number = numberView(this.services, this.change);
     this.trouble = element("p", { id: "xray-trouble", class: "trouble", role: "alert" });
     this.note = element("p", { id: "xray-note", class: "hint", "aria-live": "polite" });
@@ -79,6 +80,7 @@ class Page {
       ),
       this.checker.node,
     );
+    this.body.addEventListener("keydown", (event) => event.key === "Escape" && this.number.close());
     root.append(
       element("h1", {}, "Model"),
       element(
@@ -201,26 +203,11 @@ class Page {
 
   tellChances(chances, texts, changed) {
     const most = Math.max(...chances.flatMap(([, now, before]) => [now, before]));
-    const bar = (share, name) => element("span", { class: name, style: { width: `${(100 * share) / most}%` } });
-    const percent = (share) => `${(100 * share).toFixed(1)}%`;
     this.chances.replaceChildren(
       element(
         "ol",
         { class: "chances", translate: "no" },
-        ...chances.map(([token, now, before]) =>
-          element(
-            "li",
-            { "data-token": token, "data-chance": now, "data-before": before },
-            element("span", { class: "sign" }, sign(texts[token] ?? "")),
-            element(
-              "span",
-              { class: "track", "aria-hidden": "true" },
-              bar(now, "chance-bar"),
-              changed ? mark(before / most) : "",
-            ),
-            element("span", { class: "percent" }, percent(now)),
-          ),
-        ),
+        chances.map(([token, now, before]) => chanceBar(token, texts[token], before, now, most, changed)),
       ),
       changed ? element("p", { class: "hint" }, "Marks: before the changes.") : "",
     );
@@ -252,8 +239,6 @@ class Page {
     else this.tellDraw();
   }
 }
-
-const mark = (share) => element("span", { class: "own", style: { left: `${100 * share}%` } });
 
 function section(name, ...children) {
   return element("section", { "aria-label": name }, element("h2", {}, name), ...children);

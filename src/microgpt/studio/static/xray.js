@@ -41,7 +41,10 @@ class Page {
   build(root) {
     const { glossary } = this.services;
     this.ask = asker(this.services);
-    this.chooser = chooser(this.runs, this.change, { layer: null, head: null, group: null });
+    this.chooser = chooser(this.services, this.runs, this.change, { layer: null, head: null, group: null }, [
+      "Every number of this: Model",
+      "model",
+    ]);
     this.trouble = element("p", { id: "xray-trouble", class: "trouble", role: "alert" });
     this.note = element("p", { id: "xray-note", class: "hint", "aria-live": "polite" });
     this.checker = checker(this.services);
