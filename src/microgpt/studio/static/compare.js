@@ -120,20 +120,20 @@ export async function mount(root, state, services) {
         {},
         element("td", {}, box),
         element("td", {}, link(run.name, "train", { run: run.name }, { class: "mono" }), status),
+        element("td", { class: "right" }, number(run.holdout, 4)),
         element("td", {}, run.data ?? ""),
         element("td", { class: "right" }, number(run.params)),
         element("td", { class: "right" }, steps),
-        element("td", { class: "right" }, number(run.holdout, 4)),
         element("td", {}, link("X-ray", "xray", { run: run.name })),
       );
     });
     const heads = [
       [element("span", { class: "unseen" }, "Compare"), ""],
       [glossary("run"), ""],
+      [glossary("held-out loss"), "right"],
       ["text", ""],
       [glossary("parameters"), "right"],
       [glossary("steps"), "right"],
-      [glossary("held-out loss"), "right"],
       [element("span", { class: "unseen" }, "Look inside"), ""],
     ];
     table.replaceChildren(
