@@ -7,6 +7,11 @@ import { plain, titleOf } from "./words.js";
 const TYPING = 120; // milliseconds without a key before a prompt is read
 const PLAYING = 450; // milliseconds that each step of the history is shown
 
+// What stands in place of runs where there are none.
+export function nothingYet({ link }) {
+  return element("p", { class: "empty" }, "There are no runs yet: ", link("train one", "train", {}), ".");
+}
+
 // `forgotten` is what the address forgets with another run; `elsewhere` is [name, page] of a link to the same choice.
 export function chooser({ link }, runs, change, forgotten, elsewhere) {
   let typing = 0;

@@ -2,7 +2,7 @@
 // model is switched off or changed. All that is chosen lives in the address, so that a link shows the same.
 
 import { chanceBar } from "./chances.js";
-import { asker, checker, chooser } from "./choosing.js";
+import { asker, checker, chooser, nothingYet } from "./choosing.js";
 import { element, number } from "./elements.js";
 import { forwardView } from "./forward.js";
 import { latest, styled } from "./heat.js";
@@ -89,12 +89,11 @@ class Page {
         "The whole way from a letter to the chances of the next one, in the numbers of your own model. Choose any " +
           "cell to see what it is made of; switch a head off, change a weight, and see what that does.",
       ),
-      this.chooser.node,
+      this.runs.length ? this.chooser.node : nothingYet(this.services),
       this.trouble,
       this.note,
       this.body,
     );
-    if (!this.runs.length) this.trouble.textContent = "There is no run to look into yet: train one on the page Train.";
     this.themed = () => this.draw();
     addEventListener("themechange", this.themed);
     addEventListener("resize", this.themed);

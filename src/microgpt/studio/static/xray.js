@@ -3,7 +3,7 @@
 
 import { attentionView } from "./attention.js";
 import { chancesView } from "./chances.js";
-import { asker, checker, chooser } from "./choosing.js";
+import { asker, checker, chooser, nothingYet } from "./choosing.js";
 import { element } from "./elements.js";
 import { latest, styled } from "./heat.js";
 import { stripView } from "./strip.js";
@@ -72,12 +72,11 @@ class Page {
         glossary("surprise", "surprises"),
         " it.",
       ),
-      this.chooser.node,
+      this.runs.length ? this.chooser.node : nothingYet(this.services),
       this.trouble,
       this.note,
       this.body,
     );
-    if (!this.runs.length) this.trouble.textContent = "There is no run to look into yet: train one on the page Train.";
     this.themed = () => this.draw(true);
     addEventListener("themechange", this.themed);
     addEventListener("resize", this.themed);
