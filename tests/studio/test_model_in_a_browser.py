@@ -121,6 +121,7 @@ def test_all_positions_open_and_the_next_letter_is_written(opened: Any, place: s
         assert tab.locator(".number canvas").count() == 2
         tab.click("#write-next")
         tab.wait_for_function("() => document.querySelector('#drawn').textContent.includes('fell on')")
+        assert tab.evaluate("document.activeElement.id") == "write-next"
         watched.check()
 
 

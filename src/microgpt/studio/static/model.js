@@ -59,7 +59,12 @@ class Page {
     this.facts = element("p", { class: "facts", "aria-live": "polite", id: "model-loss" });
     this.edits = element("ul", { class: "edits", "aria-label": "Changes of the model" });
     this.chances = element("div", { class: "compared" });
-    this.draws = element("div", { class: "draws" });
+    this.next = element(
+      "button",
+      { type: "button", id: "write-next", onclick: () => this.drawNext() },
+      "Write the next letter",
+    );
+    this.drawn = element("p", { class: "hint", "aria-live": "polite", id: "drawn" });
     this.samples = element("div", { class: "before-and-now", translate: "no" });
     this.body = element(
       "div",
@@ -74,7 +79,7 @@ class Page {
           { class: "beside" },
           this.number.node,
           section("Loss on this text", this.facts, this.edits),
-          section("What comes next", this.chances, this.draws),
+          section("What comes next", this.chances, this.next, this.drawn),
           section("What it writes", this.samples),
         ),
       ),
@@ -168,14 +173,14 @@ class Page {
 
   draw() {
     if (!this.shown) return;
-    const { state, about, pass, at } = this.shown;
+    const { state, about, reading, pass, at } = this.shown;
     this.body.hidden = false;
     this.body.classList.remove("stale");
     for (const view of [this.strip, this.forward, this.number]) view.draw(this.shown);
     this.tellLoss(pass.loss, state.edits);
     this.tellEdits(state, about.texts);
     this.tellChances(pass.chances, about.texts, Boolean(state.edits));
-    this.tellDraw();
+    this.next.disabled = at !== reading.tokens.length - 1;
     Object.assign(this.body.dataset, { at, step: pass.step, edits: state.edits ?? "" });
   }
 
@@ -213,29 +218,15 @@ class Page {
   }
 
   // One token more: a random number falls somewhere among the chances.
-  tellDraw() {
-    const { reading, at } = this.shown;
-    const within = at !== reading.tokens.length - 1;
-    this.draws.replaceChildren(
-      element(
-        "button",
-        { type: "button", id: "write-next", disabled: within, onclick: () => this.drawNext() },
-        "Write the next letter",
-      ),
-      element("p", { class: "hint", "aria-live": "polite", id: "drawn" }, this.drawn ?? ""),
-    );
-  }
-
   drawNext() {
     const { pass, about, asked } = this.shown;
     const random = Math.random();
     const { token, from, to } = fallen(pass.stages.probabilities[0], random);
     const text = about.texts[token] ?? "";
-    this.drawn =
+    this.drawn.textContent =
       `The random number ${random.toFixed(3)} fell on ${spokenToken(text)}, which has the room from ` +
       `${from.toFixed(3)} to ${to.toFixed(3)}.`;
     if (text) this.change({ prompt: asked.prompt + text, at: null });
-    else this.tellDraw();
   }
 }
 

@@ -12,6 +12,7 @@ import {
   placeOf,
   spokenToken,
   titleOf,
+  weightName,
   withEdit,
   withoutEdit,
 } from "./stages.js";
@@ -61,15 +62,15 @@ export function numberView(services, change) {
   function weight([matrix, row, column], value, shown) {
     const key = `${matrix}.${row}.${column}`;
     const { edits } = shown.state;
-    const of = ["wte", "lm_head"].includes(matrix) ? spokenToken(shown.about.texts[row]) : row;
+    const name = weightName(matrix, row, column, shown.about.texts);
     return element("input", {
       type: "number",
       step: "any",
       value: Number(value.toPrecision(5)),
       class: isEdited(edits, key) ? "edited" : "",
       "data-weight": key,
-      "aria-label": `Weight ${matrix}, row ${of}, column ${column}`,
-      title: `${matrix}[${of}][${column}]`,
+      "aria-label": `Weight ${name}`,
+      title: name,
       onchange: (event) => {
         const given = event.target.value;
         change({ edits: given === "" ? withoutEdit(edits, key) : withEdit(edits, `${key}=${Number(given)}`) });
@@ -81,7 +82,7 @@ export function numberView(services, change) {
     const by = term.weight ? weight(term.weight, term.by, shown) : term.by_source ? go(term.by_source, shown) : "";
     const factor = term.times === 1 ? "" : ` × ${short(term.times)}`;
     const cells = [
-      [term.source ? go(term.source, shown) : "the weight"],
+      [term.source ? go(term.source, shown) : weightName(...term.weight, shown.about.texts)],
       [term.source ? short(term.value) : ""],
       term.weight ? [by, factor] : [by, by ? ` ${short(term.by)}${factor}` : ""],
       made.rule === "sum" ? [short(term.product)] : [term.own ? "this one" : ""],
