@@ -91,8 +91,9 @@ class Page {
       element(
         "p",
         { class: "lead" },
-        "The whole way from a letter to the chances of the next one, in the numbers of your own model. Choose any " +
-          "cell to see what it is made of; switch a head off, change a weight, and see what that does.",
+        "The whole way from a letter to the chances of the next one, in the numbers of your own model. Choose a cell " +
+          "to see what it is made of, a name to see it at all positions; switch a head off, change a weight, and see " +
+          "what that does.",
       ),
       this.runs.length ? this.chooser.node : nothingYet(this.services),
       this.trouble,
