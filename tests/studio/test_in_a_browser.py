@@ -269,6 +269,7 @@ def test_the_tour_leads_through_the_pages_once(opened: Any, address: str) -> Non
         assert [page for place, page in enumerate(seen) if page not in seen[:place]] == [
             "train",
             "xray",
+            "model",
             "atoms",
             "scaling",
         ]

@@ -19,6 +19,10 @@ Lesson = Callable[[Any, Any], Iterator[tuple[str, str]]]  # (watched, tab) to wh
 def test_a_learner_goes_through_all_lessons(opened: Any, address: str) -> None:
     with visited(opened, address) as watched:
         tab = watched.tab
+        go(watched, address, page="model")
+        assert tab.get_by_role("link", name="train one").is_visible()
+        go(watched, address, page="lessons", lesson="8")
+        assert "do lesson 2 first" in tab.inner_text(".page-lessons .trouble")
         go(watched, address, page="lessons")
         tab.get_by_role("link", name="Begin", exact=True).press("Enter")
         for place, lesson in enumerate(LESSONS, 1):

@@ -20,7 +20,7 @@ STATE = {"page": "model", "run": "deep", "prompt": "mia"}
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    finish(request(folder, steps=60, layer=2, name="deep"))
+    finish(request(folder, steps=60, keep="every:20", layer=2, name="deep"))
     return folder / "runs"
 
 
@@ -78,9 +78,41 @@ def test_a_number_leads_by_keyboard_to_the_weights_and_the_atom_that_made_it(ope
         assert "query of layer 1, head 0, number 1" in tab.inner_text(".number h2")
         products = tab.locator(".number tbody tr td:last-child").all_inner_texts()
         assert len(products) == 4  # the width of this model
+        assert tab.evaluate("document.activeElement.className") == "number"
+        tab.keyboard.press("Escape")
+        tab.wait_for_selector(".number", state="hidden")
+        tab.keyboard.press("Enter")  # from the picture again, which has the focus
+        tab.wait_for_selector(".number:not([hidden]) .value-of")
         tab.get_by_role("button", name="The atom that made it").click()
         tab.wait_for_selector(".page-atoms .detail[data-atom]")
         assert tab.inner_text("[data-fact=value]")[:8] == told[:8]
+        watched.check()
+
+
+def test_on_a_telephone_the_number_does_not_hide_the_picture_that_it_is_from(opened: Any, place: str) -> None:
+    with visited(opened, place, viewport={"width": 390, "height": 844}) as watched:
+        tab = watched.tab
+        go(watched, place, **STATE)
+        for stage in ("layer0.query", "probabilities"):
+            tab.locator(f'[data-stage="{stage}"] canvas').click(position={"x": 3, "y": 3})
+            tab.wait_for_selector(f'figure.chosen[data-stage="{stage}"]')
+            picture, panel = (tab.locator(each).bounding_box() for each in ("figure.chosen canvas", ".number"))
+            assert picture
+            assert panel
+            assert picture["y"] >= 0
+            assert picture["y"] + picture["height"] <= panel["y"]
+        watched.check()
+
+
+def test_xray_and_model_lead_to_each_other_with_run_step_and_text(opened: Any, place: str) -> None:
+    with visited(opened, place) as watched:
+        tab = watched.tab
+        go(watched, place, **STATE, at="2", step="20")
+        for other in ("xray", "model"):
+            tab.click(".onward a")
+            tab.wait_for_selector(f".page-{other}[data-ready] .xray-body[data-step='20'][data-at='2']")
+            assert tab.input_value("#xray-run") == "deep"
+            assert tab.input_value("#xray-prompt") == "mia"
         watched.check()
 
 
@@ -91,6 +123,7 @@ def test_all_positions_open_and_the_next_letter_is_written(opened: Any, place: s
         assert tab.locator(".number canvas").count() == 2
         tab.click("#write-next")
         tab.wait_for_function("() => document.querySelector('#drawn').textContent.includes('fell on')")
+        assert tab.evaluate("document.activeElement.id") == "write-next"
         watched.check()
 
 

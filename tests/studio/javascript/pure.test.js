@@ -23,6 +23,11 @@ test("a sentence of the program loses its flags, its short names and the folders
     plain("the last weights, of step 3, are in /home/ann/runs/one."),
     "the last weights, of step 3, are in one.",
   );
+  assert.equal(
+    plain("each line is one document; --documents paragraphs or windows changes that"),
+    "each line is one document; “documents” set to paragraphs or windows changes that",
+  );
+  assert.equal(plain("take 3 seeds or more, as `sweep --seeds 3` does."), "take 3 seeds or more.");
   assert.equal(plain("2 steps/s, emb / head and 1/e"), "2 steps/s, width / head and 1/e");
   assert.equal(labelOf("never_heard_of"), "never heard of");
 });

@@ -178,7 +178,7 @@ class Page {
 
   // Gradient descent: the learning rate, a step of it, and the way back.
   descent() {
-    const button = (id, name, onclick) => element("button", { type: "button", class: "quiet", id, onclick }, name);
+    const button = (id, name, onclick) => element("button", { type: "button", id, onclick }, name);
     this.rate = element("input", {
       id: "atoms-rate",
       type: "number",
@@ -187,7 +187,10 @@ class Page {
       oninput: () => this.later({ rate: this.rate.value }),
     });
     this.take = button("take-step", "Take one step", () => this.change({ taken: Number(this.state.taken ?? 0) + 1 }));
-    this.untake = button("take-none", "Undo all steps", () => this.change({ taken: null }));
+    this.untake = button("take-none", "Undo all steps", () => {
+      this.take.focus(); // for there is nothing to undo any more
+      this.change({ taken: null });
+    });
     this.descentTold = element("output", { for: "atoms-rate", class: "step-told" });
     return element(
       "div",
@@ -335,7 +338,12 @@ class Page {
     const what = state.source === "loss" ? "loss" : "result";
     this.told.textContent =
       `${number(shown.atoms)} atoms, ${what} ${number(shown.result.value, 6)}. ` +
-      (shown.boxes.some((box) => box.kind !== "atom") ? "Click a box to unfold it." : "Click an atom to look into it.");
+      (shown.boxes.some((box) => box.kind !== "atom")
+        ? "Click a box to unfold it."
+        : "Click an atom to look into it.") +
+      (this.graph.node.scrollWidth > this.graph.node.clientWidth
+        ? " There is more at the side: scroll the graph."
+        : "");
     this.told.dataset.atoms = shown.atoms;
   }
 
@@ -346,6 +354,7 @@ class Page {
     const [what, kind] = state.source === "loss" ? ["loss", "weight"] : ["result", "variable"];
     this.descentTold.textContent = descended(shown.descent, what, kind);
     this.take.disabled = shown.descent.taken >= shown.descent.most || !shown.descent.leaves;
+    this.untake.disabled = !shown.descent.taken;
     if (document.activeElement !== this.rate) this.rate.value = shown.descent.rate;
   }
 

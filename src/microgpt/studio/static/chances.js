@@ -14,6 +14,28 @@ const percent = (share) =>
       ? "<0.1%"
       : `${(100 * share).toFixed(1)}%`;
 
+// A token's chance as a bar, and a mark where it is otherwise: `own` of most, the longest bar.
+export function chanceBar(token, text, own, now, most, marked = true) {
+  const end = !text;
+  return element(
+    "li",
+    {
+      "data-token": token,
+      "data-probability": own,
+      "data-chance": now,
+      "aria-label": `${end ? "the end" : spoken(text)}: ${percent(now)}`,
+    },
+    element("span", { class: end ? "sign named" : "sign" }, end ? "end" : sign(text)),
+    element(
+      "span",
+      { class: "track", "aria-hidden": "true" },
+      element("span", { class: "chance-bar", style: { width: `${(100 * now) / most}%` } }),
+      marked && element("span", { class: "own", style: { left: `${(100 * own) / most}%` } }),
+    ),
+    element("span", { class: "percent" }, percent(now)),
+  );
+}
+
 export function chancesView(services, change) {
   const temperature = element("input", { id: "xray-temperature", type: "range", min: 0, max: 2, step: 0.05 });
   const topk = element("input", { id: "xray-topk", type: "range", min: 0, step: 1 });
@@ -71,27 +93,6 @@ export function chancesView(services, change) {
     change({ topk: Number(topk.value) || null });
   });
 
-  function bar(token, own, now, most) {
-    const text = shown.about.texts[token] ?? "";
-    const name = token === shown.about.texts.length ? "end" : sign(text);
-    const filled = element("span", { class: "chance-bar" });
-    const mark = element("span", { class: "own" });
-    filled.style.width = `${(100 * now) / most}%`;
-    mark.style.left = `${(100 * own) / most}%`;
-    return element(
-      "li",
-      {
-        "data-token": token,
-        "data-probability": own,
-        "data-chance": now,
-        "aria-label": `${name === "end" ? "the end" : spoken(text)}: ${percent(now)}`,
-      },
-      element("span", { class: name === "end" ? "sign named" : "sign" }, name),
-      element("span", { class: "track", "aria-hidden": "true" }, filled, mark),
-      element("span", { class: "percent" }, percent(now)),
-    );
-  }
-
   function paint() {
     const k = Number(topk.value);
     temperatureTold.textContent = Number(temperature.value).toFixed(2);
@@ -101,7 +102,7 @@ export function chancesView(services, change) {
     bars.replaceChildren(
       ...order
         .slice(0, whole ? order.length : BARS)
-        .map((token) => bar(token, shown.chances[token], drawn[token], most)),
+        .map((token) => chanceBar(token, shown.about.texts[token], shown.chances[token], drawn[token], most)),
     );
     more.hidden = order.length <= BARS;
     more.textContent = whole ? "Show fewer" : `Show all ${number(order.length)}`;

@@ -7,8 +7,13 @@ import { plain, titleOf } from "./words.js";
 const TYPING = 120; // milliseconds without a key before a prompt is read
 const PLAYING = 450; // milliseconds that each step of the history is shown
 
-// `forgotten` is what the address forgets with another run.
-export function chooser(runs, change, forgotten) {
+// What stands in place of runs where there are none.
+export function nothingYet({ link }) {
+  return element("p", { class: "empty" }, "There are no runs yet: ", link("train one", "train", {}), ".");
+}
+
+// `forgotten` is what the address forgets with another run; `elsewhere` is [name, page] of a link to the same choice.
+export function chooser({ link }, runs, change, forgotten, elsewhere) {
   let typing = 0;
   let playing = null;
   let steps = [];
@@ -45,12 +50,15 @@ export function chooser(runs, change, forgotten) {
     element("label", { for: "xray-step" }, "Step of the training ", told),
     element("div", { class: "with-button" }, step, play),
   );
+  const onward = element("p", { class: "hint onward" });
+  let led = "";
   const node = element(
     "div",
     { class: "xray-controls" },
     element("div", { class: "field" }, element("label", { for: "xray-run" }, "Run"), run),
     element("div", { class: "field grow" }, element("label", { for: "xray-prompt" }, "Text"), prompt),
     scrubber,
+    onward,
   );
 
   function toggle() {
@@ -85,6 +93,11 @@ export function chooser(runs, change, forgotten) {
     );
     told.textContent = `${number(now)} of ${number(about.step)}`;
     step.setAttribute("aria-valuetext", `step ${now}`);
+    const same = { run: run.value, step: state.step, prompt: text, at: state.at };
+    if (led === JSON.stringify(same)) return; // it may have the focus
+    led = JSON.stringify(same);
+    const [name, page] = elsewhere;
+    onward.replaceChildren(link(name, page, same));
   }
 
   function unmount() {

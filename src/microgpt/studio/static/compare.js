@@ -1,6 +1,7 @@
 // The page Compare: all runs there are, and the chosen ones side by side.
 
 import { chart, smoothed, spanned } from "./charts.js";
+import { nothingYet } from "./choosing.js";
 import { duration, element, number } from "./elements.js";
 import { labelled } from "./glossary.js";
 import { labelOf, plain } from "./words.js";
@@ -92,10 +93,7 @@ export async function mount(root, state, services) {
 
   async function list() {
     const { runs } = await get("/api/runs");
-    if (!runs.length)
-      return table.replaceChildren(
-        element("p", { class: "empty" }, "There are no runs yet: the page Train makes one."),
-      );
+    if (!runs.length) return table.replaceChildren(nothingYet(services));
     const rows = runs.map((run) => {
       const box = element("input", {
         type: "checkbox",
@@ -120,20 +118,20 @@ export async function mount(root, state, services) {
         {},
         element("td", {}, box),
         element("td", {}, link(run.name, "train", { run: run.name }, { class: "mono" }), status),
+        element("td", { class: "right" }, number(run.holdout, 4)),
         element("td", {}, run.data ?? ""),
         element("td", { class: "right" }, number(run.params)),
         element("td", { class: "right" }, steps),
-        element("td", { class: "right" }, number(run.holdout, 4)),
         element("td", {}, link("X-ray", "xray", { run: run.name })),
       );
     });
     const heads = [
       [element("span", { class: "unseen" }, "Compare"), ""],
       [glossary("run"), ""],
+      [glossary("held-out loss"), "right"],
       ["text", ""],
       [glossary("parameters"), "right"],
       [glossary("steps"), "right"],
-      [glossary("held-out loss"), "right"],
       [element("span", { class: "unseen" }, "Look inside"), ""],
     ];
     table.replaceChildren(

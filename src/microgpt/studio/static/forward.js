@@ -8,6 +8,7 @@ import { aboutOf, isEdited, named, partOf, spokenToken, titleOf, withEdit, witho
 const CELL = 9; // pixels of a number …
 const LARGE = 13; // … where few stand side by side
 const WIDEST = 300; // pixels of a stage
+const TERMS = ["residual stream", "norm", "attention", "head", "MLP", "logits"];
 const ATTENTION = ["norm_attention", ["query", "key", "value"], "scores", "attention", "attention_output"];
 const MLP = ["norm_mlp", "expanded", "hidden"];
 
@@ -29,7 +30,7 @@ export function paint(map, stage, rows, colours, label, cell = CELL, most = WIDE
   });
 }
 
-export function forwardView(change) {
+export function forwardView({ glossary }, change) {
   const node = element("section", { class: "forward", "aria-labelledby": "forward-title" });
   const title = element("h2", { id: "forward-title" });
   const told = element("p", { class: "told", "aria-live": "polite" });
@@ -38,7 +39,8 @@ export function forwardView(change) {
   let built = "";
   let maps = {};
 
-  node.append(title, told, body);
+  const terms = TERMS.flatMap((term, place) => [place ? " · " : "Words: ", glossary(term)]);
+  node.append(title, element("p", { class: "hint" }, terms), told, body);
 
   // From a cell of a picture to the number of the stage: heads stand in rows, longer vectors are wrapped.
   function indexOf(stage, row, column) {
@@ -194,7 +196,12 @@ export function forwardView(change) {
       const line = body.querySelector(`[data-lens="${stage}"] .lens-told`);
       if (!line) continue;
       const words = likeliest.map(([token, chance]) =>
-        element("span", {}, element("b", {}, sign(about.texts[token] ?? "")), ` ${percent(chance)}`),
+        element(
+          "span",
+          {},
+          element("b", {}, about.texts[token] ? sign(about.texts[token]) : "end"),
+          ` ${percent(chance)}`,
+        ),
       );
       const next = shown.reading.texts[shown.at + 1];
       const then = coming === null ? [] : [`; ${spokenToken(next)}, which comes, ${percent(coming)}`];

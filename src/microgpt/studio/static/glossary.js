@@ -71,6 +71,13 @@ export const WORDS = {
   decay: "How the learning rate falls after the warm-up.",
   holdout: "The share of the text that is kept aside for the held-out loss.",
   attention: "How much each position looks at each earlier one, in one head: weights that sum to 1.",
+  "residual stream":
+    "The numbers that stand for a position all the way through the model. Attention and MLP read them, and add to " +
+    "them.",
+  norm: "Divides numbers by their typical size, so that what reads them finds neither tiny nor huge ones.",
+  MLP:
+    "The part of a layer that works on each position by itself: a row of units, each a weighted sum that counts " +
+    "where it is above 0, and weighted sums of these.",
   logits: "The model's raw score for each token; softmax turns them into chances.",
   gradient: "How much the loss would change if this number grew a little, for each unit of growth.",
   embedding: "The numbers that represent a token inside the model.",

@@ -18,6 +18,7 @@ const TWENTY =
   "emma liam olivia noah ava isabella logan william sophia james benjamin mason mia elijah oliver jacob lucas " +
   "charlotte michael alexander";
 const ATOM = { expression: "(a*b + c).relu()", values: "a=2,b=5,c=-4" };
+const SQUARE = { expression: "a ** 2", values: "a=2" };
 const CHAIN = { expression: "(a*b + a) * c", values: "a=2,b=3,c=4" };
 
 const finished = async (get) =>
@@ -241,6 +242,7 @@ export const LESSONS = [
           "is flat.",
       ],
       ["Before the next numbers, guess. Then set `b` to 5 and `c` to −4, and see whether you were right."],
+      ["Then press Take one step: each number moves a little against its gradient, and the result falls."],
     ],
     question: () => "With `a` = 2, `b` = 5 and `c` = −4, what is the gradient of `a`?",
     look: ({ get }) => atoms(get, ATOM),
@@ -280,6 +282,7 @@ export const LESSONS = [
       ["On paper: in `(a*b + a) * c`, `a` = 2, `b` = 3, `c` = 4, find the two paths from the result to `a`."],
       ["Multiply the slopes along each path, and add the two products."],
       ["Then press › there, step by step, and see the gradients come.", "Open Atoms", "atoms", { ...CHAIN, met: 0 }],
+      ["With all gradients known, press Take one step: every number moves at once."],
     ],
     question: () => "What is the gradient of `a`?",
     look: ({ get }) => atoms(get, CHAIN),
@@ -314,6 +317,8 @@ export const LESSONS = [
         "steps are on the whole is still yours to choose.",
     ],
     steps: () => [
+      ["First with one number: press Take one step there, a few times.", "Open Atoms at a²", "atoms", SQUARE],
+      ["Undo all steps. Set the learning rate to 1.1, and take a few again: now the result rises."],
       ["Press Train there, and note the held-out loss.", "Open Train at rate 0.001", "train", { lr: "0.001" }],
       ["Do so again with a learning rate of 0.01, and of 0.1. Which is best?"],
       ["Go on to larger ones, until the held-out loss is worse than knowing nothing, ln 27 = 3.296."],
@@ -360,6 +365,12 @@ export const LESSONS = [
       ["The number under a letter is the surprise at it. Which letter did it expect least?"],
       [`The last letter is chosen. Press “head ${head}”, above its picture: the arcs now show this head alone.`],
       ["Below the letters stands in words to which positions it attends, the strongest first. Take its number along."],
+      [
+        `Is it needed? There head ${head} is switched off: compare “Loss on this text” with the loss before.`,
+        "Open Model",
+        "model",
+        { run, prompt: "isabella", edits: `layer0.head${head}` },
+      ],
     ],
     question: ({ head = 2 }) => `To which position does head ${head} attend most, from the last letter of isabella?`,
     look: async ({ get }, kept) => {

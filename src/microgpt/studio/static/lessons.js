@@ -90,6 +90,7 @@ export async function mount(root, state, services) {
     const check = element("button", { type: "submit", class: "main", id: "lesson-check" });
     const told = element("p", { class: "said", role: "status", id: "lesson-told" });
     const onward = element("div", { class: "line" });
+    const first = element("p", { class: "trouble" }); // what another lesson should have made
     let facts;
 
     async function refresh() {
@@ -100,6 +101,7 @@ export async function mount(root, state, services) {
       }
       if (mine !== turn) return;
       if (facts.keep) remember(place, { kept: facts.keep });
+      first.textContent = /lesson \d/.test(facts.missing ?? "") ? facts.missing : "";
       todo.replaceChildren(
         ...steps(facts).map(([task, label, page, state]) =>
           element("li", {}, rich(task), label ? [" ", link(label, page, state, { fresh: true })] : ""),
@@ -149,6 +151,7 @@ export async function mount(root, state, services) {
         text.map((paragraph) => element("p", {}, rich(paragraph))),
       ),
       element("h2", {}, "Do this"),
+      first,
       todo,
       todo.querySelector("a")
         ? element("p", { class: "hint" }, `To come back from there, choose Lesson ${place} in the line at the top.`)

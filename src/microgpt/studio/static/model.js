@@ -1,10 +1,11 @@
 // The page Model: the whole forward pass of a run on a text, every number of it, and what happens when a part of the
 // model is switched off or changed. All that is chosen lives in the address, so that a link shows the same.
 
-import { asker, checker, chooser } from "./choosing.js";
+import { chanceBar } from "./chances.js";
+import { asker, checker, chooser, nothingYet } from "./choosing.js";
 import { element, number } from "./elements.js";
 import { forwardView } from "./forward.js";
-import { latest, sign, styled } from "./heat.js";
+import { latest, styled } from "./heat.js";
 import { numberView } from "./number.js";
 import { fallen, listed, spokenToken, told, withoutEdit } from "./stages.js";
 import { stripView } from "./strip.js";
@@ -48,17 +49,22 @@ class Page {
 
   build(root) {
     this.ask = asker(this.services);
-    this.chooser = chooser(this.runs, this.change, FORGOTTEN);
+    this.chooser = chooser(this.services, this.runs, this.change, FORGOTTEN, ["What it attends to: X-ray", "xray"]);
     this.checker = checker(this.services);
     this.strip = stripView(this.services, this.change);
-    this.forward = forwardView(this.change);
+    this.forward = forwardView(this.services, this.change);
     this.number = numberView(this.services, this.change);
     this.trouble = element("p", { id: "xray-trouble", class: "trouble", role: "alert" });
     this.note = element("p", { id: "xray-note", class: "hint", "aria-live": "polite" });
     this.facts = element("p", { class: "facts", "aria-live": "polite", id: "model-loss" });
     this.edits = element("ul", { class: "edits", "aria-label": "Changes of the model" });
     this.chances = element("div", { class: "compared" });
-    this.draws = element("div", { class: "draws" });
+    this.next = element(
+      "button",
+      { type: "button", id: "write-next", onclick: () => this.drawNext() },
+      "Write the next letter",
+    );
+    this.drawn = element("p", { class: "hint", "aria-live": "polite", id: "drawn" });
     this.samples = element("div", { class: "before-and-now", translate: "no" });
     this.body = element(
       "div",
@@ -73,26 +79,27 @@ class Page {
           { class: "beside" },
           this.number.node,
           section("Loss on this text", this.facts, this.edits),
-          section("What comes next", this.chances, this.draws),
+          section("What comes next", this.chances, this.next, this.drawn),
           section("What it writes", this.samples),
         ),
       ),
       this.checker.node,
     );
+    this.body.addEventListener("keydown", (event) => event.key === "Escape" && this.number.close());
     root.append(
       element("h1", {}, "Model"),
       element(
         "p",
         { class: "lead" },
-        "The whole way from a letter to the chances of the next one, in the numbers of your own model. Choose any " +
-          "cell to see what it is made of; switch a head off, change a weight, and see what that does.",
+        "The whole way from a letter to the chances of the next one, in the numbers of your own model. Choose a cell " +
+          "to see what it is made of, a name to see it at all positions; switch a head off, change a weight, and see " +
+          "what that does.",
       ),
-      this.chooser.node,
+      this.runs.length ? this.chooser.node : nothingYet(this.services),
       this.trouble,
       this.note,
       this.body,
     );
-    if (!this.runs.length) this.trouble.textContent = "There is no run to look into yet: train one on the page Train.";
     this.themed = () => this.draw();
     addEventListener("themechange", this.themed);
     addEventListener("resize", this.themed);
@@ -167,14 +174,14 @@ class Page {
 
   draw() {
     if (!this.shown) return;
-    const { state, about, pass, at } = this.shown;
+    const { state, about, reading, pass, at } = this.shown;
     this.body.hidden = false;
     this.body.classList.remove("stale");
     for (const view of [this.strip, this.forward, this.number]) view.draw(this.shown);
     this.tellLoss(pass.loss, state.edits);
     this.tellEdits(state, about.texts);
     this.tellChances(pass.chances, about.texts, Boolean(state.edits));
-    this.tellDraw();
+    this.next.disabled = at !== reading.tokens.length - 1;
     Object.assign(this.body.dataset, { at, step: pass.step, edits: state.edits ?? "" });
   }
 
@@ -201,59 +208,28 @@ class Page {
 
   tellChances(chances, texts, changed) {
     const most = Math.max(...chances.flatMap(([, now, before]) => [now, before]));
-    const bar = (share, name) => element("span", { class: name, style: { width: `${(100 * share) / most}%` } });
-    const percent = (share) => `${(100 * share).toFixed(1)}%`;
     this.chances.replaceChildren(
       element(
         "ol",
         { class: "chances", translate: "no" },
-        ...chances.map(([token, now, before]) =>
-          element(
-            "li",
-            { "data-token": token, "data-chance": now, "data-before": before },
-            element("span", { class: "sign" }, sign(texts[token] ?? "")),
-            element(
-              "span",
-              { class: "track", "aria-hidden": "true" },
-              bar(now, "chance-bar"),
-              changed ? mark(before / most) : "",
-            ),
-            element("span", { class: "percent" }, percent(now)),
-          ),
-        ),
+        chances.map(([token, now, before]) => chanceBar(token, texts[token], before, now, most, changed)),
       ),
       changed ? element("p", { class: "hint" }, "Marks: before the changes.") : "",
     );
   }
 
   // One token more: a random number falls somewhere among the chances.
-  tellDraw() {
-    const { reading, at } = this.shown;
-    const within = at !== reading.tokens.length - 1;
-    this.draws.replaceChildren(
-      element(
-        "button",
-        { type: "button", id: "write-next", disabled: within, onclick: () => this.drawNext() },
-        "Write the next letter",
-      ),
-      element("p", { class: "hint", "aria-live": "polite", id: "drawn" }, this.drawn ?? ""),
-    );
-  }
-
   drawNext() {
     const { pass, about, asked } = this.shown;
     const random = Math.random();
     const { token, from, to } = fallen(pass.stages.probabilities[0], random);
     const text = about.texts[token] ?? "";
-    this.drawn =
+    this.drawn.textContent =
       `The random number ${random.toFixed(3)} fell on ${spokenToken(text)}, which has the room from ` +
       `${from.toFixed(3)} to ${to.toFixed(3)}.`;
     if (text) this.change({ prompt: asked.prompt + text, at: null });
-    else this.tellDraw();
   }
 }
-
-const mark = (share) => element("span", { class: "own", style: { left: `${100 * share}%` } });
 
 function section(name, ...children) {
   return element("section", { "aria-label": name }, element("h2", {}, name), ...children);

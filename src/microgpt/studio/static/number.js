@@ -3,7 +3,19 @@
 import { element, number } from "./elements.js";
 import { heatMap, palette } from "./heat.js";
 import { paint } from "./forward.js";
-import { aboutOf, brief, isEdited, named, placeOf, spokenToken, titleOf, withEdit, withoutEdit } from "./stages.js";
+import {
+  aboutOf,
+  brief,
+  isEdited,
+  named,
+  partOf,
+  placeOf,
+  spokenToken,
+  titleOf,
+  weightName,
+  withEdit,
+  withoutEdit,
+} from "./stages.js";
 import { plain } from "./words.js";
 
 const SHOWN = 8; // terms at first, the largest
@@ -18,9 +30,20 @@ const exact = (value) => number(value, 9).replace("-", "−");
 const short = (value) => number(value, 4).replace("-", "−");
 
 export function numberView(services, change) {
-  const node = element("section", { class: "number", "aria-label": "The chosen number" });
+  const node = element("section", { class: "number", "aria-label": "The chosen number", tabindex: -1 });
   let whole = false;
-  let last = "";
+  let last = null; // what was shown before: "" is nothing, null that nothing was drawn yet
+  let chosen = null; // the stage
+
+  // The focus goes back to the picture that the number is from.
+  function close() {
+    if (!chosen) return;
+    document.querySelector(`.flow [data-stage="${chosen}"] canvas`)?.focus({ preventScroll: true });
+    change({ stage: null, index: null });
+  }
+
+  const heading = (text) =>
+    element("div", { class: "heading" }, element("h2", {}, text), button("Close", close, { title: "Escape" }));
 
   const button = (name, onclick, attributes = {}) =>
     element("button", { type: "button", class: "quiet", onclick, ...attributes }, name);
@@ -39,15 +62,15 @@ export function numberView(services, change) {
   function weight([matrix, row, column], value, shown) {
     const key = `${matrix}.${row}.${column}`;
     const { edits } = shown.state;
-    const of = ["wte", "lm_head"].includes(matrix) ? spokenToken(shown.about.texts[row]) : row;
+    const name = weightName(matrix, row, column, shown.about.texts);
     return element("input", {
       type: "number",
       step: "any",
       value: Number(value.toPrecision(5)),
       class: isEdited(edits, key) ? "edited" : "",
       "data-weight": key,
-      "aria-label": `Weight ${matrix}, row ${of}, column ${column}`,
-      title: `${matrix}[${of}][${column}]`,
+      "aria-label": `Weight ${name}`,
+      title: name,
       onchange: (event) => {
         const given = event.target.value;
         change({ edits: given === "" ? withoutEdit(edits, key) : withEdit(edits, `${key}=${Number(given)}`) });
@@ -59,7 +82,7 @@ export function numberView(services, change) {
     const by = term.weight ? weight(term.weight, term.by, shown) : term.by_source ? go(term.by_source, shown) : "";
     const factor = term.times === 1 ? "" : ` × ${short(term.times)}`;
     const cells = [
-      [term.source ? go(term.source, shown) : "the weight"],
+      [term.source ? go(term.source, shown) : weightName(...term.weight, shown.about.texts)],
       [term.source ? short(term.value) : ""],
       term.weight ? [by, factor] : [by, by ? ` ${short(term.by)}${factor}` : ""],
       made.rule === "sum" ? [short(term.product)] : [term.own ? "this one" : ""],
@@ -115,7 +138,7 @@ export function numberView(services, change) {
       }
     };
     node.replaceChildren(
-      element("h2", {}, named(stage, Number(index), at, about.sizes, about.texts)),
+      heading(named(stage, Number(index), at, about.sizes, about.texts)),
       element("p", { class: "value-of" }, exact(made.value)),
       element("p", { class: "hint" }, `${aboutOf(stage)}. ${RULES[made.rule]}`),
       terms(made, shown),
@@ -131,7 +154,6 @@ export function numberView(services, change) {
         switches(stage, Number(index), shown),
         button("The atom that made it", toAtom, { "data-atom": "" }),
         button("All positions", () => change({ index: null })),
-        button("Close", () => change({ stage: null, index: null })),
       ),
       trouble,
     );
@@ -140,6 +162,7 @@ export function numberView(services, change) {
   // A stage of all positions, a picture for each head.
   function drawStage(shown) {
     const { stage } = shown.state;
+    const { layer } = partOf(stage);
     const told = element("p", { class: "told", "aria-live": "polite" });
     const colours = palette();
     const { texts } = shown.reading;
@@ -162,31 +185,31 @@ export function numberView(services, change) {
       return element("figure", {}, heads.length > 1 ? element("figcaption", {}, `head ${head}`) : "", map.node);
     });
     node.replaceChildren(
-      element("h2", {}, `${titleOf(stage)}, ${stage.replace(".", ", ").replace("layer", "layer ")}: all positions`),
+      heading(`${titleOf(stage)}${layer === null ? "" : ` of layer ${layer}`}: all positions`),
       element("p", { class: "hint" }, `${aboutOf(stage)}. A row for each position; choose a cell to open its number.`),
       element("div", { class: "images" }, ...figures),
       told,
-      element(
-        "p",
-        { class: "line" },
-        button("Close", () => change({ stage: null, index: null })),
-      ),
     );
   }
 
   function draw(shown) {
     const { stage, index } = shown.state;
     node.hidden = !stage;
-    if (!stage) return node.replaceChildren();
-    const key = `${stage} ${index}`;
+    chosen = stage;
+    const key = stage ? `${stage} ${index}` : "";
+    const opened = key !== last && last !== null;
     if (key !== last) whole = false;
     last = key;
+    if (!stage) return node.replaceChildren();
+    const within = node.contains(document.activeElement);
     const focused = document.activeElement?.dataset?.weight;
     if (shown.made) drawNumber(shown);
     else drawStage(shown);
     if (focused) node.querySelector(`[data-weight="${focused}"]`)?.focus();
+    if (opened || (within && !node.contains(document.activeElement))) node.focus({ preventScroll: true });
+    if (opened) document.querySelector(".flow figure.chosen")?.scrollIntoView({ block: "nearest" });
     return undefined;
   }
 
-  return { node, draw };
+  return { node, draw, close };
 }

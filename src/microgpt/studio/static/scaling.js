@@ -72,8 +72,7 @@ class Page {
         this.sweep,
         element("label", { for: "axis" }, "against"),
         this.axis,
-        this.log,
-        element("label", { for: "scaling-log" }, "log scale"),
+        element("span", {}, this.log, " ", element("label", { for: "scaling-log" }, "log scale")),
       ),
       this.told,
       this.picture.element,
@@ -192,7 +191,7 @@ class Page {
     });
     this.warnings.replaceChildren(
       ...found.warnings.map(({ severity, text }) =>
-        element("li", { class: severity === "note" ? null : "warning" }, `${capital(severity)}: ${text}`),
+        element("li", { class: severity === "note" ? null : "warning" }, `${capital(severity)}: ${plain(text)}`),
       ),
     );
     this.tables.replaceChildren(...found.tables.flatMap((table) => this.tabled(table)));

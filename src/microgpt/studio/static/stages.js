@@ -111,8 +111,13 @@ export function told(edit, texts) {
   const off = /^layer(\d+)\.(head|unit)(\d+)$/.exec(edit);
   if (off) return `${off[2]} ${off[3]} of layer ${off[1]} is off`;
   const [, matrix, row, column, value] = /^(.*)\.(\d+)\.(\d+)=(.*)$/.exec(edit) ?? [null, edit, "", "", ""];
-  const of = matrix === "wte" || matrix === "lm_head" ? spokenToken(texts[row]) : row;
-  return `${matrix}[${of}][${column}] is ${value}`;
+  return `${weightName(matrix, row, column, texts)} is ${value}`;
+}
+
+// A weight by its place in its matrix: of a token's row by that token.
+export function weightName(matrix, row, column, texts) {
+  const token = matrix === "wte" || matrix === "lm_head";
+  return `${matrix}[${token ? spokenToken(texts[row]) : row}][${column}]`;
 }
 
 // Where a random number from 0 to 1 falls among chances that stand one after another: { token, from, to }.

@@ -139,7 +139,8 @@ export function stripView(services, change) {
       ". ",
       legend("0", number(1.5 * shown.reading.uniform, 2), (share) => colours.plain(0.45 * share)),
       element("br"),
-      "Arcs: what the chosen position attends to. Point at a token, or move with the arrow keys.",
+      "Entropy: the surprise it expects at the next token. Arcs: what the chosen position attends to. Point at a " +
+        "token, or move with the arrow keys.",
     );
     mark(null);
   }

@@ -166,8 +166,9 @@ function previewOf(about, glossary) {
   const running = about.kind === "windows";
   const size = running
     ? `${number(about.characters)} characters of running text`
-    : `${number(about.documents)} ${about.kind}`;
-  const shown = about.shown.flatMap((_, place) => [...told(about, place), ", "]).slice(0, -1);
+    : `${number(about.documents)} ${about.documents === 1 ? about.kind.slice(0, -1) : about.kind}`;
+  const shown = about.shown.flatMap((_, place) => [...told(about, place), " · "]).slice(0, -1);
+  const more = about.documents > about.shown.length ? " …" : "";
   return [
     element(
       "p",
@@ -176,7 +177,7 @@ function previewOf(about, glossary) {
       glossary("vocabulary", `${about.vocabulary} different tokens`),
       ".",
     ),
-    running ? element("pre", { class: "shown" }, ...told(about, 0)) : element("p", { class: "shown" }, ...shown, " …"),
+    running ? element("pre", { class: "shown" }, ...told(about, 0)) : element("p", { class: "shown" }, ...shown, more),
   ];
 }
 

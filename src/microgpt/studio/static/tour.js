@@ -21,7 +21,7 @@ const STOPS = [
     text:
       "It reads a name and guesses each next letter before it sees it. After every name all of its numbers are moved " +
       "a little, so that the right letters become likelier. That is one step. Train takes as many as stand above it; " +
-      "Next has the tour take a thousand, on names. Here they take a few milliseconds.",
+      "with Next the tour takes a thousand, on names. That lasts a few milliseconds.",
   },
   {
     page: "train",
@@ -52,6 +52,15 @@ const STOPS = [
       "Type the beginning of a name. The number below a letter is the surprise at it. Further down are the chances " +
       "of the next letter, and squares that show which earlier letters the model looks back at to decide. These are " +
       "the numbers of the run that was just trained.",
+  },
+  {
+    page: "model",
+    point: ".forward",
+    trained: true,
+    title: "Model: every number",
+    text:
+      "The whole way from a letter to the chances of the next one. Click a cell to see what its number is made of. " +
+      "Press head 0 to switch that part off: loss, chances and what it writes change at once, and Put back undoes it.",
   },
   {
     page: "atoms",
@@ -170,8 +179,15 @@ async function begin(services, place = 0) {
   pointed = found;
   pointed?.classList.add("pointed");
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if (pointed) pointed.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
-  else scrollTo(0, 0);
+  if (!pointed) scrollTo(0, 0);
+  else if (!inSight(pointed)) pointed.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+}
+
+// Whether an element can be seen as a whole, clear of the panel.
+function inSight(place) {
+  const { top, right, bottom } = place.getBoundingClientRect();
+  const before = panel.getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight && (bottom < before.top || right < before.left);
 }
 
 // The name of a run of the tour's own.

@@ -4,6 +4,7 @@ import { drawn, element, number } from "./elements.js";
 import { heatMap, legend, palette, sign, spoken } from "./heat.js";
 
 const SIDE = 400;
+const LEGIBLE = 200; // tokens; of more only those of the text are words, and the others dots
 const ABOUT = {
   wte: "one row for each token: its embedding",
   wpe: "one row for each position",
@@ -43,11 +44,12 @@ export function embeddingsView(services) {
       drawn(
         "text",
         { x, y, class: used.has(token) ? "used" : "", "data-token": token },
-        sign(texts[token]),
+        texts.length <= LEGIBLE || used.has(token) ? sign(texts[token]) : "·",
         drawn("title", {}, `${spoken(texts[token])}: ${points[token].map((each) => number(each, 3)).join(", ")}`),
       ),
     );
-    picture.replaceChildren(...axes, ...letters);
+    letters.sort((one, other) => used.has(Number(one.dataset.token)) - used.has(Number(other.dataset.token)));
+    picture.replaceChildren(...axes, ...letters); // the used ones last, above all others
     picture.setAttribute(
       "aria-label",
       `${texts.length} tokens; those of the text stand out. Two directions show ${percent(shares[0] + shares[1])} of ` +

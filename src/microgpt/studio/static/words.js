@@ -51,6 +51,8 @@ export function flagOf(name) {
 export function plain(text) {
   return text
     .replace(/; `microgpt engines` lists them\.?/, ".")
+    .replace(/, as `[^`]+` does/g, "")
+    .replace(/--documents ([a-z]+(?: or [a-z]+)?)/g, "“documents” set to $1")
     .replace(/(^|[\s(“])\/(?:[^\s/;,]+\/)+([^\s/;,)”]+)/g, "$1$2")
     .replace(/--([a-z][a-z0-9-]*)/g, (_, flag) => labelOf(flag.replaceAll("-", "_")))
     .replace(/\b(emb|ctx|ff)\b/g, (word) => LABELS[word])

@@ -3,7 +3,7 @@
 
 import { attentionView } from "./attention.js";
 import { chancesView } from "./chances.js";
-import { asker, checker, chooser } from "./choosing.js";
+import { asker, checker, chooser, nothingYet } from "./choosing.js";
 import { element } from "./elements.js";
 import { latest, styled } from "./heat.js";
 import { stripView } from "./strip.js";
@@ -41,7 +41,10 @@ class Page {
   build(root) {
     const { glossary } = this.services;
     this.ask = asker(this.services);
-    this.chooser = chooser(this.runs, this.change, { layer: null, head: null, group: null });
+    this.chooser = chooser(this.services, this.runs, this.change, { layer: null, head: null, group: null }, [
+      "Every number of this: Model",
+      "model",
+    ]);
     this.trouble = element("p", { id: "xray-trouble", class: "trouble", role: "alert" });
     this.note = element("p", { id: "xray-note", class: "hint", "aria-live": "polite" });
     this.checker = checker(this.services);
@@ -69,12 +72,11 @@ class Page {
         glossary("surprise", "surprises"),
         " it.",
       ),
-      this.chooser.node,
+      this.runs.length ? this.chooser.node : nothingYet(this.services),
       this.trouble,
       this.note,
       this.body,
     );
-    if (!this.runs.length) this.trouble.textContent = "There is no run to look into yet: train one on the page Train.";
     this.themed = () => this.draw(true);
     addEventListener("themechange", this.themed);
     addEventListener("resize", this.themed);
