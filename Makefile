@@ -15,10 +15,10 @@ page: .venv/ready-to-run  ## try.html: a page that teaches itself names in any b
 	$(BIN)/microgpt export --try try.html --force
 
 site: .venv/ready-to-run  ## the documents as a site in build/site, offline
-	@$(BIN)/python -c 'import ziglang, mkdocs' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[site]'
+	@$(BIN)/python -c 'import ziglang, latex2mathml' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[site]'
 	@mkdir -p build
 	$(BIN)/microgpt export --try build/try.html --force
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 test: .venv/ready-to-test  ## the everyday suite: two to three minutes on two cores
 	$(PYTEST) -m "not long"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from griffe import Extension, Object
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -48,9 +49,7 @@ def on_files(files: Files, config: Any) -> Files:
     if (page := ROOT / "build/try.html").is_file():
         add("try-page.html", page.read_bytes())
     else:
-        raise FileNotFoundError(
-            "build/try.html: expected the page that trains, found none; `make site` makes it first."
-        )
+        raise PluginError("build/try.html: expected the page that trains, found none; `make site` makes it first.")
     for place, path in sorted(sources.items()):
         add(place, _shown(path))
     return files
@@ -62,8 +61,8 @@ def _relinked(text: str, folder: Path, page: str) -> str:
     def link(found: re.Match[str]) -> str:
         target, fragment = found[1], found[2] or ""
         path = (folder / target).resolve()
-        if "://" in target or not path.exists():
-            return found[0]
+        if "://" in target or not path.is_relative_to(ROOT) or not path.exists():
+            return found[0]  # of which mkdocs warns
         name = path.relative_to(ROOT).as_posix()
         place = next((place for place, source in AT_THE_ROOT.items() if source == name), name.removeprefix("docs/"))
         if not (ROOT / "docs" / place).exists() and place not in AT_THE_ROOT:
@@ -124,7 +123,7 @@ def annotated() -> str:
     notes = _notes((HERE / "symmetry.md").read_text("utf-8"))
     pieces = dict(_pieces(SYMMETRY.read_text("utf-8")))
     if missing := set(pieces) ^ set(notes):
-        raise ValueError(f"symmetry.md: expected a note for each piece of symmetry.py, found no pair for {missing}")
+        raise PluginError(f"symmetry.md: expected a note for each piece of symmetry.py, found no pair for {missing}")
     parts = ["---\nhide: [toc]\n---\n# The page, annotated\n"]
     for name, code in pieces.items():
         shown = highlight(code, PythonLexer(stripnl=False), HtmlFormatter(nowrap=False, cssclass="highlight"))

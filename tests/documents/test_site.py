@@ -53,6 +53,23 @@ def served(site: Path) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.usefixtures("site")  # whose packages are there
+def test_make_site_fails_in_words_at_a_page_in_no_list_and_a_link_to_nothing(tmp_path: Path) -> None:
+    for name in ("docs", "src"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("*.cff"), ROOT / "mkdocs.yml", ROOT / "build/try.html"):
+        (tmp_path / path.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / path.relative_to(ROOT))
+    (tmp_path / "docs/ALONE.md").write_text("# Alone\n[one](MISSING.md) [two](/etc/passwd) [three](../../x)\n")
+    lines = (ROOT / "Makefile").read_text("utf-8").splitlines()
+    command = next(line for line in lines if "mkdocs build" in line).replace("$(BIN)/python", sys.executable)
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode
+    assert "Traceback" not in done.stderr
+    for said in ('not included in the "nav"', "'MISSING.md'", "'/etc/passwd'", "'../../x'"):
+        assert said in done.stderr
+
+
 def test_every_link_within_the_site_leads_to_a_page_and_its_heading(site: Path) -> None:
     pages = {path: path.read_text("utf-8") for path in site.rglob("*.html")}
     assert len(pages) > 20

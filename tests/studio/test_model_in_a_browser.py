@@ -127,6 +127,18 @@ def test_all_positions_open_and_the_next_letter_is_written(opened: Any, place: s
         watched.check()
 
 
+def test_a_number_of_two_positions_is_closed_at_another_position(opened: Any, place: str) -> None:
+    with visited(opened, place) as watched:
+        tab = watched.tab
+        go(watched, place, **STATE, stage="layer0.attention", index="7")  # head 1, to the last position
+        assert "head 1, to position 3" in tab.inner_text(".number h2")
+        tab.click(".strip [data-at='1']")
+        tab.wait_for_selector(".xray-body[data-at='1']")
+        assert tab.is_hidden(".number")
+        assert not tab.inner_text("#xray-trouble")
+        watched.check()
+
+
 def test_a_change_that_the_model_has_not_is_told_and_can_be_put_back(opened: Any, place: str) -> None:
     with visited(opened, place) as watched:
         tab = watched.tab

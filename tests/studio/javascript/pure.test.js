@@ -123,7 +123,7 @@ test("a number of a stage is named by its head, its unit or its token", () => {
   assert.equal(named("layer1.query", 5, 3, sizes, []), "query of layer 1, head 1, number 1");
   assert.equal(named("layer0.scores", 6, 3, sizes, []), "raw scores of layer 0, head 1, to position 2");
   assert.equal(named("layer0.expanded", 40, 3, sizes, []), "units, raw of layer 0, unit 8");
-  assert.equal(named("logits", 1, 3, sizes, ["a", ""]), "logits, of the end");
+  assert.equal(named("logits", 1, 3, sizes, ["a"]), "logits, of the end");
   assert.deepEqual(wrapped([[1, 2, 3]]), [[1, 2, 3]]);
   assert.deepEqual(
     wrapped([Array(20).fill(1)]).map((row) => row.length),

@@ -31,9 +31,17 @@ class Page {
     this.state = {};
     this.tick = 0;
     this.prompts = {}; // of each run, the text to begin with
-    this.change = (changes) => services.navigate("model", changes, { replace: true });
+    this.change = (changes) => services.navigate("model", this.sound(changes), { replace: true });
     this.show = latest((state) => this.refresh(state));
     this.build(root);
+  }
+
+  // A number of a pair of positions is none of another position's, so it is closed there.
+  sound(changes) {
+    const paired = /\.(scores|attention)$/.test(this.state.stage ?? "") && this.state.index !== undefined;
+    return paired && "at" in changes && !("stage" in changes || "index" in changes)
+      ? { ...changes, stage: null, index: null }
+      : changes;
   }
 
   update(state) {

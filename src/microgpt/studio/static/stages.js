@@ -73,7 +73,8 @@ function inside(stage, index, at, sizes, texts) {
     .join(", ");
 }
 
-export function spokenToken(text) {
+// BOS, the last token, has no text.
+export function spokenToken(text = "") {
   return { "": "the end", " ": "space", "\n": "line break" }[text] ?? `“${text}”`;
 }
 
