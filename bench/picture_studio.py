@@ -83,7 +83,7 @@ def shoot(browser: Any, address: str, name: str) -> bytes:
 def main() -> None:
     out = machine.asked(__doc__, out=OUT).out
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    with tempfile.TemporaryDirectory() as folder, studio(Path(folder)) as address, sync_playwright() as driver:
+    with tempfile.TemporaryDirectory() as folder, studio(Path(folder)) as (address, _), sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         for name in PICTURES:
             shot = shoot(browser, address, name)
