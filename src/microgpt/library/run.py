@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.data.counts import Table, mark, some, told
-from microgpt.data.dataset import Dataset
-from microgpt.data.reading import read, read_bytes
-from microgpt.data.slices import Tokens
 from microgpt.data.split import Split
 from microgpt.engines.contract import Runner
 from microgpt.errors import MicrogptError, UsageError
 from microgpt.export import export
-from microgpt.library.given import Sources, in_memory, sources, stream
+from microgpt.library.given import Sources, in_memory, stream
+from microgpt.library.measuring import check_alike, to_measure
 from microgpt.model import ledger
 from microgpt.model.settings import ModelConfig, Settings, plain, shown
 from microgpt.training import evaluate
@@ -27,7 +25,7 @@ from microgpt.training.checkpoint import Checkpoint
 from microgpt.training.computing import open_own
 from microgpt.training.evaluate import Comparison, HeldOut
 from microgpt.training.mixing import Mixed, mixed
-from microgpt.training.prepare import check_sequences, dataset_of, is_own, moved
+from microgpt.training.prepare import dataset_of
 from microgpt.training.records import Result
 from microgpt.training.run_folder import RunFolder
 from microgpt.training.sample import Predicting, Samples, Sampling, Writer
@@ -370,8 +368,8 @@ class Run:
             raise UsageError(
                 f"--stride takes 1 to {ctx:,}, the ctx of this run, found {shown(stride)}; half of ctx is usual."
             )
-        sequences, own = self._measured(data, text, documents, encoding)
-        check_sequences(self.checkpoint, sequences)
+        given = in_memory(text, documents, tokenizer.normalize)
+        sequences, own = to_measure(self.checkpoint, self._split, data, given, encoding)
         runner, stride = self.runner, stride if kind == "windows" else None
         if stride is None:
             losses = evaluate.losses_of(runner, sequences)
@@ -389,30 +387,6 @@ class Run:
                     found = replace(found, mixed=evaluate.summarized(together, few, tokenizer, kind, ctx))
         return found
 
-    def _measured(
-        self, data: Sources | None, text: str | None, documents: Sequence[str] | None, encoding: str
-    ) -> tuple[Sequence[Tokens], Dataset | None]:
-        """What is to be evaluated on, with the run's own text where that is what was named."""
-        tokenizer = self.checkpoint.tokenizer
-        given = in_memory(text, documents, tokenizer.normalize)
-        if given and data is not None:
-            raise UsageError("data names a text, and text or documents give one, found both; leave one out.")
-        names = () if data is None else sources(data)
-        own: Dataset | None = None
-        if not (given or names):
-            own = dataset_of(self.checkpoint, self._split)
-        elif names and is_own(self.checkpoint, names):
-            own = dataset_of(moved(self.checkpoint, names))
-        sequences: Sequence[Tokens] = own.held_out() if own else ()
-        if names and not sequences:
-            in_bytes, normalize = tokenizer.unit == "bytes" and self.checkpoint.kind == "windows", tokenizer.normalize
-            given = read_bytes(names) if in_bytes else read(names, encoding=encoding, normalize=normalize)
-        if given:
-            sequences = evaluate.sequences_of(given, tokenizer, self.checkpoint.kind, self.model.ctx)
-        if not sequences:
-            raise UsageError("this run held nothing out; give a text with --data.")
-        return sequences, own
-
     def compare(self, other: "Run", level: float = 0.9) -> Comparison:
         """This run's held-out loss less another's, with an interval over the documents that both held out.
 
@@ -426,15 +400,7 @@ class Run:
         level = plain(float, level)
         if type(level) is not float or not 0 < level < 1:
             raise UsageError(f"level takes a number between 0 and 1, found {shown(level)}; 0.9 is usual.")
-        parts = [dataset_of(run.checkpoint, run._split) for run in (self, other)]
-        if self.checkpoint.tokenizer != other.checkpoint.tokenizer:
-            raise UsageError("expected runs of one vocabulary, found two; their losses per token can't be compared.")
-        mine, theirs = (part.held_out() for part in parts)
-        if not (mine and len(mine) == len(theirs) and all(map(np.array_equal, mine, theirs))):
-            raise UsageError(
-                f"expected the same held-out documents, found {len(mine):,} and {len(theirs):,} that are not the same; "
-                "compare runs of one text, --split-seed, --holdout and, of running text, --ctx."
-            )
+        check_alike(*((run.checkpoint, run._split) for run in (self, other)))
         return evaluate.compare(self.evaluate(), other.evaluate(), self.checkpoint.kind, level)
 
     def export(self, path: str | PathLike[str], *, force: bool = False) -> None:
