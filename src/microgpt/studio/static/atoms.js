@@ -2,9 +2,10 @@
 // All that is chosen lives in the address; every change of it comes back through `update`.
 
 import { detailView } from "./atom.js";
+import { looking } from "./choosing.js";
 import { element, number } from "./elements.js";
 import { graphView } from "./graph.js";
-import { latest, styled } from "./heat.js";
+import { latest } from "./heat.js";
 import { descended, passed } from "./sentences.js";
 import { plain, titleOf } from "./words.js";
 
@@ -14,19 +15,11 @@ const EXPRESSION = "(a*b + c).relu()";
 const NAME = "emma";
 const FORGOTTEN = { open: null, atom: null, met: null, taken: null };
 
-export async function mount(root, state, services) {
-  await styled();
-  const { runs } = await services.get("/api/runs");
-  const page = new Page(
-    root,
-    services,
-    runs.filter((run) => !run.fault),
-  );
-  await page.show(state);
-  return page;
-}
+export const mount = (...given) => looking(Page, ...given);
 
 class Page {
+  static untrained = true; // it has something to show where there is no run
+
   constructor(root, services, runs) {
     this.services = services;
     this.runs = runs;

@@ -2,10 +2,21 @@
 // own engine on what they show.
 
 import { element, number } from "./elements.js";
+import { styled } from "./heat.js";
 import { plain, titleOf } from "./words.js";
 
 const TYPING = 120; // milliseconds without a key before a prompt is read
 const PLAYING = 450; // milliseconds that each step of the history is shown
+
+// Mounts a page that looks into the runs that can be read.
+export async function looking(Page, root, state, services) {
+  await styled();
+  const { runs } = await services.get("/api/runs");
+  const usable = runs.filter((run) => !run.fault);
+  const page = new Page(root, services, usable);
+  if (Page.untrained || usable.length || state.run) await page.show(state);
+  return page;
+}
 
 // What stands in place of runs where there are none.
 export function nothingYet({ link }) {

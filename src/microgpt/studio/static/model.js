@@ -2,10 +2,10 @@
 // model is switched off or changed. All that is chosen lives in the address, so that a link shows the same.
 
 import { chanceBar } from "./chances.js";
-import { asker, checker, chooser, nothingYet } from "./choosing.js";
+import { asker, checker, chooser, looking, nothingYet } from "./choosing.js";
 import { element, number } from "./elements.js";
 import { forwardView } from "./forward.js";
-import { latest, styled } from "./heat.js";
+import { latest } from "./heat.js";
 import { numberView } from "./number.js";
 import { fallen, listed, spokenToken, told, withoutEdit } from "./stages.js";
 import { stripView } from "./strip.js";
@@ -15,14 +15,7 @@ const MANY_LAYERS = 4; // of more only the first and the last are open at first
 const NEWS = 2000; // milliseconds between two looks at a run that is being trained
 const FORGOTTEN = { stage: null, index: null, edits: null, open: null };
 
-export async function mount(root, state, services) {
-  await styled();
-  const { runs } = await services.get("/api/runs");
-  const usable = runs.filter((run) => !run.fault);
-  const page = new Page(root, services, usable);
-  if (usable.length || state.run) await page.show(state);
-  return page;
-}
+export const mount = (...given) => looking(Page, ...given);
 
 class Page {
   constructor(root, services, runs) {

@@ -3,21 +3,14 @@
 
 import { attentionView } from "./attention.js";
 import { chancesView } from "./chances.js";
-import { asker, checker, chooser, nothingYet } from "./choosing.js";
+import { asker, checker, chooser, looking, nothingYet } from "./choosing.js";
 import { element } from "./elements.js";
-import { latest, styled } from "./heat.js";
+import { latest } from "./heat.js";
 import { stripView } from "./strip.js";
 import { plain } from "./words.js";
 import { embeddingsView, weightsView } from "./weights.js";
 
-export async function mount(root, state, services) {
-  await styled();
-  const { runs } = await services.get("/api/runs");
-  const usable = runs.filter((run) => !run.fault);
-  const page = new Page(root, services, usable);
-  if (usable.length || state.run) await page.show(state);
-  return page;
-}
+export const mount = (...given) => looking(Page, ...given);
 
 class Page {
   constructor(root, services, runs) {
