@@ -20,8 +20,11 @@ from pygments.lexers import PythonLexer
 
 ROOT: Final = Path(__file__).parents[2]
 HERE: Final = Path(__file__).parent
-AT_THE_ROOT: Final = {"index.md": "README.md"} | {
-    name: name for name in ("CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md")
+AT_THE_ROOT: Final = {
+    "index.md": "README.md",
+    "CHANGELOG.md": "CHANGELOG.md",
+    "SECURITY.md": "SECURITY.md",
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
 }
 LANGUAGES: Final = {".py": "python", ".c": "c", ".js": "javascript", ".toml": "toml", ".cff": "yaml", ".csv": "text"}
 LINK: Final = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
@@ -87,7 +90,7 @@ def _shown(path: Path) -> str:
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:
-    """Formulas as MathML, which every browser shows by itself; tables and code that a keyboard can scroll."""
+    """Formulas as MathML, which every browser shows by itself."""
 
     def formula(found: re.Match[str]) -> str:
         block = found[1] == "div"

@@ -77,7 +77,7 @@ def at_position(reading: Reading, stage: str, at: int) -> NDArray[Any]:
         raise UsageError(f"{stage[:40]}: expected a stage of this model's forward pass, found none of this name.")
     if numbers.ndim == 2:
         return numbers[at : at + 1]
-    return numbers[:, at, : at + 1] if numbers.shape[1] == numbers.shape[2] and _looks_back(stage) else numbers[:, at]
+    return numbers[:, at, : at + 1] if _looks_back(stage) else numbers[:, at]
 
 
 def _looks_back(stage: str) -> bool:

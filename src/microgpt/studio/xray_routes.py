@@ -26,9 +26,9 @@ def routes(studio: Studio) -> list[Route]:
 
         opener = kept.get("opener", lambda: Opener(studio))
         opened = opener.open(asked)
-        if question == "pass":
-            asked = {**asked, "training": str(asked.get("run")) in studio.trainings.running()}
-        return (_of_reading if question in OF_READINGS else _of_weights)(question, opener, opened, asked)
+        told = (_of_reading if question in OF_READINGS else _of_weights)(question, opener, opened, asked)
+        under_way = question == "pass" and str(asked.get("run")) in studio.trainings.running()
+        return told | {"training": under_way} if question == "pass" else told
 
     return [get(f"/api/xray/{question}", partial(answered, question)) for question in (*OF_WEIGHTS, *OF_READINGS)]
 
@@ -71,7 +71,6 @@ def _of_reading(question: str, opener: "Opener", opened: "Opened", asked: dict[s
             return {
                 "at": at,
                 "step": checkpoint.state.step,
-                "training": asked["training"],
                 "stages": stages.picture(checkpoint.model, reading, at, places(asked, "open")),
                 "lens": stages.lens(checkpoint, reading, at),
                 "loss": {"now": stages.loss(reading), "before": stages.loss(before)},

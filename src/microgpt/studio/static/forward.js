@@ -3,7 +3,7 @@
 
 import { element, number } from "./elements.js";
 import { heatMap, palette, sign } from "./heat.js";
-import { aboutOf, isEdited, named, partOf, spokenToken, titleOf, withEdit, withoutEdit, wrapped } from "./stages.js";
+import { aboutOf, isEdited, named, partOf, spokenToken, titleOf, toggled, wrapped } from "./stages.js";
 
 const CELL = 9; // pixels of a number …
 const LARGE = 13; // … where few stand side by side
@@ -132,10 +132,7 @@ export function forwardView({ glossary }, change) {
             class: "switch",
             "data-switch": edit,
             title: "Switch this head off or on",
-            onclick: () => {
-              const { edits } = shown.state;
-              change({ edits: isEdited(edits, edit) ? withoutEdit(edits, edit) : withEdit(edits, edit) });
-            },
+            onclick: () => change({ edits: toggled(shown.state.edits, edit) }),
           },
           `head ${head}`,
         );

@@ -107,11 +107,9 @@ class Page {
   }
 
   async refresh(state) {
-    const began = performance.now();
     try {
       await this.look(state);
       this.trouble.textContent = "";
-      this.body.dataset.milliseconds = Math.round(performance.now() - began);
     } catch (error) {
       this.trouble.textContent = plain(error.message);
       this.body.classList.add("stale");
@@ -188,7 +186,7 @@ class Page {
 
   tellLoss({ now, before }, edits) {
     this.facts.dataset.loss = now;
-    if (now === null) return (this.facts.textContent = "A text of one token more has a loss.");
+    if (now === null) return (this.facts.textContent = "A loss takes a text of two tokens or more.");
     const more = `${now > before ? "+" : "−"}${number(Math.abs(now - before), 3)}`;
     const changed = edits ? `, before ${number(before, 4)}: ${more}` : "";
     return this.facts.replaceChildren(element("b", {}, number(now, 4)), ` nats per token${changed}`);

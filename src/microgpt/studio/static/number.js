@@ -12,6 +12,7 @@ import {
   placeOf,
   spokenToken,
   titleOf,
+  toggled,
   weightName,
   withEdit,
   withoutEdit,
@@ -119,9 +120,8 @@ export function numberView(services, change) {
     if (!edit) return "";
     const { edits } = shown.state;
     const name = head !== undefined ? `head ${head}` : `unit ${unit}`;
-    return isEdited(edits, edit)
-      ? button(`Switch ${name} on again`, () => change({ edits: withoutEdit(edits, edit) }), { "data-switch": edit })
-      : button(`Switch ${name} off`, () => change({ edits: withEdit(edits, edit) }), { "data-switch": edit });
+    const label = isEdited(edits, edit) ? `Switch ${name} on again` : `Switch ${name} off`;
+    return button(label, () => change({ edits: toggled(edits, edit) }), { "data-switch": edit });
   }
 
   function drawNumber(shown) {

@@ -107,6 +107,10 @@ export function isEdited(edits, edit) {
   return listed(edits).some((each) => keyOf(each) === keyOf(edit));
 }
 
+export function toggled(edits, edit) {
+  return isEdited(edits, edit) ? withoutEdit(edits, edit) : withEdit(edits, edit);
+}
+
 // A change in words.
 export function told(edit, texts) {
   const off = /^layer(\d+)\.(head|unit)(\d+)$/.exec(edit);
